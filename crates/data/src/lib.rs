@@ -1,0 +1,21 @@
+//! What is replicated, and its algebra: identifiers, positions, time, values, operations and log records.
+//!
+//! Pure: no clock, no I/O, no random-order map. Everything here is a value or a function of values.
+#![no_std]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+extern crate alloc;
+
+pub mod codec;
+pub mod id;
+pub mod operation;
+pub mod record;
+pub mod table;
+pub mod time;
+pub mod value;
+
+pub use id::{
+    Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,
+};
+pub use operation::{Expiry, Operation};
+pub use time::{Instant, Now, WallInterval};

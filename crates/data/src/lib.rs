@@ -8,11 +8,13 @@ extern crate alloc;
 
 pub mod codec;
 pub mod id;
+pub mod keyspace;
 pub mod operation;
 pub mod record;
 pub mod table;
 pub mod time;
 pub mod value;
+pub mod view;
 
 pub use id::{
     Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,

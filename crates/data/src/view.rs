@@ -1,0 +1,101 @@
+//! The view of a group: who leads it, who may, and by which rule entries are committed. Made by the control plane,
+//! obeyed by the replicas.
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::keyspace::Settings;
+use crate::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, ViewNumber};
+use alloc::vec::Vec;
+
+/// A replica that counts: this life of this node's data.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Replica {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+}
+
+/// A leader is one process: a restart ends its leadership.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Leader {
+    pub replica: Replica,
+    pub process: Process,
+}
+
+/// Invariants: `number` grows with every change of the view, `epoch` with every leader; `electable` is sorted and a
+/// subset of `members` by node; while `election` is set there is no leader that may acknowledge anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    pub group: GroupId,
+    pub keyspace: KeyspaceId,
+    pub number: ViewNumber,
+    pub epoch: Epoch,
+    pub leader: Option<Leader>,
+    /// Nodes that hold or shall hold a copy, sorted. Those that are not electable are learners.
+    pub members: Vec<NodeId>,
+    /// Replicas whose acknowledgement counts and one of which the next leader must be, sorted.
+    pub electable: Vec<Replica>,
+    /// The election under way: the epoch that its winner will lead.
+    pub election: Option<Epoch>,
+    /// Where each epoch began: the position of its first (empty) entry; ascending, the newest last.
+    pub history: Vec<Position>,
+    pub settings: Settings,
+}
+
+impl View {
+    /// e - k: how many replicas an election has to seal.
+    pub fn seals_needed(&self) -> usize {
+        self.settings.commit.seals_needed(self.electable.len())
+    }
+    pub fn is_electable(&self, replica: Replica) -> bool {
+        self.electable.binary_search(&replica).is_ok()
+    }
+    /// The newest epoch that began at or before `index`.
+    pub fn epoch_at(&self, index: Index) -> Epoch {
+        self.history.iter().rev().find(|p| p.index <= index).map_or(Epoch(0), |p| p.epoch)
+    }
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        self.group.encode(w);
+        self.keyspace.encode(w);
+        self.number.encode(w);
+        self.epoch.encode(w);
+        w.option(self.leader, |w, leader| leader.encode(w));
+        w.list(&self.members, |w, node| node.encode(w));
+        w.list(&self.electable, |w, replica| replica.encode(w));
+        w.option(self.election, |w, epoch| epoch.encode(w));
+        w.list(&self.history, |w, position| position.encode(w));
+        self.settings.encode(w);
+    }
+    pub fn decode(r: &mut Reader<'_>) -> Result<View, DecodeError> {
+        Ok(View {
+            group: GroupId::decode(r)?,
+            keyspace: KeyspaceId::decode(r)?,
+            number: ViewNumber::decode(r)?,
+            epoch: Epoch::decode(r)?,
+            leader: r.option(Leader::decode)?,
+            members: r.list(NodeId::decode)?,
+            electable: r.list(Replica::decode)?,
+            election: r.option(Epoch::decode)?,
+            history: r.list(Position::decode)?,
+            settings: Settings::decode(r)?,
+        })
+    }
+}
+
+impl Replica {
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        self.node.encode(w);
+        self.incarnation.encode(w);
+    }
+    pub fn decode(r: &mut Reader<'_>) -> Result<Replica, DecodeError> {
+        Ok(Replica { node: NodeId::decode(r)?, incarnation: Incarnation::decode(r)? })
+    }
+}
+
+impl Leader {
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        self.replica.encode(w);
+        self.process.encode(w);
+    }
+    pub fn decode(r: &mut Reader<'_>) -> Result<Leader, DecodeError> {
+        Ok(Leader { replica: Replica::decode(r)?, process: Process::decode(r)? })
+    }
+}

@@ -5,6 +5,16 @@
 
 extern crate alloc;
 
+pub mod error;
+pub mod frame;
+mod inline;
+pub mod number;
 pub mod reply;
+pub mod request;
+pub mod slot;
+mod token;
 
+pub use error::ProtocolError;
+pub use frame::Frame;
 pub use reply::{Protocol, ReplyWriter};
+pub use request::{Limits, Parsed, RequestParser};

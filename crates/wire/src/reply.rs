@@ -1,5 +1,6 @@
 //! Writes replies straight into their wire form: no tree of values between a command and the socket.
 
+pub use crate::number::{format_double, format_integer};
 use alloc::vec::Vec;
 
 /// Which version of the Redis protocol a connection speaks.
@@ -30,6 +31,11 @@ impl<'a> ReplyWriter<'a> {
         self.buffer.extend_from_slice(text);
         self.buffer.extend_from_slice(b"\r\n");
     }
+    fn one_line(&mut self, prefix: u8, text: &str) {
+        self.buffer.push(prefix);
+        push_one_line(self.buffer, text.as_bytes());
+        self.buffer.extend_from_slice(b"\r\n");
+    }
     fn number(&mut self, prefix: u8, value: i64) {
         let mut digits = [0u8; 20];
         let text = format_integer(value, &mut digits);
@@ -37,18 +43,20 @@ impl<'a> ReplyWriter<'a> {
         self.buffer.extend_from_slice(text);
         self.buffer.extend_from_slice(b"\r\n");
     }
+    /// The line in front of a string of `len` bytes.
+    pub(crate) fn blob_header(&mut self, prefix: u8, len: usize) {
+        self.number(prefix, len as i64);
+    }
     pub fn ok(&mut self) {
         self.buffer.extend_from_slice(b"+OK\r\n");
     }
-    /// A status; must hold no line break.
+    /// A status. Line breaks become spaces: a client's text can never end the line early.
     pub fn simple(&mut self, text: &str) {
-        self.line(b'+', text.as_bytes());
+        self.one_line(b'+', text);
     }
     /// An error: a first word in capitals, then what to do. Line breaks become spaces.
     pub fn error(&mut self, text: &str) {
-        self.buffer.push(b'-');
-        self.buffer.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
-        self.buffer.extend_from_slice(b"\r\n");
+        self.one_line(b'-', text);
     }
     pub fn integer(&mut self, value: i64) {
         self.number(b':', value);
@@ -57,6 +65,11 @@ impl<'a> ReplyWriter<'a> {
         self.number(b'$', bytes.len() as i64);
         self.buffer.extend_from_slice(bytes);
         self.buffer.extend_from_slice(b"\r\n");
+    }
+    /// An integer as a bulk string: what GET answers for a counter.
+    pub fn bulk_integer(&mut self, value: i64) {
+        let mut digits = [0u8; 20];
+        self.bulk(format_integer(value, &mut digits));
     }
     /// A text that RESP3 clients may show as it is (INFO, CLIENT LIST); a bulk string in RESP2.
     pub fn verbatim(&mut self, text: &str) {
@@ -106,44 +119,53 @@ impl<'a> ReplyWriter<'a> {
     }
 }
 
-/// Decimal digits of an integer, written into the end of `digits`.
-pub fn format_integer(value: i64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    let mut rest = value.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if value < 0 {
-        at -= 1;
-        digits[at] = b'-';
-    }
-    &digits[at..]
+/// Appends `text` with its line breaks turned into spaces.
+pub(crate) fn push_one_line(buffer: &mut Vec<u8>, text: &[u8]) {
+    buffer.extend(text.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
 }
 
-/// The text that Redis gives a double: shortest form that reads back equal, `inf`, `-inf`, `nan`; exponents as in C's `%.17g`.
-pub fn format_double(value: f64) -> alloc::string::String {
-    use alloc::format;
-    if value.is_nan() {
-        return "nan".into();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(protocol: Protocol, write: impl FnOnce(&mut ReplyWriter<'_>)) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        write(&mut ReplyWriter::new(&mut buffer, protocol));
+        buffer
     }
-    if value.is_infinite() {
-        return if value > 0.0 { "inf".into() } else { "-inf".into() };
+
+    #[test]
+    fn every_reply_has_its_form_in_both_versions() {
+        type Write = fn(&mut ReplyWriter<'_>);
+        let table: &[(Write, &str, &str)] = &[
+            (|w| w.ok(), "+OK\r\n", "+OK\r\n"),
+            (|w| w.simple("QUEUED"), "+QUEUED\r\n", "+QUEUED\r\n"),
+            (|w| w.integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
+            (|w| w.bulk(b""), "$0\r\n\r\n", "$0\r\n\r\n"),
+            (|w| w.bulk(b"a\r\nb"), "$4\r\na\r\nb\r\n", "$4\r\na\r\nb\r\n"),
+            (|w| w.bulk_integer(-12), "$3\r\n-12\r\n", "$3\r\n-12\r\n"),
+            (|w| w.verbatim("hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
+            (|w| w.null(), "$-1\r\n", "_\r\n"),
+            (|w| w.null_array(), "*-1\r\n", "_\r\n"),
+            (|w| w.array(3), "*3\r\n", "*3\r\n"),
+            (|w| w.map(3), "*6\r\n", "%3\r\n"),
+            (|w| w.set(3), "*3\r\n", "~3\r\n"),
+            (|w| w.push(3), "*3\r\n", ">3\r\n"),
+            (|w| w.boolean(true), ":1\r\n", "#t\r\n"),
+            (|w| w.boolean(false), ":0\r\n", "#f\r\n"),
+            (|w| w.double(3.0), "$1\r\n3\r\n", ",3\r\n"),
+            (|w| w.double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
+        ];
+        for (write, resp2, resp3) in table {
+            assert_eq!(written(Protocol::Resp2, write), resp2.as_bytes());
+            assert_eq!(written(Protocol::Resp3, write), resp3.as_bytes());
+        }
     }
-    if value == 0.0 {
-        return if value.is_sign_negative() { "-0".into() } else { "0".into() };
-    }
-    let magnitude = if value < 0.0 { -value } else { value };
-    if (1e-5..1e17).contains(&magnitude) {
-        format!("{value}")
-    } else {
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let exponent: i32 = exponent.parse().unwrap_or(0);
-        format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+
+    #[test]
+    fn a_line_break_in_an_error_or_status_cannot_forge_a_second_reply() {
+        let forged = "ERR no such\r\n+OK\nx";
+        assert_eq!(written(Protocol::Resp2, |w| w.error(forged)), b"-ERR no such  +OK x\r\n");
+        assert_eq!(written(Protocol::Resp2, |w| w.simple(forged)), b"+ERR no such  +OK x\r\n");
     }
 }

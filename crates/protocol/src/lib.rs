@@ -1,1 +1,11 @@
-//! 
+//! The replication protocols as state machines: `step(now, input, out)`, no clock, no I/O, no randomness.
+//!
+//! Pure. Invariant: what a machine does depends only on its inputs, in order; whatever depends on durability waits
+//! inside the machine for `Persisted`.
+#![no_std]
+
+extern crate alloc;
+
+pub mod lease;
+pub mod quorum;
+pub mod single_leader;

@@ -1,0 +1,301 @@
+//! Leases between pairs of nodes: the right of a leader to answer reads without asking again.
+//!
+//! Every node sends each peer a heartbeat that lists the groups it leads and their epochs. The peer's answer is a grant:
+//! "until `LEASE` from now I shall not help to elect another leader of those groups", except the ones it refuses by name.
+//! The holder counts from the moment it *sent* the heartbeat and takes a margin off for clocks that run at different
+//! rates; the grantor counts from the moment it answered. Both count on monotonic clocks only, so the holder's lease
+//! ends first.
+//!
+//! A seal waits for the end of the last grant to the leader that it deposes (bugs: SL-06, SL-07). A grantor that
+//! restarts has forgotten what it granted: it neither grants nor seals for one full lease (TC-03).
+//!
+//! Source: Gray and Cheriton, "Leases" (SOSP 1989); the pairing of nodes instead of groups is ours, so that a thousand
+//! groups cost one message.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+use data::codec::{DecodeError, Reader, Writer};
+use data::{Epoch, GroupId, Incarnation, Instant, NodeId};
+
+/// Lengths of time, all measured on monotonic clocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timings {
+    /// Between two heartbeats to one peer.
+    pub heartbeat: Duration,
+    /// How long a grant binds its grantor.
+    pub lease: Duration,
+    /// What the holder takes off, against clocks that run apart.
+    pub margin: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Timings {
+        Timings {
+            // A guess: an eighth of the lease, so that three lost heartbeats do not end it.
+            heartbeat: Duration::from_millis(40),
+            // Bounds the outage after a kill from below; long against scheduling delays of a busy machine.
+            lease: Duration::from_millis(300),
+            // Clocks may differ in rate by a sixth; the drift detector refuses leases long before.
+            margin: Duration::from_millis(50),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// "I lead these groups in these epochs."
+    Heartbeat { sequence: u64, leads: Vec<(GroupId, Epoch)> },
+    /// The grant for a heartbeat, but not for the groups in `refused`. `clock` is the grantor's monotonic clock.
+    Grant { sequence: u64, granted: bool, refused: Vec<GroupId>, clock: Instant },
+}
+
+impl Message {
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        match self {
+            Message::Heartbeat { sequence, leads } => {
+                w.u8(1);
+                w.u64(*sequence);
+                w.list(leads, |w, (group, epoch)| {
+                    group.encode(w);
+                    epoch.encode(w);
+                });
+            }
+            Message::Grant { sequence, granted, refused, clock } => {
+                w.u8(2);
+                w.u64(*sequence);
+                w.bool(*granted);
+                w.list(refused, |w, group| group.encode(w));
+                w.u64(clock.0);
+            }
+        }
+    }
+    pub fn decode(r: &mut Reader<'_>) -> Result<Message, DecodeError> {
+        Ok(match r.u8()? {
+            1 => Message::Heartbeat {
+                sequence: r.u64()?,
+                leads: r.list(|r| Ok((GroupId::decode(r)?, Epoch::decode(r)?)))?,
+            },
+            2 => Message::Grant {
+                sequence: r.u64()?,
+                granted: r.bool()?,
+                refused: r.list(GroupId::decode)?,
+                clock: Instant(r.u64()?),
+            },
+            _ => return Err(DecodeError::Invalid("lease message")),
+        })
+    }
+}
+
+/// What this node granted to others.
+#[derive(Debug)]
+pub struct Grantor {
+    timings: Timings,
+    /// Nothing is granted and nothing sealed before: what an earlier process granted has ended by then.
+    silent_until: Instant,
+    granted_until: BTreeMap<NodeId, Instant>,
+}
+
+impl Grantor {
+    /// A grantor whose process starts now.
+    pub fn new(timings: Timings, now: Instant) -> Grantor {
+        Grantor { timings, silent_until: now + timings.lease, granted_until: BTreeMap::new() }
+    }
+    /// Answers a heartbeat; `refuses` names the groups for which this node supports another leader or is asked to seal.
+    pub fn grant(
+        &mut self,
+        now: Instant,
+        to: NodeId,
+        sequence: u64,
+        leads: &[(GroupId, Epoch)],
+        refuses: impl Fn(GroupId, Epoch) -> bool,
+    ) -> Message {
+        let granted = now >= self.silent_until;
+        if granted {
+            self.granted_until.insert(to, now + self.timings.lease);
+        }
+        let refused = leads.iter().filter(|(g, e)| refuses(*g, *e)).map(|(g, _)| *g).collect();
+        Message::Grant { sequence, granted, refused, clock: now }
+    }
+    /// When a group led by `leader` may be sealed: all grants to it, those of an earlier process too, have ended.
+    pub fn seal_at(&self, leader: Option<NodeId>) -> Instant {
+        let granted = leader.and_then(|node| self.granted_until.get(&node)).copied();
+        granted.unwrap_or(Instant::ZERO).max(self.silent_until)
+    }
+}
+
+/// One peer's grants to this node.
+#[derive(Debug, Default)]
+struct Held {
+    incarnation: Incarnation,
+    until: Instant,
+    refused: Vec<GroupId>,
+    answered: u64,
+    /// (own clock, peer's clock) at an earlier grant: the base that rates are compared against.
+    drift_base: Option<(Instant, Instant)>,
+    drifting: bool,
+}
+
+/// What others granted to this node.
+#[derive(Debug)]
+pub struct Holder {
+    timings: Timings,
+    sequence: u64,
+    /// Heartbeats that are not answered yet: number, when sent.
+    sent: BTreeMap<NodeId, Vec<(u64, Instant)>>,
+    held: BTreeMap<NodeId, Held>,
+}
+
+/// Rates are compared over at least this span: a scheduling delay of 50 ms is 5 % of it.
+const DRIFT_SPAN: Duration = Duration::from_secs(2);
+/// Clocks that differ in rate by more than this many percent grant nothing: the margin covers a sixth.
+const DRIFT_PERCENT_MAX: u128 = 8;
+/// Heartbeats remembered per peer while none is answered.
+const SENT_MAX: usize = 16;
+
+impl Holder {
+    pub fn new(timings: Timings) -> Holder {
+        Holder { timings, sequence: 0, sent: BTreeMap::new(), held: BTreeMap::new() }
+    }
+    /// A heartbeat to one peer.
+    pub fn heartbeat(&mut self, now: Instant, to: NodeId, leads: Vec<(GroupId, Epoch)>) -> Message {
+        self.sequence += 1;
+        let sent = self.sent.entry(to).or_default();
+        if sent.len() == SENT_MAX {
+            sent.remove(0);
+        }
+        sent.push((self.sequence, now));
+        Message::Heartbeat { sequence: self.sequence, leads }
+    }
+    /// A peer's grant arrived.
+    pub fn granted(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        incarnation: Incarnation,
+        sequence: u64,
+        granted: bool,
+        refused: Vec<GroupId>,
+        clock: Instant,
+    ) {
+        let Some(sent) = self.sent.get_mut(&from) else { return };
+        let Some(at) = sent.iter().position(|(number, _)| *number == sequence) else { return };
+        let sent_at = sent[at].1;
+        sent.drain(..=at);
+        let held = self.held.entry(from).or_default();
+        if sequence <= held.answered {
+            return;
+        }
+        if held.incarnation != incarnation {
+            *held = Held { incarnation, ..Held::default() };
+        }
+        held.answered = sequence;
+        held.compare_rates(now, clock);
+        held.refused = refused;
+        if granted && !held.drifting {
+            held.until = held.until.max(sent_at + self.timings.lease - self.timings.margin);
+        } else {
+            held.until = Instant::ZERO;
+        }
+    }
+    /// Until when this life of the peer has promised to support nobody else in the group.
+    pub fn until(&self, node: NodeId, incarnation: Incarnation, group: GroupId) -> Instant {
+        match self.held.get(&node) {
+            Some(held) if held.incarnation == incarnation && !held.refused.contains(&group) => held.until,
+            _ => Instant::ZERO,
+        }
+    }
+    /// Everything held is given up (this node resumed from a pause of unknown length, or steps down).
+    pub fn forget(&mut self) {
+        self.held.clear();
+    }
+}
+
+impl Held {
+    fn compare_rates(&mut self, now: Instant, clock: Instant) {
+        let Some((own, peer)) = self.drift_base else {
+            self.drift_base = Some((now, clock));
+            return;
+        };
+        let (own_span, peer_span) = (now.since(own), clock.since(peer));
+        if own_span < DRIFT_SPAN && peer_span < DRIFT_SPAN {
+            return;
+        }
+        let (a, b) = (own_span.as_nanos(), peer_span.as_nanos());
+        self.drifting = a.abs_diff(b) * 100 > a.max(b) * DRIFT_PERCENT_MAX;
+        self.drift_base = Some((now, clock));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    const ME: NodeId = NodeId(1);
+    const PEER: NodeId = NodeId(2);
+    const GROUP: GroupId = GroupId(7);
+    const LIFE: Incarnation = Incarnation(1);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn exchange(holder: &mut Holder, grantor: &mut Grantor, sent: u64, answered: u64, refuse: bool) {
+        let Message::Heartbeat { sequence, leads } =
+            holder.heartbeat(at(sent), PEER, vec![(GROUP, Epoch(3))])
+        else {
+            panic!("a heartbeat")
+        };
+        let Message::Grant { granted, refused, clock, .. } =
+            grantor.grant(at(answered), ME, sequence, &leads, |_, _| refuse)
+        else {
+            panic!("a grant")
+        };
+        holder.granted(at(answered), PEER, LIFE, sequence, granted, refused, clock);
+    }
+
+    #[test]
+    fn the_holder_counts_from_sending_and_ends_before_the_grantor() {
+        let mut holder = Holder::new(Timings::default());
+        let mut grantor = Grantor::new(Timings::default(), at(0));
+        exchange(&mut holder, &mut grantor, 1000, 1100, false);
+        assert_eq!(holder.until(PEER, LIFE, GROUP), at(1000 + 300 - 50));
+        assert_eq!(grantor.seal_at(Some(ME)), at(1400));
+    }
+
+    // bugs: TC-03
+    #[test]
+    fn a_restarted_grantor_neither_grants_nor_seals_for_one_lease() {
+        let mut holder = Holder::new(Timings::default());
+        let mut grantor = Grantor::new(Timings::default(), at(1000));
+        exchange(&mut holder, &mut grantor, 1200, 1210, false);
+        assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
+        assert_eq!(grantor.seal_at(Some(ME)), at(1300));
+    }
+
+    #[test]
+    fn a_refused_group_and_another_life_hold_nothing() {
+        let mut holder = Holder::new(Timings::default());
+        let mut grantor = Grantor::new(Timings::default(), at(0));
+        exchange(&mut holder, &mut grantor, 1000, 1001, true);
+        assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
+        assert_ne!(holder.until(PEER, LIFE, GroupId(8)), Instant::ZERO);
+        assert_eq!(holder.until(PEER, Incarnation(2), GroupId(8)), Instant::ZERO);
+    }
+
+    // bugs: SL-07
+    #[test]
+    fn clocks_of_different_rates_hold_nothing() {
+        let mut holder = Holder::new(Timings::default());
+        for step in 0..40u64 {
+            let now = at(10_000 + step * 100);
+            let Message::Heartbeat { sequence, .. } = holder.heartbeat(now, PEER, vec![]) else {
+                panic!("a heartbeat")
+            };
+            let clock = at(50_000 + step * 200);
+            holder.granted(now, PEER, LIFE, sequence, true, vec![], clock);
+        }
+        assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
+    }
+}

@@ -1,0 +1,235 @@
+//! What a follower does: match its log with the leader's, append, acknowledge what is persisted, follow the commit index.
+
+use super::log_window::{LogWindow, Mark, Unfit};
+use super::message::Message;
+use super::replica::{DropReason, Output, Replica, Report, Role, WINDOW_BYTES_MAX};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use data::record::Record;
+use data::{Epoch, Index, Instant, NodeId, Position};
+
+/// Invariant: everything through `matched` equals the log of the leader of `epoch`.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    pub leader: Option<NodeId>,
+    pub epoch: Epoch,
+    pub matched: Index,
+    acknowledged: Index,
+    round: u64,
+}
+
+impl Replica {
+    /// The leader that this replica follows, as far as it has heard from it.
+    pub fn follows(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader,
+            _ => None,
+        }
+    }
+
+    pub(super) fn on_append(
+        &mut self,
+        from: NodeId,
+        epoch: Epoch,
+        previous: Mark,
+        commit: Index,
+        round: u64,
+        records: Bytes,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.accept_leader(from, epoch, out) {
+            return;
+        }
+        if !self.holds(previous, out) {
+            return;
+        }
+        let Some(end) = self.take_records(previous.position, records, out) else { return };
+        let Role::Follower(follower) = &mut self.role else { return };
+        follower.matched = follower.matched.max(end);
+        let due = round > follower.round || end <= self.persisted;
+        follower.round = follower.round.max(round);
+        let committed = commit.min(follower.matched);
+        if committed > self.commit {
+            self.commit = committed;
+            self.log.shed(WINDOW_BYTES_MAX, committed);
+            out.push(Output::Committed(committed));
+        }
+        if due {
+            self.send_ack(out);
+        }
+    }
+
+    /// Whether a message of this leader may be used. A newer epoch than any promise is a promise: there is one leader
+    /// process per epoch, and it was elected.
+    fn accept_leader(&mut self, from: NodeId, epoch: Epoch, out: &mut Vec<Output>) -> bool {
+        let asked = match &self.role {
+            Role::Removed => {
+                out.push(Output::Report(Report::Dropped(DropReason::NotAMember)));
+                return false;
+            }
+            Role::Sealed(sealing) => sealing.epoch,
+            Role::Leader(leader) if leader.epoch == epoch => {
+                out.push(Output::Report(Report::SecondLeader { epoch, node: from }));
+                return false;
+            }
+            Role::Leader(_) => Epoch(0),
+            Role::Follower(_) => Epoch(0),
+        };
+        let promised = self.promised.max(asked);
+        if epoch < promised {
+            out.push(Output::Send { to: from, message: Message::Stale { promised } });
+            out.push(Output::Report(Report::Dropped(DropReason::StaleEpoch)));
+            return false;
+        }
+        self.promised = epoch;
+        if !matches!(self.role, Role::Follower(_)) {
+            self.become_follower(out);
+        }
+        let Role::Follower(follower) = &mut self.role else { return false };
+        if follower.epoch != epoch || follower.leader != Some(from) {
+            *follower = Follower { leader: Some(from), epoch, ..Follower::default() };
+        }
+        true
+    }
+
+    /// Whether this log has the entry that the leader's records follow. What is committed equals every leader's log.
+    fn holds(&mut self, previous: Mark, out: &mut Vec<Output>) -> bool {
+        let Position { epoch, index } = previous.position;
+        if self.log.hash_at(index).is_some_and(|hash| hash != previous.hash)
+            && self.log.epoch_at(index) == Some(epoch)
+        {
+            // bugs: SL-17. Equal positions with unequal histories: one of the copies is damaged.
+            out.push(Output::Report(Report::Diverged { at: previous.position }));
+            return false;
+        }
+        if index <= self.commit || self.log.epoch_at(index) == Some(epoch) {
+            return true;
+        }
+        let last = self.log.last().position;
+        let starts = self.log.starts().to_vec();
+        self.to_leader(|epoch| Message::Mismatch { epoch, last, starts }, out);
+        false
+    }
+
+    /// Appends what is new of the records, cutting first what contradicts them. Returns where the records end, `None`
+    /// when they cannot be used.
+    fn take_records(&mut self, previous: Position, records: Bytes, out: &mut Vec<Output>) -> Option<Index> {
+        let mut end = previous.index;
+        let mut offset = 0;
+        while offset < records.len() {
+            let Ok(record) = Record::parse(&records[offset..]) else {
+                out.push(Output::Report(Report::Dropped(DropReason::Damaged)));
+                return None;
+            };
+            let position = record.header.position();
+            if position.index != end.next() {
+                out.push(Output::Report(Report::Dropped(DropReason::OutOfOrder)));
+                return None;
+            }
+            if position.index > self.log.last().position.index {
+                break;
+            }
+            if position.index > self.commit && self.log.epoch_at(position.index) != Some(position.epoch) {
+                self.cut(end, out);
+                break;
+            }
+            if position.index <= self.commit
+                && position.index > self.log.floor().position.index
+                && self.log.epoch_at(position.index) != Some(position.epoch)
+            {
+                let report = Report::CommittedConflict { committed: self.commit, cut: end };
+                out.push(Output::Report(report));
+                return None;
+            }
+            end = position.index;
+            offset += record.len;
+        }
+        if offset == records.len() {
+            return Some(end);
+        }
+        let fresh = records.slice(offset..);
+        match self.log.append(fresh.clone()) {
+            Ok(()) => {}
+            Err(Unfit::History) => {
+                let at = self.log.last().position;
+                out.push(Output::Report(Report::Diverged { at }));
+                return None;
+            }
+            Err(Unfit::Damaged | Unfit::Order) => {
+                out.push(Output::Report(Report::Dropped(DropReason::Damaged)));
+                return None;
+            }
+        }
+        self.persist(fresh, false, out);
+        Some(self.log.last().position.index)
+    }
+
+    /// Something was persisted: the leader hears of it.
+    pub(super) fn acknowledge(&mut self, out: &mut Vec<Output>) {
+        let Role::Follower(follower) = &self.role else { return };
+        if self.persisted.min(follower.matched) > follower.acknowledged {
+            self.send_ack(out);
+        }
+    }
+
+    fn send_ack(&mut self, out: &mut Vec<Output>) {
+        let (persisted, applied) = (self.persisted, self.applied);
+        let Role::Follower(follower) = &mut self.role else { return };
+        let matched = persisted.min(follower.matched);
+        follower.acknowledged = matched;
+        let round = follower.round;
+        self.to_leader(|epoch| Message::Ack { epoch, matched, applied, round }, out);
+    }
+
+    fn to_leader(&self, message: impl FnOnce(Epoch) -> Message, out: &mut Vec<Output>) {
+        if let Role::Follower(Follower { leader: Some(leader), epoch, .. }) = &self.role {
+            out.push(Output::Send { to: *leader, message: message(*epoch) });
+        }
+    }
+
+    pub(super) fn on_offer(
+        &mut self,
+        from: NodeId,
+        epoch: Epoch,
+        mark: Mark,
+        len: u64,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.accept_leader(from, epoch, out) {
+            return;
+        }
+        if mark.position.index <= self.commit {
+            // Caught up by another way in the meantime: the leader shall look again where this log ends.
+            let last = self.log.last().position;
+            let starts = self.log.starts().to_vec();
+            self.to_leader(|epoch| Message::Mismatch { epoch, last, starts }, out);
+            return;
+        }
+        out.push(Output::TakeSnapshot { from, mark, len });
+    }
+
+    /// The snapshot became this replica's state: the log goes on behind it.
+    pub(super) fn on_installed(
+        &mut self,
+        _now: Instant,
+        mark: Mark,
+        starts: Vec<Position>,
+        time_ms: i64,
+        out: &mut Vec<Output>,
+    ) {
+        let index = mark.position.index;
+        if index <= self.commit || matches!(self.role, Role::Leader(_)) {
+            out.push(Output::Report(Report::Dropped(DropReason::Overtaken)));
+            return;
+        }
+        self.log = LogWindow::new(mark, starts, time_ms);
+        self.commit = index;
+        self.persisted = index;
+        self.clamp_persisting(index);
+        if let Role::Follower(follower) = &mut self.role {
+            // Only what its leader committed is offered, so the copy equals the leader's log so far.
+            follower.matched = follower.matched.max(index);
+            self.send_ack(out);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The end of a replica's log in memory: enough to match, to resend and to serve followers that are not far behind.
+//!
+//! Invariants: batches are contiguous; every record in them parsed and follows its predecessor's hash; `starts` holds
+//! the position of the first entry of each epoch of the whole log, ascending in both fields.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use data::record::Record;
+use data::{Epoch, Index, Position};
+
+/// Records of one append, as they lie in the log.
+#[derive(Clone, Debug)]
+struct Batch {
+    /// The entry before the first one.
+    before: Mark,
+    first: Index,
+    last: Index,
+    records: Bytes,
+}
+
+/// A place in the history: the position of an entry and the rolling hash through it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Mark {
+    pub position: Position,
+    pub hash: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogWindow {
+    /// The entry before the first one held here.
+    floor: Mark,
+    last: Mark,
+    /// The newest time that any entry carries, ms since 1970.
+    time_ms: i64,
+    batches: VecDeque<Batch>,
+    bytes: usize,
+    starts: Vec<Position>,
+}
+
+/// Why records cannot be appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unfit {
+    /// A record does not parse.
+    Damaged,
+    /// An index or epoch is out of order.
+    Order,
+    /// The rolling hash does not follow from this log's history.
+    History,
+}
+
+impl LogWindow {
+    /// A log that ends at `floor` with nothing in memory; `starts` are the epochs of what lies before.
+    pub fn new(floor: Mark, starts: Vec<Position>, time_ms: i64) -> LogWindow {
+        LogWindow { floor, last: floor, time_ms, batches: VecDeque::new(), bytes: 0, starts }
+    }
+    pub fn last(&self) -> Mark {
+        self.last
+    }
+    pub fn floor(&self) -> Mark {
+        self.floor
+    }
+    pub fn time_ms(&self) -> i64 {
+        self.time_ms
+    }
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+    pub fn starts(&self) -> &[Position] {
+        &self.starts
+    }
+    /// The epoch of the entry at `index`, which must not lie beyond the end.
+    pub fn epoch_at(&self, index: Index) -> Option<Epoch> {
+        if index > self.last.position.index {
+            return None;
+        }
+        if index == self.floor.position.index {
+            return Some(self.floor.position.epoch);
+        }
+        let at = self.starts.partition_point(|start| start.index <= index);
+        Some(if at == 0 { Epoch(0) } else { self.starts[at - 1].epoch })
+    }
+    /// The rolling hash through the entry at `index`, as far as the window reaches.
+    pub fn hash_at(&self, index: Index) -> Option<u64> {
+        if index == self.floor.position.index {
+            return Some(self.floor.hash);
+        }
+        if index == self.last.position.index {
+            return Some(self.last.hash);
+        }
+        let at = self.batches.partition_point(|batch| batch.before.position.index < index);
+        if let Some(batch) = self.batches.get(at)
+            && batch.before.position.index == index
+        {
+            return Some(batch.before.hash);
+        }
+        self.walk(index).map(|(_, _, record)| record.hash)
+    }
+    /// The batch, the offset in it and the record at `index`.
+    fn walk(&self, index: Index) -> Option<(&Batch, usize, Record<'_>)> {
+        let at = self.batches.partition_point(|batch| batch.last < index);
+        let batch = self.batches.get(at).filter(|batch| batch.first <= index)?;
+        let mut offset = 0;
+        while let Ok(record) = Record::parse(&batch.records[offset..]) {
+            if record.header.index == index {
+                return Some((batch, offset, record));
+            }
+            offset += record.len;
+        }
+        None
+    }
+    /// Records from `from` on, at most a batch: what comes before them and the bytes. `None` when the window begins
+    /// later or ends earlier.
+    pub fn records_from(&self, from: Index) -> Option<(Mark, Bytes, Index)> {
+        let previous = from.previous();
+        let at = self.batches.partition_point(|batch| batch.first < from);
+        if let Some(batch) = self.batches.get(at)
+            && batch.first == from
+        {
+            return Some((batch.before, batch.records.clone(), batch.last));
+        }
+        let mark = Mark {
+            position: Position { epoch: self.epoch_at(previous)?, index: previous },
+            hash: self.hash_at(previous)?,
+        };
+        let (batch, offset, _) = self.walk(from)?;
+        Some((mark, batch.records.slice(offset..), batch.last))
+    }
+    /// Appends records that the caller made itself (a leader): `last` is the last one's mark.
+    pub fn push(&mut self, first: Position, last: Mark, time_ms: i64, records: Bytes) {
+        debug_assert_eq!(first.index, self.last.position.index.next(), "a log has no holes");
+        self.note_start(first);
+        self.bytes += records.len();
+        self.batches.push_back(Batch {
+            before: self.last,
+            first: first.index,
+            last: last.position.index,
+            records,
+        });
+        self.last = last;
+        self.time_ms = self.time_ms.max(time_ms);
+    }
+    /// Checks records that came from elsewhere and appends them. Nothing is changed when they do not fit.
+    pub fn append(&mut self, records: Bytes) -> Result<(), Unfit> {
+        let (mut last, mut time_ms) = (self.last, self.time_ms);
+        let mut starts = Vec::new();
+        let (mut offset, mut first) = (0, None);
+        while offset < records.len() {
+            let rest = &records[offset..];
+            let record = Record::parse(rest).map_err(|_| Unfit::Damaged)?;
+            let position = record.header.position();
+            if position.index != last.position.index.next() || position.epoch < last.position.epoch {
+                return Err(Unfit::Order);
+            }
+            if !record.follows(last.hash, rest) {
+                return Err(Unfit::History);
+            }
+            if position.epoch != last.position.epoch {
+                starts.push(position);
+            }
+            first.get_or_insert(position.index);
+            last = Mark { position, hash: record.hash };
+            time_ms = time_ms.max(record.header.time_ms);
+            offset += record.len;
+        }
+        let Some(first) = first else { return Ok(()) };
+        starts.into_iter().for_each(|start| self.note_start(start));
+        self.bytes += records.len();
+        self.batches.push_back(Batch { before: self.last, first, last: last.position.index, records });
+        self.last = last;
+        self.time_ms = time_ms;
+        Ok(())
+    }
+    fn note_start(&mut self, position: Position) {
+        if self.starts.last().is_none_or(|start| start.epoch < position.epoch) {
+            self.starts.push(position);
+        }
+    }
+    /// Cuts everything after `to`. False when the window begins later: the caller must rebuild it from disk.
+    pub fn truncate(&mut self, to: Index) -> bool {
+        if to < self.floor.position.index {
+            return false;
+        }
+        let (Some(epoch), Some(hash)) = (self.epoch_at(to), self.hash_at(to)) else { return false };
+        while let Some(batch) = self.batches.back_mut() {
+            if batch.last <= to {
+                break;
+            }
+            self.bytes -= batch.records.len();
+            if batch.first > to {
+                self.batches.pop_back();
+                continue;
+            }
+            let mut offset = 0;
+            while let Ok(record) = Record::parse(&batch.records[offset..]) {
+                if record.header.index > to {
+                    break;
+                }
+                offset += record.len;
+            }
+            batch.records.truncate(offset);
+            batch.last = to;
+            self.bytes += offset;
+            break;
+        }
+        self.starts.retain(|start| start.index <= to);
+        self.last = Mark { position: Position { epoch, index: to }, hash };
+        true
+    }
+    /// Lets go of old batches through `through` while more than `bytes_max` are held.
+    pub fn shed(&mut self, bytes_max: usize, through: Index) {
+        while self.bytes > bytes_max {
+            let Some(batch) = self.batches.front().filter(|batch| batch.last <= through) else { return };
+            let index = batch.last;
+            let (Some(epoch), Some(hash)) = (self.epoch_at(index), self.hash_at(index)) else { return };
+            self.floor = Mark { position: Position { epoch, index }, hash };
+            self.bytes -= batch.records.len();
+            self.batches.pop_front();
+        }
+    }
+    /// Calls `each` for the records of `from..=to` that are in the window, in order.
+    pub fn each(&self, from: Index, to: Index, mut each: impl FnMut(&Record<'_>)) {
+        let at = self.batches.partition_point(|batch| batch.last < from);
+        for batch in self.batches.iter().skip(at).take_while(|batch| batch.first <= to) {
+            let mut offset = 0;
+            while let Ok(record) = Record::parse(&batch.records[offset..]) {
+                if record.header.index >= from && record.header.index <= to {
+                    each(&record);
+                }
+                offset += record.len;
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Messages between the replicas of one group.
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+use data::codec::{DecodeError, Reader, Writer};
+use data::{Epoch, Index, Position};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Leader to follower: entries that follow `previous`, and how far the log is committed. Without records it is a
+    /// probe, a commit notice or a confirmation round.
+    Append { epoch: Epoch, previous: Position, previous_hash: u64, commit: Index, round: u64, records: Bytes },
+    /// Follower to leader: everything through `matched` equals the leader's log and is persisted as the keyspace asks.
+    Ack { epoch: Epoch, matched: Index, applied: Index, round: u64 },
+    /// Follower to leader: `previous` is not in my log. `last` is my last position, `starts` where my epochs begin.
+    Mismatch { epoch: Epoch, last: Position, starts: Vec<Position> },
+    /// To a leader whose epoch is over: I have promised `promised` to another.
+    Stale { promised: Epoch },
+    /// Leader to follower: my log begins after your end; take my snapshot of this position.
+    Offer { epoch: Epoch, position: Position, hash: u64, len: u64 },
+}
+
+impl Message {
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        match self {
+            Message::Append { epoch, previous, previous_hash, commit, round, records } => {
+                w.u8(1);
+                epoch.encode(w);
+                previous.encode(w);
+                w.u64(*previous_hash);
+                commit.encode(w);
+                w.u64(*round);
+                w.bytes(records);
+            }
+            Message::Ack { epoch, matched, applied, round } => {
+                w.u8(2);
+                epoch.encode(w);
+                matched.encode(w);
+                applied.encode(w);
+                w.u64(*round);
+            }
+            Message::Mismatch { epoch, last, starts } => {
+                w.u8(3);
+                epoch.encode(w);
+                last.encode(w);
+                w.list(starts, |w, p| p.encode(w));
+            }
+            Message::Stale { promised } => {
+                w.u8(4);
+                promised.encode(w);
+            }
+            Message::Offer { epoch, position, hash, len } => {
+                w.u8(5);
+                epoch.encode(w);
+                position.encode(w);
+                w.u64(*hash);
+                w.u64(*len);
+            }
+        }
+    }
+    pub fn decode(r: &mut Reader<'_>) -> Result<Message, DecodeError> {
+        Ok(match r.u8()? {
+            1 => Message::Append {
+                epoch: Epoch::decode(r)?,
+                previous: Position::decode(r)?,
+                previous_hash: r.u64()?,
+                commit: Index::decode(r)?,
+                round: r.u64()?,
+                records: Bytes::copy_from_slice(r.bytes()?),
+            },
+            2 => Message::Ack {
+                epoch: Epoch::decode(r)?,
+                matched: Index::decode(r)?,
+                applied: Index::decode(r)?,
+                round: r.u64()?,
+            },
+            3 => Message::Mismatch {
+                epoch: Epoch::decode(r)?,
+                last: Position::decode(r)?,
+                starts: r.list(Position::decode)?,
+            },
+            4 => Message::Stale { promised: Epoch::decode(r)? },
+            5 => Message::Offer {
+                epoch: Epoch::decode(r)?,
+                position: Position::decode(r)?,
+                hash: r.u64()?,
+                len: r.u64()?,
+            },
+            _ => return Err(DecodeError::Invalid("replication message")),
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Single-leader replication of one group.
+//!
+//! # The promise
+//!
+//! An entry is *committed* when the leader and k electable followers have persisted it; k follows from the commit rule
+//! ([`commit`]). An election, held by the control plane, seals e - k electable replicas and takes the most advanced of
+//! them. Write quorum and election quorum meet, so the winner holds every committed entry: no acknowledged write is lost
+//! (`async`, where k = 0, excepted: there the loss is bounded by the lag).
+//!
+//! # Roles
+//!
+//! | role | accepts entries | may acknowledge writes |
+//! |---|---|---|
+//! | follower | from the leader of the newest epoch it has promised to | no |
+//! | sealed | from nobody, until it learns who won | no |
+//! | leader | makes them | once its epoch's empty entry is committed |
+//! | removed | from nobody | no |
+//!
+//! A member outside the electable set is a follower like any other; the leader does not count it.
+//!
+//! # Messages
+//!
+//! | message | from, to | meaning |
+//! |---|---|---|
+//! | `Append` | leader → follower | entries after a position, commit index, confirmation round |
+//! | `Ack` | follower → leader | persisted and equal to yours through here |
+//! | `Mismatch` | follower → leader | I do not have that position: my end, and where my epochs begin |
+//! | `Stale` | follower → former leader | I have promised a newer epoch |
+//! | `Offer` | leader → follower | my log begins after your end: take a snapshot |
+//!
+//! # Rules
+//!
+//! 1. *One history per epoch.* An epoch has one leader process, so two entries with equal epoch and index are equal. Logs
+//!    are compared by epoch: the common part ends at the smaller of both ends of the newest epoch that both have
+//!    (bugs: SL-03, SL-04). A follower cuts only what differs from its leader's log, never what is committed.
+//! 2. *Seal.* A replica that is asked to seal for a new epoch makes the promise durable, then says where its flushed log
+//!    ends. From the asking on it takes nothing from older epochs. The promise survives a restart as a `fence` record.
+//! 3. *Empty entry first.* A new leader appends an empty entry; nothing older is counted as committed, and nothing is
+//!    executed, before that entry is committed (bugs: SL-19, TC-01).
+//! 4. *Leadership ends with the process.* The view names a process; a restarted leader is a follower (TC-02).
+//! 5. *Two rules during a change.* From proposing another electable set until a newer view is known the leader meets the
+//!    old and the proposed set for every entry (TC-04).
+//! 6. *Reads.* The leader answers alone while k followers' leases run or the control plane's does; else a round of
+//!    messages confirms that it still leads, begun after the read arrived (bugs: SL-06).
+//!
+//! # What is left out here
+//!
+//! Who is elected, and when, is the control plane's matter. Executing commands, holding replies and moving snapshots is
+//! the node's. Statement and physical log formats, chain and semi-synchronous rules come with their own files.
+//!
+//! Sources: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014) for log matching and the
+//! commitment of older entries; Lin, "PacificA" (2008) for data replication apart from configuration; KIP-101, KIP-279
+//! for truncation by epoch; Oki and Liskov, "Viewstamped Replication" (1988) for view changes.
+
+pub mod commit;
+mod follower;
+mod leader;
+pub mod log_window;
+pub mod message;
+mod replica;
+
+pub use leader::Progress;
+pub use log_window::{LogWindow, Mark};
+pub use message::Message;
+pub use replica::{DropReason, Input, Output, ReadPermit, Recovered, Replica, Report, RoleName, SealAnswer};

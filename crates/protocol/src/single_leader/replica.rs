@@ -1,0 +1,566 @@
+//! One replica of one group: the parts that every role shares, and the transitions between roles.
+
+use super::follower::Follower;
+use super::leader::Leader;
+use super::log_window::{LogWindow, Mark};
+use super::message::Message;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use data::record::{Header, Kind, Record};
+use data::view::{self, View};
+use data::{
+    Epoch, GroupId, Incarnation, Index, Instant, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,
+};
+
+/// What a replica is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The control plane's view of the group changed.
+    View(View),
+    Message {
+        from: NodeId,
+        incarnation: Incarnation,
+        message: Message,
+    },
+    /// Everything of [`Output::Persist`] up to this token is as durable as was asked for.
+    Persisted {
+        token: u64,
+    },
+    /// Take part in the election of `epoch`; the leases granted to the old leader end at `not_before`.
+    /// The same seal may come again with an earlier end: the old leader has sealed itself in the meantime.
+    Seal {
+        epoch: Epoch,
+        election: ViewNumber,
+        not_before: Instant,
+    },
+    /// Records of the log from disk, asked for by [`Output::Fetch`]; none when the log no longer reaches back so far.
+    Fetched {
+        to: NodeId,
+        from: Mark,
+        records: Bytes,
+    },
+    /// The node has a snapshot at this place that `to` may take.
+    SnapshotReady {
+        to: NodeId,
+        mark: Mark,
+        len: u64,
+    },
+    /// The snapshot of [`Output::TakeSnapshot`] is installed and durable.
+    Installed {
+        mark: Mark,
+        starts: Vec<Position>,
+        time_ms: i64,
+    },
+    /// The connection to a peer was lost or made. A new leader is told of every peer that is down.
+    Connection {
+        node: NodeId,
+        up: bool,
+    },
+    /// Called every few milliseconds.
+    Tick,
+}
+
+/// What a replica wants done. In any order, but `Persist` outputs keep theirs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    Send {
+        to: NodeId,
+        message: Message,
+    },
+    /// Append these records to the log. `promise`: flush before answering, whatever the keyspace's policy.
+    Persist {
+        token: u64,
+        records: Bytes,
+        promise: bool,
+    },
+    /// The log is committed through this index: apply it, release what waits for it.
+    Committed(Index),
+    /// Entries after this index were cut (a `truncate` record is on its way to the log).
+    Truncated(Index),
+    Sealed(SealAnswer),
+    /// Read the log from this index for a follower.
+    Fetch {
+        to: NodeId,
+        from: Index,
+        bytes_max: usize,
+    },
+    /// A follower needs a snapshot.
+    NeedSnapshot {
+        to: NodeId,
+    },
+    /// Take the leader's snapshot.
+    TakeSnapshot {
+        from: NodeId,
+        mark: Mark,
+        len: u64,
+    },
+    /// Ask the control plane for another electable set.
+    ProposeElectable {
+        number: ViewNumber,
+        electable: Vec<view::Replica>,
+    },
+    /// Reads that asked for a confirmation round up to this one may be answered.
+    ReadConfirmed(u64),
+    /// The role changed. A leader that steps down has uncommitted entries that the node must undo.
+    Became(RoleName),
+    Report(Report),
+}
+
+/// A replica's answer to a seal: its log, flushed, ends here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SealAnswer {
+    pub group: GroupId,
+    pub epoch: Epoch,
+    pub election: ViewNumber,
+    pub last: Position,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoleName {
+    Follower,
+    Sealed,
+    /// Elected; the empty entry is not committed yet.
+    LeaderElect,
+    Leader,
+    Removed,
+}
+
+impl RoleName {
+    pub fn name(self) -> &'static str {
+        match self {
+            RoleName::Follower => "follower",
+            RoleName::Sealed => "sealed",
+            RoleName::LeaderElect => "leader-elect",
+            RoleName::Leader => "leader",
+            RoleName::Removed => "removed",
+        }
+    }
+}
+
+/// Why an input was ignored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DropReason {
+    StaleEpoch,
+    NotLeading,
+    NotAMember,
+    OtherIncarnation,
+    Damaged,
+    OutOfOrder,
+    Overtaken,
+}
+
+/// What metrics, events and invariants want to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Report {
+    Dropped(DropReason),
+    /// This log's history differs from the leader's at the same position: the copy must be rebuilt.
+    Diverged {
+        at: Position,
+    },
+    /// The leader's log would cut what is committed here: this replica stops.
+    CommittedConflict {
+        committed: Index,
+        cut: Index,
+    },
+    /// Elected with a log that does not end where the election found it: leadership declined.
+    Declined {
+        epoch: Epoch,
+        expected: Position,
+        last: Position,
+    },
+    /// Another node claims to lead the epoch that this one leads: it is not listened to.
+    SecondLeader {
+        epoch: Epoch,
+        node: NodeId,
+    },
+    FollowerLost(NodeId),
+    FollowerInSync(NodeId),
+}
+
+/// How a read may be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadPermit {
+    /// At once, if the clock read after the answer was computed is still before this instant.
+    Until(Instant),
+    /// After [`Output::ReadConfirmed`] with this round or a later one.
+    After(u64),
+    /// Not by this replica.
+    No,
+}
+
+pub(super) enum Role {
+    Follower(Follower),
+    Sealed(Sealing),
+    Leader(Leader),
+    Removed,
+}
+
+/// An election that this replica takes part in.
+pub(super) struct Sealing {
+    pub epoch: Epoch,
+    pub election: ViewNumber,
+    pub not_before: Instant,
+    /// Token of the fence record; `None` before the leases have ended.
+    pub fence: Option<u64>,
+    pub answered: bool,
+}
+
+/// What a replica finds in its log after a restart.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    pub promised: Epoch,
+    pub commit: Index,
+    pub log: LogWindow,
+}
+
+impl Default for Recovered {
+    fn default() -> Recovered {
+        Recovered {
+            promised: Epoch(0),
+            commit: Index(0),
+            log: LogWindow::new(Mark::default(), Vec::new(), 0),
+        }
+    }
+}
+
+/// Limits of one replica, in bytes; every one is a guess that bounds memory at a few times the usual need.
+pub(super) const WINDOW_BYTES_MAX: usize = 32 << 20;
+pub(super) const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
+pub(super) const FETCH_BYTES_MAX: usize = 1 << 20;
+
+/// Invariants: `commit <= log.last`, `persisted <= log.last`; `promised` never shrinks and is at least the epoch of
+/// every entry; nothing is committed in a role other than leader except on a leader's word.
+pub struct Replica {
+    pub(super) me: view::Replica,
+    pub(super) process: Process,
+    pub(super) group: GroupId,
+    pub(super) keyspace: KeyspaceId,
+    pub(super) view: Option<View>,
+    pub(super) promised: Epoch,
+    pub(super) log: LogWindow,
+    pub(super) persisted: Index,
+    pub(super) commit: Index,
+    pub(super) role: Role,
+    /// Applied by the node, told with every commit: what an `Ack` says of it.
+    pub(super) applied: Index,
+    token: u64,
+    /// Appends on their way to the disk: token, end of the log after them.
+    persisting: VecDeque<(u64, Index)>,
+}
+
+impl Replica {
+    pub fn new(
+        me: view::Replica,
+        process: Process,
+        group: GroupId,
+        keyspace: KeyspaceId,
+        recovered: Recovered,
+    ) -> Replica {
+        let Recovered { promised, commit, log } = recovered;
+        let last = log.last().position;
+        Replica {
+            me,
+            process,
+            group,
+            keyspace,
+            view: None,
+            promised: promised.max(last.epoch),
+            persisted: last.index,
+            commit: commit.min(last.index),
+            applied: Index(0),
+            log,
+            role: Role::Follower(Follower::default()),
+            token: 0,
+            persisting: VecDeque::new(),
+        }
+    }
+
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+    pub fn keyspace(&self) -> KeyspaceId {
+        self.keyspace
+    }
+    pub fn view(&self) -> Option<&View> {
+        self.view.as_ref()
+    }
+    pub fn log(&self) -> &LogWindow {
+        &self.log
+    }
+    pub fn commit(&self) -> Index {
+        self.commit
+    }
+    pub fn persisted(&self) -> Index {
+        self.persisted
+    }
+    pub fn promised(&self) -> Epoch {
+        self.promised
+    }
+    pub fn role(&self) -> RoleName {
+        match &self.role {
+            Role::Follower(_) => RoleName::Follower,
+            Role::Sealed(_) => RoleName::Sealed,
+            Role::Leader(leader) if leader.ready => RoleName::Leader,
+            Role::Leader(_) => RoleName::LeaderElect,
+            Role::Removed => RoleName::Removed,
+        }
+    }
+    /// The epoch that this replica leads, if it does.
+    pub fn leads(&self) -> Option<Epoch> {
+        match &self.role {
+            Role::Leader(leader) => Some(leader.epoch),
+            _ => None,
+        }
+    }
+    /// Whether a grant to a leader of `epoch` must name this group as refused: this replica has promised, or is asked
+    /// to promise, a newer one.
+    pub fn refuses(&self, epoch: Epoch) -> bool {
+        let asked = match &self.role {
+            Role::Sealed(sealing) => sealing.epoch,
+            Role::Removed => return true,
+            Role::Follower(_) | Role::Leader(_) => Epoch(0),
+        };
+        self.promised.max(asked) > epoch
+    }
+    /// The node has applied the log through here.
+    pub fn applied(&mut self, index: Index) {
+        self.applied = index;
+    }
+
+    /// One step. Never fails, never blocks; what cannot be used is reported and dropped.
+    pub fn step(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::View(view) => self.on_view(now, view, out),
+            Input::Message { from, incarnation, message } => {
+                self.on_message(now, from, incarnation, message, out);
+            }
+            Input::Persisted { token } => self.on_persisted(now, token, out),
+            Input::Seal { epoch, election, not_before } => {
+                self.on_seal(now, epoch, election, not_before, out);
+            }
+            Input::Fetched { to, from, records } => self.on_fetched(now, to, from, records, out),
+            Input::SnapshotReady { to, mark, len } => self.on_snapshot_ready(now, to, mark, len, out),
+            Input::Installed { mark, starts, time_ms } => self.on_installed(now, mark, starts, time_ms, out),
+            Input::Connection { node, up } => self.on_connection(now, node, up),
+            Input::Tick => self.on_tick(now, out),
+        }
+    }
+
+    fn on_view(&mut self, now: Instant, view: View, out: &mut Vec<Output>) {
+        if self.view.as_ref().is_some_and(|known| known.number >= view.number) {
+            return;
+        }
+        let me_leader = view::Leader { replica: self.me, process: self.process };
+        let (epoch, election, leader) = (view.epoch, view.election, view.leader);
+        let member = view.members.contains(&self.me.node);
+        self.view = Some(view);
+        if !member {
+            self.become_removed(out);
+        } else if leader == Some(me_leader) && election.is_none() {
+            let asked = match &self.role {
+                Role::Sealed(sealing) => sealing.epoch,
+                _ => Epoch(0),
+            };
+            if self.leads() != Some(epoch) && self.promised.max(asked) <= epoch {
+                self.become_leader(now, epoch, out);
+            }
+        } else if self.leads().is_some_and(|led| led < epoch) || matches!(self.role, Role::Removed) {
+            self.become_follower(out);
+        } else if let Role::Sealed(sealing) = &self.role
+            && epoch >= sealing.epoch
+        {
+            self.become_follower(out);
+        }
+        self.leader_meets_view(now, out);
+    }
+
+    fn on_message(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        incarnation: Incarnation,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        match message {
+            Message::Append { epoch, previous, previous_hash, commit, round, records } => {
+                self.on_append(
+                    from,
+                    epoch,
+                    Mark { position: previous, hash: previous_hash },
+                    commit,
+                    round,
+                    records,
+                    out,
+                );
+            }
+            Message::Offer { epoch, position, hash, len } => {
+                self.on_offer(from, epoch, Mark { position, hash }, len, out);
+            }
+            Message::Ack { epoch, matched, applied, round } => {
+                let from = view::Replica { node: from, incarnation };
+                self.on_ack(now, from, epoch, matched, applied, round, out);
+            }
+            Message::Mismatch { epoch, last, starts } => {
+                let from = view::Replica { node: from, incarnation };
+                self.on_mismatch(now, from, epoch, last, &starts, out);
+            }
+            Message::Stale { promised } => {
+                // The control plane will say who leads; until then this leader commits nothing, for its follower refuses.
+                if self.leads().is_some_and(|epoch| epoch >= promised) {
+                    out.push(Output::Report(Report::Dropped(DropReason::Overtaken)));
+                }
+            }
+        }
+    }
+
+    /// No append on its way to the disk makes more than `index` persistent.
+    pub(super) fn clamp_persisting(&mut self, to: Index) {
+        for (_, index) in &mut self.persisting {
+            *index = (*index).min(to);
+        }
+    }
+
+    /// Hands records to the log and remembers what they make persistent.
+    pub(super) fn persist(&mut self, records: Bytes, promise: bool, out: &mut Vec<Output>) -> u64 {
+        self.token += 1;
+        self.persisting.push_back((self.token, self.log.last().position.index));
+        out.push(Output::Persist { token: self.token, records, promise });
+        self.token
+    }
+
+    fn on_persisted(&mut self, now: Instant, token: u64, out: &mut Vec<Output>) {
+        while let Some((front, index)) = self.persisting.front().copied()
+            && front <= token
+        {
+            self.persisting.pop_front();
+            self.persisted = self.persisted.max(index.min(self.log.last().position.index));
+        }
+        match &mut self.role {
+            Role::Leader(_) => self.advance_commit(now, out),
+            Role::Follower(_) => self.acknowledge(out),
+            Role::Sealed(sealing) => {
+                if sealing.fence.is_some_and(|fence| fence <= token) && !sealing.answered {
+                    sealing.answered = true;
+                    let (epoch, election) = (sealing.epoch, sealing.election);
+                    self.promised = self.promised.max(epoch);
+                    self.answer_seal(epoch, election, out);
+                }
+            }
+            Role::Removed => {}
+        }
+    }
+
+    /// Cuts the log after `to`: the record that says so goes to the log first, then memory follows.
+    pub(super) fn cut(&mut self, to: Index, out: &mut Vec<Output>) -> bool {
+        debug_assert!(to >= self.commit, "what is committed is never cut");
+        if !self.log.truncate(to) {
+            return false;
+        }
+        self.persisted = self.persisted.min(to);
+        self.clamp_persisting(to);
+        let record = self.mark_record(Kind::Truncate, to);
+        self.persist(record, false, out);
+        out.push(Output::Truncated(to));
+        true
+    }
+
+    /// A record that is no entry: it says something about the log at `index`.
+    pub(super) fn mark_record(&self, kind: Kind, index: Index) -> Bytes {
+        let mut buffer = Vec::new();
+        let header = Header {
+            kind,
+            keyspace: self.keyspace,
+            group: self.group,
+            epoch: self.promised,
+            index,
+            commit: self.commit,
+            time_ms: self.log.time_ms(),
+            request: RequestId::NONE,
+        };
+        Record::write(&mut buffer, &header, 0, |_| {});
+        Bytes::from(buffer)
+    }
+
+    fn on_seal(
+        &mut self,
+        now: Instant,
+        epoch: Epoch,
+        election: ViewNumber,
+        not_before: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        match &mut self.role {
+            Role::Removed => return,
+            Role::Sealed(sealing) if sealing.epoch == epoch => {
+                // Asked again: the answer was lost, or the old leader has sealed itself in the meantime.
+                if sealing.answered {
+                    self.answer_seal(epoch, election, out);
+                    return;
+                }
+                sealing.not_before = sealing.not_before.min(not_before);
+            }
+            _ => {
+                // A promise made before a restart is answered again, unless that epoch already has a leader's entries.
+                let over = epoch < self.promised || epoch == self.log.last().position.epoch;
+                if over || self.leads().is_some_and(|led| led >= epoch) {
+                    out.push(Output::Report(Report::Dropped(DropReason::StaleEpoch)));
+                    return;
+                }
+                self.become_sealed(epoch, election, not_before, out);
+            }
+        }
+        self.fence_when_due(now, out);
+    }
+
+    /// Once the leases have ended: the promise goes to the log, and the answer waits for it.
+    fn fence_when_due(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Role::Sealed(sealing) = &self.role else { return };
+        if sealing.fence.is_some() || now < sealing.not_before {
+            return;
+        }
+        let epoch = sealing.epoch;
+        self.promised = self.promised.max(epoch);
+        let record = self.mark_record(Kind::Fence, self.log.last().position.index);
+        let token = self.persist(record, true, out);
+        if let Role::Sealed(sealing) = &mut self.role {
+            sealing.fence = Some(token);
+        }
+    }
+
+    fn answer_seal(&self, epoch: Epoch, election: ViewNumber, out: &mut Vec<Output>) {
+        let last = self.log.last().position;
+        out.push(Output::Sealed(SealAnswer { group: self.group, epoch, election, last }));
+    }
+
+    fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        match self.role {
+            Role::Sealed(_) => self.fence_when_due(now, out),
+            Role::Leader(_) => self.leader_tick(now, out),
+            Role::Follower(_) | Role::Removed => {}
+        }
+    }
+
+    fn become_sealed(
+        &mut self,
+        epoch: Epoch,
+        election: ViewNumber,
+        not_before: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        // A leader that is asked itself knows that it answers no more reads: its own seal waits for nobody.
+        self.role = Role::Sealed(Sealing { epoch, election, not_before, fence: None, answered: false });
+        out.push(Output::Became(RoleName::Sealed));
+    }
+    pub(super) fn become_follower(&mut self, out: &mut Vec<Output>) {
+        self.role = Role::Follower(Follower::default());
+        out.push(Output::Became(RoleName::Follower));
+    }
+    fn become_removed(&mut self, out: &mut Vec<Output>) {
+        if !matches!(self.role, Role::Removed) {
+            self.role = Role::Removed;
+            out.push(Output::Became(RoleName::Removed));
+        }
+    }
+}

@@ -7,8 +7,12 @@ extern crate alloc;
 
 pub mod error;
 pub mod frame;
+pub mod handshake;
+pub mod hello;
 mod inline;
 pub mod number;
+pub mod parts;
+pub mod peer;
 pub mod reply;
 pub mod request;
 pub mod slot;
@@ -16,5 +20,6 @@ mod token;
 
 pub use error::ProtocolError;
 pub use frame::Frame;
+pub use peer::{PeerError, PeerFrame, PeerHeader, PeerLimits};
 pub use reply::{Protocol, ReplyWriter};
 pub use request::{Limits, Parsed, RequestParser};

@@ -5,9 +5,14 @@ use crate::table::Seeded;
 use alloc::boxed::Box;
 use indexmap::IndexMap;
 
+/// Two pointers with lengths, the stored hash, a place in the index, and what the allocator adds to two blocks.
+const FIELD_OVERHEAD: usize = 72;
+
 #[derive(Clone, Default, Debug)]
 pub struct Hash {
     fields: IndexMap<Blob, Blob, Seeded>,
+    /// Bytes of all fields and values.
+    payload: usize,
 }
 
 impl Hash {
@@ -36,21 +41,40 @@ impl Hash {
     /// Sets a field and returns what it held.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> Option<Blob> {
         if let Some(slot) = self.fields.get_mut(field) {
+            self.payload = self.payload + value.len() - slot.len();
             return Some(core::mem::replace(slot, value.into()));
         }
-        self.fields.insert(field.into(), value.into());
-        None
+        self.put(field.into(), value.into())
     }
-    /// Removes a field and returns its place in the order and its value.
-    pub fn remove(&mut self, field: &[u8]) -> Option<(usize, Blob)> {
-        self.fields.swap_remove_full(field).map(|(at, _, value)| (at, value))
+    /// As [`Hash::set`], with owned bytes.
+    pub fn put(&mut self, field: Blob, value: Blob) -> Option<Blob> {
+        self.payload += field.len() + value.len();
+        let field_len = field.len();
+        let old = self.fields.insert(field, value);
+        if let Some(old) = &old {
+            self.payload -= field_len + old.len();
+        }
+        old
+    }
+    /// Removes a field and returns the place in the order that it had, the field and its value.
+    pub fn remove(&mut self, field: &[u8]) -> Option<(usize, Blob, Blob)> {
+        let removed = self.fields.swap_remove_full(field);
+        if let Some((_, field, value)) = &removed {
+            self.payload -= field.len() + value.len();
+        }
+        removed
     }
     /// Undoes [`Hash::remove`]: the field goes back to the place it had.
-    pub fn restore(&mut self, at: usize, field: &[u8], value: Blob) {
-        let (end, _) = self.fields.insert_full(field.into(), value);
+    pub fn restore(&mut self, at: usize, field: Blob, value: Blob) {
+        self.put(field, value);
+        let end = self.fields.len() - 1;
         if at < end {
             self.fields.swap_indices(at, end);
         }
+    }
+    /// Estimate of the memory taken, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.payload + self.fields.capacity() * FIELD_OVERHEAD
     }
 }
 

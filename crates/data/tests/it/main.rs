@@ -1,0 +1,3 @@
+//! Stories of the data crate, one binary.
+
+mod table_basics;

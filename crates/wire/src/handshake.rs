@@ -21,6 +21,7 @@ use data::{Epoch, GroupId, KeyspaceId, NodeId, ViewNumber};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -63,10 +64,16 @@ enum State {
     AwaitHello,
     /// Initiator: the hello is sent.
     AwaitWelcome,
-    /// Acceptor: the welcome is sent, this is what the initiator must prove.
-    AwaitProof { expected: Hmac<Sha256>, agreed: Agreed },
+    /// Acceptor: the welcome is sent.
+    AwaitProof(Box<Awaited>),
     /// Agreed or refused: whatever comes now is not the handshake's.
     Over,
+}
+
+/// What the initiator must prove, and what holds once it has.
+struct Awaited {
+    expected: Hmac<Sha256>,
+    agreed: Agreed,
 }
 
 #[derive(Clone, Copy)]
@@ -122,7 +129,8 @@ impl Handshake {
             (_, REFUSED) => Err(refused_by_peer(body)),
             (State::AwaitHello, HELLO) => self.welcome(body, out).map(|()| None),
             (State::AwaitWelcome, WELCOME) => self.prove(body, out).map(Some),
-            (State::AwaitProof { expected, agreed }, PROOF) => {
+            (State::AwaitProof(awaited), PROOF) => {
+                let Awaited { expected, agreed } = *awaited;
                 verify(expected, body)?;
                 Ok(Some(agreed))
             }
@@ -150,7 +158,8 @@ impl Handshake {
             w.bytes(&proof);
         });
         let expected = self.transcript(Role::Initiator, body, &own);
-        self.state = State::AwaitProof { expected, agreed: Agreed { peer: peer.identity, version } };
+        let agreed = Agreed { peer: peer.identity, version };
+        self.state = State::AwaitProof(Box::new(Awaited { expected, agreed }));
         Ok(())
     }
 

@@ -174,6 +174,9 @@ pub struct PeerLimits {
     pub version: u8,
 }
 
+/// A parsed frame: header, body, and the bytes that the frame took.
+pub type Received<'a> = (PeerHeader, &'a [u8], usize);
+
 /// One frame: header and body.
 pub struct PeerFrame;
 
@@ -197,11 +200,8 @@ impl PeerFrame {
         len
     }
 
-    /// Reads the frame at the front of `input`: header, body and the bytes it took. `None` while it is not whole.
-    pub fn parse<'a>(
-        input: &'a [u8],
-        limits: &PeerLimits,
-    ) -> Result<Option<(PeerHeader, &'a [u8], usize)>, PeerError> {
+    /// Reads the frame at the front of `input`, which may go on behind it. `None` while it is not whole.
+    pub fn parse<'a>(input: &'a [u8], limits: &PeerLimits) -> Result<Option<Received<'a>>, PeerError> {
         let Some((announced, _)) = input.split_first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_le_bytes(*announced) as usize;
         // Checked before more is awaited: a stray client must not make us wait for gigabytes.

@@ -147,6 +147,21 @@ fn a_recorded_proof_does_not_fit_another_meeting() {
 }
 
 #[test]
+fn an_acceptors_own_proof_sent_back_to_it_proves_nothing() {
+    let (mut hello, mut welcome, mut echoed) = (Vec::new(), Vec::new(), Vec::new());
+    Handshake::initiate(identity(1), None, b"unknown to the initiator", [1; 32], &mut hello);
+    let mut acceptor = Handshake::accept(identity(2), b"s", [2; 32]);
+    acceptor.receive(&hello, &mut welcome).unwrap().unwrap();
+    let limits = wire::PeerLimits { frame_len_max: 4096, version: 0 };
+    let (header, body, _) = wire::PeerFrame::parse(&welcome, &limits).unwrap().unwrap();
+    // The proof is the welcome's last 32 bytes.
+    let proof = &body[body.len() - 32..];
+    let header = wire::PeerHeader { kind: 3, ..header };
+    wire::PeerFrame::write(&mut echoed, &header, |w| w.buffer.extend_from_slice(proof));
+    assert_eq!(acceptor.receive(&echoed, &mut Vec::new()).unwrap_err().reason, Reason::WrongSecret);
+}
+
+#[test]
 fn versions_without_overlap_are_named_from_each_side() {
     let old = || Identity { version_min: 1, version_max: 2, ..identity(1) };
     let new = || Identity { version_min: 3, version_max: 4, ..identity(2) };

@@ -31,39 +31,110 @@ pub enum End {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Operation<'a> {
     /// The key becomes a string with this value, whatever it was.
-    Set { key: Bytes<'a>, value: Bytes<'a>, expiry: Expiry },
+    Set {
+        key: Bytes<'a>,
+        value: Bytes<'a>,
+        expiry: Expiry,
+    },
     /// The key becomes this whole value, whatever it was (RENAME, COPY, the STORE forms).
-    Put { key: Bytes<'a>, value: Value, expiry: Expiry },
+    Put {
+        key: Bytes<'a>,
+        value: Value,
+        expiry: Expiry,
+    },
     /// The key goes, if it is there.
-    Delete { key: Bytes<'a> },
+    Delete {
+        key: Bytes<'a>,
+    },
     /// The key goes because its time came, if it is there and its expiry is not after `at_ms`. Only the leader says so.
-    Expire { key: Bytes<'a>, at_ms: i64 },
+    Expire {
+        key: Bytes<'a>,
+        at_ms: i64,
+    },
     /// The key's expiry is replaced; `None` removes it.
-    ExpireAt { key: Bytes<'a>, at_ms: Option<i64> },
+    ExpireAt {
+        key: Bytes<'a>,
+        at_ms: Option<i64>,
+    },
     /// Bytes are written into a string at an offset; a gap is filled with zeros; a missing key starts empty.
-    StringWrite { key: Bytes<'a>, offset: u64, bytes: Bytes<'a> },
+    StringWrite {
+        key: Bytes<'a>,
+        offset: u64,
+        bytes: Bytes<'a>,
+    },
     /// Adds to a string that holds a decimal integer; a missing key counts as 0. The expiry stays.
-    CounterAdd { key: Bytes<'a>, delta: i64 },
-    HashSet { key: Bytes<'a>, fields: Vec<(Bytes<'a>, Bytes<'a>)> },
-    HashRemove { key: Bytes<'a>, fields: Vec<Bytes<'a>> },
+    CounterAdd {
+        key: Bytes<'a>,
+        delta: i64,
+    },
+    HashSet {
+        key: Bytes<'a>,
+        fields: Vec<(Bytes<'a>, Bytes<'a>)>,
+    },
+    HashRemove {
+        key: Bytes<'a>,
+        fields: Vec<Bytes<'a>>,
+    },
     /// Adds to a field that holds a decimal integer; a missing field counts as 0.
-    HashCounterAdd { key: Bytes<'a>, field: Bytes<'a>, delta: i64 },
+    HashCounterAdd {
+        key: Bytes<'a>,
+        field: Bytes<'a>,
+        delta: i64,
+    },
     /// Elements are pushed one after the other: the last one ends up at the very end.
-    ListPush { key: Bytes<'a>, end: End, elements: Vec<Bytes<'a>> },
-    ListPop { key: Bytes<'a>, end: End, count: u64 },
-    ListSet { key: Bytes<'a>, at: u64, element: Bytes<'a> },
+    ListPush {
+        key: Bytes<'a>,
+        end: End,
+        elements: Vec<Bytes<'a>>,
+    },
+    ListPop {
+        key: Bytes<'a>,
+        end: End,
+        count: u64,
+    },
+    ListSet {
+        key: Bytes<'a>,
+        at: u64,
+        element: Bytes<'a>,
+    },
     /// Inserts before the place `at`.
-    ListInsert { key: Bytes<'a>, at: u64, element: Bytes<'a> },
+    ListInsert {
+        key: Bytes<'a>,
+        at: u64,
+        element: Bytes<'a>,
+    },
     /// Removes the elements at these places, which ascend.
-    ListRemove { key: Bytes<'a>, places: Vec<u64> },
-    SetAdd { key: Bytes<'a>, members: Vec<Bytes<'a>> },
-    SetRemove { key: Bytes<'a>, members: Vec<Bytes<'a>> },
-    ZSetAdd { key: Bytes<'a>, members: Vec<(Bytes<'a>, f64)> },
+    ListRemove {
+        key: Bytes<'a>,
+        places: Vec<u64>,
+    },
+    SetAdd {
+        key: Bytes<'a>,
+        members: Vec<Bytes<'a>>,
+    },
+    SetRemove {
+        key: Bytes<'a>,
+        members: Vec<Bytes<'a>>,
+    },
+    ZSetAdd {
+        key: Bytes<'a>,
+        members: Vec<(Bytes<'a>, f64)>,
+    },
     /// Adds to a member's score; a missing member counts as 0.
-    ZSetIncrement { key: Bytes<'a>, member: Bytes<'a>, by: f64 },
-    ZSetRemove { key: Bytes<'a>, members: Vec<Bytes<'a>> },
+    ZSetIncrement {
+        key: Bytes<'a>,
+        member: Bytes<'a>,
+        by: f64,
+    },
+    ZSetRemove {
+        key: Bytes<'a>,
+        members: Vec<Bytes<'a>>,
+    },
     /// `from` takes the name `to`, value and expiry; what `to` held goes.
-    Rename { from: Bytes<'a>, to: Bytes<'a> },
+    Rename {
+        from: Bytes<'a>,
+        to: Bytes<'a>,
+    },
     /// The whole keyspace becomes empty.
     Flush,
 }

@@ -1,0 +1,206 @@
+//! Commands that touch one group's view. Every one but the creation names the number it was computed from.
+
+use super::{Advice, ClusterMap, Group};
+use crate::command::{Applied, Command, Refusal};
+use crate::event::Change;
+use data::keyspace::{CommitRule, Settings};
+use data::view::{Leader, Replica, View};
+use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, ViewNumber};
+use std::collections::BTreeMap;
+
+impl ClusterMap {
+    pub(super) fn ensure_group(&mut self, keyspace: KeyspaceId, advice: &Advice) -> Result<Applied, Refusal> {
+        let settings = self.keyspaces.get(&keyspace).ok_or(Refusal::UnknownKeyspace)?.settings;
+        if let Some(view) = self.group_of(keyspace) {
+            return Ok(Applied::Group(view.group));
+        }
+        let view = self.first_view(keyspace, settings, advice)?;
+        let group = view.group;
+        self.insert_group(view);
+        Ok(Applied::Group(group))
+    }
+
+    /// Everybody is electable from the start: there is nothing yet that a copy could lack.
+    pub(super) fn first_view(
+        &self,
+        keyspace: KeyspaceId,
+        settings: Settings,
+        advice: &Advice,
+    ) -> Result<View, Refusal> {
+        let mut members = self.place(settings.replicas as usize, &[], advice);
+        members.sort_unstable();
+        let first = self.first_leader(&members, advice).and_then(|node| self.nodes.get(&node));
+        let leader = first.ok_or(Refusal::NoNodes)?;
+        let replicas = members.iter().filter_map(|node| self.nodes.get(node));
+        let electable = replicas.map(|node| Replica { node: node.id, incarnation: node.incarnation });
+        Ok(View {
+            group: self.next_group,
+            keyspace,
+            number: ViewNumber(1),
+            epoch: Epoch(1),
+            leader: Some(Leader {
+                replica: Replica { node: leader.id, incarnation: leader.incarnation },
+                process: leader.process,
+            }),
+            electable: electable.collect(),
+            members,
+            election: None,
+            history: vec![Position::new(1, 1)],
+            settings,
+        })
+    }
+
+    pub(super) fn insert_group(&mut self, view: View) {
+        let (group, keyspace) = (view.group, view.keyspace);
+        self.next_group = group.next();
+        self.groups.insert(group, Group { last_epoch: view.epoch, view });
+        self.remember(Change::GroupCreated { group, keyspace });
+    }
+
+    pub(super) fn change_group(&mut self, command: &Command) -> Result<Applied, Refusal> {
+        let (id, number) = command.target().ok_or(Refusal::UnknownGroup)?;
+        let lives: BTreeMap<NodeId, Incarnation> =
+            self.nodes.values().map(|node| (node.id, node.incarnation)).collect();
+        let group = self.groups.get_mut(&id).ok_or(Refusal::UnknownGroup)?;
+        if group.view.number != number {
+            return Err(Refusal::Stale { number: group.view.number });
+        }
+        let change = match command {
+            Command::StartElection { .. } => group.start_election(),
+            Command::FinishElection { leader, start, loss_possible, .. } => {
+                group.finish_election(*leader, *start, *loss_possible, &lives)?
+            }
+            Command::ChangeElectable { leader, electable, .. } => {
+                group.change_electable(*leader, electable, &lives)?
+            }
+            Command::ChangeMembers { members, .. } => group.change_members(members, &lives)?,
+            _ => return Err(Refusal::UnknownGroup),
+        };
+        group.view.number = number.next();
+        self.remember(change);
+        Ok(Applied::View { group: id, number: number.next() })
+    }
+}
+
+impl Group {
+    fn id(&self) -> GroupId {
+        self.view.group
+    }
+
+    /// Starting again while one is under way abandons that one: its seals no longer count, its epoch is never led.
+    fn start_election(&mut self) -> Change {
+        self.last_epoch = self.last_epoch.next();
+        self.view.election = Some(self.last_epoch);
+        Change::ElectionStarted { group: self.id(), epoch: self.last_epoch }
+    }
+
+    fn finish_election(
+        &mut self,
+        leader: Leader,
+        start: Position,
+        loss_possible: bool,
+        lives: &BTreeMap<NodeId, Incarnation>,
+    ) -> Result<Change, Refusal> {
+        let epoch = self.view.election.ok_or(Refusal::NoElection)?;
+        let winner = leader.replica;
+        if lives.get(&winner.node) != Some(&winner.incarnation) {
+            return Err(Refusal::Outdated);
+        }
+        if start.epoch != epoch || start.index.0 == 0 {
+            return Err(Refusal::Invalid("the new epoch begins at another position"));
+        }
+        if !self.view.is_electable(winner) {
+            // Only after everybody reported in and too few were clean: then the loss is announced, and the set starts
+            // anew from the winner and those that are still the life they were (bugs: SL-01, SL-15).
+            if !loss_possible {
+                return Err(Refusal::NotElectable);
+            }
+            let same_life = |replica: &Replica| lives.get(&replica.node) == Some(&replica.incarnation);
+            self.view.electable.retain(|replica| same_life(replica) && replica.node != winner.node);
+            self.view.electable.push(winner);
+            self.view.electable.sort_unstable();
+        }
+        if let Err(at) = self.view.members.binary_search(&winner.node) {
+            self.view.members.insert(at, winner.node);
+        }
+        // An epoch that began where nothing of it survived has no place in the history.
+        self.view.history.retain(|begun| begun.index < start.index);
+        self.view.history.push(start);
+        self.view.epoch = epoch;
+        self.view.leader = Some(leader);
+        self.view.election = None;
+        Ok(Change::Elected { group: self.id(), epoch, leader, loss_possible })
+    }
+
+    /// An acknowledgement and an election count against the same set: so it changes only by its leader's proposal, who
+    /// meets the old and the new rule meanwhile, and never while an election counts against it.
+    fn change_electable(
+        &mut self,
+        leader: Leader,
+        electable: &[Replica],
+        lives: &BTreeMap<NodeId, Incarnation>,
+    ) -> Result<Change, Refusal> {
+        let view = &mut self.view;
+        if view.election.is_some() {
+            return Err(Refusal::InElection);
+        }
+        if view.leader != Some(leader) {
+            return Err(Refusal::NotLeader);
+        }
+        let ascending = electable.is_sorted_by(|a, b| a.node < b.node);
+        let members = electable.iter().all(|replica| view.members.binary_search(&replica.node).is_ok());
+        if !ascending || !members || electable.binary_search(&leader.replica).is_err() {
+            return Err(Refusal::Invalid(
+                "the electable set must be sorted, part of the members and contain the leader",
+            ));
+        }
+        let fresh = electable.iter().filter(|replica| !view.is_electable(**replica));
+        if fresh.clone().any(|replica| lives.get(&replica.node) != Some(&replica.incarnation)) {
+            return Err(Refusal::Outdated);
+        }
+        match view.settings.commit {
+            CommitRule::InSyncSet { minimum } => {
+                if electable.len() < view.electable.len() && electable.len() < minimum as usize {
+                    return Err(Refusal::Invalid("the electable set is below its minimum"));
+                }
+            }
+            // Counted against membership, never against who happens to be connected.
+            CommitRule::Majority | CommitRule::Async => {
+                let dropped = |replica: &&Replica| {
+                    view.members.binary_search(&replica.node).is_ok()
+                        && lives.get(&replica.node) == Some(&replica.incarnation)
+                        && !electable.contains(replica)
+                };
+                if view.electable.iter().any(|replica| dropped(&replica)) {
+                    return Err(Refusal::Invalid(
+                        "an electable replica leaves the set only with its membership or its incarnation",
+                    ));
+                }
+            }
+        }
+        view.electable = electable.to_vec();
+        Ok(Change::ElectableChanged { group: view.group, size: electable.len() as u32 })
+    }
+
+    /// Members come as learners and go at once; a replica that goes stays in the electable set until its leader drops it.
+    fn change_members(
+        &mut self,
+        members: &[NodeId],
+        lives: &BTreeMap<NodeId, Incarnation>,
+    ) -> Result<Change, Refusal> {
+        let view = &mut self.view;
+        if view.election.is_some() {
+            return Err(Refusal::InElection);
+        }
+        let known = members.iter().all(|node| lives.contains_key(node));
+        if members.is_empty() || !known || !members.is_sorted_by(|a, b| a < b) {
+            return Err(Refusal::Invalid("the members must be sorted and known nodes"));
+        }
+        // A leader is switched over before it goes.
+        if view.leader.is_some_and(|leader| !members.contains(&leader.replica.node)) {
+            return Err(Refusal::InUse);
+        }
+        view.members = members.to_vec();
+        Ok(Change::MembersChanged { group: view.group, size: members.len() as u32 })
+    }
+}

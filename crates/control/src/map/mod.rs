@@ -1,0 +1,191 @@
+//! The cluster map: nodes, keyspaces, and the view of every group. The replicated state of the control plane.
+//!
+//! It changes only by [`ClusterMap::apply`], which is a function of the map, the command and the advice that stands in
+//! the log beside the command; so every control member holds the same map at the same version. Ids are never reused.
+
+mod apply;
+mod group;
+mod placement;
+
+use crate::config::Addresses;
+use crate::event::Change;
+use data::codec::{DecodeError, Reader, Writer};
+use data::keyspace::Keyspace;
+use data::view::View;
+use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Process};
+use std::collections::{BTreeMap, VecDeque};
+
+pub use apply::Advice;
+
+/// Changes that the map remembers: a guess, enough for an operator's first look.
+const CHANGES_MAX: usize = 128;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeState {
+    Active,
+    /// Asked to leave; its leaderships, copies and vote are moving away.
+    Leaving,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    pub id: NodeId,
+    /// Drawn by the node when it was empty: asking to join twice gives one number.
+    pub nonce: u64,
+    pub name: String,
+    pub addresses: Addresses,
+    pub site: String,
+    /// 0 until the node has started for the first time as a member.
+    pub process: Process,
+    pub incarnation: Incarnation,
+    pub state: NodeState,
+}
+
+impl Node {
+    /// Whether the node may be given something to hold.
+    pub fn usable(&self) -> bool {
+        self.state == NodeState::Active && self.process != Process(0)
+    }
+}
+
+/// A group's view and what must outlive its elections.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    pub view: View,
+    /// The highest epoch ever named, by an election that nobody won too.
+    pub last_epoch: Epoch,
+}
+
+/// Invariants: `version` grows with every entry applied; ids are below the `next_*` numbers; a group's view names known
+/// keyspaces; `control` lists the voters and learners of the consensus library as of `version`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClusterMap {
+    /// 0 before the founding.
+    pub cluster: u64,
+    /// Index of the last entry of the control log that this map contains.
+    pub version: u64,
+    pub level: u32,
+    pub nodes: BTreeMap<NodeId, Node>,
+    pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
+    pub groups: BTreeMap<GroupId, Group>,
+    pub voters: Vec<NodeId>,
+    pub learners: Vec<NodeId>,
+    pub next_node: NodeId,
+    pub next_keyspace: KeyspaceId,
+    pub next_group: GroupId,
+    pub changes: VecDeque<(u64, Change)>,
+}
+
+impl ClusterMap {
+    pub fn founded(&self) -> bool {
+        self.cluster != 0
+    }
+    pub fn view(&self, group: GroupId) -> Option<&View> {
+        self.groups.get(&group).map(|group| &group.view)
+    }
+    pub fn views(&self) -> impl Iterator<Item = &View> {
+        self.groups.values().map(|group| &group.view)
+    }
+    pub fn keyspace_named(&self, name: &str) -> Option<&Keyspace> {
+        self.keyspaces.values().find(|keyspace| keyspace.name == name)
+    }
+    /// The group of a keyspace; `None` before its first use.
+    pub fn group_of(&self, keyspace: KeyspaceId) -> Option<&View> {
+        self.views().find(|view| view.keyspace == keyspace)
+    }
+    /// The node that leads the group, unless an election is under way.
+    pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
+        let view = self.view(group)?;
+        if view.election.is_some() { None } else { view.leader.map(|leader| leader.replica.node) }
+    }
+
+    fn remember(&mut self, change: Change) {
+        if self.changes.len() >= CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        self.changes.push_back((self.version, change));
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        // Format number of the map.
+        w.u8(1);
+        w.u64(self.cluster);
+        w.u64(self.version);
+        w.u32(self.level);
+        w.length(self.nodes.len());
+        self.nodes.values().for_each(|node| node.encode(w));
+        w.length(self.keyspaces.len());
+        self.keyspaces.values().for_each(|keyspace| keyspace.encode(w));
+        w.length(self.groups.len());
+        for group in self.groups.values() {
+            group.view.encode(w);
+            group.last_epoch.encode(w);
+        }
+        w.list(&self.voters, |w, node| node.encode(w));
+        w.list(&self.learners, |w, node| node.encode(w));
+        self.next_node.encode(w);
+        self.next_keyspace.encode(w);
+        self.next_group.encode(w);
+        w.length(self.changes.len());
+        for (version, change) in &self.changes {
+            w.u64(*version);
+            change.encode(w);
+        }
+    }
+
+    pub fn decode(r: &mut Reader<'_>) -> Result<ClusterMap, DecodeError> {
+        if r.u8()? != 1 {
+            return Err(DecodeError::Invalid("format of the cluster map"));
+        }
+        let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);
+        let nodes = r.list(Node::decode)?;
+        let keyspaces = r.list(Keyspace::decode)?;
+        let groups = r.list(|r| Ok(Group { view: View::decode(r)?, last_epoch: Epoch::decode(r)? }))?;
+        Ok(ClusterMap {
+            cluster,
+            version,
+            level,
+            nodes: nodes.into_iter().map(|node| (node.id, node)).collect(),
+            keyspaces: keyspaces.into_iter().map(|keyspace| (keyspace.id, keyspace)).collect(),
+            groups: groups.into_iter().map(|group| (group.view.group, group)).collect(),
+            voters: r.list(NodeId::decode)?,
+            learners: r.list(NodeId::decode)?,
+            next_node: NodeId::decode(r)?,
+            next_keyspace: KeyspaceId::decode(r)?,
+            next_group: GroupId::decode(r)?,
+            changes: r.list(|r| Ok((r.u64()?, Change::decode(r)?)))?.into(),
+        })
+    }
+}
+
+impl Node {
+    fn encode(&self, w: &mut Writer<'_>) {
+        self.id.encode(w);
+        w.u64(self.nonce);
+        w.text(&self.name);
+        self.addresses.encode(w);
+        w.text(&self.site);
+        self.process.encode(w);
+        self.incarnation.encode(w);
+        w.u8(match self.state {
+            NodeState::Active => 1,
+            NodeState::Leaving => 2,
+        });
+    }
+    fn decode(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
+        Ok(Node {
+            id: NodeId::decode(r)?,
+            nonce: r.u64()?,
+            name: r.text()?,
+            addresses: Addresses::decode(r)?,
+            site: r.text()?,
+            process: Process::decode(r)?,
+            incarnation: Incarnation::decode(r)?,
+            state: match r.u8()? {
+                1 => NodeState::Active,
+                2 => NodeState::Leaving,
+                _ => return Err(DecodeError::Invalid("node state")),
+            },
+        })
+    }
+}

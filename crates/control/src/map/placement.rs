@@ -1,0 +1,31 @@
+//! Who holds a group and who leads it first: functions of the map, so that every control member decides alike.
+
+use super::{Advice, ClusterMap};
+use data::NodeId;
+
+impl ClusterMap {
+    fn held(&self, node: NodeId) -> usize {
+        self.views().filter(|view| view.members.contains(&node)).count()
+    }
+    fn led(&self, node: NodeId) -> usize {
+        self.views().filter(|view| view.leader.is_some_and(|leader| leader.replica.node == node)).count()
+    }
+
+    /// Up to `wanted` usable nodes outside `taken`: heard ones first, then those that hold the fewest groups.
+    pub(crate) fn place(&self, wanted: usize, taken: &[NodeId], advice: &Advice) -> Vec<NodeId> {
+        let usable = self.nodes.values().filter(|node| node.usable() && !taken.contains(&node.id));
+        let mut ranked: Vec<_> =
+            usable.map(|node| (advice.suspects.contains(&node.id), self.held(node.id), node.id)).collect();
+        ranked.sort_unstable();
+        ranked.into_iter().take(wanted).map(|(_, _, node)| node).collect()
+    }
+
+    /// The first leader: leaders spread over the nodes, and keep off the control leader's when another is equal, for its
+    /// failure would cost two elections one after the other.
+    pub(crate) fn first_leader(&self, members: &[NodeId], advice: &Advice) -> Option<NodeId> {
+        members
+            .iter()
+            .copied()
+            .min_by_key(|n| (advice.suspects.contains(n), self.led(*n), *n == advice.control_leader, *n))
+    }
+}

@@ -1,0 +1,190 @@
+//! Tercet itself: a whole cluster in one process, or one process per node that can be killed and started again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::{Running, ask, is_leader, wait_for};
+use crate::process::{Server, TempFolder, free_addresses, free_port_run};
+use crate::resp::Value;
+
+/// How long a node may take until it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a cluster may take until a write is accepted.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One node that keeps nothing on disk.
+pub fn alone(program: &Path) -> io::Result<Running> {
+    up(program, 1)
+}
+
+/// `tercet up --ephemeral` with `nodes` nodes in one process; `address` is the first of them.
+pub fn up(program: &Path, nodes: u16) -> io::Result<Running> {
+    let folder = TempFolder::new("up")?;
+    let resp_port = free_port_run(nodes)?;
+    let http_port = free_addresses(1)?[0].port();
+    let mut command = Command::new(program);
+    command.args(["up", "--ephemeral", "--nodes", &nodes.to_string()]);
+    command.args(["--port", &resp_port.to_string(), "--http-port", &http_port.to_string()]);
+    command.current_dir(&folder.path);
+    let mut server = Server::start(command, &folder.path.join("output"))?;
+    let address = SocketAddr::from(([127, 0, 0, 1], resp_port));
+    server.wait_until_listening(address, START_TIMEOUT)?;
+    wait_until_writable(&[address])?;
+    Ok(Running { servers: vec![server], address, folder })
+}
+
+/// Three processes, three data folders, everything at its default: majority, flush always.
+pub fn replicated(program: &Path) -> io::Result<Running> {
+    let mut cluster = Cluster::found(program, 3)?;
+    let leader = cluster.wait_for_leader(READY_TIMEOUT)?;
+    let address = cluster.nodes[leader].resp;
+    let servers = cluster.nodes.iter_mut().filter_map(|node| node.server.take()).collect();
+    Ok(Running { servers, address, folder: cluster.folder })
+}
+
+/// One `tercet node` process, running or not.
+pub struct Node {
+    pub name: String,
+    pub resp: SocketAddr,
+    pub peer: SocketAddr,
+    pub http: SocketAddr,
+    pub data: PathBuf,
+    /// `None` while it is down.
+    pub server: Option<Server>,
+    program: PathBuf,
+    /// `--founders` or `--join`, and the peers it names.
+    origin: (&'static str, String),
+    output: PathBuf,
+}
+
+impl Node {
+    /// Starts the process on its old data; it need not listen yet when this returns.
+    pub fn start(&mut self) -> io::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(["node", "--name", &self.name]).arg("--data").arg(&self.data);
+        command.args(["--resp", &self.resp.to_string(), "--peer", &self.peer.to_string()]);
+        command.args(["--http", &self.http.to_string(), self.origin.0, &self.origin.1]);
+        self.server = Some(Server::start(command, &self.output)?);
+        Ok(())
+    }
+
+    pub fn wait_until_listening(&mut self) -> io::Result<()> {
+        let server = self.server.as_mut().ok_or_else(|| io::Error::other("the node is down"))?;
+        server.wait_until_listening(self.resp, START_TIMEOUT)
+    }
+
+    /// Kills the process at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.server = None;
+    }
+
+    /// Sends a signal to the process; nothing happens while it is down.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        self.server.as_ref().map_or(Ok(()), |server| server.signal(signal))
+    }
+}
+
+/// Nodes that founded a cluster together, each a process of its own.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    pub program: PathBuf,
+    pub folder: TempFolder,
+}
+
+impl Cluster {
+    /// Starts `count` founders and waits until a write is accepted.
+    pub fn found(program: &Path, count: usize) -> io::Result<Cluster> {
+        let folder = TempFolder::new("cluster")?;
+        let mut cluster = Cluster { nodes: Vec::new(), program: program.to_owned(), folder };
+        let addresses = free_addresses(count * 3)?;
+        let peers: Vec<String> = addresses[..count].iter().map(SocketAddr::to_string).collect();
+        for (number, three) in
+            (0..count).map(|n| (n, [addresses[n], addresses[count + n], addresses[2 * count + n]]))
+        {
+            let node = cluster.new_node(number + 1, three, ("--founders", peers.join(",")));
+            cluster.nodes.push(node);
+        }
+        for node in &mut cluster.nodes {
+            node.start()?;
+        }
+        for node in &mut cluster.nodes {
+            node.wait_until_listening()?;
+        }
+        wait_until_writable(&cluster.resp_addresses())?;
+        Ok(cluster)
+    }
+
+    /// Adds a node with an empty disk that joins; it is not started yet.
+    pub fn add_joiner(&mut self) -> io::Result<&mut Node> {
+        let addresses = free_addresses(3)?;
+        let peers: Vec<String> = self.nodes.iter().map(|node| node.peer.to_string()).collect();
+        let three = [addresses[0], addresses[1], addresses[2]];
+        let node = self.new_node(self.nodes.len() + 1, three, ("--join", peers.join(",")));
+        self.nodes.push(node);
+        let last = self.nodes.len() - 1;
+        Ok(&mut self.nodes[last])
+    }
+
+    fn new_node(&self, number: usize, addresses: [SocketAddr; 3], origin: (&'static str, String)) -> Node {
+        let [peer, resp, http] = addresses;
+        let name = format!("n{number}");
+        Node {
+            resp,
+            peer,
+            http,
+            data: self.folder.path.join(&name),
+            server: None,
+            program: self.program.clone(),
+            origin,
+            output: self.folder.path.join(format!("{name}.output")),
+            name,
+        }
+    }
+
+    pub fn resp_addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.resp).collect()
+    }
+
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(|node| node.server.as_ref().map(Server::pid)).collect()
+    }
+
+    /// The number of the node that leads, asked with `ROLE`.
+    pub fn wait_for_leader(&self, timeout: Duration) -> io::Result<usize> {
+        wait_for("a leader", timeout, || self.leader())
+    }
+
+    /// The number of the node that calls itself leader right now.
+    pub fn leader(&self) -> Option<usize> {
+        self.nodes.iter().position(|node| node.server.is_some() && is_leader(node.resp))
+    }
+
+    /// What `tercet ctl status --json` says, asked at any node that runs.
+    pub fn status_json(&self) -> io::Result<String> {
+        let node = self.nodes.iter().find(|node| node.server.is_some());
+        let node = node.ok_or_else(|| io::Error::other("every node is down"))?;
+        let mut command = Command::new(&self.program);
+        command.args(["ctl", "--connect", &node.resp.to_string(), "status", "--json"]);
+        let output = command.output()?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(io::Error::other(format!("tercet ctl status: {words}")));
+        }
+        String::from_utf8(output.stdout).map_err(io::Error::other)
+    }
+}
+
+/// Waits until every address accepts a write (by itself or forwarded).
+fn wait_until_writable(addresses: &[SocketAddr]) -> io::Result<()> {
+    for address in addresses {
+        wait_for("a cluster that accepts writes", READY_TIMEOUT, || {
+            let reply = ask(*address, &["SET", "tercet:ready", "1"])?;
+            (reply == Value::Simple("OK".into())).then_some(())
+        })?;
+        ask(*address, &["DEL", "tercet:ready"]);
+    }
+    Ok(())
+}

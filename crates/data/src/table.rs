@@ -6,7 +6,11 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `store` | key to entry: look-up, insertion, removal, the walk in hash order, accounting |
+//! | `store` | key to entry: index, entries and order of expiries, kept in step |
+//! | `index` | hash to handles in hash order: buckets of a cache line, grown and shrunk a piece at a time |
+//! | `entry` | the layout of a key with its value in a slot |
+//! | `memory` | pages of equal slots, named by 32-bit handles |
+//! | `outside` | collections and long strings, by number |
 //! | `apply` | what each operation does, and what is kept to take it back |
 //! | `undo` | taking operations back |
 //! | `collections` | the part of both that works on hashes, lists, sets and sorted sets |
@@ -16,6 +20,10 @@
 mod apply;
 mod before;
 mod collections;
+mod entry;
+mod index;
+mod memory;
+mod outside;
 mod seeded;
 mod snapshot;
 mod store;
@@ -24,9 +32,7 @@ mod undo;
 use crate::codec::{DecodeError, Reader};
 use crate::operation::{Expiry, Operation};
 use crate::value::{Value, ValueRef};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 pub use seeded::{Seeded, set_collection_seed};
@@ -57,13 +63,13 @@ const CURSOR_SHIFT: u32 = 16;
 /// Expired keys count and are found like others until an `Expire` operation removes them: callers judge.
 pub struct Table {
     seed: Seed,
-    store: Box<Store>,
+    store: Store,
     walk: Option<Walk>,
 }
 
 impl Table {
     pub fn new(seed: Seed) -> Table {
-        Table { seed, store: Box::default(), walk: None }
+        Table { seed, store: Store::new(seed), walk: None }
     }
     pub fn seed(&self) -> Seed {
         self.seed
@@ -80,9 +86,7 @@ impl Table {
     }
     /// A key's place in the walk order.
     pub fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
-        hasher.write(key);
-        hasher.finish()
+        hash_key(self.seed, key)
     }
     /// First half of a batched look-up: asks the processor for the index line of a key that is about to be looked up.
     pub fn prefetch(&self, hash: u64) {
@@ -95,6 +99,10 @@ impl Table {
     /// As [`Table::get`], with the hash that [`Table::hash`] gave for this key.
     pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<Found<'_>> {
         self.store.get(hash, key)
+    }
+    /// As [`Table::get_hashed`], and notes that the key was read.
+    pub fn get_touched(&self, hash: u64, key: &[u8], now_seconds: u32) -> Option<Found<'_>> {
+        self.store.get_touched(hash, key, now_seconds)
     }
 
     /// Applies an operation that may have to be taken back: what it replaced is moved into the result.
@@ -114,7 +122,7 @@ impl Table {
             return 0; // Not a cursor of ours.
         }
         let from = cursor << CURSOR_SHIFT;
-        self.store.step(from, &mut |_, key, found| each(key, found)).map_or(0, |next| next >> CURSOR_SHIFT)
+        self.store.step(from, each).map_or(0, |next| next >> CURSOR_SHIFT)
     }
     /// Some key, chosen by `draw`; every key has about the same chance.
     pub fn random(&self, draw: u64) -> Option<(&[u8], Found<'_>)> {
@@ -173,7 +181,7 @@ impl Table {
         let mut bytes = Vec::new();
         let mut from = Some(0);
         while let Some(at) = from {
-            from = self.store.step(at, &mut |_, key, found| {
+            from = self.store.step(at, &mut |key, found| {
                 bytes.clear();
                 snapshot::encode_key(&mut bytes, key, found);
                 sum = sum.wrapping_add(self.hash(&bytes));
@@ -181,4 +189,8 @@ impl Table {
         }
         sum
     }
+}
+
+fn hash_key(seed: Seed, key: &[u8]) -> u64 {
+    SipHasher13::new_with_keys(seed.0, seed.1).hash(key)
 }

@@ -4,8 +4,10 @@
 //! meets is a broken invariant of its maker: it asserts in debug builds and changes nothing, on every replica alike.
 
 use super::collections::Trail;
-use super::store::{Body, Replaced, Store};
-use super::undo::Step;
+use super::entry::Content;
+use super::outside::Body;
+use super::store::{Replaced, Store};
+use super::undo::{Renamed, Step};
 use super::{STRING_LEN_MAX, Table};
 use crate::operation::{Expiry, Operation};
 use crate::value::{Blob, Value, ValueRef};
@@ -35,7 +37,7 @@ impl Table {
 
     fn set<const KEEP: bool>(&mut self, key: &[u8], text: &[u8], expiry: Expiry, now: u32) -> Step {
         let hash = self.prepare(key);
-        let replaced = self.store.set(hash, key, text, expiry, now, KEEP);
+        let replaced = self.store.put(hash, key, Content::Text(text), expiry, now, KEEP);
         replaced_step::<KEEP>(key, replaced)
     }
 
@@ -48,7 +50,7 @@ impl Table {
             return Step::Nothing;
         }
         let hash = self.prepare(key);
-        let replaced = self.store.put(hash, key, Body::from(value.clone()), expiry, now, KEEP);
+        let replaced = self.store.put(hash, key, Content::Body(Body::from(value.clone())), expiry, now, KEEP);
         replaced_step::<KEEP>(key, replaced)
     }
 
@@ -95,7 +97,7 @@ impl Table {
         text.extend_from_slice(old);
         text.resize(end.max(old.len()), 0);
         text[offset..end].copy_from_slice(bytes);
-        let replaced = self.store.set(hash, key, &text, Expiry::Keep, now, KEEP);
+        let replaced = self.store.put(hash, key, Content::Text(&text), Expiry::Keep, now, KEEP);
         replaced_step::<KEEP>(key, replaced)
     }
 
@@ -141,7 +143,7 @@ impl Table {
         };
         let mut digits = [0; 20];
         let text = decimal(sum, &mut digits);
-        let replaced = self.store.set(hash, key, text, Expiry::Keep, now, KEEP);
+        let replaced = self.store.put(hash, key, Content::Text(text), Expiry::Keep, now, KEEP);
         replaced_step::<KEEP>(key, replaced)
     }
 
@@ -151,13 +153,13 @@ impl Table {
         let Some(image) = self.store.take(from_hash, from) else {
             debug_assert!(false, "a key that is renamed exists");
             if let Some(old) = old {
-                self.store.restore(to_hash, old);
+                self.store.restore(to_hash, old, None);
             }
             return Step::Nothing;
         };
-        self.store.restore_as(to_hash, to, image);
+        self.store.restore(to_hash, image, Some(to));
         if KEEP && from != to {
-            Step::Renamed { from: from.into(), to: to.into(), old }
+            Step::Renamed(Box::new(Renamed { from: from.into(), to: to.into(), old }))
         } else {
             Step::Nothing
         }
@@ -167,8 +169,7 @@ impl Table {
         if self.is_empty() {
             return Step::Nothing;
         }
-        let contents: Box<Store> = core::mem::take(&mut self.store);
-        let contents = Arc::new(*contents);
+        let contents = Arc::new(core::mem::replace(&mut self.store, Store::new(self.seed)));
         if let Some(walk) = &mut self.walk {
             walk.flushed(&contents);
         }

@@ -4,7 +4,9 @@
 
 use super::Table;
 use super::apply::{decimal, parse_decimal};
-use super::store::{Body, Replaced};
+use super::entry::Content;
+use super::outside::Body;
+use super::store::Replaced;
 use super::undo::Step;
 use crate::operation::{End, Expiry, Operation};
 use crate::value::{Blob, Hash, List, Set, ZSet};
@@ -256,7 +258,8 @@ impl Table {
             if collection.has_none() {
                 return Step::Nothing;
             }
-            let replaced = self.store.put(hash, key, collection.into_body(), Expiry::Never, now, false);
+            let replaced =
+                self.store.put(hash, key, Content::Body(collection.into_body()), Expiry::Never, now, false);
             debug_assert!(matches!(replaced, Replaced::Nothing), "the key was absent");
             return if trail.keep { Step::Created { key: key.into() } } else { Step::Nothing };
         }
@@ -270,7 +273,7 @@ impl Table {
                 false
             }
         });
-        let emptied = if emptied == Some(true) { self.store.take(hash, key) } else { None };
+        let emptied = if emptied == Some(true) { self.store.take(hash, key).map(Box::new) } else { None };
         if trail.members.is_empty() {
             return Step::Nothing;
         }

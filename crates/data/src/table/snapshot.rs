@@ -5,7 +5,7 @@
 //! it was when the walk began, and a key that was made later is not written at all.
 
 use super::store::Store;
-use super::{Found, Table};
+use super::{Found, Table, hash_key};
 use crate::codec::Writer;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -60,8 +60,8 @@ impl Walk {
         {
             let changed = &self.changed;
             let store = self.flushed.as_deref().unwrap_or(live);
-            self.from = store.step(from, &mut |hash, key, found| {
-                if changed.is_empty() || !changed.contains(&hash) {
+            self.from = store.step(from, &mut |key, found| {
+                if changed.is_empty() || !changed.contains(&hash_key(store.seed(), key)) {
                     encode_key(out, key, found);
                 }
             });

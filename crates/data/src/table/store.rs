@@ -1,193 +1,160 @@
-//! Key to entry, in hash order.
+//! Key to entry: the index, the entries and the order of expiries, kept in step.
 
-use super::Found;
+use super::entry::{Content, Entries, Image};
+use super::index::{Hashed, Index, Place};
+use super::memory::Handle;
+use super::outside::Body;
+use super::{Found, Seed};
 use crate::operation::Expiry;
-use crate::value::{Blob, Hash, List, Set, Value, ValueRef, ZSet};
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use alloc::collections::BTreeSet;
 
-/// A value as the store owns it. Strings can grow in place.
-#[derive(Debug)]
-pub(super) enum Body {
-    Text(Vec<u8>),
-    Hash(Box<Hash>),
-    List(Box<List>),
-    Set(Box<Set>),
-    ZSet(Box<ZSet>),
-}
-
-impl Body {
-    pub(super) fn as_ref(&self) -> ValueRef<'_> {
-        match self {
-            Body::Text(v) => ValueRef::String(v),
-            Body::Hash(v) => ValueRef::Hash(v),
-            Body::List(v) => ValueRef::List(v),
-            Body::Set(v) => ValueRef::Set(v),
-            Body::ZSet(v) => ValueRef::ZSet(v),
-        }
-    }
-    fn bytes(&self) -> usize {
-        match self {
-            Body::Text(v) => v.capacity(),
-            Body::Hash(v) => v.bytes(),
-            Body::List(v) => v.bytes(),
-            Body::Set(v) => v.bytes(),
-            Body::ZSet(v) => v.bytes(),
-        }
-    }
-}
-
-impl From<Value> for Body {
-    fn from(value: Value) -> Body {
-        match value {
-            Value::String(v) => Body::Text(v.into_vec()),
-            Value::Hash(v) => Body::Hash(v),
-            Value::List(v) => Body::List(v),
-            Value::Set(v) => Body::Set(v),
-            Value::ZSet(v) => Body::ZSet(v),
-        }
-    }
-}
-
-/// An entry that was taken out of the store: enough to put it back.
-#[derive(Debug)]
-pub(super) struct Image {
-    key: Blob,
-    body: Body,
-    expires_at_ms: Option<i64>,
-    access: AtomicU32,
-}
-
-impl Image {
-    pub(super) fn key(&self) -> &[u8] {
-        &self.key
-    }
-}
-
-/// What [`Store::set`] met.
+/// What [`Store::put`] met.
 pub(super) enum Replaced {
     Nothing,
     /// The old entry, where the caller wanted it.
     Entry(Option<Image>),
 }
 
-#[derive(Default, Debug)]
+/// Invariant: `index` and `entries` hold the same handles, and `expiries` those of them that expire.
+#[derive(Debug)]
 pub(super) struct Store {
-    entries: BTreeMap<u64, Vec<Image>>,
-    expiries: BTreeSet<(i64, u64, Blob)>,
-    len: usize,
-    bytes: usize,
+    index: Index,
+    entries: Entries,
+    expiries: BTreeSet<(i64, Handle)>,
 }
 
 impl Store {
+    pub(super) fn new(seed: Seed) -> Store {
+        Store { index: Index::default(), entries: Entries::new(seed), expiries: BTreeSet::new() }
+    }
+    pub(super) fn seed(&self) -> Seed {
+        self.entries.seed()
+    }
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.index.len()
     }
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        // Nodes of the tree are about two thirds full.
+        let expiries = self.expiries.len() * size_of::<(i64, Handle)>() * 3 / 2;
+        self.index.bytes() + self.entries.bytes() + expiries
     }
-    fn find(&self, hash: u64, key: &[u8]) -> Option<&Image> {
-        self.entries.get(&hash)?.iter().find(|e| *e.key == *key)
+    pub(super) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
     }
-    fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Image> {
-        self.entries.get_mut(&hash)?.iter_mut().find(|e| *e.key == *key)
+    pub(super) fn prefetch_entry(&self, hash: u64) {
+        self.index.likely(hash, |handle| self.entries.prefetch(handle));
     }
-    pub(super) fn prefetch_index(&self, _hash: u64) {}
-    pub(super) fn prefetch_entry(&self, _hash: u64) {}
+    fn find(&self, hash: u64, key: &[u8]) -> Option<(Place, Handle)> {
+        self.index.find(hash, |handle| self.entries.key(handle) == key)
+    }
     pub(super) fn get(&self, hash: u64, key: &[u8]) -> Option<Found<'_>> {
-        self.find(hash, key).map(Image::found)
+        self.find(hash, key).map(|(_, handle)| self.entries.found(handle))
     }
     pub(super) fn touch(&self, hash: u64, key: &[u8], now_seconds: u32) {
-        if let Some(e) = self.find(hash, key) {
-            e.access.store(now_seconds, Ordering::Relaxed);
+        if let Some((_, handle)) = self.find(hash, key) {
+            self.entries.touch(handle, now_seconds);
         }
     }
+    pub(super) fn get_touched(&self, hash: u64, key: &[u8], now_seconds: u32) -> Option<Found<'_>> {
+        let (_, handle) = self.find(hash, key)?;
+        self.entries.touch(handle, now_seconds);
+        Some(self.entries.found(handle))
+    }
     pub(super) fn last_access(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.find(hash, key).map(|e| e.access.load(Ordering::Relaxed))
+        self.find(hash, key).map(|(_, handle)| self.entries.access(handle))
     }
     pub(super) fn memory_usage(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        self.find(hash, key).map(Image::bytes)
+        let (_, handle) = self.find(hash, key)?;
+        Some(self.entries.entry_bytes(handle) + self.index.bytes() / self.len().max(1))
     }
-    /// The key becomes a string.
-    pub(super) fn set(
-        &mut self,
-        hash: u64,
-        key: &[u8],
-        text: &[u8],
-        expiry: Expiry,
-        now: u32,
-        keep: bool,
-    ) -> Replaced {
-        self.put(hash, key, Body::Text(text.into()), expiry, now, keep)
+    /// Whether [`Store::edit`] can work on the string under this key.
+    pub(super) fn is_long(&self, hash: u64, key: &[u8]) -> bool {
+        self.find(hash, key).is_some_and(|(_, handle)| self.entries.is_long_text(handle))
     }
-    /// The key becomes this value.
+
+    /// The key takes this value; the old entry is kept for the caller if he says so.
     pub(super) fn put(
         &mut self,
         hash: u64,
         key: &[u8],
-        body: Body,
+        content: Content<'_>,
         expiry: Expiry,
         now: u32,
         keep: bool,
     ) -> Replaced {
-        let old = self.take(hash, key);
+        let Some((place, handle)) = self.find(hash, key) else {
+            let expires_at_ms = if let Expiry::At(at) = expiry { Some(at) } else { None };
+            let handle = self.entries.insert(key, content, expires_at_ms, now);
+            self.index.insert(hash, handle, &self.entries);
+            self.note_expiry(handle, None, expires_at_ms);
+            return Replaced::Nothing;
+        };
+        let old_expiry = self.entries.expires_at_ms(handle);
         let expires_at_ms = match expiry {
-            Expiry::Keep => old.as_ref().and_then(|e| e.expires_at_ms),
+            Expiry::Keep => old_expiry,
             Expiry::Never => None,
             Expiry::At(at) => Some(at),
         };
-        self.restore(hash, Image { key: key.into(), body, expires_at_ms, access: AtomicU32::new(now) });
-        match old {
-            None => Replaced::Nothing,
-            Some(old) => Replaced::Entry(keep.then_some(old)),
+        let copied = if keep { self.entries.image(handle) } else { None };
+        if let Content::Text(text) = &content
+            && self.entries.set_text_in_place(handle, key, text, expires_at_ms, now)
+        {
+            self.note_expiry(handle, old_expiry, expires_at_ms);
+            return Replaced::Entry(copied);
         }
+        self.note_expiry(handle, old_expiry, None);
+        let old = if copied.is_some() || !keep {
+            self.entries.remove(handle);
+            copied
+        } else {
+            Some(self.entries.take(handle))
+        };
+        let handle = self.entries.insert(key, content, expires_at_ms, now);
+        self.index.replace(place, handle);
+        self.note_expiry(handle, None, expires_at_ms);
+        Replaced::Entry(old)
     }
     /// Takes an entry out.
     pub(super) fn take(&mut self, hash: u64, key: &[u8]) -> Option<Image> {
-        let list = self.entries.get_mut(&hash)?;
-        let at = list.iter().position(|e| *e.key == *key)?;
-        let image = list.remove(at);
-        if list.is_empty() {
-            self.entries.remove(&hash);
-        }
-        self.len -= 1;
-        self.bytes -= image.bytes();
-        if let Some(at) = image.expires_at_ms {
-            self.expiries.remove(&(at, hash, key.into()));
-        }
-        Some(image)
+        let (place, handle) = self.find(hash, key)?;
+        self.index.remove(hash, place, &self.entries);
+        self.note_expiry(handle, self.entries.expires_at_ms(handle), None);
+        Some(self.entries.take(handle))
     }
     /// Drops an entry; nothing happens when it is absent.
     pub(super) fn remove(&mut self, hash: u64, key: &[u8]) {
-        self.take(hash, key);
-    }
-    /// Whether [`Store::edit`] can work on the key's value in place.
-    pub(super) fn is_long(&self, hash: u64, key: &[u8]) -> bool {
-        self.find(hash, key).is_some_and(|e| e.body.bytes() > 1024)
-    }
-    /// Puts an entry back; its key must be absent.
-    pub(super) fn restore(&mut self, hash: u64, image: Image) {
-        self.len += 1;
-        self.bytes += image.bytes();
-        if let Some(at) = image.expires_at_ms {
-            self.expiries.insert((at, hash, image.key.clone()));
+        if let Some((place, handle)) = self.find(hash, key) {
+            self.index.remove(hash, place, &self.entries);
+            self.note_expiry(handle, self.entries.expires_at_ms(handle), None);
+            self.entries.remove(handle);
         }
-        self.entries.entry(hash).or_default().push(image);
     }
-    /// Puts an entry back under another name, which must be absent.
-    pub(super) fn restore_as(&mut self, hash: u64, key: &[u8], image: Image) {
-        self.restore(hash, Image { key: key.into(), ..image });
+    /// Puts an entry back, under another key if one is given; that key must be absent.
+    pub(super) fn restore(&mut self, hash: u64, image: Image, key: Option<&[u8]>) {
+        let expires_at_ms = image.expires_at_ms;
+        let handle = self.entries.restore(image, key);
+        self.index.insert(hash, handle, &self.entries);
+        self.note_expiry(handle, None, expires_at_ms);
     }
     /// Replaces the expiry and returns the old one; `None` when there is no such key.
-    pub(super) fn set_expiry(&mut self, hash: u64, key: &[u8], at: Option<i64>) -> Option<Option<i64>> {
-        let mut image = self.take(hash, key)?;
-        let old = core::mem::replace(&mut image.expires_at_ms, at);
-        self.restore(hash, image);
+    pub(super) fn set_expiry(&mut self, hash: u64, key: &[u8], at_ms: Option<i64>) -> Option<Option<i64>> {
+        let (place, handle) = self.find(hash, key)?;
+        let old = self.entries.expires_at_ms(handle);
+        if let Some(at) = at_ms
+            && self.entries.set_expiry_in_place(handle, at)
+        {
+            self.note_expiry(handle, old, at_ms);
+        } else if old != at_ms {
+            self.note_expiry(handle, old, None);
+            let mut image = self.entries.take(handle);
+            image.expires_at_ms = at_ms;
+            let handle = self.entries.restore(image, None);
+            self.index.replace(place, handle);
+            self.note_expiry(handle, None, at_ms);
+        }
         Some(old)
     }
-    /// Works on a collection or a long string in place; `None` when the key is absent or its string is kept inline.
+    /// Works on a collection or a long string in place; `None` when the key is absent or holds a short string.
     pub(super) fn edit<R>(
         &mut self,
         hash: u64,
@@ -195,54 +162,70 @@ impl Store {
         now: u32,
         edit: impl FnOnce(&mut Body) -> R,
     ) -> Option<R> {
-        let image = self.find_mut(hash, key)?;
-        let before = image.body.bytes();
-        let result = edit(&mut image.body);
-        *image.access.get_mut() = now;
-        let after = image.body.bytes();
-        self.bytes = self.bytes + after - before;
-        Some(result)
+        let (_, handle) = self.find(hash, key)?;
+        self.entries.edit(handle, now, edit)
     }
+    fn note_expiry(&mut self, handle: Handle, old: Option<i64>, new: Option<i64>) {
+        if old == new {
+            return;
+        }
+        if let Some(at) = old {
+            self.expiries.remove(&(at, handle));
+        }
+        if let Some(at) = new {
+            self.expiries.insert((at, handle));
+        }
+    }
+
+    /// Shows all entries under this hash.
     pub(super) fn with_hash(&self, hash: u64, each: &mut dyn FnMut(&[u8], Found<'_>)) {
-        for e in self.entries.get(&hash).into_iter().flatten() {
-            each(&e.key, e.found());
-        }
-    }
-    /// Shows the entries of one step of the walk in hash order and tells where the next step starts.
-    pub(super) fn step(&self, from: u64, each: &mut dyn FnMut(u64, &[u8], Found<'_>)) -> Option<u64> {
-        let mut next = None;
-        for (hash, list) in self.entries.range(from..) {
-            if *hash >> 16 != from >> 16 && *hash > from {
-                if next.is_some_and(|n: u64| *hash >= n) {
-                    return next;
-                }
-                next = ((*hash >> 16) + 1).checked_shl(16).filter(|n| *n != 0);
+        self.index.find(hash, |handle| {
+            if self.entries.hash_of(handle) == hash {
+                each(self.entries.key(handle), self.entries.found(handle));
             }
-            for e in list {
-                each(*hash, &e.key, e.found());
-            }
-        }
-        None
+            false
+        });
     }
+    /// Shows the entries of one bucket, those before `from` left out, and tells where the next bucket starts.
+    pub(super) fn step(&self, from: u64, each: &mut dyn FnMut(&[u8], Found<'_>)) -> Option<u64> {
+        let begin = self.index.bucket_begin(from);
+        self.index.bucket(from, |handle| {
+            // A cursor from before a shrink may point into a bucket: what lies before it was shown already.
+            if from == begin || self.entries.hash_of(handle) >= from {
+                each(self.entries.key(handle), self.entries.found(handle));
+            }
+        })
+    }
+    /// Some entry: one of the first bucket from the place that `draw` names that is not empty.
     pub(super) fn random(&self, draw: u64) -> Option<(&[u8], Found<'_>)> {
-        let at = self.entries.range(draw..).next().or_else(|| self.entries.iter().next());
-        at.and_then(|(_, list)| list.first()).map(|e| (&*e.key, e.found()))
+        if self.len() == 0 {
+            return None;
+        }
+        let mut from = draw;
+        loop {
+            let mut count = 0;
+            let next = self.index.bucket(from, |_| count += 1);
+            if count > 0 {
+                // The top bits chose the bucket.
+                let chosen = (draw & 0xffff) as usize % count;
+                let (mut at, mut handle) = (0, None);
+                self.index.bucket(from, |candidate| {
+                    if at == chosen {
+                        handle = Some(candidate);
+                    }
+                    at += 1;
+                });
+                return handle.map(|handle| (self.entries.key(handle), self.entries.found(handle)));
+            }
+            from = next.unwrap_or(0);
+        }
     }
     pub(super) fn expiring(&self, now_ms: i64, max: usize, each: &mut dyn FnMut(&[u8], i64)) {
-        for (at, _, key) in self.expiries.iter().take(max).take_while(|(at, ..)| *at <= now_ms) {
-            each(key, *at);
+        for (at, handle) in self.expiries.iter().take(max).take_while(|(at, _)| *at <= now_ms) {
+            each(self.entries.key(*handle), *at);
         }
     }
     pub(super) fn keys_with_expiry(&self) -> usize {
         self.expiries.len()
-    }
-}
-
-impl Image {
-    fn found(&self) -> Found<'_> {
-        Found { value: self.body.as_ref(), expires_at_ms: self.expires_at_ms }
-    }
-    fn bytes(&self) -> usize {
-        self.key.len() + self.body.bytes() + size_of::<Image>()
     }
 }

@@ -2,8 +2,11 @@
 
 use super::Table;
 use super::collections::Member;
-use super::store::{Body, Image, Store};
+use super::entry::Image;
+use super::outside::Body;
+use super::store::Store;
 use crate::value::Blob;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -38,14 +41,18 @@ pub(super) enum Step {
     Members {
         key: Blob,
         members: Vec<Member>,
-        emptied: Option<Image>,
+        emptied: Option<Box<Image>>,
     },
-    Renamed {
-        from: Blob,
-        to: Blob,
-        old: Option<Image>,
-    },
+    Renamed(Box<Renamed>),
     Flushed(Arc<Store>),
+}
+
+/// `to` held `old` before it got what `from` held.
+#[derive(Debug)]
+pub(super) struct Renamed {
+    pub(super) from: Blob,
+    pub(super) to: Blob,
+    pub(super) old: Option<Image>,
 }
 
 impl Table {
@@ -60,7 +67,7 @@ impl Table {
             Step::Replaced(image) => {
                 let hash = self.prepare(image.key());
                 self.store.remove(hash, image.key());
-                self.store.restore(hash, image);
+                self.store.restore(hash, image, None);
             }
             Step::Expiry { key, old } => {
                 let hash = self.prepare(&key);
@@ -81,7 +88,7 @@ impl Table {
             Step::Members { key, members, emptied } => {
                 let hash = self.prepare(&key);
                 if let Some(image) = emptied {
-                    self.store.restore(hash, image);
+                    self.store.restore(hash, *image, None);
                 }
                 let now = self.store.last_access(hash, &key).unwrap_or(0);
                 self.store.edit(hash, &key, now, |body| {
@@ -90,13 +97,14 @@ impl Table {
                     }
                 });
             }
-            Step::Renamed { from, to, old } => {
+            Step::Renamed(renamed) => {
+                let Renamed { from, to, old } = *renamed;
                 let (from_hash, to_hash) = (self.prepare(&from), self.prepare(&to));
                 if let Some(image) = self.store.take(to_hash, &to) {
-                    self.store.restore_as(from_hash, &from, image);
+                    self.store.restore(from_hash, image, Some(&from));
                 }
                 if let Some(image) = old {
-                    self.store.restore(to_hash, image);
+                    self.store.restore(to_hash, image, None);
                 }
             }
             Step::Flushed(contents) => self.undo_flush(contents),
@@ -110,7 +118,7 @@ impl Table {
         }
         // Only a walk shares flushed contents, and it has just let go of these.
         if let Some(contents) = Arc::into_inner(contents) {
-            *self.store = contents;
+            self.store = contents;
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Pure: no clock, no I/O, no random-order map. Everything here is a value or a function of values.
 #![no_std]
+// `table::memory` alone may.
+#![deny(unsafe_code)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 extern crate alloc;

@@ -38,6 +38,8 @@ use siphasher::sip::SipHasher13;
 pub use seeded::{Seeded, set_collection_seed};
 pub use undo::Undo;
 
+use entry::Content;
+use outside::Body;
 use snapshot::Walk;
 use store::Store;
 
@@ -158,7 +160,12 @@ impl Table {
     /// Puts back one key of a snapshot; one that is there already is replaced.
     pub fn insert_loaded(&mut self, key: &[u8], value: Value, expires_at_ms: Option<i64>) {
         let expiry = expires_at_ms.map_or(Expiry::Never, Expiry::At);
-        self.apply_committed(&Operation::Put { key: key.into(), value, expiry }, 0);
+        let hash = self.prepare(key);
+        let content = match &value {
+            Value::String(text) => Content::Text(text),
+            _ => Content::Body(Body::from(value)),
+        };
+        self.store.put(hash, key, content, expiry, 0, false);
     }
     /// Puts back all keys of a piece of a snapshot ([`Table::snapshot_step`] ends pieces between keys).
     pub fn load(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {

@@ -219,19 +219,23 @@ impl Table {
             }
             O::ListInsert { key, at, element } => {
                 self.edit::<List>(key, Absent::Refuse, trail, now, |list, trail| {
-                    let at = place(*at).min(list.len());
-                    list.insert(at, element.as_ref().into());
-                    trail.push(|| Member::ElementInserted(at));
+                    let at = place(*at);
+                    debug_assert!(at <= list.len(), "an element is inserted within the list or at its end");
+                    if at <= list.len() {
+                        list.insert(at, element.as_ref().into());
+                        trail.push(|| Member::ElementInserted(at));
+                    }
                 })
             }
             O::ListRemove { key, places } => {
                 self.edit::<List>(key, Absent::Refuse, trail, now, |list, trail| {
-                    let removed = list.remove_all(places.iter().map(|at| place(*at)));
-                    debug_assert!(
-                        removed.len() == places.len(),
-                        "elements that are removed exist, in ascending order"
-                    );
-                    trail.push(|| Member::ElementsRemoved(removed));
+                    let ascend = places.is_sorted_by(|a, b| a < b);
+                    let exist = places.last().is_none_or(|at| place(*at) < list.len());
+                    debug_assert!(ascend && exist, "elements that are removed exist, in ascending order");
+                    if ascend && exist {
+                        let removed = list.remove_all(places.iter().map(|at| place(*at)));
+                        trail.push(|| Member::ElementsRemoved(removed));
+                    }
                 })
             }
             _ => Step::Nothing,

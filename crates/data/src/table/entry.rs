@@ -65,6 +65,13 @@ impl Header {
     fn expiry_len(self) -> usize {
         if self.expires { EXPIRY_LEN } else { 0 }
     }
+    fn expiry(self, payload: &[u8]) -> Option<i64> {
+        let expiry = payload.first_chunk::<EXPIRY_LEN>().filter(|_| self.expires);
+        expiry.map(|bytes| i64::from_le_bytes(*bytes))
+    }
+    fn number(self, payload: &[u8]) -> u32 {
+        payload[self.expiry_len()..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    }
 }
 
 /// A value on its way into a slot.
@@ -118,36 +125,39 @@ impl Entries {
     fn header(&self, handle: Handle) -> Header {
         Header::unpack(self.memory.header(handle))
     }
+    fn read(&self, handle: Handle) -> (Header, &[u8]) {
+        let (header, payload) = self.memory.read(handle);
+        (Header::unpack(header), payload)
+    }
     /// The number in `outside` of an entry of form outside or far.
     fn number(&self, handle: Handle) -> u32 {
-        let start = self.header(handle).expiry_len();
-        let payload = self.memory.payload(handle);
-        payload[start..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+        let (header, payload) = self.read(handle);
+        header.number(payload)
     }
 
     pub(super) fn key(&self, handle: Handle) -> &[u8] {
-        let header = self.header(handle);
+        let (header, payload) = self.read(handle);
         let start = header.expiry_len();
         match header.form {
-            Form::Text => &self.memory.payload(handle)[start..start + header.key_len],
-            Form::Outside => &self.memory.payload(handle)[start + NUMBER_LEN..][..header.key_len],
-            Form::Far => self.outside.key(self.number(handle)),
+            Form::Text => &payload[start..start + header.key_len],
+            Form::Outside => &payload[start + NUMBER_LEN..][..header.key_len],
+            Form::Far => self.outside.key(header.number(payload)),
         }
     }
     pub(super) fn expires_at_ms(&self, handle: Handle) -> Option<i64> {
-        let expiry = self.memory.payload(handle).first_chunk::<EXPIRY_LEN>();
-        expiry.filter(|_| self.header(handle).expires).map(|bytes| i64::from_le_bytes(*bytes))
+        let (header, payload) = self.read(handle);
+        header.expiry(payload)
     }
     pub(super) fn found(&self, handle: Handle) -> Found<'_> {
-        let header = self.header(handle);
+        let (header, payload) = self.read(handle);
         let value = match header.form {
             Form::Text => {
                 let start = header.expiry_len() + header.key_len;
-                ValueRef::String(&self.memory.payload(handle)[start..start + header.value_len])
+                ValueRef::String(&payload[start..start + header.value_len])
             }
-            Form::Outside | Form::Far => self.outside.body(self.number(handle)),
+            Form::Outside | Form::Far => self.outside.body(header.number(payload)),
         };
-        Found { value, expires_at_ms: self.expires_at_ms(handle) }
+        Found { value, expires_at_ms: header.expiry(payload) }
     }
     pub(super) fn touch(&self, handle: Handle, now_seconds: u32) {
         let word = self.memory.header(handle);
@@ -279,16 +289,16 @@ impl Entries {
 
     /// A copy of a short string's entry.
     pub(super) fn image(&self, handle: Handle) -> Option<Image> {
-        let header = self.header(handle);
+        let (header, payload) = self.read(handle);
         if header.form != Form::Text {
             return None;
         }
         let start = header.expiry_len();
         Some(Image {
-            bytes: self.memory.payload(handle)[start..start + header.key_len + header.value_len].into(),
+            bytes: payload[start..start + header.key_len + header.value_len].into(),
             key_len: header.key_len,
             body: None,
-            expires_at_ms: self.expires_at_ms(handle),
+            expires_at_ms: header.expiry(payload),
             access: header.access,
         })
     }

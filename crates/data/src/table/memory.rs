@@ -199,12 +199,14 @@ impl Memory {
     pub(super) fn set_header(&self, handle: Handle, header: u64) {
         self.slot(handle).0.store(header, Ordering::Relaxed);
     }
-    pub(super) fn payload(&self, handle: Handle) -> &[u8] {
-        let (_, words) = self.slot(handle);
+    /// Header and payload.
+    pub(super) fn read(&self, handle: Handle) -> (u64, &[u8]) {
+        let (header, words) = self.slot(handle);
         // SAFETY: the bytes are those of `words`, initialised and alive as long as `self` is borrowed. Nothing changes
         // them meanwhile: shared borrows store into first words of slots only (`set_header`), pages cut all their slots
         // alike while any is used, and `words` begins behind the first word and ends with its slot.
-        unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+        let payload = unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) };
+        (header.load(Ordering::Relaxed), payload)
     }
     pub(super) fn payload_mut(&mut self, handle: Handle) -> &mut [u8] {
         let page = &mut self.pages[handle.page()];
@@ -278,7 +280,7 @@ mod tests {
             } else {
                 let (handle, round) = held.swap_remove((draw >> 33) as usize % held.len());
                 assert_eq!(memory.header(handle), round);
-                assert!(memory.payload(handle).iter().all(|byte| *byte == round as u8));
+                assert!(memory.read(handle).1.iter().all(|byte| *byte == round as u8));
                 memory.free(handle);
             }
         }

@@ -189,6 +189,7 @@ impl Store {
     /// Shows the entries of one bucket, those before `from` left out, and tells where the next bucket starts.
     pub(super) fn step(&self, from: u64, each: &mut dyn FnMut(&[u8], Found<'_>)) -> Option<u64> {
         let begin = self.index.bucket_begin(from);
+        self.index.bucket(from, |handle| self.entries.prefetch(handle));
         self.index.bucket(from, |handle| {
             // A cursor from before a shrink may point into a bucket: what lies before it was shown already.
             if from == begin || self.entries.hash_of(handle) >= from {

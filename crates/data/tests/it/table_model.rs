@@ -59,6 +59,25 @@ proptest! {
         prop_assert_eq!((table.state_hash(), due(&table, i64::MAX), table.keys_with_expiry()), before);
     }
 
+    /// Operations that do not fit what they meet change nothing, alike on leader and follower. Debug builds assert.
+    #[cfg(not(debug_assertions))]
+    #[test]
+    fn misfits_change_nothing(operations in operations()) {
+        let (mut leader, mut follower) = (Table::new(Seed(1, 2)), Table::new(Seed(3, 4)));
+        let mut model = State::new();
+        for operation in &operations {
+            model = step(&model, operation).unwrap_or(model);
+            let before = leader.state_hash();
+            let undo = leader.apply(operation, 0);
+            leader.undo(undo);
+            prop_assert_eq!(leader.state_hash(), before);
+            drop(leader.apply(operation, 0));
+            follower.apply_committed(operation, 0);
+            prop_assert_eq!(&state(&leader), &model, "after {:?}", operation);
+        }
+        prop_assert_eq!(&state(&follower), &model);
+    }
+
     /// The expiry index shows the due keys and no others, earliest first.
     #[test]
     fn expiring_shows_what_is_due(operations in operations(), now in 0..100i64) {
@@ -134,4 +153,41 @@ fn accounted_memory_returns() {
     }
     assert!(table.is_empty());
     assert!(table.bytes() < empty + 300_000, "{}", table.bytes());
+}
+
+/// A shard moves between threads with its core, and may be read by several.
+#[test]
+fn tables_are_send_and_sync() {
+    fn check<T: Send + Sync>() {}
+    check::<Table>();
+    check::<data::table::Undo>();
+}
+
+/// Keys and values around the limits of a slot are kept alike inline, outside and far outside.
+#[test]
+fn every_length_is_kept() {
+    let lens = [0, 1, 7, 8, 9, 500, 512, 1000, 2020, 2028, 2036, 2040, 2048, 2100, 70_000];
+    let mut table = Table::new(Seed(1, 2));
+    let mut model = State::new();
+    for key_len in lens {
+        for value_len in lens {
+            for expires in [None, Some(5)] {
+                let mut key = vec![b'k'; key_len];
+                key.extend_from_slice(format!("{value_len}{expires:?}").as_bytes());
+                let value = vec![b'v'; value_len];
+                model.insert(key.clone(), (crate::model::Plain::String(value.clone()), None));
+                let expiry = data::Expiry::Never;
+                let set = Operation::Set { key: key.clone().into(), value: value.clone().into(), expiry };
+                table.apply_committed(&set, 0);
+                let at = Operation::ExpireAt { key: key.clone().into(), at_ms: expires };
+                let undo = table.apply(&at, 0);
+                assert_eq!(table.get(&key).map(|found| found.expires_at_ms), Some(expires));
+                table.undo(undo);
+                let renamed = Operation::Rename { from: key.into(), to: b"other".into() };
+                let undo = table.apply(&renamed, 0);
+                table.undo(undo);
+            }
+        }
+    }
+    assert_eq!(state(&table), model);
 }

@@ -1,9 +1,10 @@
 //! Hash to handles, in hash order.
 //!
 //! The hash space is cut into segments by the top bits of the hash (a directory finds the segment of a prefix), and each
-//! segment into buckets by the next bits. So the buckets, one after the other, cover the hash space in ascending order,
-//! and a split or a merge never changes the order of anything. A segment is the unit of growth: a full one is rebuilt as
-//! two, some six hundred keys at a time, which is the longest that any one write waits.
+//! segment into equal ranges of the bits behind them, its buckets. So the buckets, one after the other, cover the hash
+//! space in ascending order, and a split or a merge never changes the order of anything. A segment is the unit of growth:
+//! a full one is rebuilt with half as many buckets again, or as two, some six to nine hundred keys at a time, which is
+//! the longest that any one write waits.
 //!
 //! A bucket is one cache line: twelve handles, and of each the last eight bits of its hash, so that a look-up touches
 //! hardly ever more than one entry. What does not fit goes to a chained bucket of the same segment.
@@ -15,13 +16,29 @@ use alloc::vec::Vec;
 
 /// Handles in a bucket: five bytes each and four for the chain fill a cache line.
 const SLOTS: usize = 12;
-/// A segment has at most 2^6 buckets: rebuilding it takes some 50 us.
-const SEGMENT_BITS_MAX: u32 = 6;
+/// Buckets of a segment that has just been split off ...
+const SEGMENT_BUCKETS: usize = 64;
+/// ... and at most: growing by half and then by a third keeps the buckets at least half full.
+const SEGMENT_BUCKETS_MAX: usize = 96;
+/// Bits of a hash that choose no bucket, so that every bucket begins at a scan cursor.
+const LOW_BITS: u32 = super::CURSOR_SHIFT;
 /// Keys per bucket beyond which a segment grows: three quarters full, one bucket in eight is chained then.
 const KEYS_PER_BUCKET_MAX: usize = 9;
-/// Keys per bucket below which a segment shrinks: half of what is left of a bucket after a split, so that growing and
+/// Keys per bucket below which a segment shrinks: less than half of what is left after any growth, so that growing and
 /// shrinking never chase each other.
 const KEYS_PER_BUCKET_MIN: usize = 2;
+
+/// Names per segment beyond which the directory does not grow. Seeded hashes stay below 4.
+const DIRECTORY_PER_SEGMENT_MAX: usize = 64;
+
+/// The number of buckets after this one: 1, 2, 3, 4, 6, 8, 12 ...
+fn larger(buckets: usize) -> usize {
+    if buckets.is_power_of_two() { buckets + buckets.div_ceil(2) } else { buckets / 3 * 4 }
+}
+/// The number of buckets before this one.
+fn smaller(buckets: usize) -> usize {
+    if buckets.is_power_of_two() { (buckets / 4 * 3).max(buckets / 2) } else { buckets / 3 * 2 }
+}
 
 /// Invariant: a slot is used when its handle is not 0.
 #[derive(Clone, Copy, Default, Debug)]
@@ -50,23 +67,31 @@ struct Segment {
     spill: Vec<Bucket>,
     keys: u32,
     /// Number of top bits that all hashes of the segment share.
-    depth: u8,
-    /// The segment has 2^bits buckets. Below the maximum only while it is the only segment.
-    bits: u8,
+    depth: u32,
 }
 
 impl Segment {
-    fn new(depth: u32, bits: u32) -> Segment {
+    fn new(depth: u32, buckets: usize) -> Segment {
         Segment {
-            buckets: vec![Bucket::default(); 1 << bits].into_boxed_slice(),
+            buckets: vec![Bucket::default(); buckets].into_boxed_slice(),
             spill: Vec::new(),
             keys: 0,
-            depth: depth as u8,
-            bits: bits as u8,
+            depth,
         }
     }
     fn bucket_of(&self, hash: u64) -> usize {
-        top(hash << self.depth, self.bits.into())
+        let rest = hash << self.depth >> (self.depth + LOW_BITS);
+        ((rest * self.buckets.len() as u64) >> self.rest_bits()) as usize
+    }
+    /// Bits of a hash that choose the bucket: those behind the prefix, the low ones left out.
+    fn rest_bits(&self) -> u32 {
+        u64::BITS - LOW_BITS - self.depth
+    }
+    /// The least hash that lies in a bucket, within the segment of `hash`; what follows the last bucket wraps to 0.
+    fn begin(&self, hash: u64, bucket: usize) -> u64 {
+        let rest = ((bucket as u64) << self.rest_bits()).div_ceil(self.buckets.len() as u64);
+        let prefix = hash & !(u64::MAX.checked_shr(self.depth).unwrap_or(0));
+        prefix.wrapping_add(rest << LOW_BITS)
     }
     fn bucket(&self, at: Place) -> &Bucket {
         if at.chained { &self.spill[at.bucket as usize] } else { &self.buckets[at.bucket as usize] }
@@ -138,7 +163,7 @@ pub(super) struct Index {
 
 impl Default for Index {
     fn default() -> Index {
-        let only = Segment::new(0, 0);
+        let only = Segment::new(0, 1);
         let bytes = only.bytes();
         Index { directory: vec![0], depth: 0, segments: vec![only], vacant: Vec::new(), keys: 0, bytes }
     }
@@ -202,7 +227,7 @@ impl Index {
     pub(super) fn insert(&mut self, hash: u64, handle: Handle, entries: &impl Hashed) {
         let number = self.segment_of(hash);
         let segment = &self.segments[number as usize];
-        if segment.keys as usize >= KEYS_PER_BUCKET_MAX << segment.bits {
+        if segment.keys as usize >= KEYS_PER_BUCKET_MAX * segment.buckets.len() {
             self.grow(hash, entries);
         }
         let number = self.segment_of(hash);
@@ -220,18 +245,22 @@ impl Index {
         self.shrink(hash, entries);
     }
 
-    /// Rebuilds the segment of this hash with twice the buckets: as a larger one while it is the only one, as two after.
+    /// Rebuilds the segment of this hash with more buckets, or as two when it has as many as a segment may.
     fn grow(&mut self, hash: u64, entries: &impl Hashed) {
         let number = self.segment_of(hash);
-        let (depth, bits) = self.shape(number);
-        if bits < SEGMENT_BITS_MAX {
-            return self.rebuild(number, depth, bits + 1, entries);
+        let (depth, buckets) = self.shape(number);
+        if buckets < SEGMENT_BUCKETS_MAX {
+            return self.rebuild(number, depth, larger(buckets), entries);
         }
         if depth == self.depth {
+            // Hashes so unlike random ones are chained instead: the directory stays in proportion.
+            if self.directory.len() >= DIRECTORY_PER_SEGMENT_MAX * self.segments.len() {
+                return;
+            }
             self.directory = self.directory.iter().flat_map(|number| [*number, *number]).collect();
             self.depth += 1;
         }
-        let mut halves = [Segment::new(depth + 1, bits), Segment::new(depth + 1, bits)];
+        let mut halves = [depth + 1; 2].map(|depth| Segment::new(depth, SEGMENT_BUCKETS));
         let old = &self.segments[number as usize];
         old.handles().for_each(|handle| entries.prefetch(handle));
         for handle in old.handles() {
@@ -246,18 +275,18 @@ impl Index {
         self.directory[first + names / 2..first + names].fill(upper_number);
     }
 
-    /// Halves the buckets of a sparse region: merges neighbours, and makes a lonely segment smaller.
+    /// Takes buckets from a sparse region: makes its segment smaller, then merges it with its neighbour.
     fn shrink(&mut self, hash: u64, entries: &impl Hashed) {
         loop {
             let number = self.segment_of(hash);
-            let (depth, bits) = self.shape(number);
+            let (depth, buckets) = self.shape(number);
             let keys = self.segments[number as usize].keys as usize;
-            if keys >= KEYS_PER_BUCKET_MIN << bits {
+            if keys >= KEYS_PER_BUCKET_MIN * buckets {
                 return;
             }
-            if depth == 0 {
-                if bits > 0 {
-                    self.rebuild(number, depth, bits - 1, entries);
+            if depth == 0 || buckets > SEGMENT_BUCKETS {
+                if buckets > 1 {
+                    self.rebuild(number, depth, smaller(buckets), entries);
                 }
                 return;
             }
@@ -266,10 +295,10 @@ impl Index {
             let buddy_first = first ^ names;
             let buddy = self.directory[buddy_first];
             let buddy_keys = self.segments[buddy as usize].keys as usize;
-            if self.shape(buddy).0 != depth || keys + buddy_keys >= 2 * (KEYS_PER_BUCKET_MIN << bits) {
+            if self.shape(buddy).0 != depth || keys + buddy_keys >= 2 * KEYS_PER_BUCKET_MIN * buckets {
                 return;
             }
-            let mut merged = Segment::new(depth - 1, bits);
+            let mut merged = Segment::new(depth - 1, SEGMENT_BUCKETS);
             for handle in [number, buddy].iter().flat_map(|number| self.segments[*number as usize].handles())
             {
                 merged.insert(entries.hash_of(handle), handle);
@@ -294,12 +323,14 @@ impl Index {
         self.depth = deepest;
     }
 
-    fn shape(&self, number: u32) -> (u32, u32) {
+    /// Depth and number of buckets.
+    fn shape(&self, number: u32) -> (u32, usize) {
         let segment = &self.segments[number as usize];
-        (segment.depth.into(), segment.bits.into())
+        (segment.depth, segment.buckets.len())
     }
-    fn rebuild(&mut self, number: u32, depth: u32, bits: u32, entries: &impl Hashed) {
-        let mut rebuilt = Segment::new(depth, bits);
+    fn rebuild(&mut self, number: u32, depth: u32, buckets: usize, entries: &impl Hashed) {
+        let mut rebuilt = Segment::new(depth, buckets);
+        self.segments[number as usize].handles().for_each(|handle| entries.prefetch(handle));
         for handle in self.segments[number as usize].handles() {
             rebuilt.insert(entries.hash_of(handle), handle);
         }
@@ -324,24 +355,21 @@ impl Index {
         }
     }
     fn drop_segment(&mut self, number: u32) {
-        let nothing = Segment { buckets: Box::default(), spill: Vec::new(), keys: 0, depth: 0, bits: 0 };
+        let nothing = Segment::new(0, 0);
         self.put_segment(number, nothing);
         self.vacant.push(number);
     }
 
     /// Where the bucket that covers a hash begins.
     pub(super) fn bucket_begin(&self, hash: u64) -> u64 {
-        hash & !(self.width(hash).wrapping_sub(1))
-    }
-    /// Hashes that the bucket covers; 0 for all of them.
-    fn width(&self, hash: u64) -> u64 {
-        let (depth, bits) = self.shape(self.segment_of(hash));
-        1u64.checked_shl(64 - depth - bits).unwrap_or(0)
+        let segment = &self.segments[self.segment_of(hash) as usize];
+        segment.begin(hash, segment.bucket_of(hash))
     }
     /// Shows the handles of the bucket that covers a hash, and tells where the next one begins; `None` after the last.
     pub(super) fn bucket(&self, hash: u64, mut each: impl FnMut(Handle)) -> Option<u64> {
         let segment = &self.segments[self.segment_of(hash) as usize];
-        let mut bucket = &segment.buckets[segment.bucket_of(hash)];
+        let at = segment.bucket_of(hash);
+        let mut bucket = &segment.buckets[at];
         loop {
             bucket.handles.iter().filter(|handle| **handle != 0).for_each(|handle| each(Handle(*handle)));
             if bucket.chain == 0 {
@@ -349,7 +377,61 @@ impl Index {
             }
             bucket = &segment.spill[bucket.chain as usize - 1];
         }
-        let next = self.bucket_begin(hash).wrapping_add(self.width(hash));
+        let next = segment.begin(hash, at + 1);
         (next != 0).then_some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_follow_each_other_both_ways() {
+        let mut sizes = vec![1];
+        while let Some(last) = sizes.last().filter(|last| **last < SEGMENT_BUCKETS_MAX) {
+            sizes.push(larger(*last));
+        }
+        assert_eq!(sizes, [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]);
+        assert!(sizes.windows(2).all(|pair| smaller(pair[1]) == pair[0]));
+    }
+
+    /// Whoever makes all hashes alike gets a slow table, not an endless one.
+    #[test]
+    fn equal_hashes_are_chained_and_found() {
+        struct Alike;
+        impl Hashed for Alike {
+            fn hash_of(&self, _: Handle) -> u64 {
+                7
+            }
+            fn prefetch(&self, _: Handle) {}
+        }
+        let mut index = Index::default();
+        for n in 1..5_000 {
+            index.insert(7, Handle(n), &Alike);
+        }
+        assert!(index.bytes() < 300_000, "{}", index.bytes());
+        for n in 1..5_000 {
+            let (place, _) = index.find(7, |handle| handle == Handle(n)).expect("what was inserted is found");
+            index.remove(7, place, &Alike);
+        }
+        assert_eq!(index.len(), 0);
+    }
+
+    /// Every hash lies between the beginning of its bucket and that of the next, whatever the shape.
+    #[test]
+    fn buckets_cover_the_hash_space_in_order() {
+        for (depth, buckets) in [(0, 1), (0, 3), (1, 64), (5, 96), (20, 64), (30, 96)] {
+            let segment = Segment::new(depth, buckets);
+            let mut hash = 1u64;
+            for _ in 0..5_000 {
+                hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let at = segment.bucket_of(hash);
+                let (begin, end) = (segment.begin(hash, at), segment.begin(hash, at + 1));
+                assert!(begin <= hash && (hash < end || end == 0), "{hash:x} in {begin:x}..{end:x}");
+                assert_eq!((segment.bucket_of(begin), begin % (1 << LOW_BITS)), (at, 0));
+                assert_eq!(segment.bucket_of(end.wrapping_sub(1)), at);
+            }
+        }
     }
 }

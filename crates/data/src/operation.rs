@@ -320,11 +320,11 @@ impl Operation<'_> {
             12 => O::ListPop { key, end: decode_end(r)?, count: r.u64()? },
             13 => O::ListSet { key, at: r.u64()?, element: r.cow()? },
             14 => O::ListInsert { key, at: r.u64()?, element: r.cow()? },
-            15 => O::ListRemove { key, places: r.list(|r| r.u64())? },
+            15 => O::ListRemove { key, places: decode_places(r)? },
             16 => O::SetAdd { key, members: r.list(|r| r.cow())? },
             17 => O::SetRemove { key, members: r.list(|r| r.cow())? },
-            18 => O::ZSetAdd { key, members: r.list(|r| Ok((r.cow()?, r.f64()?)))? },
-            19 => O::ZSetIncrement { key, member: r.cow()?, by: r.f64()? },
+            18 => O::ZSetAdd { key, members: r.list(|r| Ok((r.cow()?, decode_score(r)?)))? },
+            19 => O::ZSetIncrement { key, member: r.cow()?, by: decode_score(r)? },
             20 => O::ZSetRemove { key, members: r.list(|r| r.cow())? },
             21 => O::Rename { from: key, to: r.cow()? },
             _ => return Err(DecodeError::Invalid("operation")),
@@ -349,6 +349,14 @@ fn decode_expiry(r: &mut Reader<'_>) -> Result<Expiry, DecodeError> {
         2 => Expiry::At(r.i64()?),
         _ => return Err(DecodeError::Invalid("expiry")),
     })
+}
+fn decode_score(r: &mut Reader<'_>) -> Result<f64, DecodeError> {
+    let score = r.f64()?;
+    if score.is_nan() { Err(DecodeError::Invalid("score")) } else { Ok(score) }
+}
+fn decode_places(r: &mut Reader<'_>) -> Result<Vec<u64>, DecodeError> {
+    let places = r.list(|r| r.u64())?;
+    if places.is_sorted_by(|a, b| a < b) { Ok(places) } else { Err(DecodeError::Invalid("order of places")) }
 }
 fn encode_end(w: &mut Writer<'_>, end: End) {
     w.u8(match end {

@@ -115,6 +115,14 @@ impl Table {
     pub fn apply_committed(&mut self, operation: &Operation<'_>, now_seconds: u32) {
         self.change::<false>(operation, now_seconds);
     }
+    /// As [`Table::apply`], with the hash of the operation's first key: for batches that prefetched by it.
+    pub fn apply_hashed(&mut self, hash: u64, operation: &Operation<'_>, now_seconds: u32) -> Undo {
+        Undo(self.change_hashed::<true>(hash, operation, now_seconds))
+    }
+    /// As [`Table::apply_committed`], with the hash of the operation's first key.
+    pub fn apply_committed_hashed(&mut self, hash: u64, operation: &Operation<'_>, now_seconds: u32) {
+        self.change_hashed::<false>(hash, operation, now_seconds);
+    }
 
     /// One step of a walk over all keys. Starts with 0; the answer is the cursor of the next step, 0 at the end. A key
     /// that exists during the whole walk is shown exactly once, whatever else happens to the table. Cursors lie below
@@ -173,16 +181,13 @@ impl Table {
             let key = reader.bytes()?;
             let expires_at_ms = reader.option(|r| r.i64())?;
             let value = Value::decode(reader)?;
-            if value.as_ref().is_empty() && !matches!(value, Value::String(_)) {
-                return Err(DecodeError::Invalid("empty collection"));
-            }
             self.insert_loaded(key, value, expires_at_ms);
         }
         Ok(())
     }
 
-    /// A keyed sum over all keys, values, member orders and expiries: equal for equal states, however they came about.
-    /// Computed by a walk: for checks, not for hot paths.
+    /// A keyed sum over all keys, values, member orders and expiries: equal for equal states under one seed, however they
+    /// came about. Computed by a walk: for checks, not for hot paths.
     pub fn state_hash(&self) -> u64 {
         let mut sum = 0u64;
         let mut bytes = Vec::new();

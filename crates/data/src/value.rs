@@ -73,8 +73,9 @@ impl Value {
             Value::ZSet(v) => ValueRef::ZSet(v),
         }
     }
+    /// Reads what [`ValueRef::encode`] wrote; a collection without members is refused.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
-        Ok(match reader.u8()? {
+        let value = match reader.u8()? {
             0 => Value::String(reader.bytes()?.into()),
             1 => {
                 let mut hash = Hash::new();
@@ -111,7 +112,12 @@ impl Value {
                 Value::ZSet(Box::new(zset))
             }
             _ => return Err(DecodeError::Invalid("value kind")),
-        })
+        };
+        match value {
+            Value::String(_) => Ok(value),
+            _ if value.as_ref().is_empty() => Err(DecodeError::Invalid("empty collection")),
+            _ => Ok(value),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ impl Table {
     pub(super) fn change<const KEEP: bool>(&mut self, operation: &Operation<'_>, now: u32) -> Step {
         use Operation as O;
         match operation {
-            O::Set { key, value, expiry } => self.set::<KEEP>(key, value, *expiry, now),
+            O::Set { key, value, expiry } => self.set::<KEEP>(self.hash(key), key, value, *expiry, now),
             O::Put { key, value, expiry } => self.put::<KEEP>(key, value, *expiry, now),
             O::Delete { key } => self.delete::<KEEP>(key),
             O::Expire { key, at_ms } => match self.get(key).and_then(|found| found.expires_at_ms) {
@@ -35,15 +35,36 @@ impl Table {
         }
     }
 
-    fn set<const KEEP: bool>(&mut self, key: &[u8], text: &[u8], expiry: Expiry, now: u32) -> Step {
-        let hash = self.prepare(key);
+    /// As [`Table::change`], sparing the hash where that is worth the while.
+    pub(super) fn change_hashed<const KEEP: bool>(
+        &mut self,
+        hash: u64,
+        operation: &Operation<'_>,
+        now: u32,
+    ) -> Step {
+        match operation {
+            Operation::Set { key, value, expiry } => self.set::<KEEP>(hash, key, value, *expiry, now),
+            _ => self.change::<KEEP>(operation, now),
+        }
+    }
+
+    fn set<const KEEP: bool>(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        text: &[u8],
+        expiry: Expiry,
+        now: u32,
+    ) -> Step {
+        debug_assert_eq!(hash, self.hash(key), "the hash is the key's");
+        self.before_change(hash);
         let replaced = self.store.put(hash, key, Content::Text(text), expiry, now, KEEP);
         replaced_step::<KEEP>(key, replaced)
     }
 
     fn put<const KEEP: bool>(&mut self, key: &[u8], value: &Value, expiry: Expiry, now: u32) -> Step {
         if let Value::String(text) = value {
-            return self.set::<KEEP>(key, text, expiry, now);
+            return self.set::<KEEP>(self.hash(key), key, text, expiry, now);
         }
         if value.as_ref().is_empty() {
             debug_assert!(false, "collections are never empty");

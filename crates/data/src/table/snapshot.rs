@@ -82,7 +82,8 @@ pub(super) fn encode_key(out: &mut Vec<u8>, key: &[u8], found: Found<'_>) {
 }
 
 impl Table {
-    /// Begins a walk over the state of this moment. A walk under way is abandoned.
+    /// Begins a walk over the state of this moment, operations that may yet be taken back included: whoever wants a
+    /// committed state takes those back first and applies them again after. A walk under way is abandoned.
     pub fn begin_snapshot(&mut self) {
         self.walk = Some(Walk { from: Some(0), changed: BTreeSet::new(), aside: Vec::new(), flushed: None });
     }

@@ -98,6 +98,22 @@ fn a_score_that_is_no_number_is_refused() {
     assert!(Value::decode(&mut Reader::new(&bytes)).is_err());
 }
 
+/// What no command yields is refused where it is read, not where it would be applied.
+#[test]
+fn senseless_operations_are_refused() {
+    let senseless = [
+        Operation::ZSetAdd { key: b"z".into(), members: vec![(b"m".into(), f64::NAN)] },
+        Operation::ZSetIncrement { key: b"z".into(), member: b"m".into(), by: f64::NAN },
+        Operation::ListRemove { key: b"l".into(), places: vec![3, 3] },
+        Operation::Put { key: b"s".into(), value: Value::Set(Box::default()), expiry: data::Expiry::Never },
+    ];
+    for operation in senseless {
+        let bytes = encoded(|w| operation.encode(w));
+        let read = Operation::decode(&mut Reader::new(&bytes));
+        assert!(matches!(read, Err(DecodeError::Invalid(_))), "{read:?}");
+    }
+}
+
 #[test]
 fn the_more_advanced_position_is_of_the_later_epoch() {
     assert!(Position::new(2, 1) > Position::new(1, 100));

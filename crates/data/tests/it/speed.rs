@@ -96,14 +96,13 @@ fn get_and_set_per_operation() {
     timed("SET over, with undo", count, || operations.iter().for_each(|o| drop(table.apply(o, 3))));
     timed("SET over, with undo, prefetched", count, || {
         for batch in operations.chunks(BATCH) {
-            let hashes = batch.iter().flat_map(Operation::keys).map(|key| table.hash(key));
-            let hashes: [u64; BATCH] = std::array::from_fn({
-                let mut hashes = hashes;
-                move |_| hashes.next().unwrap_or(0)
-            });
+            let mut hashes = [0; BATCH];
+            for (hash, key) in hashes.iter_mut().zip(batch.iter().flat_map(Operation::keys)) {
+                *hash = table.hash(key);
+            }
             hashes.iter().for_each(|hash| table.prefetch(*hash));
             hashes.iter().for_each(|hash| table.prefetch_entry(*hash));
-            batch.iter().for_each(|o| drop(table.apply(o, 3)));
+            hashes.iter().zip(batch).for_each(|(hash, o)| drop(table.apply_hashed(*hash, o, 3)));
         }
     });
     timed("whole scan, per key", KEYS, || {

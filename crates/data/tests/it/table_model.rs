@@ -22,7 +22,8 @@ proptest! {
             let Some(next) = step(&model, operation) else { continue };
             model = next;
             drop(leader.apply(operation, 7));
-            follower.apply_committed(operation, 7);
+            let hash = operation.keys().next().map_or(0, |key| follower.hash(key));
+            follower.apply_committed_hashed(hash, operation, 7);
             prop_assert_eq!(leader.len(), model.len());
             prop_assert_eq!(&state(&leader), &model, "after {:?}", operation);
         }

@@ -10,6 +10,9 @@ mod range;
 mod read;
 mod remove;
 
+pub(crate) use add::{Conditions, add};
+pub(crate) use range::store;
+
 use crate::call::{CommandError, View};
 use crate::describe::Family;
 use crate::spec::{Flags, Keys, Spec};

@@ -13,9 +13,9 @@ const NOT_A_NUMBER: CommandError = CommandError::fixed("ERR resulting score is n
 
 /// Options of ZADD.
 #[derive(Clone, Copy, Default)]
-struct Conditions {
-    only_new: bool,
-    only_existing: bool,
+pub(crate) struct Conditions {
+    pub(crate) only_new: bool,
+    pub(crate) only_existing: bool,
     only_greater: bool,
     only_less: bool,
 }
@@ -64,7 +64,11 @@ pub(super) fn zadd(call: &mut Call<'_, '_>) -> CommandResult {
     }
     conditions.check()?;
     if !increments {
-        return add(call, conditions, pairs, counts_changed);
+        let scored = pairs
+            .iter()
+            .map(|[score, member]| Ok((*member, float(score)?)))
+            .collect::<Result<_, CommandError>>()?;
+        return add(call, conditions, scored, counts_changed);
     }
     match pairs {
         [[by, member]] => increment(call, conditions, float(by)?, member),
@@ -78,17 +82,13 @@ pub(super) fn zincrby(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 /// Sets the scores that the conditions allow. Later pairs see what earlier pairs of the same command did.
-fn add<'a>(
+pub(crate) fn add<'a>(
     call: &mut Call<'a, '_>,
     conditions: Conditions,
-    pairs: &[[&'a [u8]; 2]],
+    scored: Vec<(&'a [u8], f64)>,
     counts_changed: bool,
 ) -> CommandResult {
     let key = call.key(1);
-    let scored: Vec<(&'a [u8], f64)> = pairs
-        .iter()
-        .map(|[score, member]| Ok((*member, float(score)?)))
-        .collect::<Result<_, CommandError>>()?;
     let zset = zset_at(call.view, key)?;
     let mut pending: BTreeMap<&[u8], f64> = BTreeMap::new();
     let several = scored.len() > 1;

@@ -82,7 +82,7 @@ pub(super) fn zrangestore(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 /// Puts a result under the key of argument 1 and answers its size; an empty one clears the key.
-pub(super) fn store(call: &mut Call<'_, '_>, zset: ZSet) {
+pub(crate) fn store(call: &mut Call<'_, '_>, zset: ZSet) {
     let destination = call.key(1);
     call.reply.integer(zset.len() as i64);
     if !zset.is_empty() {

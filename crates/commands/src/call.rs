@@ -68,9 +68,8 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    pub const WRONG_TYPE: CommandError = CommandError::fixed(
-        "WRONGTYPE Operation against a key holding the wrong kind of value",
-    );
+    pub const WRONG_TYPE: CommandError =
+        CommandError::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
     pub const SYNTAX: CommandError = CommandError::fixed("ERR syntax error");
     pub const NOT_AN_INTEGER: CommandError =
         CommandError::fixed("ERR value is not an integer or out of range");

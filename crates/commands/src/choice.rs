@@ -1,6 +1,6 @@
 //! Random choice of members, and the `count` argument of the commands that choose.
 
-use crate::call::{CommandError, Random, STRING_LEN_MAX};
+use crate::call::{CommandError, Random};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use wire::number::parse_integer;
@@ -47,10 +47,14 @@ pub(crate) fn count_of(text: &[u8]) -> Result<Count, CommandError> {
     }
 }
 
-/// Refuses a reply that outgrows what one string may hold: a repeated choice of 2^62 members would take the node down.
+/// Bytes that the answer to a repeated choice may take. A guess: far beyond what a program can want at once, and a shard
+/// is back within a tenth of a second.
+const REPLY_LEN_MAX: usize = 64 << 20;
+
+/// Refuses a reply of more bytes than that: a repeated choice of 2^62 members would take the node down.
 pub(crate) fn check_reply_len(bytes: usize) -> Result<(), CommandError> {
-    if bytes > STRING_LEN_MAX {
-        return Err(CommandError::fixed("ERR the reply would be larger than 512 MB"));
+    if bytes > REPLY_LEN_MAX {
+        return Err(CommandError::fixed("ERR value is out of range, the reply would be larger than 64 MB"));
     }
     Ok(())
 }

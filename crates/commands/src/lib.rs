@@ -5,9 +5,26 @@
 
 extern crate alloc;
 
+mod arguments;
+pub mod blocking;
 pub mod call;
+mod choice;
+mod decimal;
+mod describe;
+mod distinct;
+pub mod docs;
+mod generic;
+pub mod glob;
+mod hash;
+mod list;
+mod node_specs;
+mod places;
+mod set;
 pub mod spec;
+mod string;
 pub mod table_view;
+mod walk;
+mod zset;
 
 pub use call::{Call, CommandError, Ops, Random, View};
 pub use spec::{Class, Flags, Keys, Spec, find};

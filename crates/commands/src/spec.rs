@@ -1,6 +1,8 @@
 //! Commands as data: name, arity, flags, keys, class and the function that runs them.
 
 use crate::call::{Call, CommandResult};
+use alloc::format;
+use alloc::string::String;
 
 /// Who executes a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,9 +53,16 @@ impl Flags {
 pub enum Keys {
     None,
     /// Positions `first`, `first + step` ... to `last`; a negative `last` counts from the end (-1 is the last argument).
-    Range { first: usize, last: isize, step: usize },
+    Range {
+        first: usize,
+        last: isize,
+        step: usize,
+    },
     /// The argument at `count_at` says how many keys follow it; `also` is one more key before it (0 for none).
-    Counted { count_at: usize, also: usize },
+    Counted {
+        count_at: usize,
+        also: usize,
+    },
 }
 
 /// One command. Container commands (CLIENT, OBJECT, CONFIG ...) have one spec; the function looks at the subcommand.
@@ -77,8 +86,139 @@ pub struct Spec {
     pub run: Option<for<'a, 'c, 'd> fn(&'d mut Call<'a, 'c>) -> CommandResult>,
 }
 
+impl Spec {
+    /// Whether a command of `count` arguments, its name included, has the right number of them.
+    pub fn arity_fits(&self, count: usize) -> bool {
+        let count = count as i64;
+        let arity = i64::from(self.arity);
+        if arity >= 0 { count == arity } else { count >= -arity }
+    }
+    /// As `COMMAND INFO` numbers them: first key, last key, step.
+    pub fn key_positions(&self) -> (i64, i64, i64) {
+        match self.keys {
+            Keys::None => (0, 0, 0),
+            Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
+            Keys::Counted { also, .. } if also > 0 => (also as i64, also as i64, 1),
+            Keys::Counted { .. } => (0, 0, 0),
+        }
+    }
+}
+
+/// The families of commands, in the order in which they are listed.
+const FAMILIES: &[&[Spec]] = &[
+    crate::string::SPECS,
+    crate::generic::SPECS,
+    crate::hash::SPECS,
+    crate::list::SPECS,
+    crate::set::SPECS,
+    crate::zset::SPECS,
+    crate::node_specs::SPECS,
+];
+
+/// Every command.
+pub fn all() -> impl Iterator<Item = &'static Spec> {
+    FAMILIES.iter().copied().flatten()
+}
+
+const PLACES: usize = 1024;
+
+/// Commands by the hash of their name: open addressing, made by the compiler.
+static INDEX: [Option<&Spec>; PLACES] = index();
+
+const fn index() -> [Option<&'static Spec>; PLACES] {
+    let mut places = [None; PLACES];
+    let mut family = 0;
+    while family < FAMILIES.len() {
+        let mut at = 0;
+        while at < FAMILIES[family].len() {
+            let spec = &FAMILIES[family][at];
+            let mut place = hash(spec.name.as_bytes());
+            while places[place].is_some() {
+                place = (place + 1) % PLACES;
+            }
+            places[place] = Some(spec);
+            at += 1;
+        }
+        family += 1;
+    }
+    places
+}
+
+/// FNV-1a over the name in lower case.
+const fn hash(name: &[u8]) -> usize {
+    let mut hash = 0x811c_9dc5_u32;
+    let mut at = 0;
+    while at < name.len() {
+        hash = (hash ^ name[at].to_ascii_lowercase() as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    (hash ^ (hash >> 15)) as usize % PLACES
+}
+
+/// Longest name of a command: longer ones are not even hashed.
+const NAME_LEN_MAX: usize = 24;
+
 /// Finds a command by the name that a client wrote, in any case.
 pub fn find(name: &[u8]) -> Option<&'static Spec> {
-    let _ = name;
+    if name.len() > NAME_LEN_MAX {
+        return None;
+    }
+    let mut place = hash(name);
+    while let Some(spec) = INDEX[place] {
+        if spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(spec);
+        }
+        place = (place + 1) % PLACES;
+    }
     None
+}
+
+/// What a client reads that names no command.
+pub fn unknown_command(args: &[&[u8]]) -> String {
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned();
+    let mut text = format!(
+        "ERR unknown command '{}', with args beginning with: ",
+        args.first().map(|name| shown(name)).unwrap_or_default()
+    );
+    for arg in args.iter().skip(1) {
+        if text.len() > 256 {
+            break;
+        }
+        text.push_str(&format!("'{}' ", shown(arg)));
+    }
+    text
+}
+
+/// What a client reads that gives too few or too many arguments.
+pub fn wrong_arity(name: &str) -> String {
+    format!("ERR wrong number of arguments for '{name}' command")
+}
+
+/// What a client reads that names no subcommand.
+pub fn unknown_subcommand(name: &str, subcommand: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)]);
+    format!("ERR unknown subcommand '{shown}'. Try {} HELP.", name.to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_in_any_case() {
+        for spec in all() {
+            for name in [spec.name.to_ascii_lowercase(), spec.name.to_ascii_uppercase()] {
+                assert!(find(name.as_bytes()).is_some_and(|found| core::ptr::eq(found, spec)), "{name}");
+            }
+            assert!(spec.name.len() <= NAME_LEN_MAX);
+            assert!(
+                !spec.summary.is_empty() && !spec.since.is_empty() && !spec.group.is_empty(),
+                "{}",
+                spec.name
+            );
+            assert_eq!(spec.run.is_none(), spec.class == Class::Node, "{}", spec.name);
+        }
+        assert!(find(b"nosuch").is_none());
+        assert!(find(&[b'x'; 1000]).is_none());
+    }
 }

@@ -1,6 +1,7 @@
 //! Adding places.
 
 use super::place_of;
+use crate::arguments::is;
 use crate::call::{Call, CommandError, CommandResult};
 use crate::zset::{Conditions, add};
 use alloc::vec::Vec;
@@ -10,11 +11,14 @@ pub(super) fn geoadd(call: &mut Call<'_, '_>) -> CommandResult {
     let mut counts_changed = false;
     let mut at = 2;
     while let Some(option) = call.args.get(at) {
-        match option.to_ascii_uppercase().as_slice() {
-            b"NX" => conditions.only_new = true,
-            b"XX" => conditions.only_existing = true,
-            b"CH" => counts_changed = true,
-            _ => break,
+        if is(option, "NX") {
+            conditions.only_new = true;
+        } else if is(option, "XX") {
+            conditions.only_existing = true;
+        } else if is(option, "CH") {
+            counts_changed = true;
+        } else {
+            break;
         }
         at += 1;
     }

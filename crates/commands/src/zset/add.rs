@@ -1,7 +1,7 @@
 //! Adding members and changing scores.
 
 use super::zset_at;
-use crate::arguments::float;
+use crate::arguments::{float, is};
 use crate::call::{Call, CommandError, CommandResult};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -47,14 +47,21 @@ pub(super) fn zadd(call: &mut Call<'_, '_>) -> CommandResult {
     let (mut counts_changed, mut increments) = (false, false);
     let mut at = 2;
     while let Some(option) = call.args.get(at) {
-        match option.to_ascii_uppercase().as_slice() {
-            b"NX" => conditions.only_new = true,
-            b"XX" => conditions.only_existing = true,
-            b"GT" => conditions.only_greater = true,
-            b"LT" => conditions.only_less = true,
-            b"CH" => counts_changed = true,
-            b"INCR" => increments = true,
-            _ => break,
+        // Compared in place: the first score comes by here with every ZADD.
+        if is(option, "NX") {
+            conditions.only_new = true;
+        } else if is(option, "XX") {
+            conditions.only_existing = true;
+        } else if is(option, "GT") {
+            conditions.only_greater = true;
+        } else if is(option, "LT") {
+            conditions.only_less = true;
+        } else if is(option, "CH") {
+            counts_changed = true;
+        } else if is(option, "INCR") {
+            increments = true;
+        } else {
+            break;
         }
         at += 1;
     }

@@ -1,0 +1,149 @@
+//! Commands that need the connection, the node or the cluster: the node executes them, here they are only described.
+
+use crate::spec::{Class, Flags, Keys, Spec};
+
+const fn node(name: &'static str, arity: i32, flags: Flags, group: &'static str) -> Spec {
+    Spec {
+        name,
+        arity,
+        flags,
+        keys: Keys::None,
+        class: Class::Node,
+        group,
+        since: "",
+        summary: "",
+        complexity: "",
+        subcommands: &[],
+        run: None,
+    }
+}
+
+impl Spec {
+    const fn subcommands(mut self, names: &'static [&'static str]) -> Spec {
+        self.subcommands = names;
+        self
+    }
+}
+
+const ALWAYS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
+const NO_AUTH: Flags = ALWAYS.and(Flags::NO_AUTH);
+const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+const READS: Flags = Flags::LOADING.and(Flags::STALE);
+const PUBSUB: Flags = Flags::PUBSUB.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+
+pub const SPECS: &[Spec] = &[
+    node("ping", -1, Flags::FAST, "connection").docs("1.0.0", "O(1)", "Answers PONG or its argument."),
+    node("echo", 2, READS.and(Flags::FAST), "connection").docs("1.0.0", "O(1)", "Answers its argument."),
+    node("hello", -1, NO_AUTH, "connection").docs(
+        "6.0.0",
+        "O(1)",
+        "Chooses the protocol and introduces both sides.",
+    ),
+    node("auth", -2, NO_AUTH, "connection").docs("1.0.0", "O(1)", "Proves who the client is."),
+    node("select", 2, READS.and(Flags::FAST), "connection").docs(
+        "1.0.0",
+        "O(1)",
+        "Chooses the connection's keyspace, by number or by name.",
+    ),
+    node("quit", -1, NO_AUTH, "connection").docs("1.0.0", "O(1)", "Closes the connection after its replies."),
+    node("reset", 1, NO_AUTH, "connection").docs("6.2.0", "O(1)", "Makes the connection as new."),
+    node("client", -2, READS.and(Flags::NOSCRIPT), "connection")
+        .subcommands(&[
+            "getname", "getredir", "help", "id", "info", "kill", "list", "no-evict", "no-touch", "reply",
+            "setinfo", "setname", "unblock",
+        ])
+        .docs("2.4.0", "Depends on the subcommand.", "What concerns client connections."),
+    node("info", -1, READS, "server").docs("1.0.0", "O(1)", "Tells the state of this node."),
+    node("command", -1, READS, "server")
+        .subcommands(&["count", "docs", "getkeys", "help", "info", "list"])
+        .docs("2.8.13", "O(N), N commands", "Tells about commands."),
+    node("config", -2, ADMIN, "server").subcommands(&["get", "help", "resetstat", "rewrite", "set"]).docs(
+        "2.0.0",
+        "O(N), N settings",
+        "Reads and changes settings of this node.",
+    ),
+    node("flushall", -1, Flags::WRITE, "server").docs(
+        "1.0.0",
+        "O(N), N keys",
+        "Empties the numbered keyspaces.",
+    ),
+    node("time", 1, READS.and(Flags::FAST), "server").docs("2.6.0", "O(1)", "Tells this node's wall clock."),
+    node("role", 1, READS.and(Flags::NOSCRIPT).and(Flags::FAST), "server").docs(
+        "2.8.12",
+        "O(1)",
+        "Tells this node's part in the replication of the connection's keyspace.",
+    ),
+    node("wait", 3, Flags::BLOCKING, "generic").docs(
+        "3.0.0",
+        "O(1)",
+        "Waits until so many replicas hold the connection's last write.",
+    ),
+    node("waitaof", 4, Flags::BLOCKING, "generic").docs(
+        "7.2.0",
+        "O(1)",
+        "Waits until so many nodes have flushed the connection's last write.",
+    ),
+    node("multi", 1, ALWAYS, "transactions").docs("1.2.0", "O(1)", "Begins to queue commands."),
+    node("exec", 1, READS.and(Flags::NOSCRIPT), "transactions").docs(
+        "1.2.0",
+        "Depends on the commands.",
+        "Executes the queued commands as one entry.",
+    ),
+    node("discard", 1, ALWAYS, "transactions").docs(
+        "2.0.0",
+        "O(N), N queued commands",
+        "Forgets the queued commands.",
+    ),
+    Spec { keys: Keys::Range { first: 1, last: -1, step: 1 }, ..node("watch", -2, ALWAYS, "transactions") }
+        .docs("2.2.0", "O(N), N keys", "Lets the next EXEC run only if these keys stay as they are."),
+    node("unwatch", 1, ALWAYS, "transactions").docs("2.2.0", "O(1)", "Forgets the watched keys."),
+    node("subscribe", -2, PUBSUB, "pubsub").docs("2.0.0", "O(N), N channels", "Listens to channels."),
+    node("unsubscribe", -1, PUBSUB, "pubsub").docs(
+        "2.0.0",
+        "O(N), N channels",
+        "Stops listening to channels.",
+    ),
+    node("psubscribe", -2, PUBSUB, "pubsub").docs(
+        "2.0.0",
+        "O(N), N patterns",
+        "Listens to channels by pattern.",
+    ),
+    node("punsubscribe", -1, PUBSUB, "pubsub").docs(
+        "2.0.0",
+        "O(N), N patterns",
+        "Stops listening to channels by pattern.",
+    ),
+    node("publish", 3, Flags::PUBSUB.and(READS).and(Flags::FAST), "pubsub").docs(
+        "2.0.0",
+        "O(N), N listeners",
+        "Sends a message to a channel's listeners on every node.",
+    ),
+    node("pubsub", -2, PUBSUB, "pubsub").subcommands(&["channels", "help", "numpat", "numsub"]).docs(
+        "2.8.0",
+        "O(N), N channels",
+        "Tells who listens on this node.",
+    ),
+    node("shutdown", -1, ADMIN, "server").docs("1.0.0", "O(1)", "Ends this node."),
+    node("cluster", -2, READS, "cluster")
+        .subcommands(&["countkeysinslot", "help", "info", "keyslot", "myid", "nodes", "shards", "slots"])
+        .docs("3.0.0", "O(N), N nodes", "Tells about the nodes of the cluster."),
+    node("keyspace", -2, READS, "tercet")
+        .subcommands(&[
+            "alter",
+            "create",
+            "drop",
+            "help",
+            "info",
+            "list",
+            "remove-node",
+            "status",
+            "switchover",
+        ])
+        .docs("0.1.0", "O(N), N keyspaces", "Makes, changes and shows keyspaces; moves leadership."),
+    node("receipt", -1, READS.and(Flags::FAST), "tercet").docs(
+        "0.1.0",
+        "O(1)",
+        "Tells what the connection's last command achieved.",
+    ),
+    node("lolwut", -1, READS.and(Flags::FAST), "server").docs("5.0.0", "O(1)", "Shows the version."),
+];

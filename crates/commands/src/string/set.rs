@@ -1,0 +1,203 @@
+//! Writing whole strings.
+
+use super::{bytes_of, string_at};
+use crate::arguments::{integer, is};
+use crate::call::{Call, CommandError, CommandResult};
+use alloc::borrow::Cow;
+use alloc::format;
+use data::{Expiry, Operation};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Always,
+    IfMissing,
+    IfPresent,
+}
+
+/// The unit and base of an expiry argument.
+#[derive(Clone, Copy)]
+pub(crate) enum TimeForm {
+    Seconds,
+    Milliseconds,
+    AtSeconds,
+    AtMilliseconds,
+}
+
+impl TimeForm {
+    fn of(option: &[u8]) -> Option<TimeForm> {
+        [
+            ("EX", TimeForm::Seconds),
+            ("PX", TimeForm::Milliseconds),
+            ("EXAT", TimeForm::AtSeconds),
+            ("PXAT", TimeForm::AtMilliseconds),
+        ]
+        .into_iter()
+        .find(|(word, _)| is(option, word))
+        .map(|(_, form)| form)
+    }
+    /// The wall time in ms that a number means; `None` when it does not fit.
+    pub(crate) fn absolute(self, number: i64, now_ms: i64) -> Option<i64> {
+        match self {
+            TimeForm::Seconds => number.checked_mul(1000)?.checked_add(now_ms),
+            TimeForm::Milliseconds => number.checked_add(now_ms),
+            TimeForm::AtSeconds => number.checked_mul(1000),
+            TimeForm::AtMilliseconds => Some(number),
+        }
+    }
+}
+
+/// An expiry that a writing command was given: it must be positive.
+fn expiry(form: TimeForm, text: &[u8], now_ms: i64, command: &str) -> Result<Expiry, CommandError> {
+    let number = integer(text)?;
+    let at = Some(number).filter(|number| *number > 0).and_then(|number| form.absolute(number, now_ms));
+    let invalid = || CommandError::new(format!("ERR invalid expire time in '{command}' command"));
+    at.map(Expiry::At).ok_or_else(invalid)
+}
+
+pub(super) fn set(call: &mut Call<'_, '_>) -> CommandResult {
+    let (mut condition, mut expires, mut get) = (Condition::Always, Expiry::Never, false);
+    let mut options = call.rest(3).iter();
+    while let Some(option) = options.next() {
+        let fresh = matches!(expires, Expiry::Never);
+        if is(option, "NX") && condition != Condition::IfPresent {
+            condition = Condition::IfMissing;
+        } else if is(option, "XX") && condition != Condition::IfMissing {
+            condition = Condition::IfPresent;
+        } else if is(option, "GET") {
+            get = true;
+        } else if is(option, "KEEPTTL") && fresh {
+            expires = Expiry::Keep;
+        } else if let Some(form) = TimeForm::of(option).filter(|_| fresh) {
+            let number = options.next().ok_or(CommandError::SYNTAX)?;
+            expires = expiry(form, number, call.now_ms, "set")?;
+        } else {
+            return Err(CommandError::SYNTAX);
+        }
+    }
+    let (key, value) = (call.key(1), call.key(2));
+    let found = if get || condition != Condition::Always { call.view.get(key) } else { None };
+    let met = match condition {
+        Condition::Always => true,
+        Condition::IfMissing => found.is_none(),
+        Condition::IfPresent => found.is_some(),
+    };
+    match (get, found) {
+        (true, Some(found)) => call.reply.bulk(bytes_of(found)?),
+        (true, None) => call.reply.null(),
+        (false, _) if met => call.reply.ok(),
+        (false, _) => call.reply.null(),
+    }
+    if met {
+        call.op(Operation::Set { key: Cow::Borrowed(key), value: Cow::Borrowed(value), expiry: expires });
+    }
+    Ok(())
+}
+
+fn plain<'a>(key: &'a [u8], value: &'a [u8]) -> Operation<'a> {
+    Operation::Set { key: Cow::Borrowed(key), value: Cow::Borrowed(value), expiry: Expiry::Never }
+}
+
+pub(super) fn setnx(call: &mut Call<'_, '_>) -> CommandResult {
+    let (key, value) = (call.key(1), call.key(2));
+    let missing = call.view.get(key).is_none();
+    if missing {
+        call.op(plain(key, value));
+    }
+    call.reply.integer(i64::from(missing));
+    Ok(())
+}
+
+pub(super) fn setex(call: &mut Call<'_, '_>) -> CommandResult {
+    set_for(call, TimeForm::Seconds, "setex")
+}
+pub(super) fn psetex(call: &mut Call<'_, '_>) -> CommandResult {
+    set_for(call, TimeForm::Milliseconds, "psetex")
+}
+fn set_for(call: &mut Call<'_, '_>, form: TimeForm, command: &str) -> CommandResult {
+    let expiry = expiry(form, call.key(2), call.now_ms, command)?;
+    let (key, value) = (Cow::Borrowed(call.key(1)), Cow::Borrowed(call.key(3)));
+    call.op(Operation::Set { key, value, expiry });
+    call.reply.ok();
+    Ok(())
+}
+
+/// Keys and values in turn.
+fn pairs<'a>(call: &Call<'a, '_>, command: &str) -> Result<&'a [&'a [u8]], CommandError> {
+    let pairs = call.rest(1);
+    if pairs.len() % 2 == 1 {
+        return Err(CommandError::new(crate::spec::wrong_arity(command)));
+    }
+    Ok(pairs)
+}
+
+pub(super) fn mset(call: &mut Call<'_, '_>) -> CommandResult {
+    for pair in pairs(call, "mset")?.chunks_exact(2) {
+        call.op(plain(pair[0], pair[1]));
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+pub(super) fn msetnx(call: &mut Call<'_, '_>) -> CommandResult {
+    let pairs = pairs(call, "msetnx")?;
+    let free = pairs.chunks_exact(2).all(|pair| call.view.get(pair[0]).is_none());
+    if free {
+        for pair in pairs.chunks_exact(2) {
+            call.op(plain(pair[0], pair[1]));
+        }
+    }
+    call.reply.integer(i64::from(free));
+    Ok(())
+}
+
+fn reply_with(call: &mut Call<'_, '_>, old: Option<&[u8]>) {
+    match old {
+        Some(bytes) => call.reply.bulk(bytes),
+        None => call.reply.null(),
+    }
+}
+
+pub(super) fn getset(call: &mut Call<'_, '_>) -> CommandResult {
+    let old = string_at(call.view, call.key(1))?;
+    reply_with(call, old);
+    call.op(plain(call.key(1), call.key(2)));
+    Ok(())
+}
+
+pub(super) fn getdel(call: &mut Call<'_, '_>) -> CommandResult {
+    let old = string_at(call.view, call.key(1))?;
+    reply_with(call, old);
+    if old.is_some() {
+        call.op(Operation::Delete { key: Cow::Borrowed(call.key(1)) });
+    }
+    Ok(())
+}
+
+pub(super) fn getex(call: &mut Call<'_, '_>) -> CommandResult {
+    let change = match call.rest(2) {
+        [] => None,
+        [option] if is(option, "PERSIST") => Some(None),
+        [option, number] => {
+            let form = TimeForm::of(option).ok_or(CommandError::SYNTAX)?;
+            match expiry(form, number, call.now_ms, "getex")? {
+                Expiry::At(at_ms) => Some(Some(at_ms)),
+                Expiry::Keep | Expiry::Never => None,
+            }
+        }
+        _ => return Err(CommandError::SYNTAX),
+    };
+    let key = call.key(1);
+    let Some(found) = call.view.get(key) else {
+        call.reply.null();
+        return Ok(());
+    };
+    call.reply.bulk(bytes_of(found)?);
+    match change {
+        Some(Some(at_ms)) if at_ms <= call.now_ms => call.op(Operation::Delete { key: Cow::Borrowed(key) }),
+        Some(at_ms) if at_ms != found.expires_at_ms => {
+            call.op(Operation::ExpireAt { key: Cow::Borrowed(key), at_ms });
+        }
+        _ => {}
+    }
+    Ok(())
+}

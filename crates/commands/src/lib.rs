@@ -14,6 +14,7 @@ mod describe;
 mod distinct;
 pub mod docs;
 mod generic;
+mod geo;
 pub mod glob;
 mod hash;
 mod list;

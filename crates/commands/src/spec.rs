@@ -112,6 +112,7 @@ const FAMILIES: &[&[Spec]] = &[
     crate::list::SPECS,
     crate::set::SPECS,
     crate::zset::SPECS,
+    crate::geo::SPECS,
     crate::node_specs::SPECS,
 ];
 

@@ -26,6 +26,11 @@ pub(crate) fn distinct_places(random: &mut Random, len: usize, count: usize) -> 
     places
 }
 
+/// The answer to the one integer whose sign cannot be turned round.
+pub(crate) const NOT_NEGATABLE: CommandError = CommandError::fixed(
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+);
+
 /// How many members to choose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Count {
@@ -39,9 +44,7 @@ pub(crate) enum Count {
 pub(crate) fn count_of(text: &[u8]) -> Result<Count, CommandError> {
     match parse_integer(text) {
         None => Err(CommandError::NOT_AN_INTEGER),
-        Some(i64::MIN) => Err(CommandError::fixed(
-            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-        )),
+        Some(i64::MIN) => Err(NOT_NEGATABLE),
         Some(count) if count < 0 => Ok(Count::Repeated(count.unsigned_abs())),
         Some(count) => Ok(Count::Distinct(usize::try_from(count).unwrap_or(usize::MAX))),
     }

@@ -3,6 +3,7 @@
 use super::list_at;
 use crate::arguments::integer;
 use crate::call::{Call, CommandError, CommandResult};
+use crate::choice::NOT_NEGATABLE;
 use crate::places::{place, span};
 use alloc::vec::Vec;
 use data::value::List;
@@ -68,7 +69,7 @@ impl Search {
                     ));
                 }
                 if rank == i64::MIN {
-                    return Err(CommandError::fixed("ERR value is out of range"));
+                    return Err(NOT_NEGATABLE);
                 }
                 search.backwards = rank < 0;
                 search.skip = rank.unsigned_abs() - 1;

@@ -191,7 +191,8 @@ const SENTENCES: &[&str] = &[
     "the members must be sorted and known nodes",
     "the founders do not fit the seeds",
     "the new epoch begins at another position",
-    "the keyspace settings contradict themselves",
+    "this change is the control leader's own",
+    "the settings contradict themselves",
 ];
 
 impl Command {

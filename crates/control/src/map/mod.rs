@@ -15,7 +15,7 @@ use data::view::View;
 use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Process};
 use std::collections::{BTreeMap, VecDeque};
 
-pub use apply::Advice;
+pub use apply::{Advice, NUMBERED_KEYSPACES};
 
 /// Changes that the map remembers: a guess, enough for an operator's first look.
 const CHANGES_MAX: usize = 128;

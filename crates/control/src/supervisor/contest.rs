@@ -1,0 +1,228 @@
+//! One election: who has sealed, and who wins.
+//!
+//! Counted against the electable set that the election found, by (node, incarnation), for this election only. Any e - k
+//! clean seals meet every write quorum, so the most advanced of them holds every committed entry (bugs: SL-01). When
+//! everybody reported in and too few are the life they were, the most advanced of all leads and the loss is announced.
+
+use crate::config::Timings;
+use crate::message::Sealed;
+use data::keyspace::CommitRule;
+use data::view::{Leader, View};
+use data::{Epoch, Index, Instant, NodeId, Position, Process, ViewNumber};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// How long an election that serves a switchover waits for its target beyond the seals that would do.
+const TARGET_WAIT_RETRIES: u32 = 1;
+
+/// What the control leader knows about nodes when it judges.
+pub(crate) struct Reach<'a> {
+    pub control_leader: NodeId,
+    pub suspects: &'a dyn Fn(NodeId) -> bool,
+    /// The process that a node runs now.
+    pub process: &'a dyn Fn(NodeId) -> Option<Process>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Contest {
+    pub number: ViewNumber,
+    pub epoch: Epoch,
+    pub started_at: Instant,
+    pub asked_at: Instant,
+    pub proposed_at: Option<Instant>,
+    /// The deposed leader's control lease has ended by then.
+    pub free_at: Instant,
+    /// The deposed leader has sealed or its process is gone: its leases protect nobody.
+    pub released: bool,
+    pub answers: BTreeMap<NodeId, Sealed>,
+    pub prefer: Option<NodeId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Winner {
+    pub leader: Leader,
+    pub start: Position,
+    pub loss_possible: bool,
+}
+
+impl Contest {
+    /// Takes an answer; whether it changes anything.
+    pub fn sealed(&mut self, view: &View, from: NodeId, sealed: Sealed) -> bool {
+        let meant = sealed.election == self.number && sealed.epoch == self.epoch;
+        if !meant || sealed.replica.node != from || !view.electable.iter().any(|r| r.node == from) {
+            return false;
+        }
+        if view.leader.is_some_and(|leader| leader.replica.node == from) {
+            self.released = true;
+        }
+        self.answers.insert(from, sealed) != Some(sealed)
+    }
+
+    /// The winner, as soon as there is one.
+    pub fn judge(&self, now: Instant, view: &View, reach: &Reach<'_>, timings: &Timings) -> Option<Winner> {
+        if !self.released && now < self.free_at {
+            return None;
+        }
+        let waited = now.since(self.started_at);
+        if let Some(target) = self.prefer
+            && !self.answers.contains_key(&target)
+            && waited < timings.retry * TARGET_WAIT_RETRIES
+        {
+            return None;
+        }
+        // An answer of a process that is gone proves nothing about the one that would lead.
+        let valid = |node: NodeId| {
+            let answer = self.answers.get(&node)?;
+            let current = (reach.process)(node) == Some(answer.process) && !(reach.suspects)(node);
+            current.then_some(answer)
+        };
+        let answers: Vec<&Sealed> = view.electable.iter().filter_map(|r| valid(r.node)).collect();
+        let clean: Vec<&Sealed> =
+            answers.iter().copied().filter(|answer| view.is_electable(answer.replica)).collect();
+        let everybody = answers.len() == view.electable.len();
+        if !clean.is_empty() && clean.len() >= view.seals_needed() {
+            if view.settings.commit != CommitRule::Async {
+                return self.most_advanced(&clean, reach, false);
+            }
+            // Best: one would do, so all within reach are waited for a little.
+            let missing = view.electable.iter().any(|r| !(reach.suspects)(r.node) && valid(r.node).is_none());
+            if missing && waited < timings.best_wait {
+                return None;
+            }
+            let led = view.leader.map(|leader| leader.replica);
+            let complete = clean.iter().any(|answer| Some(answer.replica) == led);
+            return self.most_advanced(&clean, reach, !complete);
+        }
+        if everybody { self.most_advanced(&answers, reach, true) } else { None }
+    }
+
+    /// By position; among equals the wanted one, then one off the control leader's node, then the lowest number.
+    fn most_advanced(&self, answers: &[&Sealed], reach: &Reach<'_>, loss_possible: bool) -> Option<Winner> {
+        let best = answers.iter().max_by_key(|answer| {
+            let node = answer.replica.node;
+            (answer.last, Some(node) == self.prefer, node != reach.control_leader, Reverse(node))
+        })?;
+        let start = Position { epoch: self.epoch, index: Index(best.last.index.0.checked_add(1)?) };
+        let leader = Leader { replica: best.replica, process: best.process };
+        Some(Winner { leader, start, loss_possible })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::keyspace::Settings;
+    use data::view::Replica;
+    use data::{GroupId, Incarnation, KeyspaceId};
+
+    fn replica(node: u32, life: u64) -> Replica {
+        Replica { node: NodeId(node), incarnation: Incarnation(life) }
+    }
+    fn view(commit: CommitRule) -> View {
+        View {
+            group: GroupId(1),
+            keyspace: KeyspaceId(0),
+            number: ViewNumber(2),
+            epoch: Epoch(1),
+            leader: Some(Leader { replica: replica(1, 1), process: Process(1) }),
+            members: vec![NodeId(1), NodeId(2), NodeId(3)],
+            electable: vec![replica(1, 1), replica(2, 1), replica(3, 1)],
+            election: Some(Epoch(2)),
+            history: vec![Position::new(1, 1)],
+            settings: Settings { commit, ..Settings::default() },
+        }
+    }
+    fn answer(node: u32, life: u64, index: u64) -> Sealed {
+        Sealed {
+            group: GroupId(1),
+            epoch: Epoch(2),
+            election: ViewNumber(2),
+            replica: replica(node, life),
+            process: Process(1),
+            last: Position::new(1, index),
+        }
+    }
+    fn contest(view: &View, answers: &[Sealed]) -> Contest {
+        let zero = Instant::ZERO;
+        let mut contest = Contest {
+            number: ViewNumber(2),
+            epoch: Epoch(2),
+            started_at: zero,
+            asked_at: zero,
+            proposed_at: None,
+            free_at: Instant::from_millis(300),
+            released: false,
+            answers: BTreeMap::new(),
+            prefer: None,
+        };
+        for sealed in answers {
+            contest.sealed(view, sealed.replica.node, *sealed);
+        }
+        contest
+    }
+    fn winner(at_ms: u64, view: &View, contest: &Contest, dead: &[u32]) -> Option<(u32, bool)> {
+        let reach = Reach {
+            control_leader: NodeId(2),
+            suspects: &|node| dead.contains(&node.0),
+            process: &|_| Some(Process(1)),
+        };
+        let winner = contest.judge(Instant::from_millis(at_ms), view, &reach, &Timings::default());
+        winner.map(|winner| (winner.leader.replica.node.0, winner.loss_possible))
+    }
+
+    #[test]
+    // bugs: SL-01
+    fn a_majority_group_needs_two_of_three_and_takes_the_most_advanced() {
+        let view = view(CommitRule::Majority);
+        assert_eq!(winner(400, &view, &contest(&view, &[answer(2, 1, 9)]), &[1]), None);
+        let both = contest(&view, &[answer(2, 1, 9), answer(3, 1, 7)]);
+        assert_eq!(winner(400, &view, &both, &[1]), Some((2, false)));
+    }
+
+    #[test]
+    fn equals_keep_off_the_control_leaders_node() {
+        let view = view(CommitRule::Majority);
+        let both = contest(&view, &[answer(2, 1, 9), answer(3, 1, 9)]);
+        assert_eq!(winner(400, &view, &both, &[1]), Some((3, false)));
+    }
+
+    #[test]
+    // bugs: X-02
+    fn the_old_leaders_lease_is_waited_out_unless_it_sealed_itself() {
+        let view = view(CommitRule::Majority);
+        let both = contest(&view, &[answer(2, 1, 9), answer(3, 1, 7)]);
+        assert_eq!(winner(299, &view, &both, &[1]), None);
+        let with_old = contest(&view, &[answer(1, 1, 9), answer(3, 1, 9)]);
+        assert!(winner(10, &view, &with_old, &[]).is_some());
+    }
+
+    #[test]
+    // bugs: SL-15
+    fn another_life_of_a_node_does_not_count_until_everybody_reported_in() {
+        let view = view(CommitRule::Majority);
+        let wiped = [answer(1, 2, 0), answer(2, 2, 0)];
+        assert_eq!(winner(400, &view, &contest(&view, &wiped), &[]), None);
+        let all = [answer(1, 2, 0), answer(2, 2, 0), answer(3, 1, 5)];
+        assert_eq!(winner(400, &view, &contest(&view, &all), &[]), Some((3, true)));
+    }
+
+    #[test]
+    fn async_waits_for_all_within_reach_and_tells_of_possible_loss() {
+        let view = view(CommitRule::Async);
+        let one = Contest { released: true, ..contest(&view, &[answer(2, 1, 9)]) };
+        assert_eq!(winner(100, &view, &one, &[1]), None);
+        assert_eq!(winner(250, &view, &one, &[1]), Some((2, true)));
+        assert_eq!(winner(100, &view, &one, &[1, 3]), Some((2, true)));
+        let all = contest(&view, &[answer(1, 1, 9), answer(2, 1, 9), answer(3, 1, 8)]);
+        assert_eq!(winner(10, &view, &all, &[]), Some((1, false)));
+    }
+
+    #[test]
+    fn answers_to_another_election_do_not_count() {
+        let view = view(CommitRule::Majority);
+        let stale = Sealed { election: ViewNumber(1), ..answer(2, 1, 9) };
+        assert!(contest(&view, &[stale]).answers.is_empty());
+        let other_epoch = Sealed { epoch: Epoch(3), ..answer(2, 1, 9) };
+        assert!(contest(&view, &[other_epoch]).answers.is_empty());
+    }
+}

@@ -1,0 +1,7 @@
+//! Stories and laws of the control plane, in virtual time.
+
+mod elections;
+mod founding;
+mod laws;
+mod membership;
+mod rig;

@@ -1,1 +1,40 @@
-//! 
+//! One node: joins the machines. Groups and their leaders, execution of commands, replies held until the log is committed,
+//! forwarding, blocking, transactions, publish/subscribe, leases, snapshots.
+//!
+//! Pure: server and simulator only drive it ([`io`] is the border). Invariant: a reply leaves only when everything it
+//! shows is committed, and a read only when this node led at a moment after the read arrived.
+#![no_std]
+
+extern crate alloc;
+
+mod admin;
+mod answers;
+mod blocking;
+mod config;
+mod control_link;
+mod dispatch;
+mod execute;
+mod forward;
+mod group;
+pub mod io;
+pub mod message;
+mod node;
+pub mod payload;
+mod peers;
+mod pubsub;
+mod replication;
+mod replies;
+mod serve;
+mod session;
+mod snapshot;
+mod statistics;
+mod transaction;
+mod waiting;
+mod watch;
+
+pub use config::{Config, Restored, RestoredGroup};
+pub use io::{ConnectionId, Event, Input, Output};
+pub use message::PeerMessage;
+pub use node::{Flow, Node};
+pub use snapshot::SnapshotHead;
+pub use statistics::Statistics;

@@ -1,0 +1,64 @@
+//! Commands about the connection, the node and the cluster.
+
+mod client;
+mod cluster;
+mod config_command;
+mod connection;
+mod info;
+mod keyspace;
+mod receipt;
+pub(crate) mod server;
+mod status;
+
+use crate::io::ConnectionId;
+use crate::node::{Flow, Node};
+use commands::Spec;
+
+impl Node {
+    /// Executes a command of [`commands::Class::Node`].
+    pub(crate) fn administer(
+        &mut self,
+        connection: ConnectionId,
+        spec: &'static Spec,
+        args: &[&[u8]],
+    ) -> Flow {
+        match spec.name {
+            "ping" => self.ping(connection, args),
+            "echo" => self.reply(connection, |w| w.bulk(args[1])),
+            "hello" => self.hello(connection, args),
+            "auth" => self.auth(connection, args),
+            "select" => self.select(connection, args[1]),
+            "quit" => self.quit(connection),
+            "reset" => self.reset(connection),
+            "client" => self.client(connection, args),
+            "info" => self.info(connection, &args[1..]),
+            "command" => self.command(connection, args),
+            "config" => self.config_command(connection, args),
+            "flushall" => self.flushall(connection, &args[1..]),
+            "time" => self.time(connection),
+            "role" => self.role(connection),
+            "wait" => self.wait(connection, args, false),
+            "waitaof" => self.wait(connection, args, true),
+            "multi" => self.multi(connection),
+            "exec" => self.exec(connection),
+            "discard" => self.discard(connection),
+            "watch" => self.watch(connection, &args[1..]),
+            "unwatch" => self.unwatch(connection),
+            "subscribe" => self.subscribe(connection, &args[1..], false),
+            "psubscribe" => self.subscribe(connection, &args[1..], true),
+            "unsubscribe" => self.unsubscribe(connection, &args[1..], false),
+            "punsubscribe" => self.unsubscribe(connection, &args[1..], true),
+            "publish" => self.publish(connection, args[1], args[2]),
+            "pubsub" => self.pubsub_command(connection, args),
+            "shutdown" => self.shutdown(connection),
+            "cluster" => self.cluster(connection, args),
+            "keyspace" => self.keyspace(connection, args),
+            "receipt" => self.receipt(connection),
+            "lolwut" => self.lolwut(connection),
+            other => {
+                debug_assert!(false, "{other} is listed and not executed");
+                self.reply_error(connection, &commands::spec::unknown_command(args))
+            }
+        }
+    }
+}

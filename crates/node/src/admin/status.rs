@@ -1,0 +1,110 @@
+//! KEYSPACE STATUS: nodes, groups and replicas as one JSON text, for the administration client.
+
+use crate::node::Node;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use data::view::View;
+
+impl Node {
+    pub(super) fn status_json(&self) -> String {
+        let nodes: Vec<String> = self.map.nodes.values().map(|node| self.node_json(node)).collect();
+        let groups: Vec<String> = self.map.views().map(|view| self.group_json(view)).collect();
+        format!(
+            "{{\"cluster\":\"{:016x}\",\"version\":{},\"asked\":{},\"control_leader\":{},\"nodes\":[{}],\"groups\":[{}]}}",
+            self.map.cluster,
+            self.map.version,
+            self.config.node.0,
+            self.plane.control_leader().map_or_else(|| String::from("null"), |node| format!("{}", node.0)),
+            nodes.join(","),
+            groups.join(","),
+        )
+    }
+
+    fn node_json(&self, node: &control::Node) -> String {
+        let alive = node.id == self.config.node || self.peers.contains(&node.id);
+        let control = if self.plane.control_leader() == Some(node.id) {
+            "leader"
+        } else if self.map.voters.contains(&node.id) {
+            "voter"
+        } else {
+            "none"
+        };
+        format!(
+            "{{\"id\":{},\"name\":{},\"resp\":{},\"peer\":{},\"http\":{},\"site\":{},\"alive\":{alive},\"state\":\"{}\",\"control\":\"{control}\",\"incarnation\":{},\"process\":{}}}",
+            node.id.0,
+            quoted(&node.name),
+            quoted(&node.addresses.resp),
+            quoted(&node.addresses.peer),
+            quoted(&node.addresses.http),
+            quoted(&node.site),
+            format!("{:?}", node.state).to_ascii_lowercase(),
+            node.incarnation.0,
+            node.process.0,
+        )
+    }
+
+    fn group_json(&self, view: &View) -> String {
+        let leader = self.map.leader_of(view.group);
+        let it = self.groups.get(&view.group);
+        // Only the leader knows how far its followers are.
+        let leads = it.is_some_and(|it| it.replica.leads().is_some());
+        let commit = it.map_or(0, |it| it.replica.commit().0);
+        let newest = it.map_or(0, |it| it.replica.newest().index.0);
+        let replicas: Vec<String> = view
+            .members
+            .iter()
+            .map(|node| {
+                let in_sync = view.electable.iter().any(|replica| replica.node == *node);
+                let role = if Some(*node) == leader { "leader" } else { "follower" };
+                let progress = it.filter(|_| leads).and_then(|it| it.replica.followers().find(|(n, _)| n == node));
+                let (matched, state) = match progress {
+                    Some((_, progress)) if progress.is_replicating() && progress.matched.0 >= commit => {
+                        (format!("{}", progress.matched.0), "in-sync")
+                    }
+                    Some((_, progress)) if progress.is_replicating() => {
+                        (format!("{}", progress.matched.0), "catching-up")
+                    }
+                    Some((_, progress)) => (format!("{}", progress.matched.0), "joining"),
+                    None if Some(*node) == leader && leads => (format!("{newest}"), "in-sync"),
+                    None => (String::from("null"), "unknown"),
+                };
+                let lag = progress.map_or_else(|| String::from("null"), |(_, p)| format!("{}", newest.saturating_sub(p.matched.0)));
+                format!(
+                    "{{\"node\":{},\"role\":\"{role}\",\"matched\":{matched},\"lag\":{lag},\"state\":\"{state}\",\"in_sync\":{in_sync}}}",
+                    node.0
+                )
+            })
+            .collect();
+        let ids = |nodes: Vec<u32>| nodes.iter().map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
+        format!(
+            "{{\"group\":{},\"keyspace\":{},\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"commit_rule\":\"{}\",\"commit\":{commit},\"keys\":{},\"replicas\":[{}]}}",
+            view.group.0,
+            quoted(&self.keyspace_name(view.keyspace)),
+            view.epoch.0,
+            view.number.0,
+            leader.map_or_else(|| String::from("null"), |node| format!("{}", node.0)),
+            view.election.is_some(),
+            ids(view.members.iter().map(|n| n.0).collect()),
+            ids(view.electable.iter().map(|r| r.node.0).collect()),
+            view.settings.commit.name(),
+            it.map_or(0, |it| it.table.len()),
+            replicas.join(","),
+        )
+    }
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if (c as u32) < 0x20 => quoted.push_str(&format!("\\u{:04x}", c as u32)),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

@@ -1,0 +1,170 @@
+//! What a node is started with.
+
+use crate::answers::Answers;
+use crate::group::apply;
+use crate::snapshot::SnapshotHead;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use control::ClusterMap;
+use data::codec::{DecodeError, Reader};
+use data::record::{Kind, Record};
+use data::table::{Seed, Table};
+use data::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Process};
+use protocol::lease;
+use protocol::single_leader::{LogWindow, Mark};
+
+/// Settings and identity of a node, fixed for the life of its process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub node: NodeId,
+    pub name: String,
+    pub incarnation: Incarnation,
+    pub process: Process,
+    pub control: control::Config,
+    pub lease: lease::Timings,
+    /// Password of the default user; `None` asks for none.
+    pub password: Option<String>,
+    pub connections_max: usize,
+    /// Source of every random choice of this node.
+    pub seed: u64,
+    /// A snapshot is taken after so many bytes of a group's log.
+    pub snapshot_log_bytes: usize,
+    pub version: &'static str,
+}
+
+/// The state of one group as the disk has it. Made while the driver reads snapshots and log, then handed to
+/// [`crate::Node::new`].
+pub struct RestoredGroup {
+    pub keyspace: KeyspaceId,
+    pub(crate) table: Option<Table>,
+    pub(crate) answers: Answers,
+    pub(crate) log: LogWindow,
+    pub(crate) applied: Index,
+    pub(crate) commit: Index,
+    pub(crate) promised: Epoch,
+    pub(crate) snapshot: Option<(Mark, u64)>,
+}
+
+impl RestoredGroup {
+    pub fn new(keyspace: KeyspaceId) -> RestoredGroup {
+        RestoredGroup {
+            keyspace,
+            table: None,
+            answers: Answers::default(),
+            log: LogWindow::new(Mark::default(), Vec::new(), 0),
+            applied: Index(0),
+            commit: Index(0),
+            promised: Epoch(0),
+            snapshot: None,
+        }
+    }
+    fn from_head(head: SnapshotHead, len: u64) -> RestoredGroup {
+        RestoredGroup {
+            keyspace: head.keyspace,
+            table: None,
+            answers: head.answers,
+            log: LogWindow::new(head.mark, head.starts, head.time_ms),
+            applied: head.mark.position.index,
+            commit: head.mark.position.index,
+            promised: head.mark.position.epoch,
+            snapshot: Some((head.mark, len)),
+        }
+    }
+    pub fn last_index(&self) -> Index {
+        self.log.last().position.index
+    }
+}
+
+/// Everything that a node finds on its disk.
+#[derive(Default)]
+pub struct Restored {
+    pub groups: BTreeMap<GroupId, RestoredGroup>,
+    /// Payloads of the control plane's records, oldest first.
+    pub control: Vec<Bytes>,
+    /// The map that the answer to a request to join carried.
+    pub map: Option<Arc<ClusterMap>>,
+}
+
+impl Restored {
+    /// A snapshot of a group, whole: head and table bytes as [`crate::Output::WriteSnapshot`] gave them, in pieces.
+    pub fn snapshot(
+        &mut self,
+        pieces: &mut dyn FnMut() -> Option<Vec<u8>>,
+        len: u64,
+    ) -> Result<GroupId, DecodeError> {
+        let (head, table) = read_snapshot(pieces)?;
+        let group = head.group;
+        let mut restored = RestoredGroup::from_head(head, len);
+        restored.table = Some(table);
+        self.groups.insert(group, restored);
+        Ok(group)
+    }
+
+    /// The next record of the log, in the order of the log; `bytes` are the record's own.
+    pub fn record(&mut self, record: &Record<'_>, bytes: &[u8]) {
+        let header = &record.header;
+        if header.kind == Kind::Control {
+            self.control.push(Bytes::copy_from_slice(record.payload));
+            return;
+        }
+        let group = self.groups.entry(header.group).or_insert_with(|| RestoredGroup::new(header.keyspace));
+        match header.kind {
+            Kind::Truncate => {
+                group.log.truncate(header.index);
+            }
+            Kind::Fence => group.promised = group.promised.max(header.epoch),
+            kind if kind.is_entry() && header.index == group.last_index().next() => {
+                group.commit = group.commit.max(header.commit);
+                // An entry that does not follow from the history before it is refused here and fetched from a peer.
+                let _ = group.log.append(Bytes::copy_from_slice(&bytes[..record.len]));
+                group.apply_committed();
+            }
+            _ => {}
+        }
+    }
+}
+
+impl RestoredGroup {
+    fn apply_committed(&mut self) {
+        let through = self.commit.min(self.last_index());
+        if through <= self.applied {
+            return;
+        }
+        // The seed is the keyspace's: the table is made again with it once the map is known, if it differs.
+        let table = self.table.get_or_insert_with(|| Table::new(Seed(0, 0)));
+        let (from, answers) = (self.applied.next(), &mut self.answers);
+        self.log.each(from, through, |record| apply(record, table, answers));
+        self.applied = through;
+        self.log.shed(1 << 20, through);
+    }
+}
+
+/// Reads a snapshot: framed pieces, of which the first is the head with the table's seed and the others are keys.
+pub(crate) fn read_snapshot(
+    pieces: &mut dyn FnMut() -> Option<Vec<u8>>,
+) -> Result<(SnapshotHead, Table), DecodeError> {
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut loaded: Option<(SnapshotHead, Table)> = None;
+    while let Some(piece) = pieces() {
+        buffer.extend_from_slice(&piece);
+        let mut rest = Reader::new(&buffer);
+        let mut used = 0;
+        while let Ok(frame) = rest.bytes() {
+            used = buffer.len() - rest.remaining();
+            let mut frame = Reader::new(frame);
+            match &mut loaded {
+                Some((_, table)) => table.load(&mut frame)?,
+                None => {
+                    let head = SnapshotHead::decode(&mut frame)?;
+                    let seed = Seed(frame.u64()?, frame.u64()?);
+                    loaded = Some((head, Table::new(seed)));
+                }
+            }
+        }
+        buffer.drain(..used);
+    }
+    loaded.filter(|_| buffer.is_empty()).ok_or(DecodeError::Truncated)
+}

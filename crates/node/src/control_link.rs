@@ -1,0 +1,345 @@
+//! Between the control plane and the rest of the node: its inputs, its outputs, the map it makes, what the node asks of it.
+
+use crate::config::RestoredGroup;
+use crate::group::{Group, Pause};
+use crate::io::{ConnectionId, Event, Output};
+use crate::message::PeerMessage;
+use crate::node::{Node, Route};
+use crate::replies::SlotId;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use control::{Applied, ClusterMap, Command, Refusal};
+use core::time::Duration;
+use data::record::{Header, Kind, Record};
+use data::table::Table;
+use data::view::{self, Leader, View};
+use data::{Epoch, GroupId, Index, Instant, KeyspaceId, NodeId, RequestId, ViewNumber};
+use protocol::single_leader::{self, Recovered, Replica, SealAnswer};
+use wire::{Protocol, ReplyWriter};
+
+/// The control plane is asked for a keyspace's group at most this often.
+const ENSURE_EVERY: Duration = Duration::from_millis(200);
+/// A client's administrative command waits so long for the control plane.
+const TICKET_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Who asked the control plane for something.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    /// The client that waits; `None` for what the node asks for itself.
+    pub client: Option<(ConnectionId, SlotId)>,
+    pub deadline: Instant,
+}
+
+impl Node {
+    /// Gives the control plane an input and carries out what it wants.
+    pub(crate) fn control(&mut self, input: control::Input) {
+        if self.stopped.is_some() {
+            return;
+        }
+        let mut outputs = core::mem::take(&mut self.control_outputs);
+        self.plane.step(self.now.instant, input, &mut outputs);
+        for output in outputs.drain(..) {
+            self.carry_out_control(output);
+        }
+        self.control_outputs = outputs;
+    }
+
+    fn carry_out_control(&mut self, output: control::Output) {
+        use control::Output as O;
+        match output {
+            O::Send { to, message } => self.send(to, PeerMessage::Control(message)),
+            O::Persist { token, replaces: _, records } => self.persist_control(token, &records),
+            O::MapChanged(map) => {
+                self.map = map;
+                self.meet_map();
+            }
+            O::Seal { group, epoch, election, released } => self.on_seal(group, epoch, election, released),
+            O::PrepareSwitchover { group, target } => self.pause(group, target),
+            O::CallOffSwitchover { group } => {
+                if let Some(it) = self.groups.get_mut(&group) {
+                    it.paused = None;
+                }
+            }
+            O::Answer { ticket, result } => self.on_control_answer(ticket, result),
+            O::ControlLease { until } => self.control_lease = self.control_lease.max(until),
+            O::Report(event) => {
+                self.outputs.push(Output::Event(Event::Control(format!("{event:?}"))));
+            }
+        }
+    }
+
+    fn persist_control(&mut self, token: u64, records: &[Vec<u8>]) {
+        let mut buffer = Vec::new();
+        let header = Header {
+            kind: Kind::Control,
+            keyspace: KeyspaceId(0),
+            group: data::id::CONTROL_GROUP,
+            epoch: Epoch(0),
+            index: Index(0),
+            commit: Index(0),
+            time_ms: self.now.wall.middle_ms(),
+            request: RequestId::NONE,
+        };
+        for record in records {
+            Record::write(&mut buffer, &header, 0, |w| w.buffer.extend_from_slice(record));
+        }
+        self.token += 1;
+        self.control_persisting.push_back((self.token, token));
+        self.outputs.push(Output::Persist { token: self.token, records: Bytes::from(buffer), flush: true });
+    }
+
+    fn on_seal(&mut self, group: GroupId, epoch: Epoch, election: ViewNumber, released: bool) {
+        let now = self.now.instant;
+        let leader = self.groups.get(&group).and_then(|it| it.replica.view()?.leader);
+        let leader = leader.map(|leader| leader.replica.node);
+        // The deposed leader itself waits for nobody: from now on it answers no reads.
+        let not_before =
+            if released || leader == Some(self.config.node) { now } else { self.grantor.seal_at(leader) };
+        self.feed(group, single_leader::Input::Seal { epoch, election, not_before });
+    }
+
+    pub(crate) fn answer_seal(&mut self, answer: SealAnswer) {
+        let sealed = control::Sealed {
+            group: answer.group,
+            epoch: answer.epoch,
+            election: answer.election,
+            replica: self.replica(),
+            process: self.config.process,
+            last: answer.last,
+        };
+        self.control(control::Input::Sealed(sealed));
+    }
+
+    pub(crate) fn replica(&self) -> view::Replica {
+        view::Replica { node: self.config.node, incarnation: self.config.incarnation }
+    }
+
+    pub(crate) fn propose_electable(
+        &mut self,
+        group: GroupId,
+        number: ViewNumber,
+        electable: Vec<view::Replica>,
+    ) {
+        let leader = Leader { replica: self.replica(), process: self.config.process };
+        self.ask_control(None, Command::ChangeElectable { group, number, leader, electable });
+    }
+
+    /// Proposes a change of the map; the answer goes to the client, if one waits.
+    pub(crate) fn ask_control(&mut self, client: Option<(ConnectionId, SlotId)>, command: Command) {
+        let ticket = self.new_ticket(client);
+        self.control(control::Input::Propose { ticket, command });
+    }
+
+    pub(crate) fn new_ticket(&mut self, client: Option<(ConnectionId, SlotId)>) -> u64 {
+        self.next_ticket += 1;
+        let deadline = self.now.instant + TICKET_PATIENCE;
+        self.tickets.insert(self.next_ticket, Ticket { client, deadline });
+        self.next_ticket
+    }
+
+    fn on_control_answer(&mut self, ticket: u64, result: Result<Applied, Refusal>) {
+        let Some(ticket) = self.tickets.remove(&ticket) else { return };
+        let Some((connection, slot)) = ticket.client else { return };
+        let mut bytes = Vec::new();
+        let mut writer = ReplyWriter::new(&mut bytes, Protocol::Resp2);
+        match result {
+            Ok(_) => writer.ok(),
+            Err(refusal) => writer.error(&refusal_text(refusal)),
+        }
+        self.fill(connection, slot, &bytes);
+    }
+
+    pub(crate) fn tend_tickets(&mut self) {
+        let now = self.now.instant;
+        let due: Vec<u64> =
+            self.tickets.iter().filter(|(_, t)| t.deadline <= now).map(|(number, _)| *number).collect();
+        for number in due {
+            let Some(Ticket { client: Some((connection, slot)), .. }) = self.tickets.remove(&number) else {
+                continue;
+            };
+            let text =
+                "-INDETERMINATE the control plane did not answer in time: the change may still happen\r\n";
+            self.fill(connection, slot, text.as_bytes());
+        }
+    }
+
+    /// Asks for the group of a keyspace that exists and was not used before.
+    pub(crate) fn ensure_group(&mut self, keyspace: KeyspaceId) {
+        let now = self.now.instant;
+        if !self.map.keyspaces.contains_key(&keyspace) {
+            return;
+        }
+        let asked = self.keyspace_requests.get(&keyspace).copied();
+        if asked.is_some_and(|asked| now.since(asked) < ENSURE_EVERY) {
+            return;
+        }
+        self.keyspace_requests.insert(keyspace, now);
+        self.ask_control(None, Command::EnsureGroup { keyspace });
+    }
+
+    /// The map changed: routes, groups and views follow.
+    pub(crate) fn meet_map(&mut self) {
+        let map: Arc<ClusterMap> = self.map.clone();
+        self.routes = map
+            .views()
+            .map(|view| (view.keyspace, Route { group: view.group, leader: map.leader_of(view.group) }))
+            .collect();
+        let routes = &self.routes;
+        self.forwards.unsend(|outgoing, to| {
+            // Sent to a node that no longer leads: the next leader is asked, and knows the request if it was executed.
+            routes.get(&outgoing.keyspace).is_none_or(|route| route.leader.is_some_and(|leader| leader != to))
+        });
+        for view in map.views() {
+            let member = view.members.contains(&self.config.node);
+            if member && !self.groups.contains_key(&view.group) {
+                self.open_group(&map, view);
+            }
+            if let Some(it) = self.groups.get_mut(&view.group) {
+                if let Some(keyspace) = map.keyspaces.get(&view.keyspace) {
+                    it.keyspace = keyspace.clone();
+                }
+                self.feed(view.group, single_leader::Input::View(view.clone()));
+            }
+        }
+        if map.founded() {
+            self.close_groups(&map);
+        }
+    }
+
+    /// Begins to hold a group: with what the disk has of it, or empty.
+    fn open_group(&mut self, map: &ClusterMap, view: &View) {
+        let Some(keyspace) = map.keyspaces.get(&view.keyspace) else { return };
+        let restored = self.restored.remove(&view.group).unwrap_or_else(|| RestoredGroup::new(view.keyspace));
+        let mut table = restored.table.unwrap_or_else(|| Table::new(keyspace.seed));
+        if table.seed() != keyspace.seed {
+            table = reseeded(&table, keyspace.seed);
+        }
+        let recovered = Recovered { promised: restored.promised, commit: restored.commit, log: restored.log };
+        let (me, process) = (self.replica(), self.config.process);
+        let replica = Replica::new(me, process, view.group, view.keyspace, recovered);
+        let applied = restored.applied;
+        let mut group = Group::new(replica, keyspace.clone(), table, restored.answers, applied);
+        group.snapshots.stored = restored.snapshot;
+        let commit = group.replica.commit();
+        group.apply_through(commit);
+        self.groups.insert(view.group, group);
+    }
+
+    /// Groups that the map no longer places here: their copies go.
+    fn close_groups(&mut self, map: &ClusterMap) {
+        let gone: Vec<GroupId> = self
+            .groups
+            .keys()
+            .filter(|group| map.view(**group).is_none_or(|view| !view.members.contains(&self.config.node)))
+            .copied()
+            .collect();
+        for group in gone {
+            if let Some(view) = map.view(group).filter(|view| view.is_electable(self.replica())) {
+                // Still counted: it stays until its leader has dropped it.
+                let _ = view;
+                continue;
+            }
+            self.end_group(group);
+        }
+    }
+
+    fn end_group(&mut self, group: GroupId) {
+        let Some(it) = self.groups.get_mut(&group) else { return };
+        let waiters: Vec<_> = it.waiters.drain(..).collect();
+        let reads: Vec<_> = it.unconfirmed.drain(..).map(|read| read.waiter).collect();
+        let blocked: Vec<_> =
+            it.blocked.all().into_iter().filter_map(|number| it.blocked.remove(number)).collect();
+        for waiter in waiters.into_iter().chain(reads) {
+            self.give_up(group, waiter, "this node left the group");
+        }
+        for entry in blocked {
+            self.move_blocked(group, entry);
+        }
+        self.groups.remove(&group);
+        self.unflushed.remove(&group);
+        self.outputs.push(Output::DropGroup { group });
+    }
+
+    /// A planned switchover begins: no new write until the target has everything.
+    fn pause(&mut self, group: GroupId, target: NodeId) {
+        let until = self.now.instant + Duration::from_millis(1000);
+        if let Some(it) = self.groups.get_mut(&group) {
+            it.paused = Some(Pause { target, until, told: false });
+        }
+        self.tend_pause(group);
+    }
+
+    /// Whether a paused group's target has everything; a pause that takes too long ends.
+    pub(crate) fn tend_pause(&mut self, group: GroupId) {
+        let now = self.now.instant;
+        let Some(it) = self.groups.get_mut(&group) else { return };
+        let Some(pause) = &mut it.paused else { return };
+        if now >= pause.until || !matches!(it.replica.leads(), Some(_)) {
+            it.paused = None;
+            return;
+        }
+        let newest = it.replica.newest().index;
+        let drained = it.replica.commit() == newest
+            && it.replica.followers().any(|(node, p)| node == pause.target && p.matched == newest);
+        if drained && !pause.told {
+            pause.told = true;
+            let target = pause.target;
+            self.control(control::Input::SwitchoverReady { group, target });
+        }
+    }
+
+    /// JSON of everything the administration client shows.
+    pub(crate) fn keyspace_name(&self, keyspace: KeyspaceId) -> String {
+        self.map.keyspaces.get(&keyspace).map_or_else(|| format!("{}", keyspace.0), |it| it.name.clone())
+    }
+}
+
+/// The same keys under another seed: a copy made before the keyspace's seed was known.
+fn reseeded(table: &Table, seed: data::table::Seed) -> Table {
+    let mut copy = Table::new(seed);
+    let mut cursor = 0;
+    loop {
+        cursor = table.scan(cursor, &mut |key, found| {
+            copy.insert_loaded(key, found.value.to_value(), found.expires_at_ms);
+        });
+        if cursor == 0 {
+            return copy;
+        }
+    }
+}
+
+/// A refusal in words for a client: a stable first word, then what to do.
+pub(crate) fn refusal_text(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Stale { .. } => String::from("TRYAGAIN the group changed in the meantime: try again"),
+        Refusal::NotFounded => String::from("CLUSTERDOWN the cluster is not founded yet: try again"),
+        Refusal::AlreadyFounded => String::from("ERR the cluster is founded already"),
+        Refusal::UnknownNode => String::from("ERR no such node"),
+        Refusal::UnknownKeyspace => String::from("ERR no such keyspace"),
+        Refusal::UnknownGroup => String::from("ERR no such group"),
+        Refusal::KeyspaceExists => String::from("ERR a keyspace of this name exists"),
+        Refusal::Invalid(what) => format!("ERR {what}"),
+        Refusal::Numbered => String::from("ERR the numbered keyspaces 0 to 15 cannot be dropped"),
+        Refusal::RuleInUse => String::from(
+            "ERR the commit rule of a keyspace in use cannot be changed: create another keyspace",
+        ),
+        Refusal::InElection => String::from("TRYAGAIN the group elects a leader: try again"),
+        Refusal::NoElection => String::from("ERR no election is under way"),
+        Refusal::NotLeader => String::from("ERR only the present leader may do this"),
+        Refusal::NoNodes => String::from("CLUSTERDOWN no active node can take the group"),
+        Refusal::LastNode => String::from("ERR the last active node stays"),
+        Refusal::InUse => String::from("ERR something still depends on the node"),
+        Refusal::NotElectable => String::from("ERR the node is not an electable replica within reach"),
+        Refusal::Outdated => String::from("ERR another life of this node is known"),
+        Refusal::NoControlLeader => {
+            String::from("CLUSTERDOWN the control plane has no leader at the moment: try again")
+        }
+        Refusal::CalledOff => String::from("TRYAGAIN the switchover took too long and was called off"),
+        Refusal::Unanswered => String::from(
+            "INDETERMINATE the control plane did not answer in time: the change may still happen",
+        ),
+    }
+}

@@ -1,0 +1,238 @@
+//! Runs commands on a group that this node leads: reads through the newest state, turns what they yield into one log entry.
+
+use crate::group::Group;
+use crate::payload;
+use alloc::vec::Vec;
+use commands::table_view::TableView;
+use commands::{Call, Class, Keys, Ops, Random, Spec};
+use data::codec::Writer;
+use data::record::Kind;
+use data::table::Undo;
+use data::{Index, Operation, Position, RequestId};
+use wire::{Protocol, ReplyWriter};
+
+/// What became of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Executed {
+    /// The reply was written; it may be shown once the log is committed through this index.
+    Read(Index),
+    /// The reply was written; it may be shown once this entry is committed.
+    Written(Position),
+    /// A blocking command found nothing: no reply was written.
+    Nothing,
+    /// This replica does not lead: nothing was done.
+    NotLeading,
+}
+
+/// An entry in the making: rows, and what takes them back.
+#[derive(Default)]
+pub struct Draft {
+    rows: Vec<u8>,
+    undo: Vec<Undo>,
+    /// Newest entry that the replies so far depend on.
+    depends: Index,
+}
+
+/// What every execution is given from outside.
+pub struct Context<'c> {
+    pub wall_ms: i64,
+    pub random: &'c mut Random,
+    pub protocol: Protocol,
+    pub request: RequestId,
+}
+
+impl Group {
+    /// Executes one command and appends its reply (an error too) to `reply`.
+    pub fn execute(
+        &mut self,
+        context: &mut Context<'_>,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        reply: &mut Vec<u8>,
+    ) -> Executed {
+        if !self.is_serving() {
+            return Executed::NotLeading;
+        }
+        let start = reply.len();
+        let mut draft = self.draft();
+        self.run(context, spec, args, &mut draft, reply);
+        if reply.len() == start && spec.class == Class::Blocking && draft.rows.is_empty() {
+            self.keep(draft);
+            return Executed::Nothing;
+        }
+        self.conclude(context, draft, start, reply)
+    }
+
+    /// Executes the commands of an EXEC as one entry. The reply is an array with one reply for each.
+    pub fn execute_all<'a>(
+        &mut self,
+        context: &mut Context<'_>,
+        commands: impl ExactSizeIterator<Item = (&'static Spec, Vec<&'a [u8]>)>,
+        reply: &mut Vec<u8>,
+    ) -> Executed {
+        if !self.is_serving() {
+            return Executed::NotLeading;
+        }
+        let start = reply.len();
+        let mut draft = self.draft();
+        ReplyWriter::new(reply, context.protocol).array(commands.len());
+        for (spec, args) in commands {
+            let before = reply.len();
+            self.run(context, spec, &args, &mut draft, reply);
+            if reply.len() == before {
+                let mut writer = ReplyWriter::new(reply, context.protocol);
+                commands::blocking::nil_reply(spec.name, true, &mut writer);
+            }
+        }
+        self.conclude(context, draft, start, reply)
+    }
+
+    /// Expires the keys that the command names, runs it and applies what it yields to the table and the draft.
+    fn run(
+        &mut self,
+        context: &mut Context<'_>,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        draft: &mut Draft,
+        reply: &mut Vec<u8>,
+    ) {
+        let time_ms = self.replica.entry_time_ms(context.wall_ms);
+        let start = reply.len();
+        let keys = match commands::docs::keys_of(spec, args) {
+            Ok(keys) => keys,
+            Err(error) => {
+                ReplyWriter::new(reply, context.protocol).error(error.text());
+                return;
+            }
+        };
+        self.depend(spec, &keys, draft);
+        let mut ops = Ops::new();
+        if self.table.keys_with_expiry() > 0 {
+            for key in &keys {
+                let expiry = self.table.get(key).and_then(|found| found.expires_at_ms);
+                if expiry.is_some_and(|at| at <= time_ms) {
+                    ops.push(Operation::Expire { key: (*key).into(), at_ms: time_ms });
+                }
+            }
+        }
+        let expired = ops.len();
+        let Some(run) = spec.run else { return };
+        let result = run(&mut Call {
+            args,
+            view: &TableView { table: &self.table, now_ms: time_ms },
+            now_ms: time_ms,
+            random: context.random,
+            reply: ReplyWriter::new(reply, context.protocol),
+            ops: &mut ops,
+        });
+        if let Err(error) = result {
+            reply.truncate(start);
+            ReplyWriter::new(reply, context.protocol).error(error.text());
+            ops.truncate(expired);
+        }
+        let seconds = (time_ms / 1000) as u32;
+        for op in &ops {
+            self.change(op, seconds, draft);
+        }
+    }
+
+    /// Which uncommitted entries the command's reply may depend on.
+    fn depend(&self, spec: &Spec, keys: &[&[u8]], draft: &mut Draft) {
+        if spec.keys == Keys::None {
+            draft.depends = draft.depends.max(self.applied);
+        }
+        for key in keys {
+            draft.depends = draft.depends.max(self.dirty.index(self.table.hash(key)));
+        }
+    }
+
+    /// Applies one operation and notes who cares.
+    fn change(&mut self, op: &Operation<'_>, seconds: u32, draft: &mut Draft) {
+        payload::write_row(&mut Writer::new(&mut draft.rows), op, &self.table.before(op));
+        draft.undo.push(self.table.apply(op, seconds));
+        let index = self.replica.newest().index.next();
+        if matches!(op, Operation::Flush) {
+            self.dirty.touch_all(index);
+            self.watches.all_written();
+        }
+        for key in op.keys() {
+            self.dirty.touch(self.table.hash(key), index);
+            if !self.watches.is_empty() {
+                self.watches.written(key);
+            }
+            if !self.blocked.is_empty() {
+                self.blocked.written(key);
+            }
+        }
+    }
+
+    /// Turns the draft into an entry, if it changes anything.
+    fn conclude(&mut self, context: &Context<'_>, mut draft: Draft, start: usize, reply: &[u8]) -> Executed {
+        if draft.rows.is_empty() {
+            // Entries beyond the newest one were undone when an earlier leadership ended.
+            let depends = draft.depends.min(self.applied);
+            self.keep(draft);
+            return Executed::Read(depends);
+        }
+        let answer = (!context.request.is_none()).then(|| &reply[start..]);
+        let rows = &draft.rows;
+        let position = self.replica.propose(Kind::Operations, context.request, context.wall_ms, |w| {
+            payload::write_head(w, answer);
+            w.buffer.extend_from_slice(rows);
+        });
+        let Some(position) = position else {
+            // Cannot happen after `is_serving`; should it, nothing may stay applied that is in no log.
+            debug_assert!(false, "a serving leader takes proposals");
+            for undo in draft.undo.drain(..).rev() {
+                self.table.undo(undo);
+            }
+            return Executed::NotLeading;
+        };
+        self.undo.push_back((position.index, core::mem::take(&mut draft.undo)));
+        self.applied = position.index;
+        if let Some(answer) = answer {
+            self.answers.insert(context.request, position, answer);
+        }
+        self.keep(draft);
+        Executed::Written(position)
+    }
+
+    /// A draft that reuses the last one's memory.
+    fn draft(&mut self) -> Draft {
+        let mut rows = core::mem::take(&mut self.rows);
+        rows.clear();
+        Draft { rows, undo: Vec::new(), depends: Index(0) }
+    }
+    fn keep(&mut self, draft: Draft) {
+        // A huge EXEC shall not pin its memory.
+        if draft.rows.capacity() <= 1 << 20 {
+            self.rows = draft.rows;
+        }
+    }
+
+    /// The leader's active expiry: an entry that expires keys whose time has come, at most `max` of them. Returns how many.
+    pub fn expire_due(&mut self, wall_ms: i64, max: usize) -> usize {
+        if !self.is_serving() || self.table.keys_with_expiry() == 0 {
+            return 0;
+        }
+        let time_ms = self.replica.entry_time_ms(wall_ms);
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        self.table.expiring(time_ms, max, &mut |key, _| keys.push(key.to_vec()));
+        if keys.is_empty() {
+            return 0;
+        }
+        let mut draft = self.draft();
+        for key in &keys {
+            self.change(
+                &Operation::Expire { key: key.into(), at_ms: time_ms },
+                (time_ms / 1000) as u32,
+                &mut draft,
+            );
+        }
+        let mut random = Random(0);
+        let context =
+            Context { wall_ms, random: &mut random, protocol: Protocol::Resp2, request: RequestId::NONE };
+        self.conclude(&context, draft, 0, &[]);
+        keys.len()
+    }
+}

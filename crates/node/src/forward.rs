@@ -1,0 +1,122 @@
+//! Commands on their way to a leader: kept until they are answered, sent again under the same request id when the leader
+//! changes, given up when their time is over.
+
+use crate::io::ConnectionId;
+use crate::message::Work;
+use crate::replies::SlotId;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use data::{Instant, KeyspaceId, NodeId};
+use wire::Protocol;
+
+/// Who waits for the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    Client {
+        connection: ConnectionId,
+        slot: SlotId,
+        purpose: Purpose,
+    },
+    /// Nobody (an UNWATCH).
+    Nobody,
+}
+
+/// What is done with the answer beside showing it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    Command,
+    /// The session keeps the watch's number; the client reads OK.
+    Watch,
+    /// One of several whose answers become one OK (FLUSHALL).
+    Part {
+        batch: u64,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub keyspace: KeyspaceId,
+    pub protocol: Protocol,
+    pub work: Work,
+    pub origin: Origin,
+    pub deadline: Option<Instant>,
+    pub write: bool,
+    /// May wait for data as long as its client likes.
+    pub blocking: bool,
+    /// To whom it was sent; `None` while no leader is known.
+    pub sent_to: Option<NodeId>,
+    /// It has left this node at least once: it may have been executed.
+    pub may_be_done: bool,
+}
+
+/// Bytes of forwarded commands that one node keeps at most; beyond, new ones are refused.
+pub const FORWARD_BYTES_MAX: usize = 64 << 20;
+
+#[derive(Default)]
+pub struct Forwards {
+    sequence: u64,
+    outgoing: BTreeMap<u64, Outgoing>,
+    bytes: usize,
+}
+
+impl Forwards {
+    /// Takes a command in; its number, or the command back when there is no room.
+    pub fn add(&mut self, outgoing: Outgoing) -> Result<u64, Outgoing> {
+        let bytes = size(&outgoing.work);
+        if self.bytes + bytes > FORWARD_BYTES_MAX {
+            return Err(outgoing);
+        }
+        self.bytes += bytes;
+        self.sequence += 1;
+        self.outgoing.insert(self.sequence, outgoing);
+        Ok(self.sequence)
+    }
+    pub fn get_mut(&mut self, sequence: u64) -> Option<&mut Outgoing> {
+        self.outgoing.get_mut(&sequence)
+    }
+    pub fn remove(&mut self, sequence: u64) -> Option<Outgoing> {
+        let outgoing = self.outgoing.remove(&sequence)?;
+        self.bytes -= size(&outgoing.work);
+        Some(outgoing)
+    }
+    /// Commands that must be sent (again), oldest first.
+    pub fn unsent(&self) -> Vec<u64> {
+        self.outgoing.iter().filter(|(_, o)| o.sent_to.is_none()).map(|(s, _)| *s).collect()
+    }
+    pub fn has_unsent(&self) -> bool {
+        self.outgoing.values().any(|o| o.sent_to.is_none())
+    }
+    /// Everything sent to a node that can no longer answer is to be sent again; likewise what was sent to a node that no
+    /// longer leads (`leader` tells who does).
+    pub fn unsend(&mut self, gone: impl Fn(&Outgoing, NodeId) -> bool) {
+        for outgoing in self.outgoing.values_mut() {
+            if let Some(node) = outgoing.sent_to
+                && gone(outgoing, node)
+            {
+                outgoing.sent_to = None;
+            }
+        }
+    }
+    pub fn due(&self, now: Instant) -> Vec<u64> {
+        let due = |o: &Outgoing| o.deadline.is_some_and(|deadline| deadline <= now);
+        self.outgoing.iter().filter(|(_, o)| due(o)).map(|(s, _)| *s).collect()
+    }
+    pub fn of_connection(&self, connection: ConnectionId) -> Vec<u64> {
+        let its = |o: &Outgoing| matches!(o.origin, Origin::Client { connection: c, .. } if c == connection);
+        self.outgoing.iter().filter(|(_, o)| its(o)).map(|(s, _)| *s).collect()
+    }
+    /// Number of commands that are not answered yet.
+    pub fn count(&self) -> usize {
+        self.outgoing.len()
+    }
+}
+
+fn size(work: &Work) -> usize {
+    let args = |args: &Vec<bytes::Bytes>| args.iter().map(|a| a.len() + 32).sum::<usize>();
+    128 + match work {
+        Work::Command(command) => args(command),
+        Work::Transaction { commands, .. } => commands.iter().map(args).sum(),
+        Work::Watch { keys, .. } => args(keys),
+        Work::Unwatch { .. } | Work::Holders { .. } => 0,
+    }
+}

@@ -1,0 +1,204 @@
+//! One group on this node: its replica, the state that the log makes, and everything that waits for the log.
+
+use crate::answers::Answers;
+use crate::blocking::Blocked;
+use crate::io::ConnectionId;
+use crate::payload::Payload;
+use crate::replies::SlotId;
+use crate::snapshot::Snapshots;
+use crate::watch::Watches;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use data::keyspace::Keyspace;
+use data::record::{Kind, Record};
+use data::table::{Table, Undo};
+use data::{GroupId, Index, Instant, NodeId, Position, RequestId};
+use protocol::single_leader::Replica;
+
+/// Who is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    Client {
+        connection: ConnectionId,
+        slot: SlotId,
+    },
+    /// The node that forwarded the command, and the reply it gets.
+    Peer {
+        node: NodeId,
+        request: RequestId,
+        reply: Bytes,
+    },
+}
+
+/// A reply that waits until the log is committed through `index`.
+#[derive(Debug)]
+pub struct Waiter {
+    pub index: Index,
+    pub since: Instant,
+    pub to: Target,
+    /// A write that waits too long is INDETERMINATE; a read was surely not answered.
+    pub write: bool,
+}
+
+/// A read that waits for a confirmation round, and then for `index`.
+#[derive(Debug)]
+pub struct Unconfirmed {
+    pub round: u64,
+    pub waiter: Waiter,
+}
+
+/// Buckets of the filter of uncommitted keys: a power of two.
+const DIRTY_BUCKETS: usize = 4096;
+
+/// Which keys uncommitted entries touched: per bucket of key hashes the newest such index. A read of a key whose bucket
+/// is beyond the commit index waits; two keys in one bucket make it wait in vain, which is rare and harmless.
+#[derive(Debug)]
+pub struct Dirty {
+    buckets: Box<[Index]>,
+    /// Newest entry that may have touched any key (FLUSHDB).
+    whole: Index,
+}
+
+impl Dirty {
+    fn new() -> Dirty {
+        Dirty { buckets: vec![Index(0); DIRTY_BUCKETS].into_boxed_slice(), whole: Index(0) }
+    }
+    pub fn touch(&mut self, hash: u64, index: Index) {
+        // The low bits: the table's buckets use the high ones.
+        self.buckets[hash as usize % DIRTY_BUCKETS] = index;
+    }
+    pub fn touch_all(&mut self, index: Index) {
+        self.whole = index;
+    }
+    /// The newest entry that may have changed the key.
+    pub fn index(&self, hash: u64) -> Index {
+        self.buckets[hash as usize % DIRTY_BUCKETS].max(self.whole)
+    }
+}
+
+/// Invariants: on a leader the table holds every entry through `applied` = its newest one, and `undo` takes back those
+/// after the commit index; on every other role the table holds exactly the committed entries through `applied`.
+pub struct Group {
+    pub replica: Replica,
+    pub keyspace: Keyspace,
+    pub table: Table,
+    pub answers: Answers,
+    pub applied: Index,
+    pub undo: VecDeque<(Index, Vec<Undo>)>,
+    /// Memory of the last entry's rows, to be used again.
+    pub(crate) rows: Vec<u8>,
+    pub dirty: Dirty,
+    pub waiters: VecDeque<Waiter>,
+    pub unconfirmed: VecDeque<Unconfirmed>,
+    /// Reads may be answered without asking before this.
+    pub read_until: Instant,
+    /// Reads were answered under `read_until` in this turn.
+    pub read_in_turn: bool,
+    /// Reads for other nodes under `read_until`, released at the end of the turn.
+    pub leased: Vec<Waiter>,
+    /// Log writes on their way: the node's token, the replica's token.
+    pub persisting: VecDeque<(u64, u64)>,
+    pub watches: Watches,
+    pub blocked: Blocked,
+    pub snapshots: Snapshots,
+    /// The log on disk begins after this index, as far as this node released it.
+    pub released: Index,
+    /// A planned switchover: no new write until the target has everything.
+    pub paused: Option<Pause>,
+}
+
+/// A planned switchover in its draining phase.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    pub target: NodeId,
+    pub until: Instant,
+    pub told: bool,
+}
+
+impl Group {
+    pub fn new(
+        replica: Replica,
+        keyspace: Keyspace,
+        table: Table,
+        answers: Answers,
+        applied: Index,
+    ) -> Group {
+        Group {
+            replica,
+            keyspace,
+            table,
+            answers,
+            applied,
+            undo: VecDeque::new(),
+            rows: Vec::new(),
+            dirty: Dirty::new(),
+            waiters: VecDeque::new(),
+            unconfirmed: VecDeque::new(),
+            read_until: Instant::ZERO,
+            read_in_turn: false,
+            leased: Vec::new(),
+            persisting: VecDeque::new(),
+            watches: Watches::default(),
+            blocked: Blocked::default(),
+            snapshots: Snapshots::default(),
+            released: Index(0),
+            paused: None,
+        }
+    }
+    pub fn id(&self) -> GroupId {
+        self.replica.group()
+    }
+    /// Whether commands are executed here.
+    pub fn is_serving(&self) -> bool {
+        self.replica.role() == protocol::single_leader::RoleName::Leader
+    }
+    /// Applies committed entries that are not in the table yet.
+    pub fn apply_through(&mut self, commit: Index) {
+        if self.applied < commit {
+            let (from, table, answers) = (self.applied.next(), &mut self.table, &mut self.answers);
+            self.replica.log().each(from, commit, |record| apply(record, table, answers));
+            self.applied = commit;
+        }
+        while self.undo.front().is_some_and(|(index, _)| *index <= commit) {
+            self.undo.pop_front();
+        }
+        self.replica.applied(commit);
+    }
+    /// Takes back everything after the commit index: this replica no longer leads.
+    pub fn undo_uncommitted(&mut self) {
+        let commit = self.replica.commit();
+        while let Some((_, steps)) = self.undo.pop_back() {
+            for undo in steps.into_iter().rev() {
+                self.table.undo(undo);
+            }
+        }
+        self.answers.undo(commit);
+        self.applied = self.applied.min(commit);
+    }
+    pub fn applied_position(&self) -> Position {
+        let index = self.applied.min(self.replica.commit());
+        Position { epoch: self.replica.log().epoch_at(index).unwrap_or_default(), index }
+    }
+}
+
+/// Applies one committed record to a table. The record parsed and its checksum held, so its payload is what the leader
+/// wrote; should it not decode all the same, the state hash tells.
+pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers) {
+    if record.header.kind != Kind::Operations {
+        return;
+    }
+    let Ok(mut payload) = Payload::parse(record.payload) else {
+        debug_assert!(false, "a checked record decodes");
+        return;
+    };
+    let seconds = (record.header.time_ms / 1000) as u32;
+    while let Ok(Some((operation, _))) = payload.next_row() {
+        table.apply_committed(&operation, seconds);
+    }
+    if let Some(answer) = payload.answer {
+        answers.insert(record.header.request, record.header.position(), answer);
+    }
+}

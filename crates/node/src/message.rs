@@ -1,0 +1,236 @@
+//! Messages between nodes. Each is the body of one peer frame; the frame's kind is [`PeerMessage::kind`].
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+use data::codec::{DecodeError, Reader, Writer};
+use data::{GroupId, KeyspaceId, Position, RequestId};
+use protocol::{lease, single_leader};
+use wire::Protocol;
+
+#[derive(Clone, Debug)]
+pub enum PeerMessage {
+    /// Between the replicas of a group.
+    Replication { group: GroupId, message: single_leader::Message },
+    /// Between pairs of nodes.
+    Lease(lease::Message),
+    /// Of the control plane.
+    Control(control::Message),
+    /// A client's command on its way to the group's leader.
+    Forward(Forward),
+    /// The leader's answer.
+    Answer { request: RequestId, outcome: ForwardOutcome },
+    /// The client of a forwarded command that may wait is gone.
+    Cancel { request: RequestId },
+    /// A published message for the subscribers of every node.
+    Publish { channel: Bytes, payload: Bytes },
+    /// Pull a piece of a snapshot.
+    FetchSnapshot { group: GroupId, position: Position, offset: u64, len_max: u32 },
+    /// A piece of a snapshot; none when it is gone.
+    SnapshotPiece { group: GroupId, position: Position, offset: u64, bytes: Bytes },
+}
+
+/// What a leader is asked to do for a client of another node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forward {
+    pub request: RequestId,
+    pub keyspace: KeyspaceId,
+    pub group: GroupId,
+    pub protocol: Protocol,
+    /// Milliseconds that the client is willing to wait; 0 means for ever (a blocking command).
+    pub time_left_ms: u32,
+    pub work: Work,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Work {
+    Command(Vec<Bytes>),
+    /// Commands of one EXEC and the watch that must still hold.
+    Transaction {
+        commands: Vec<Vec<Bytes>>,
+        watch: Option<u64>,
+    },
+    /// Watch these keys; the answer is the watch's number as a RESP integer. `watch` extends an earlier one.
+    Watch {
+        keys: Vec<Bytes>,
+        watch: Option<u64>,
+    },
+    Unwatch {
+        watch: u64,
+    },
+    /// How many replicas, and how many of them flushed, hold everything up to this position.
+    Holders {
+        position: Position,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ForwardOutcome {
+    /// The reply in the protocol that was asked for, and where the write stands (zero for reads).
+    Reply { bytes: Bytes, position: Position },
+    /// Not the leader (any more). Ask the next one, under the same request id: what this one did may or may not survive.
+    NotLeader,
+}
+
+impl PeerMessage {
+    pub fn kind(&self) -> u8 {
+        match self {
+            PeerMessage::Replication { .. } => 1,
+            PeerMessage::Lease(_) => 2,
+            PeerMessage::Control(_) => 3,
+            PeerMessage::Forward(_) => 4,
+            PeerMessage::Answer { .. } => 5,
+            PeerMessage::Cancel { .. } => 6,
+            PeerMessage::Publish { .. } => 7,
+            PeerMessage::FetchSnapshot { .. } => 8,
+            PeerMessage::SnapshotPiece { .. } => 9,
+        }
+    }
+    /// The group that the message is about, 0 for those about the node.
+    pub fn group(&self) -> GroupId {
+        match self {
+            PeerMessage::Replication { group, .. }
+            | PeerMessage::FetchSnapshot { group, .. }
+            | PeerMessage::SnapshotPiece { group, .. } => *group,
+            PeerMessage::Forward(forward) => forward.group,
+            PeerMessage::Lease(_)
+            | PeerMessage::Control(_)
+            | PeerMessage::Answer { .. }
+            | PeerMessage::Cancel { .. }
+            | PeerMessage::Publish { .. } => GroupId(0),
+        }
+    }
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        match self {
+            PeerMessage::Replication { group, message } => {
+                group.encode(w);
+                message.encode(w);
+            }
+            PeerMessage::Lease(message) => message.encode(w),
+            PeerMessage::Control(message) => message.encode(w),
+            PeerMessage::Forward(forward) => forward.encode(w),
+            PeerMessage::Answer { request, outcome } => {
+                request.encode(w);
+                match outcome {
+                    ForwardOutcome::Reply { bytes, position } => {
+                        w.u8(1);
+                        w.bytes(bytes);
+                        position.encode(w);
+                    }
+                    ForwardOutcome::NotLeader => w.u8(2),
+                }
+            }
+            PeerMessage::Cancel { request } => request.encode(w),
+            PeerMessage::Publish { channel, payload } => {
+                w.bytes(channel);
+                w.bytes(payload);
+            }
+            PeerMessage::FetchSnapshot { group, position, offset, len_max } => {
+                group.encode(w);
+                position.encode(w);
+                w.u64(*offset);
+                w.u32(*len_max);
+            }
+            PeerMessage::SnapshotPiece { group, position, offset, bytes } => {
+                group.encode(w);
+                position.encode(w);
+                w.u64(*offset);
+                w.bytes(bytes);
+            }
+        }
+    }
+    pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
+        let r = &mut Reader::new(body);
+        let message = match kind {
+            1 => PeerMessage::Replication {
+                group: GroupId::decode(r)?,
+                message: single_leader::Message::decode(r)?,
+            },
+            2 => PeerMessage::Lease(lease::Message::decode(r)?),
+            3 => PeerMessage::Control(control::Message::decode(r)?),
+            4 => PeerMessage::Forward(Forward::decode(r)?),
+            5 => PeerMessage::Answer {
+                request: RequestId::decode(r)?,
+                outcome: match r.u8()? {
+                    1 => ForwardOutcome::Reply { bytes: owned(r)?, position: Position::decode(r)? },
+                    2 => ForwardOutcome::NotLeader,
+                    _ => return Err(DecodeError::Invalid("forward outcome")),
+                },
+            },
+            6 => PeerMessage::Cancel { request: RequestId::decode(r)? },
+            7 => PeerMessage::Publish { channel: owned(r)?, payload: owned(r)? },
+            8 => PeerMessage::FetchSnapshot {
+                group: GroupId::decode(r)?,
+                position: Position::decode(r)?,
+                offset: r.u64()?,
+                len_max: r.u32()?,
+            },
+            9 => PeerMessage::SnapshotPiece {
+                group: GroupId::decode(r)?,
+                position: Position::decode(r)?,
+                offset: r.u64()?,
+                bytes: owned(r)?,
+            },
+            _ => return Err(DecodeError::Invalid("message kind")),
+        };
+        r.end()?;
+        Ok(message)
+    }
+}
+
+fn owned(r: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
+    Ok(Bytes::copy_from_slice(r.bytes()?))
+}
+
+impl Forward {
+    fn encode(&self, w: &mut Writer<'_>) {
+        self.request.encode(w);
+        self.keyspace.encode(w);
+        self.group.encode(w);
+        w.bool(self.protocol == Protocol::Resp3);
+        w.u32(self.time_left_ms);
+        let item = |w: &mut Writer<'_>, bytes: &Bytes| w.bytes(bytes);
+        match &self.work {
+            Work::Command(args) => {
+                w.u8(1);
+                w.list(args, item);
+            }
+            Work::Transaction { commands, watch } => {
+                w.u8(2);
+                w.list(commands, |w, args| w.list(args, item));
+                w.option(*watch, |w, watch| w.u64(watch));
+            }
+            Work::Watch { keys, watch } => {
+                w.u8(3);
+                w.list(keys, item);
+                w.option(*watch, |w, watch| w.u64(watch));
+            }
+            Work::Unwatch { watch } => {
+                w.u8(4);
+                w.u64(*watch);
+            }
+            Work::Holders { position } => {
+                w.u8(5);
+                position.encode(w);
+            }
+        }
+    }
+    fn decode(r: &mut Reader<'_>) -> Result<Forward, DecodeError> {
+        Ok(Forward {
+            request: RequestId::decode(r)?,
+            keyspace: KeyspaceId::decode(r)?,
+            group: GroupId::decode(r)?,
+            protocol: if r.bool()? { Protocol::Resp3 } else { Protocol::Resp2 },
+            time_left_ms: r.u32()?,
+            work: match r.u8()? {
+                1 => Work::Command(r.list(owned)?),
+                2 => {
+                    Work::Transaction { commands: r.list(|r| r.list(owned))?, watch: r.option(|r| r.u64())? }
+                }
+                3 => Work::Watch { keys: r.list(owned)?, watch: r.option(|r| r.u64())? },
+                4 => Work::Unwatch { watch: r.u64()? },
+                5 => Work::Holders { position: Position::decode(r)? },
+                _ => return Err(DecodeError::Invalid("forwarded work")),
+            },
+        })
+    }
+}

@@ -1,0 +1,290 @@
+//! The node itself: its parts, its turn, and which part each input belongs to.
+
+use crate::config::{Config, Restored, RestoredGroup};
+use crate::forward::Forwards;
+use crate::group::Group;
+use crate::io::{ConnectionId, Event, Input, Output};
+use crate::pubsub::PubSub;
+use crate::session::{Session, Sessions};
+use crate::statistics::Statistics;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use commands::Random;
+use control::{ClusterMap, Plane};
+use data::{GroupId, Instant, KeyspaceId, NodeId, Now};
+use protocol::lease::{Grantor, Holder};
+use protocol::single_leader;
+
+/// Whether a connection may go on with its next command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    Continue,
+    /// Nothing behind this command is executed before [`Node::take_resumed`] names the connection.
+    Pause,
+}
+
+/// Where a keyspace is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Route {
+    pub group: GroupId,
+    /// The node whose process leads, unless an election is under way.
+    pub leader: Option<NodeId>,
+}
+
+/// Invariant: outputs are carried out only after [`Node::end_turn`]; until then nothing that this turn produced has left.
+pub struct Node {
+    pub(crate) config: Config,
+    pub(crate) started: Now,
+    pub(crate) now: Now,
+    pub(crate) plane: Plane,
+    pub(crate) map: Arc<ClusterMap>,
+    pub(crate) routes: BTreeMap<KeyspaceId, Route>,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// Groups found on disk that no view has named yet.
+    pub(crate) restored: BTreeMap<GroupId, RestoredGroup>,
+    pub(crate) sessions: Sessions,
+    pub(crate) forwards: Forwards,
+    pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
+    pub(crate) next_ticket: u64,
+    pub(crate) batches: BTreeMap<u64, crate::serve::Batch>,
+    pub(crate) pubsub: PubSub,
+    pub(crate) holder: Holder,
+    pub(crate) grantor: Grantor,
+    /// Until when the control plane guarantees that nothing this node leads is given to another.
+    pub(crate) control_lease: Instant,
+    pub(crate) peers: BTreeSet<NodeId>,
+    pub(crate) heartbeat_at: Instant,
+    pub(crate) token: u64,
+    /// Control plane's log writes on their way: the node's token, the plane's.
+    pub(crate) control_persisting: alloc::collections::VecDeque<(u64, u64)>,
+    pub(crate) random: Random,
+    pub(crate) statistics: Statistics,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) control_outputs: Vec<control::Output>,
+    pub(crate) ready: Vec<ConnectionId>,
+    pub(crate) resumed: Vec<ConnectionId>,
+    /// Sessions that were answered under a lease in this turn.
+    pub(crate) leased: Vec<ConnectionId>,
+    /// Groups with something for log or followers at the end of the turn.
+    pub(crate) unflushed: BTreeSet<GroupId>,
+    /// Why this node takes no part in replication any more.
+    pub(crate) stopped: Option<String>,
+    pub(crate) keyspace_requests: BTreeMap<KeyspaceId, Instant>,
+    /// Clients in WAIT.
+    pub(crate) waits: Vec<crate::admin::server::Waiting>,
+}
+
+impl Node {
+    /// A node whose process starts now, with what its disk holds.
+    pub fn new(config: Config, restored: Restored, now: Now) -> Node {
+        let plane = Plane::new(
+            config.control.clone(),
+            control::Recovered {
+                map: restored.map,
+                records: restored.control.iter().map(|record| record.to_vec()).collect(),
+            },
+            now.instant,
+        );
+        let map = plane.map().clone();
+        let mut node = Node {
+            started: now,
+            now,
+            plane,
+            map,
+            routes: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            restored: restored.groups,
+            sessions: Sessions::default(),
+            forwards: Forwards::default(),
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+            batches: BTreeMap::new(),
+            pubsub: PubSub::default(),
+            holder: Holder::new(config.lease),
+            grantor: Grantor::new(config.lease, now.instant),
+            control_lease: Instant::ZERO,
+            peers: BTreeSet::new(),
+            heartbeat_at: Instant::ZERO,
+            token: 0,
+            control_persisting: alloc::collections::VecDeque::new(),
+            random: Random(config.seed),
+            statistics: Statistics::default(),
+            outputs: Vec::new(),
+            control_outputs: Vec::new(),
+            ready: Vec::new(),
+            resumed: Vec::new(),
+            leased: Vec::new(),
+            unflushed: BTreeSet::new(),
+            stopped: None,
+            keyspace_requests: BTreeMap::new(),
+            waits: Vec::new(),
+            config,
+        };
+        node.meet_map();
+        node
+    }
+
+    /// One input.
+    pub fn step(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::Connected { connection, address, local } => self.on_connected(connection, address, local),
+            Input::Closed { connection } => self.on_closed(connection),
+            Input::Peer { from, incarnation, process, message } => {
+                self.on_peer(from, incarnation, process, message);
+            }
+            Input::PeerUp { node } => self.on_peer_connection(node, true),
+            Input::PeerDown { node } => self.on_peer_connection(node, false),
+            Input::Persisted { token } => self.on_persisted(token),
+            Input::LogRead { group, to, before, records } => {
+                self.feed(group, single_leader::Input::Fetched { to, from: before, records });
+            }
+            Input::SnapshotStored { group, mark, len } => self.on_snapshot_stored(group, mark, len),
+            Input::SnapshotRead { group, to, position, offset, bytes } => {
+                self.on_snapshot_read(group, to, position, offset, bytes);
+            }
+            Input::SnapshotReceived { group, mark, offset } => {
+                self.on_snapshot_received(group, mark, offset);
+            }
+            Input::DiskFailed { reason } => self.on_disk_failed(reason),
+            Input::Tick => self.on_tick(),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.control(control::Input::Tick);
+        self.send_heartbeats();
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for group in groups {
+            self.feed(group, single_leader::Input::Tick);
+            // What this turn proposed so far gets its place in the log: snapshots begin behind it.
+            self.flush_group(group);
+            self.tend_group(group);
+        }
+        self.tend_forwards();
+        self.tend_tickets();
+        self.tend_waits();
+    }
+
+    /// The end of a turn: what was proposed goes out, what was read under a lease is checked against a clock read after
+    /// the reading. Then the outputs may be carried out.
+    pub fn end_turn(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.now = now;
+        self.send_unsent();
+        self.check_leases();
+        while let Some(group) = self.unflushed.pop_first() {
+            self.flush_group(group);
+        }
+        out.append(&mut self.outputs);
+    }
+
+    /// Connections with replies to write, each named once.
+    pub fn take_ready(&mut self, into: &mut Vec<ConnectionId>) {
+        for connection in &self.ready {
+            if let Some(session) = self.sessions.get_mut(*connection) {
+                session.listed = false;
+            }
+        }
+        into.append(&mut self.ready);
+    }
+    /// Connections that were paused and may go on.
+    pub fn take_resumed(&mut self, into: &mut Vec<ConnectionId>) {
+        into.append(&mut self.resumed);
+    }
+    /// Moves the replies that may be written behind `into`.
+    pub fn take_replies(&mut self, connection: ConnectionId, into: &mut Vec<u8>) {
+        if let Some(session) = self.sessions.get_mut(connection) {
+            session.replies.take(into);
+        }
+    }
+    /// Whether the connection's next command must wait.
+    pub fn is_paused(&self, connection: ConnectionId) -> bool {
+        self.sessions.get(connection).is_some_and(|session| session.paused)
+    }
+    /// Whether the client has proved who it is: limits for its input depend on it.
+    pub fn is_authenticated(&self, connection: ConnectionId) -> bool {
+        self.sessions.get(connection).is_some_and(|session| session.authenticated)
+    }
+
+    fn on_connected(&mut self, connection: ConnectionId, address: String, local: String) {
+        self.statistics.connections += 1;
+        let authenticated = self.config.password.is_none();
+        if self.sessions.count() >= self.config.connections_max {
+            self.statistics.connections_refused += 1;
+            let mut session = Session::new(connection, address, local, false, self.now.instant);
+            session.closing = true;
+            session.replies.begin().extend_from_slice(b"-ERR max number of clients reached\r\n");
+            session.replies.finish();
+            self.sessions.insert(session);
+            self.note_output(connection);
+            self.outputs.push(Output::Close { connection });
+            return;
+        }
+        self.sessions.insert(Session::new(connection, address, local, authenticated, self.now.instant));
+    }
+
+    pub(crate) fn on_closed(&mut self, connection: ConnectionId) {
+        let Some(session) = self.sessions.remove(connection) else { return };
+        self.pubsub.forget(connection, &session);
+        self.cancel_forwards(connection);
+        if let Some((group, watch)) = session.watch {
+            self.end_watch(group, watch);
+        }
+        self.cancel_blocked(connection);
+    }
+
+    fn on_disk_failed(&mut self, reason: String) {
+        // bugs: SL-12. What the disk holds is unknown: nothing is promised any more, and it is not tried again.
+        self.stopped = Some(reason.clone());
+        self.outputs.push(Output::Event(Event::Stopped(reason)));
+    }
+
+    /// Lists a connection as having output.
+    pub(crate) fn note_output(&mut self, connection: ConnectionId) {
+        if let Some(session) = self.sessions.get_mut(connection)
+            && !session.listed
+            && session.replies.has_output()
+        {
+            session.listed = true;
+            self.ready.push(connection);
+        }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+    pub fn map(&self) -> &ClusterMap {
+        &self.map
+    }
+    /// Whether the node can serve: it knows the cluster and its disk works.
+    pub fn is_ready(&self) -> bool {
+        self.stopped.is_none() && self.map.nodes.contains_key(&self.config.node)
+    }
+    /// State of the groups on this node, for metrics and invariants.
+    pub fn group_states(&self) -> impl Iterator<Item = GroupState<'_>> {
+        self.groups.values().map(|group| GroupState {
+            group: group.id(),
+            keyspace: &group.keyspace,
+            replica: &group.replica,
+            table: &group.table,
+            applied: group.applied,
+            waiting: group.waiters.len(),
+        })
+    }
+}
+
+/// A look at one group.
+pub struct GroupState<'a> {
+    pub group: GroupId,
+    pub keyspace: &'a data::keyspace::Keyspace,
+    pub replica: &'a single_leader::Replica,
+    pub table: &'a data::table::Table,
+    pub applied: data::Index,
+    /// Replies that wait for the log.
+    pub waiting: usize,
+}

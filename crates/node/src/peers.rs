@@ -1,0 +1,100 @@
+//! Messages between nodes, and the heartbeats that carry leases.
+
+use crate::io::Output;
+use crate::message::PeerMessage;
+use crate::node::Node;
+use alloc::vec::Vec;
+use data::{Epoch, GroupId, Incarnation, NodeId, Process};
+use protocol::{lease, single_leader};
+
+impl Node {
+    pub(crate) fn send(&mut self, to: NodeId, message: PeerMessage) {
+        self.outputs.push(Output::Send { to, message });
+    }
+
+    pub(crate) fn on_peer(
+        &mut self,
+        from: NodeId,
+        incarnation: Incarnation,
+        _process: Process,
+        message: PeerMessage,
+    ) {
+        match message {
+            PeerMessage::Replication { group, message } => {
+                self.feed(group, single_leader::Input::Message { from, incarnation, message });
+            }
+            PeerMessage::Lease(lease::Message::Heartbeat { sequence, leads }) => {
+                self.grant(from, sequence, &leads);
+            }
+            PeerMessage::Lease(lease::Message::Grant { sequence, granted, refused, clock }) => {
+                let now = self.now.instant;
+                self.holder.granted(now, from, incarnation, sequence, granted, refused, clock);
+            }
+            PeerMessage::Control(message) => self.control(control::Input::Message { from, message }),
+            PeerMessage::Forward(forward) => self.on_forward(from, forward),
+            PeerMessage::Answer { request, outcome } => self.on_answer(request, outcome),
+            PeerMessage::Cancel { request } => self.on_cancel(from, request),
+            PeerMessage::Publish { channel, payload } => {
+                self.deliver(&channel, &payload);
+            }
+            PeerMessage::FetchSnapshot { group, position, offset, len_max } => {
+                let len_max = (len_max as usize).min(4 << 20);
+                self.outputs.push(Output::ReadSnapshot { group, to: from, position, offset, len_max });
+            }
+            PeerMessage::SnapshotPiece { group, position, offset, bytes } => {
+                self.on_snapshot_piece(group, from, position, offset, bytes);
+            }
+        }
+    }
+
+    pub(crate) fn on_peer_connection(&mut self, node: NodeId, up: bool) {
+        if up {
+            self.peers.insert(node)
+        } else {
+            self.peers.remove(&node)
+        };
+        let input = if up { control::Input::PeerUp { node } } else { control::Input::PeerDown { node } };
+        self.control(input);
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for group in groups {
+            self.feed(group, single_leader::Input::Connection { node, up });
+        }
+        if !up {
+            // What was sent there may be lost: it is sent again, to whoever leads then, under the same request id.
+            self.forwards.unsend(|_, to| to == node);
+        }
+    }
+
+    /// One message per peer and period, whatever the number of groups.
+    pub(crate) fn send_heartbeats(&mut self) {
+        let now = self.now.instant;
+        if self.stopped.is_some() || now < self.heartbeat_at {
+            return;
+        }
+        self.heartbeat_at = now + self.config.lease.heartbeat;
+        let leads: Vec<(GroupId, Epoch)> = self
+            .groups
+            .iter()
+            .filter_map(|(group, it)| it.replica.leads().map(|epoch| (*group, epoch)))
+            .collect();
+        if leads.is_empty() {
+            return;
+        }
+        let peers: Vec<NodeId> = self.peers.iter().copied().collect();
+        for peer in peers {
+            let message = self.holder.heartbeat(now, peer, leads.clone());
+            self.send(peer, PeerMessage::Lease(message));
+        }
+    }
+
+    fn grant(&mut self, to: NodeId, sequence: u64, leads: &[(GroupId, Epoch)]) {
+        if self.stopped.is_some() {
+            return;
+        }
+        let groups = &self.groups;
+        // A group that this node holds no copy of supports nobody.
+        let refuses = |group, epoch| groups.get(&group).is_none_or(|it| it.replica.refuses(epoch));
+        let message = self.grantor.grant(self.now.instant, to, sequence, leads, refuses);
+        self.send(to, PeerMessage::Lease(message));
+    }
+}

@@ -1,0 +1,156 @@
+//! What the node remembers of a client connection.
+
+use crate::io::ConnectionId;
+use crate::replies::Replies;
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use commands::Spec;
+use data::{GroupId, Instant, KeyspaceId, NodeId, Position};
+use wire::Protocol;
+
+/// Commands queued after MULTI.
+#[derive(Default)]
+pub struct Queue {
+    pub commands: Vec<(&'static Spec, Vec<Bytes>)>,
+    pub bytes: usize,
+    /// A command could not be queued: EXEC will refuse all.
+    pub failed: bool,
+}
+
+/// What the last data command achieved: the content of RECEIPT.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    pub keyspace: KeyspaceId,
+    pub group: GroupId,
+    /// The node that executed it.
+    pub node: NodeId,
+    pub position: Position,
+    pub write: bool,
+    /// Nobody knows whether it happened.
+    pub indeterminate: bool,
+}
+
+/// Whether replies are sent (CLIENT REPLY).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The next reply is skipped.
+    SkipNext,
+}
+
+pub struct Session {
+    pub id: ConnectionId,
+    pub address: String,
+    pub local: String,
+    pub name: String,
+    pub library: (String, String),
+    pub protocol: Protocol,
+    pub keyspace: KeyspaceId,
+    pub authenticated: bool,
+    pub replies: Replies,
+    pub queue: Option<Queue>,
+    /// The watch in force and the group whose leader keeps it.
+    pub watch: Option<(GroupId, u64)>,
+    pub channels: BTreeSet<Box<[u8]>>,
+    pub patterns: BTreeSet<Box<[u8]>>,
+    pub receipt: Option<Receipt>,
+    pub reply_mode: ReplyMode,
+    /// Commands sent to (or waiting for) a leader elsewhere: later ones must not overtake them.
+    pub forwarded: usize,
+    /// The command being answered may wait: nothing behind it is executed.
+    pub paused: bool,
+    /// Listed among the connections with output.
+    pub listed: bool,
+    pub closing: bool,
+    pub created: Instant,
+    pub active: Instant,
+    pub last_command: &'static str,
+    pub commands: u64,
+}
+
+impl Session {
+    pub fn new(
+        id: ConnectionId,
+        address: String,
+        local: String,
+        authenticated: bool,
+        now: Instant,
+    ) -> Session {
+        Session {
+            id,
+            address,
+            local,
+            name: String::new(),
+            library: (String::new(), String::new()),
+            protocol: Protocol::Resp2,
+            keyspace: KeyspaceId(0),
+            authenticated,
+            replies: Replies::default(),
+            queue: None,
+            watch: None,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            receipt: None,
+            reply_mode: ReplyMode::On,
+            forwarded: 0,
+            paused: false,
+            listed: false,
+            closing: false,
+            created: now,
+            active: now,
+            last_command: "NULL",
+            commands: 0,
+        }
+    }
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+}
+
+/// All sessions, found by the low 32 bits of their number: drivers number connections so that these stay small.
+#[derive(Default)]
+pub struct Sessions {
+    places: Vec<Option<Box<Session>>>,
+    len: usize,
+}
+
+impl Sessions {
+    fn place(id: ConnectionId) -> usize {
+        id.0 as u32 as usize
+    }
+    pub fn insert(&mut self, session: Session) {
+        let place = Sessions::place(session.id);
+        if place >= self.places.len() {
+            self.places.resize_with(place + 1, || None);
+        }
+        if self.places[place].replace(Box::new(session)).is_none() {
+            self.len += 1;
+        }
+    }
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Box<Session>> {
+        let place = self.places.get_mut(Sessions::place(id))?;
+        if place.as_ref().is_none_or(|session| session.id != id) {
+            return None;
+        }
+        self.len -= 1;
+        place.take()
+    }
+    pub fn get(&self, id: ConnectionId) -> Option<&Session> {
+        self.places.get(Sessions::place(id))?.as_deref().filter(|session| session.id == id)
+    }
+    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Session> {
+        self.places.get_mut(Sessions::place(id))?.as_deref_mut().filter(|session| session.id == id)
+    }
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.places.iter().filter_map(|place| place.as_deref())
+    }
+    /// Number of open sessions.
+    pub fn count(&self) -> usize {
+        self.len
+    }
+}

@@ -1,0 +1,282 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH. One EXEC is one log entry, executed by the group's leader.
+
+use crate::execute::Context;
+use crate::forward::{Origin, Outgoing, Purpose};
+use crate::io::ConnectionId;
+use crate::message::Work;
+use crate::node::{Flow, Node, Route};
+use crate::replies::SlotId;
+use crate::session::Queue;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use commands::{Class, Flags, Spec};
+use core::time::Duration;
+use data::{GroupId, NodeId, RequestId};
+use wire::{Protocol, ReplyWriter};
+
+/// Bytes queued by one MULTI at most.
+const QUEUE_BYTES_MAX: usize = 256 << 20;
+
+type Planned<'a> = Vec<(&'static Spec, Vec<&'a [u8]>)>;
+
+impl Node {
+    /// A command between MULTI and EXEC: queued, or refused in a way that EXEC remembers.
+    pub(crate) fn enqueue(&mut self, connection: ConnectionId, spec: &'static Spec, args: &[&[u8]]) -> Flow {
+        let refusal = match spec.class {
+            // Everything that is not a data command acts on the connection or the node, outside the entry.
+            Class::Node if spec.name == "select" => {
+                Some("ERR SELECT is not allowed inside MULTI: one EXEC is one entry of one keyspace")
+            }
+            Class::Node => Some("ERR Command not allowed inside a transaction"),
+            Class::Read | Class::Write | Class::Blocking => None,
+        };
+        if let Some(refusal) = refusal {
+            self.fail_queue(connection);
+            return self.reply_error(connection, refusal);
+        }
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        let Some(queue) = &mut session.queue else { return Flow::Continue };
+        queue.bytes += args.iter().map(|arg| arg.len() + 32).sum::<usize>();
+        if queue.bytes > QUEUE_BYTES_MAX {
+            queue.failed = true;
+            queue.commands.clear();
+            return self.reply_error(connection, "ERR transaction is too large");
+        }
+        if !queue.failed {
+            queue.commands.push((spec, args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect()));
+        }
+        self.reply(connection, |w| w.simple("QUEUED"))
+    }
+
+    pub(crate) fn fail_queue(&mut self, connection: ConnectionId) {
+        if let Some(queue) = self.sessions.get_mut(connection).and_then(|s| s.queue.as_mut()) {
+            queue.failed = true;
+        }
+    }
+
+    pub(crate) fn multi(&mut self, connection: ConnectionId) -> Flow {
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        if session.queue.is_some() {
+            return self.reply_error(connection, "ERR MULTI calls can not be nested");
+        }
+        session.queue = Some(Queue::default());
+        self.reply(connection, |w| w.ok())
+    }
+
+    pub(crate) fn discard(&mut self, connection: ConnectionId) -> Flow {
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        if session.queue.take().is_none() {
+            return self.reply_error(connection, "ERR DISCARD without MULTI");
+        }
+        self.drop_watch(connection);
+        self.reply(connection, |w| w.ok())
+    }
+
+    pub(crate) fn exec(&mut self, connection: ConnectionId) -> Flow {
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        let Some(queue) = session.queue.take() else {
+            return self.reply_error(connection, "ERR EXEC without MULTI");
+        };
+        if queue.failed {
+            self.drop_watch(connection);
+            return self
+                .reply_error(connection, "EXECABORT Transaction discarded because of previous errors.");
+        }
+        let watch = session.watch.take();
+        let in_order = session.forwarded == 0;
+        let keyspace = session.keyspace;
+        let write = queue.commands.iter().any(|(spec, _)| spec.flags.has(Flags::WRITE));
+        let route = self.route(keyspace);
+        let here = route.filter(|route| {
+            route.leader == Some(self.config.node)
+                && in_order
+                && self.groups.get(&route.group).is_some_and(|it| it.is_serving() && it.paused.is_none())
+        });
+        let Some(Route { group, .. }) = here else {
+            let commands = queue.commands.into_iter().map(|(_, args)| args).collect();
+            let work = Work::Transaction { commands, watch: watch.map(|(_, number)| number) };
+            let deadline = Some(self.now.instant + Duration::from_secs(1));
+            return self.forward_work(connection, work, Purpose::Command, write, false, deadline);
+        };
+        if write
+            && let Some((spec, _)) = queue.commands.iter().find(|(spec, _)| spec.flags.has(Flags::WRITE))
+            && let Some(refusal) = self.refuse_write(group, spec)
+        {
+            return self.reply_error(connection, &refusal);
+        }
+        if !self.watch_holds(group, watch.map(|(_, number)| number)) {
+            return self.reply(connection, |w| w.null_array());
+        }
+        let planned: Planned<'_> = queue
+            .commands
+            .iter()
+            .map(|(spec, args)| (*spec, args.iter().map(|a| &a[..]).collect()))
+            .collect();
+        let Some(it) = self.groups.get_mut(&group) else { return Flow::Continue };
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        let wall_ms = self.now.wall.middle_ms();
+        let (protocol, request) = (session.protocol, RequestId::NONE);
+        let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
+        session.replies.begin();
+        let executed = it.execute_all(&mut context, planned.into_iter(), session.replies.current());
+        match executed {
+            crate::execute::Executed::Written(position) => self.conclude_write(connection, group, position),
+            crate::execute::Executed::Read(depends) => self.conclude_read(connection, group, depends),
+            crate::execute::Executed::Nothing | crate::execute::Executed::NotLeading => {
+                return self
+                    .reply_error(connection, "TRYAGAIN this node stopped leading: nothing was executed");
+            }
+        }
+        Flow::Continue
+    }
+
+    /// An EXEC of another node's client.
+    pub(crate) fn forwarded_transaction(
+        &mut self,
+        from: NodeId,
+        group: GroupId,
+        request: RequestId,
+        protocol: Protocol,
+        commands: Vec<Vec<Bytes>>,
+        watch: Option<u64>,
+    ) {
+        if self.answered_before(from, group, request) {
+            return;
+        }
+        let mut planned: Planned<'_> = Vec::new();
+        for args in &commands {
+            let args: Vec<&[u8]> = args.iter().map(|a| &a[..]).collect();
+            let Some(spec) = args.first().and_then(|name| commands::find(name)) else {
+                let executed = crate::execute::Executed::Read(data::Index(0));
+                let reply = Bytes::from_static(b"-ERR unknown command of a newer version\r\n");
+                self.conclude_forwarded(from, group, request, executed, reply);
+                return;
+            };
+            planned.push((spec, args));
+        }
+        if let Some(spec) = planned.iter().map(|(spec, _)| *spec).find(|spec| spec.flags.has(Flags::WRITE))
+            && let Some(refusal) = self.refuse_write(group, spec)
+        {
+            let mut bytes = Vec::new();
+            ReplyWriter::new(&mut bytes, protocol).error(&refusal);
+            self.answer_peer(from, request, Bytes::from(bytes), data::Position::default());
+            return;
+        }
+        let mut reply = Vec::new();
+        if !self.watch_holds(group, watch) {
+            ReplyWriter::new(&mut reply, protocol).null_array();
+            let executed = crate::execute::Executed::Read(data::Index(0));
+            self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
+            return;
+        }
+        let Some(it) = self.groups.get_mut(&group) else { return };
+        let wall_ms = self.now.wall.middle_ms();
+        let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
+        let executed = it.execute_all(&mut context, planned.into_iter(), &mut reply);
+        self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
+    }
+
+    /// Ends a watch; whether an EXEC under it may run.
+    fn watch_holds(&mut self, group: GroupId, watch: Option<u64>) -> bool {
+        let Some(number) = watch else { return true };
+        self.groups.get_mut(&group).is_some_and(|it| it.watches.end(number))
+    }
+
+    pub(crate) fn watch(&mut self, connection: ConnectionId, keys: &[&[u8]]) -> Flow {
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        if session.queue.is_some() {
+            return self.reply_error(connection, "ERR WATCH inside MULTI is not allowed");
+        }
+        let keyspace = session.keyspace;
+        let in_order = session.forwarded == 0;
+        let known = session.watch;
+        let route = self.route(keyspace);
+        if let Some(Route { group, leader }) = route
+            && leader == Some(self.config.node)
+            && in_order
+            && self.groups.get(&group).is_some_and(|it| it.is_serving())
+        {
+            let number = known.filter(|(watched, _)| *watched == group).map(|(_, number)| number);
+            let number = self.watch_here(group, number, keys.iter().copied());
+            if let Some(session) = self.sessions.get_mut(connection) {
+                session.watch = Some((group, number));
+            }
+            return self.reply(connection, |w| w.ok());
+        }
+        let keys = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
+        let work = Work::Watch { keys, watch: known.map(|(_, number)| number) };
+        let deadline = Some(self.now.instant + Duration::from_secs(1));
+        // Nothing behind it may run before the watch is in force: an EXEC must name it.
+        self.forward_work(connection, work, Purpose::Watch, false, true, deadline)
+    }
+
+    pub(crate) fn watch_here<'k>(
+        &mut self,
+        group: GroupId,
+        number: Option<u64>,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> u64 {
+        let now = self.now.instant;
+        let Some(it) = self.groups.get_mut(&group) else { return 0 };
+        let seed = it.replica.promised().0;
+        it.watches.watch(now, seed, number, keys)
+    }
+
+    /// The leader elsewhere keeps a watch for this connection.
+    pub(crate) fn watched(
+        &mut self,
+        connection: ConnectionId,
+        slot: SlotId,
+        group: Option<GroupId>,
+        bytes: &[u8],
+    ) {
+        let number = bytes
+            .strip_prefix(b":")
+            .and_then(|rest| rest.strip_suffix(b"\r\n"))
+            .and_then(|digits| core::str::from_utf8(digits).ok()?.parse::<u64>().ok());
+        match (number, group, self.sessions.get_mut(connection)) {
+            (Some(number), Some(group), Some(session)) => {
+                session.watch = Some((group, number));
+                self.fill(connection, slot, b"+OK\r\n");
+            }
+            _ => self.fill(connection, slot, bytes),
+        }
+    }
+
+    pub(crate) fn unwatch(&mut self, connection: ConnectionId) -> Flow {
+        self.drop_watch(connection);
+        self.reply(connection, |w| w.ok())
+    }
+
+    pub(crate) fn drop_watch(&mut self, connection: ConnectionId) {
+        if let Some((group, number)) = self.sessions.get_mut(connection).and_then(|s| s.watch.take()) {
+            self.end_watch(group, number);
+        }
+    }
+
+    /// Tells whoever keeps a watch that it is over.
+    pub(crate) fn end_watch(&mut self, group: GroupId, number: u64) {
+        if let Some(it) = self.groups.get_mut(&group)
+            && it.is_serving()
+        {
+            it.watches.end(number);
+            return;
+        }
+        let Some(keyspace) = self.routes.iter().find(|(_, r)| r.group == group).map(|(k, _)| *k) else {
+            return;
+        };
+        let outgoing = Outgoing {
+            keyspace,
+            protocol: Protocol::Resp2,
+            work: Work::Unwatch { watch: number },
+            origin: Origin::Nobody,
+            deadline: Some(self.now.instant),
+            write: false,
+            blocking: false,
+            sent_to: None,
+            may_be_done: false,
+        };
+        // Best effort: it leaves with this turn or never, and the leader ends old watches by itself.
+        let _ = self.forwards.add(outgoing);
+    }
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask bench`.
+
+use anyhow::Result;
+use bench::compare::{Plan, compare};
+
+use crate::shell;
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Three short rounds instead of five long ones.
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose name contains one of these words, such as `get`, `p16`, `replicated`.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Compare the other servers with each other.
+    #[arg(long)]
+    without_tercet: bool,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let tercet = if options.without_tercet { None } else { Some(shell::tercet_binary()?) };
+    let plan = Plan { tercet, quick: options.quick, only: options.only.clone() };
+    let report = compare(&plan, &mut |line| eprintln!("{line}"))?;
+    println!("{report}");
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Runs of real processes and real clients, as named suites; CI runs a bounded slice of each.
+
+mod bad_input;
+mod conformance;
+mod disk_full;
+mod failover;
+mod join;
+mod smoke;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub enum Suite {
+    /// redis-cli, redis-benchmark, redis-py 8 and 5, ioredis against `tercet up`.
+    Smoke(smoke::Options),
+    /// Kills or stops the leader under load; no acknowledged write may be lost, none applied twice, no read stale.
+    Failover(failover::Options),
+    /// A node with an empty disk joins a loaded cluster.
+    Join(join::Options),
+    /// What no server should be asked: it answers with a clear error and goes on.
+    BadInput,
+    /// One node's disk is full: the service goes on.
+    DiskFull,
+    /// Commands and the replies that Redis documents for them.
+    Conformance(conformance::Options),
+}
+
+impl Suite {
+    /// What CI runs, quickest first.
+    pub fn ci_slices() -> Vec<Suite> {
+        vec![
+            Suite::Conformance(conformance::Options::default()),
+            Suite::Smoke(smoke::Options::default()),
+            Suite::BadInput,
+            Suite::Failover(failover::Options::kills(3)),
+            Suite::Failover(failover::Options::stops(1)),
+            Suite::Join(join::Options { keys: 50_000 }),
+            Suite::DiskFull,
+        ]
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Suite::Smoke(_) => "smoke",
+            Suite::Failover(_) => "failover",
+            Suite::Join(_) => "join",
+            Suite::BadInput => "bad-input",
+            Suite::DiskFull => "disk-full",
+            Suite::Conformance(_) => "conformance",
+        }
+    }
+}
+
+/// Runs one suite.
+///
+/// # Errors
+/// When something that it looks at is wrong, or cannot be started.
+pub fn run(suite: Suite) -> Result<()> {
+    match suite {
+        Suite::Smoke(options) => smoke::run(&options),
+        Suite::Failover(options) => failover::run(&options),
+        Suite::Join(options) => join::run(&options),
+        Suite::BadInput => bad_input::run(),
+        Suite::DiskFull => disk_full::run(),
+        Suite::Conformance(options) => conformance::run(&options),
+    }
+}
+
+/// A check by name; the first that fails ends a suite.
+///
+/// # Errors
+/// When `holds` is false: the message is `what` and `details`.
+pub fn check(holds: bool, what: &str, details: impl std::fmt::Debug) -> Result<()> {
+    anyhow::ensure!(holds, "{what}: {details:?}");
+    println!("  ok: {what}");
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! Takes the leader away again and again while clients write and read, then judges what they were told.
+//!
+//! | file | role |
+//! |---|---|
+//! | `system` | what is under test: three Tercet nodes, or one Redis to try the judge on |
+//! | `workload` | the clients: each operation once, its outcome as the client saw it |
+//! | `history` | operations with their times, as values and as JSON lines |
+//! | `judge` | lost, doubled, stale: pure functions of a history and the final state |
+//!
+//! The clients never retry: an operation that got no answer is *unknown*, it may have happened or not.
+// catalogue: A1 B2 B3 F1-F3
+// bugs: SL-01 SL-06 SL-25
+
+mod history;
+mod judge;
+mod system;
+mod workload;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use history::{History, Outcome};
+use judge::Verdict;
+use system::{RedisAlone, System, TercetCluster};
+use workload::Workload;
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// How often the leader is taken away.
+    #[arg(long, default_value_t = 20)]
+    kills: u32,
+    #[arg(long, value_enum, default_value_t = Mode::Kill)]
+    mode: Mode,
+    /// Clients, spread over the nodes.
+    #[arg(long, default_value_t = 12)]
+    clients: u32,
+    /// Where to write the history, one operation a line.
+    #[arg(long)]
+    history: Option<PathBuf>,
+    /// Something else to try the judge on.
+    #[arg(long, value_enum, default_value_t = Target::Tercet)]
+    target: Target,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// SIGKILL, then start again.
+    Kill,
+    /// SIGSTOP for five seconds, then SIGCONT.
+    Stop,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    Tercet,
+    /// One Redis that flushes always: nothing may be lost.
+    Redis,
+    /// One Redis without a log: the judge must find the loss.
+    RedisForgetful,
+}
+
+/// How long a stopped leader stays stopped.
+const STOP_TIME: Duration = Duration::from_secs(5);
+/// After this without an acknowledged write the run has failed.
+const OUTAGE_GIVE_UP: Duration = Duration::from_secs(30);
+/// How long a node may take to be a full member again.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(30);
+const OUTAGE_P50_MAX: Duration = Duration::from_secs(1);
+const OUTAGE_MAX: Duration = Duration::from_secs(2);
+
+impl Options {
+    pub fn kills(kills: u32) -> Options {
+        Options { kills, mode: Mode::Kill, clients: 12, history: None, target: Target::Tercet }
+    }
+    pub fn stops(kills: u32) -> Options {
+        Options { mode: Mode::Stop, ..Options::kills(kills) }
+    }
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let mut system: Box<dyn System> = match options.target {
+        Target::Tercet => Box::new(TercetCluster::start(&crate::shell::tercet_binary()?)?),
+        Target::Redis => Box::new(RedisAlone::start(true)?),
+        Target::RedisForgetful => Box::new(RedisAlone::start(false)?),
+    };
+    let workload = Workload::start(&system.addresses(), options.clients);
+    let disturbed = disturb(system.as_mut(), &workload, options);
+    // The history is worth having also when a node did not come back.
+    let history = workload.finish();
+    if let Some(path) = &options.history {
+        history.write(path).with_context(|| path.display().to_string())?;
+    }
+    let outages = disturbed.context("the run ended early")?;
+    let end = workload::read_final_state(&system.addresses(), &history)?;
+    let verdict = judge::judge(&history, &end);
+    report(options, &history, &outages, &verdict)
+}
+
+/// Takes the leader away as often as asked; returns how long each time no write was acknowledged.
+fn disturb(system: &mut dyn System, workload: &Workload, options: &Options) -> Result<Vec<Duration>> {
+    let mut outages = Vec::new();
+    for round in 1..=options.kills {
+        system.wait_until_whole(WHOLE_TIMEOUT)?;
+        // Uneven pauses, so that the moment is not always the same one after a recovery.
+        std::thread::sleep(Duration::from_millis(400 + u64::from(round) * 137 % 600));
+        let victim = system.leader()?;
+        let at = Instant::now();
+        match options.mode {
+            Mode::Kill => system.kill(victim),
+            Mode::Stop => system.signal(victim, libc::SIGSTOP)?,
+        }
+        if !system.survives_loss_of_leader() {
+            system.start(victim)?;
+        }
+        let outage = workload
+            .wait_for_write_after(at, OUTAGE_GIVE_UP)
+            .with_context(|| format!("no write was acknowledged after round {round}"))?;
+        println!("  round {round}: node {} away, writes back after {} ms", victim + 1, outage.as_millis());
+        outages.push(outage);
+        match options.mode {
+            Mode::Kill if system.survives_loss_of_leader() => {
+                std::thread::sleep(Duration::from_millis(300));
+                system.start(victim)?;
+            }
+            Mode::Kill => {}
+            Mode::Stop => {
+                std::thread::sleep(STOP_TIME.saturating_sub(at.elapsed()));
+                system.signal(victim, libc::SIGCONT)?;
+            }
+        }
+    }
+    system.wait_until_whole(WHOLE_TIMEOUT)?;
+    std::thread::sleep(Duration::from_millis(500));
+    Ok(outages)
+}
+
+fn report(options: &Options, history: &History, outages: &[Duration], verdict: &Verdict) -> Result<()> {
+    for finding in verdict.findings.iter().take(20) {
+        println!("  VIOLATION: {finding}");
+    }
+    for (words, count) in &history.unexpected {
+        println!("  unexpected error, {count} times: {words}");
+    }
+    let mut sorted = outages.to_vec();
+    sorted.sort();
+    let p50 = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    let max = sorted.last().copied().unwrap_or_default();
+    let count = |outcome: fn(&Outcome) -> bool| history.events.iter().filter(|e| outcome(&e.outcome)).count();
+    println!(
+        "failover {}: {} rounds, {} operations ({} ok, {} refused, {} unknown), \
+         {} lost, {} doubled, {} stale, {} other; write outage p50 {} ms, max {} ms",
+        if options.mode == Mode::Kill { "kill" } else { "stop" },
+        outages.len(),
+        history.events.len(),
+        count(|o| matches!(o, Outcome::Ok(_))),
+        count(|o| *o == Outcome::Refused),
+        count(|o| *o == Outcome::Unknown),
+        verdict.lost,
+        verdict.doubled,
+        verdict.stale,
+        verdict.other,
+        p50.as_millis(),
+        max.as_millis(),
+    );
+    ensure!(verdict.findings.is_empty(), "{} violations", verdict.findings.len());
+    ensure!(history.events.len() > 100, "hardly anything was asked: the run shows nothing");
+    if options.target == Target::Tercet {
+        ensure!(p50 <= OUTAGE_P50_MAX, "write outage p50 above {} ms", OUTAGE_P50_MAX.as_millis());
+        ensure!(max <= OUTAGE_MAX, "write outage above {} ms", OUTAGE_MAX.as_millis());
+    }
+    Ok(())
+}

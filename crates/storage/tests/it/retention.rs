@@ -1,0 +1,152 @@
+//! Segments go when nobody needs them, and what must outlive them does.
+// catalogue: E1; bugs: SL-16
+
+use crate::rig::{Chain, Rig, record, recovered, start};
+use data::record::Kind;
+use data::{Epoch, GroupId, Index, KeyspaceId, Position};
+use storage::index::write_snapshot_record;
+use storage::{Mark, SimDisk};
+
+const SEGMENT: u64 = 8 << 10;
+
+fn fill(rig: &mut Rig, chain: &mut Chain, group: u32, entries: usize) {
+    for _ in 0..entries {
+        rig.write(&chain.entry(group, 700)).expect("no fault");
+    }
+}
+
+fn reclaim(rig: &mut Rig) -> usize {
+    let mut removed = 0;
+    for _ in 0..6 {
+        for path in rig.log.reclaim() {
+            rig.files.remove(&path).expect("there");
+            removed += 1;
+        }
+        rig.write(&[]).expect("no fault");
+    }
+    removed
+}
+
+#[test]
+fn fence_view_and_snapshot_outlive_their_segment() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let mut chain = Chain::default();
+    let (fence, _) = record(Kind::Fence, 1, 9, 0, 0, &[]);
+    let (view, _) = record(Kind::View, 1, 9, 0, 0, b"the view");
+    let (newer, _) = record(Kind::View, 1, 9, 0, 0, b"a newer view");
+    rig.write(&[fence, view, newer].concat()).expect("no fault");
+    fill(&mut rig, &mut chain, 1, 40);
+    let mark = Mark { position: Position::new(0, 40), hash: chain.hash };
+    let mut snapshot = Vec::new();
+    write_snapshot_record(&mut snapshot, KeyspaceId(0), GroupId(1), mark, 0);
+    rig.write(&snapshot).expect("no fault");
+    rig.log.release(GroupId(1), Index(40));
+    assert!(reclaim(&mut rig) >= 3);
+    fill(&mut rig, &mut chain, 1, 2);
+    disk.crash(5);
+    let restarted = start(&disk, 2, SEGMENT).expect("whole");
+    let group = &restarted.groups[&GroupId(1)];
+    assert_eq!(group.fence, Epoch(9));
+    assert_eq!(group.view.as_deref(), Some(&b"a newer view"[..]));
+    assert_eq!(group.base, Some(mark));
+    assert_eq!(group.last.map(|m| (m.position.index, m.hash)), Some((Index(42), chain.hash)));
+    assert_eq!(group.hole(), None);
+    assert_eq!(restarted.rig.read(1, 41).map(|e| e.len()), Some(2));
+}
+
+#[test]
+fn an_idle_group_that_holds_the_oldest_segment_is_named() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let (mut idle, mut busy) = (Chain::default(), Chain::default());
+    fill(&mut rig, &mut idle, 7, 1);
+    fill(&mut rig, &mut busy, 8, 60);
+    rig.log.release(GroupId(8), Index(60));
+    assert_eq!(reclaim(&mut rig), 0);
+    let blockers = rig.log.blockers();
+    assert_eq!(blockers.len(), 1);
+    assert_eq!((blockers[0].group, blockers[0].through, blockers[0].pinned), (GroupId(7), Index(1), false));
+    let retained = rig.log.retained();
+    assert!(retained[1].bytes > 60 * 700 && retained[0].bytes < 1000);
+    rig.log.release(GroupId(7), Index(1));
+    assert!(reclaim(&mut rig) >= 4);
+    assert!(rig.log.blockers().is_empty());
+}
+
+// bugs: SL-16
+#[test]
+fn a_joiners_pin_keeps_what_it_still_has_to_read() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let mut chain = Chain::default();
+    fill(&mut rig, &mut chain, 1, 60);
+    let pin = rig.log.pin(GroupId(1), Index(21)).expect("still there");
+    rig.log.release(GroupId(1), Index(60));
+    reclaim(&mut rig);
+    assert_eq!(rig.read(1, 21).map(|entries| entries.len()), Some(40));
+    assert!(rig.read(1, 2).is_none(), "what was before the pin is gone");
+    assert!(rig.log.blockers().iter().all(|b| b.pinned) && !rig.log.blockers().is_empty());
+    assert!(rig.log.pin(GroupId(1), Index(1)).is_none());
+    rig.log.move_pin(pin, Index(50));
+    assert!(reclaim(&mut rig) > 0);
+    assert_eq!(rig.read(1, 50).map(|entries| entries.len()), Some(11));
+    rig.log.unpin(pin);
+    assert!(reclaim(&mut rig) > 0);
+}
+
+#[test]
+fn a_dropped_group_holds_nothing() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let mut chain = Chain::default();
+    fill(&mut rig, &mut chain, 1, 30);
+    assert_eq!(reclaim(&mut rig), 0);
+    rig.log.drop_group(GroupId(1));
+    assert!(reclaim(&mut rig) >= 2);
+}
+
+#[test]
+fn a_record_larger_than_a_segment_gets_one_of_its_own() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let mut chain = Chain::default();
+    rig.prepare().expect("no fault");
+    for len in [10, 100_000, 10] {
+        rig.write(&chain.entry(1, len)).expect("no fault");
+    }
+    assert_eq!(rig.read(1, 1).map(|entries| entries.len()), Some(3));
+    for path in rig.log.reclaim() {
+        rig.files.remove(&path).expect("the spare that was too small");
+    }
+    assert_eq!(recovered(&disk).expect("whole").1.len(), 3);
+}
+
+/// Two streams in one run, then one stream only: the group's records come in the order of the runs.
+#[test]
+fn recovery_reads_all_streams_present() {
+    use crate::rig::{OWNER, shared};
+    use storage::{Files, Log, LogConfig, Options, recover};
+    let disk = SimDisk::new();
+    let mut chain = Chain::default();
+    for (process, stream) in [(1, 1), (2, 0), (3, 1)] {
+        let mut found = recover(&shared(&disk), &Options { owner: OWNER }, &mut |_, _| {}).expect("whole");
+        let files = Files::new(shared(&disk));
+        let config = LogConfig { owner: OWNER, process, segment_bytes: SEGMENT };
+        let log = Log::open(&files, config, found.take_stream(stream)).expect("no fault");
+        let mut rig = Rig { disk: disk.clone(), files, log, process };
+        if process == 3 {
+            // Cuts what an earlier run wrote to another stream.
+            let (truncate, _) = record(Kind::Truncate, 1, 0, 5, 0, &[]);
+            rig.write(&truncate).expect("no fault");
+            continue;
+        }
+        fill(&mut rig, &mut chain, 1, 4);
+    }
+    let (found, records) = recovered(&disk).expect("whole");
+    assert_eq!(records.len(), 9);
+    let last = found.groups[&GroupId(1)].last.expect("entries");
+    let fifth = data::record::Record::parse(&records[4]).expect("whole");
+    assert_eq!((last.position.index, last.hash), (Index(5), fifth.hash));
+    assert_eq!(found.streams.len(), 2);
+}

@@ -1,0 +1,4 @@
+//! Stories of commands on a table.
+
+mod harness;
+mod scripts;

@@ -354,7 +354,7 @@ impl Replica {
                 // An answer to a probe: the logs agree through `matched` at least, and the follower's end is there too
                 // unless it said otherwise.
                 progress.mode = Mode::Replicate;
-                progress.next = progress.next.max(progress.matched.next()).min(last.next());
+                progress.next = progress.matched.next();
             }
             Mode::Replicate | Mode::Fetch => {}
         }

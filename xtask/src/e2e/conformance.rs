@@ -9,6 +9,7 @@
 //! | `error` | an error that begins so |
 //! | `any_order` | a list with these items in any order; also the set type of RESP3 |
 //! | `between` | a number from the first to the second |
+//! | `one_of` | any of these: where versions differ |
 //! | `begins`, `contains` | a text that does so |
 //! | `list_of` | a list of that many items |
 //! | `anything` | any reply but an error |
@@ -196,6 +197,7 @@ fn matches(expected: &Json, reply: &Value) -> bool {
             let number = reply.integer().or_else(|| text().parse().ok());
             number.is_some_and(|n| argument[0].as_i64() <= Some(n) && Some(n) <= argument[1].as_i64())
         }
+        "one_of" => argument.as_array().is_some_and(|wanted| wanted.iter().any(|one| matches(one, reply))),
         "begins" => text().starts_with(word),
         "contains" => text().contains(word),
         "list_of" => argument.as_u64() == Some(reply.items().len() as u64),

@@ -1,0 +1,4 @@
+//! Stories of whole nodes, in virtual time.
+
+mod cluster;
+mod rig;

@@ -1,0 +1,387 @@
+//! A cluster of nodes in one thread: virtual time, messages through their encoded form, a log in memory.
+
+use bytes::Bytes;
+use control::{Addresses, Founded};
+use data::record::Record;
+use data::{GroupId, Incarnation, Index, Instant, NodeId, Now, Position, Process, WallInterval};
+use node::{Config, ConnectionId, Input, Node, Output, PeerMessage, Restored};
+use protocol::lease;
+use protocol::single_leader::Mark;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One-way time of a message, and time of a log write.
+const HOP_MS: u64 = 1;
+const DISK_MS: u64 = 1;
+
+enum Event {
+    Deliver { to: NodeId, from: NodeId, kind: u8, body: Vec<u8> },
+    Persisted { node: NodeId, process: Process, token: u64 },
+    Feed { node: NodeId, process: Process, input: Box<Input> },
+}
+
+/// What a node's disk holds.
+#[derive(Default)]
+struct Disk {
+    records: Vec<u8>,
+    in_flight: Vec<(u64, Bytes)>,
+    snapshots: BTreeMap<GroupId, (Mark, Vec<u8>)>,
+    writing: BTreeMap<GroupId, Vec<u8>>,
+    receiving: BTreeMap<GroupId, (Mark, Vec<u8>)>,
+}
+
+pub struct Cluster {
+    pub nodes: BTreeMap<NodeId, Node>,
+    disks: BTreeMap<NodeId, Disk>,
+    processes: BTreeMap<NodeId, u64>,
+    founded: Founded,
+    now_ms: u64,
+    sequence: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    pub cut: BTreeSet<(NodeId, NodeId)>,
+    replies: BTreeMap<(NodeId, ConnectionId), Vec<u8>>,
+    next_connection: u64,
+    pub snapshot_log_bytes: usize,
+}
+
+impl Cluster {
+    pub fn new(count: u32) -> Cluster {
+        let founders = (1..=count).map(|n| (format!("host{n}:1"), u64::from(n))).collect();
+        let mut cluster = Cluster {
+            nodes: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            founded: Founded::new(founders),
+            now_ms: 1000,
+            sequence: 0,
+            queue: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            replies: BTreeMap::new(),
+            next_connection: 0,
+            snapshot_log_bytes: 1 << 30,
+        };
+        for n in 1..=count {
+            cluster.start(NodeId(n));
+        }
+        cluster
+    }
+
+    fn now(&self) -> Now {
+        let wall = 1_700_000_000_000 + self.now_ms as i64;
+        Now {
+            instant: Instant::from_millis(self.now_ms),
+            wall: WallInterval { earliest_ms: wall - 5, latest_ms: wall + 5 },
+        }
+    }
+
+    pub fn start(&mut self, id: NodeId) {
+        let process = self.processes.entry(id).or_default();
+        *process += 1;
+        let (process, incarnation) = (Process(*process), Incarnation(1));
+        let control = control::Config {
+            node: id,
+            name: format!("n{}", id.0),
+            process,
+            incarnation,
+            addresses: Addresses {
+                resp: format!("host{}:2", id.0),
+                peer: format!("host{}:1", id.0),
+                http: format!("host{}:3", id.0),
+            },
+            site: "here".into(),
+            founded: Some(self.founded.clone()),
+            seed: 7 + u64::from(id.0),
+            timings: control::Timings::default(),
+        };
+        let config = Config {
+            node: id,
+            name: format!("n{}", id.0),
+            incarnation,
+            process,
+            control,
+            lease: lease::Timings::default(),
+            password: None,
+            connections_max: 100,
+            seed: 99 * u64::from(id.0) + process.0,
+            snapshot_log_bytes: self.snapshot_log_bytes,
+            version: "test",
+        };
+        let disk = self.disks.entry(id).or_default();
+        let mut restored = Restored::default();
+        for (_, bytes) in disk.snapshots.values() {
+            let mut pieces = Some(bytes.clone()).into_iter();
+            restored.snapshot(&mut || pieces.next(), bytes.len() as u64).expect("own snapshot");
+        }
+        let mut rest = &disk.records[..];
+        while let Ok(record) = Record::parse(rest) {
+            restored.record(&record, rest);
+            rest = &rest[record.len..];
+        }
+        let now = self.now();
+        let mut node = Node::new(config, restored, now);
+        let others: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for other in &others {
+            node.step(now, Input::PeerUp { node: *other });
+        }
+        self.nodes.insert(id, node);
+        for other in others {
+            self.step(other, Input::PeerUp { node: id });
+        }
+        self.end_turn(id);
+    }
+
+    /// The process ends at once; what is not durable is gone.
+    pub fn kill(&mut self, id: NodeId) {
+        self.nodes.remove(&id);
+        if let Some(disk) = self.disks.get_mut(&id) {
+            disk.in_flight.clear();
+            disk.writing.clear();
+        }
+        let others: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for other in others {
+            self.step(other, Input::PeerDown { node: id });
+        }
+    }
+
+    /// The node's disk is lost, and with it its identity's proof: this rig keeps the number and takes a new life.
+    pub fn step(&mut self, id: NodeId, input: Input) {
+        let now = self.now();
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.step(now, input);
+            self.end_turn(id);
+        }
+    }
+
+    fn schedule(&mut self, delay_ms: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((self.now_ms + delay_ms, self.sequence), event);
+    }
+
+    fn end_turn(&mut self, id: NodeId) {
+        let now = self.now();
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let mut outputs = Vec::new();
+        node.end_turn(now, &mut outputs);
+        let mut ready = Vec::new();
+        node.take_ready(&mut ready);
+        for connection in ready {
+            node.take_replies(connection, self.replies.entry((id, connection)).or_default());
+        }
+        for output in outputs {
+            self.carry_out(id, output);
+        }
+    }
+
+    fn carry_out(&mut self, id: NodeId, output: Output) {
+        let process = Process(self.processes[&id]);
+        match output {
+            Output::Send { to, message } => {
+                let mut body = Vec::new();
+                message.encode(&mut data::codec::Writer::new(&mut body));
+                let kind = message.kind();
+                self.schedule(HOP_MS, Event::Deliver { to, from: id, kind, body });
+            }
+            Output::Persist { token, records, .. } => {
+                self.disks.entry(id).or_default().in_flight.push((token, records));
+                self.schedule(DISK_MS, Event::Persisted { node: id, process, token });
+            }
+            Output::ReadLog { group, to, from, .. } => {
+                let (before, records) = self.read_log(id, group, from);
+                let input = Box::new(Input::LogRead { group, to, before, records });
+                self.schedule(DISK_MS, Event::Feed { node: id, process, input });
+            }
+            Output::WriteSnapshot { group, mark, bytes, first, last } => {
+                let disk = self.disks.entry(id).or_default();
+                let writing = disk.writing.entry(group).or_default();
+                if first {
+                    writing.clear();
+                }
+                writing.extend_from_slice(&bytes);
+                if last {
+                    let bytes = std::mem::take(writing);
+                    let len = bytes.len() as u64;
+                    disk.snapshots.insert(group, (mark, bytes));
+                    let input = Box::new(Input::SnapshotStored { group, mark, len });
+                    self.schedule(DISK_MS, Event::Feed { node: id, process, input });
+                }
+            }
+            Output::ReadSnapshot { group, to, position, offset, len_max } => {
+                let stored = self.disks[&id].snapshots.get(&group);
+                let bytes = stored.filter(|(mark, _)| mark.position == position).map(|(_, bytes)| {
+                    let from = (offset as usize).min(bytes.len());
+                    Bytes::copy_from_slice(&bytes[from..bytes.len().min(from + len_max)])
+                });
+                let bytes = bytes.unwrap_or_default();
+                let input = Box::new(Input::SnapshotRead { group, to, position, offset, bytes });
+                self.schedule(DISK_MS, Event::Feed { node: id, process, input });
+            }
+            Output::ReceiveSnapshot { group, mark, offset, bytes, len } => {
+                let disk = self.disks.entry(id).or_default();
+                let receiving = disk.receiving.entry(group).or_insert((mark, Vec::new()));
+                if receiving.0 != mark {
+                    *receiving = (mark, Vec::new());
+                }
+                if offset as usize == receiving.1.len() {
+                    receiving.1.extend_from_slice(&bytes);
+                }
+                let have = receiving.1.len() as u64;
+                if have == len {
+                    let payload = std::mem::take(&mut receiving.1);
+                    disk.snapshots.insert(group, (mark, payload.clone()));
+                    let mut pieces = Some(payload).into_iter();
+                    let now = self.now();
+                    let node = self.nodes.get_mut(&id).expect("it runs");
+                    node.install_snapshot(now, group, &mut || pieces.next(), len).expect("a whole snapshot");
+                    self.end_turn(id);
+                } else {
+                    let input = Box::new(Input::SnapshotReceived { group, mark, offset: have });
+                    self.schedule(DISK_MS, Event::Feed { node: id, process, input });
+                }
+            }
+            Output::ReleaseLog { .. }
+            | Output::DropGroup { .. }
+            | Output::Close { .. }
+            | Output::Shutdown => {}
+            Output::Event(event) => {
+                if std::env::var("TRACE").is_ok() {
+                    println!("{:>8} n{} {event:?}", self.now_ms, id.0);
+                }
+            }
+        }
+    }
+
+    /// The log of a group from an index on, as its truncations left it.
+    fn read_log(&self, id: NodeId, group: GroupId, from: Index) -> (Mark, Bytes) {
+        let mut entries: BTreeMap<Index, (Mark, Vec<u8>)> = BTreeMap::new();
+        let mut rest = &self.disks[&id].records[..];
+        while let Ok(record) = Record::parse(rest) {
+            let header = record.header;
+            if header.group == group && header.kind == data::record::Kind::Truncate {
+                entries.split_off(&header.index.next());
+            } else if header.group == group && header.kind.is_entry() {
+                let mark = Mark { position: header.position(), hash: record.hash };
+                entries.insert(header.index, (mark, rest[..record.len].to_vec()));
+            }
+            rest = &rest[record.len..];
+        }
+        let before = entries.get(&from.previous()).map(|(mark, _)| *mark);
+        let before = before.or((from == Index(1)).then(Mark::default));
+        let Some(before) = before else {
+            return (
+                Mark { position: Position { index: from.previous(), ..Position::default() }, hash: 0 },
+                Bytes::new(),
+            );
+        };
+        let records: Vec<u8> =
+            entries.range(from..).take(100).flat_map(|(_, (_, bytes))| bytes.clone()).collect();
+        (before, Bytes::from(records))
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, ms: u64) {
+        let end = self.now_ms + ms;
+        while self.now_ms < end {
+            self.now_ms += 1;
+            while let Some(entry) = self.queue.first_entry() {
+                if entry.key().0 > self.now_ms {
+                    break;
+                }
+                let event = entry.remove();
+                self.happen(event);
+            }
+            if self.now_ms.is_multiple_of(5) {
+                let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+                for id in ids {
+                    self.step(id, Input::Tick);
+                }
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Deliver { to, from, kind, body } => {
+                let reachable = self.nodes.contains_key(&from) && !self.cut.contains(&(from, to));
+                if reachable {
+                    let message = PeerMessage::decode(kind, &body).expect("own encoding");
+                    let process = Process(self.processes[&from]);
+                    self.step(to, Input::Peer { from, incarnation: Incarnation(1), process, message });
+                }
+            }
+            Event::Persisted { node, process, token } => {
+                if process.0 != self.processes[&node] || !self.nodes.contains_key(&node) {
+                    return;
+                }
+                let disk = self.disks.get_mut(&node).expect("a disk");
+                let done = disk.in_flight.iter().take_while(|(t, _)| *t <= token).count();
+                for (_, records) in disk.in_flight.drain(..done) {
+                    disk.records.extend_from_slice(&records);
+                }
+                self.step(node, Input::Persisted { token });
+            }
+            Event::Feed { node, process, input } => {
+                if process.0 == self.processes[&node] {
+                    self.step(node, *input);
+                }
+            }
+        }
+    }
+
+    pub fn connect(&mut self, id: NodeId) -> Client {
+        self.next_connection += 1;
+        let connection = ConnectionId(self.next_connection);
+        self.step(id, Input::Connected { connection, address: "c:1".into(), local: "s:1".into() });
+        Client { node: id, connection }
+    }
+
+    /// Sends a command line; words are separated by spaces.
+    pub fn send(&mut self, client: Client, line: &str) {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let now = self.now();
+        if let Some(node) = self.nodes.get_mut(&client.node) {
+            node.request(now, client.connection, &args);
+            self.end_turn(client.node);
+        }
+    }
+
+    /// What came for a client so far.
+    pub fn received(&mut self, client: Client) -> String {
+        let bytes = self.replies.remove(&(client.node, client.connection)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace("\r\n", " ").trim_end().to_string()
+    }
+
+    /// Sends a command line and waits for its reply, at most two seconds of virtual time.
+    pub fn ask(&mut self, client: Client, line: &str) -> String {
+        self.send(client, line);
+        for _ in 0..2000 {
+            let reply = self.received(client);
+            if !reply.is_empty() {
+                return reply;
+            }
+            self.run(1);
+        }
+        "(nothing)".into()
+    }
+
+    /// The node that leads the numbered keyspace 0, as most nodes' maps say.
+    pub fn leader(&self) -> Option<NodeId> {
+        let mut counts: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for node in self.nodes.values() {
+            let view = node.map().group_of(data::KeyspaceId(0));
+            let leader = view.and_then(|view| node.map().leader_of(view.group));
+            leader.into_iter().for_each(|leader| *counts.entry(leader).or_default() += 1);
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(leader, _)| leader)
+    }
+
+    /// State hashes of keyspace 0 on all nodes, with the index they stand for.
+    pub fn states(&self) -> Vec<(Index, u64)> {
+        let groups = self.nodes.values().flat_map(Node::group_states);
+        groups.filter(|state| state.keyspace.id.0 == 0).map(|s| (s.applied, s.table.state_hash())).collect()
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Client {
+    pub node: NodeId,
+    pub connection: ConnectionId,
+}

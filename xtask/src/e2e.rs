@@ -19,7 +19,7 @@ pub enum Suite {
     /// A node with an empty disk joins a loaded cluster.
     Join(join::Options),
     /// What no server should be asked: it answers with a clear error and goes on.
-    BadInput,
+    BadInput(bad_input::Options),
     /// One node's disk is full: the service goes on.
     DiskFull,
     /// Commands and the replies that Redis documents for them.
@@ -32,7 +32,7 @@ impl Suite {
         vec![
             Suite::Conformance(conformance::Options::default()),
             Suite::Smoke(smoke::Options::default()),
-            Suite::BadInput,
+            Suite::BadInput(bad_input::Options::default()),
             Suite::Failover(failover::Options::kills(3)),
             Suite::Failover(failover::Options::stops(1)),
             Suite::Join(join::Options { keys: 50_000 }),
@@ -45,7 +45,7 @@ impl Suite {
             Suite::Smoke(_) => "smoke",
             Suite::Failover(_) => "failover",
             Suite::Join(_) => "join",
-            Suite::BadInput => "bad-input",
+            Suite::BadInput(_) => "bad-input",
             Suite::DiskFull => "disk-full",
             Suite::Conformance(_) => "conformance",
         }
@@ -61,7 +61,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Smoke(options) => smoke::run(&options),
         Suite::Failover(options) => failover::run(&options),
         Suite::Join(options) => join::run(&options),
-        Suite::BadInput => bad_input::run(),
+        Suite::BadInput(options) => bad_input::run(&options),
         Suite::DiskFull => disk_full::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }

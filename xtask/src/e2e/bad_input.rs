@@ -13,6 +13,13 @@ use bench::servers::tercet::{Cluster, up};
 
 use super::check;
 
+#[derive(clap::Args, Default)]
+pub struct Options {
+    /// A server that already runs: only what can be tried on a connection is tried there.
+    #[arg(long)]
+    address: Option<SocketAddr>,
+}
+
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What must come back.
@@ -39,7 +46,7 @@ fn cases() -> Vec<Case> {
         case("a count that is no number", b"*x\r\n", ErrorAndClose("ERR Protocol error")),
         case("a negative bulk length", b"*1\r\n$-5\r\nPING\r\n", ErrorAndClose("ERR Protocol error")),
         case("a bulk without its mark", b"*1\r\nPING\r\n", ErrorAndClose("ERR Protocol error")),
-        case("more arguments than memory", b"*2147483647\r\n", ErrorAndClose("ERR Protocol error")),
+        case("more arguments than memory", b"*9999999999\r\n", ErrorAndClose("ERR Protocol error")),
         case("a bulk of 9 EB", b"*1\r\n$9223372036854775807\r\n", ErrorAndClose("ERR Protocol error")),
         case(
             "a number past 64 bits",
@@ -60,24 +67,37 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-pub fn run() -> Result<()> {
-    let program = crate::shell::tercet_binary()?;
-    let mut running = up(&program, 1)?;
-    let address = running.address;
-    let mut witness = Client::connect(address, TIMEOUT)?;
-    witness.call(&["SET", "string", "kept"])?;
-    witness.call(&["SET", "max", &i64::MAX.to_string()])?;
-    for case in cases() {
-        try_case(address, &case).with_context(|| case.name)?;
-        let kept = witness.call(&["GET", "string"])?;
-        check(kept == Value::Bulk(b"kept".to_vec()), case.name, kept)?;
+pub fn run(options: &Options) -> Result<()> {
+    if let Some(address) = options.address {
+        return try_connections(address);
     }
-    abandon_connections(address)?;
-    check(witness.call(&["PING"])? == Value::Simple("PONG".into()), "200 half-sent commands", "no PONG")?;
+    let mut running = up(&crate::shell::tercet_binary()?, 1)?;
+    try_connections(running.address)?;
     let ended = running.servers[0].wait(Duration::ZERO)?;
     check(ended.is_none(), "the server is still the same process", ended)?;
     refuse_unknown_setting()?;
     refuse_data_of_another_cluster()
+}
+
+/// Every case on a connection of its own, with a witness who must not notice.
+fn try_connections(address: SocketAddr) -> Result<()> {
+    let mut witness = Client::connect(address, TIMEOUT)?;
+    witness.call(&["SET", "string", "kept"])?;
+    witness.call(&["SET", "max", &i64::MAX.to_string()])?;
+    let mut failed = 0;
+    for case in cases() {
+        if let Err(error) = try_case(address, &case) {
+            failed += 1;
+            println!("  FAILED: {}: {error:#}", case.name);
+        }
+        let kept = witness.call(&["GET", "string"])?;
+        check(kept == Value::Bulk(b"kept".to_vec()), &format!("served after {}", case.name), kept)?;
+    }
+    abandon_connections(address)?;
+    let pong = witness.call(&["PING"])?;
+    check(pong == Value::Simple("PONG".into()), "served after 200 half-sent commands", pong)?;
+    anyhow::ensure!(failed == 0, "{failed} cases failed");
+    Ok(())
 }
 
 fn try_case(address: SocketAddr, case: &Case) -> Result<()> {
@@ -86,7 +106,10 @@ fn try_case(address: SocketAddr, case: &Case) -> Result<()> {
     let sent = client.send_raw(&case.bytes);
     let begins = |reply: &Value, text: &str| matches!(reply, Value::Error(words) if words.starts_with(text));
     match case.expected {
-        Close => check(client.is_closed_by_server(), "the connection is closed", sent),
+        Close => {
+            anyhow::ensure!(client.is_closed_by_server(), "the connection stays open ({sent:?})");
+            Ok(())
+        }
         Error(text) => {
             let reply = client.receive()?;
             anyhow::ensure!(begins(&reply, text), "expected `{text}`, got {reply:?}");

@@ -176,7 +176,8 @@ mod tests {
     fn the_control_group_grows_and_shrinks_one_step_at_a_time() {
         use Reconfigure::*;
         let me = NodeId(1);
-        let table: &[(&[(&str, u32)], Option<Reconfigure>)] = &[
+        type Row<'a> = (&'a [(&'a str, u32)], Option<Reconfigure>);
+        let table: &[Row<'_>] = &[
             (&[("v", 1), ("v", 2), ("v", 3)], None),
             (&[("v", 1), ("", 2)], None),
             (&[("v", 1), ("", 2), ("", 3)], Some(AddLearner(NodeId(2)))),

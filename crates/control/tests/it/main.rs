@@ -3,5 +3,7 @@
 mod elections;
 mod founding;
 mod laws;
+mod map_scripts;
 mod membership;
 mod rig;
+mod wire;

@@ -70,6 +70,8 @@ pub struct Rig {
     nodes: BTreeMap<NodeId, Node>,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
+    /// Processes that are paused: what happens to them happens later.
+    pub frozen: BTreeSet<NodeId>,
     /// Links that carry nothing, both ways.
     pub cut: BTreeSet<(NodeId, NodeId)>,
     pub loss_per_mille: u64,
@@ -100,6 +102,7 @@ impl Rig {
             nodes: BTreeMap::new(),
             queue: BTreeMap::new(),
             sequence: 0,
+            frozen: BTreeSet::new(),
             cut: BTreeSet::new(),
             loss_per_mille: 0,
             delay_max_us: 500,
@@ -210,7 +213,22 @@ impl Rig {
             }
         }
     }
+    /// Cuts, and both ends notice: their connection was reset although both processes live.
+    pub fn reset_between(&mut self, a: &[u32], b: &[u32]) {
+        self.cut_between(a, b);
+        for (x, y) in a.iter().flat_map(|x| b.iter().map(move |y| (n(*x), n(*y)))) {
+            self.input(x, Input::PeerDown { node: y });
+            self.input(y, Input::PeerDown { node: x });
+        }
+    }
     pub fn heal(&mut self) {
+        for (x, y) in self.cut.clone() {
+            if self.plane(x).is_some() && self.plane(y).is_some() {
+                self.input(x, Input::PeerUp { node: y });
+                self.input(y, Input::PeerUp { node: x });
+            }
+        }
+        self.frozen.clear();
         self.cut.clear();
         self.loss_per_mille = 0;
         self.delay_max_us = 500;
@@ -249,6 +267,18 @@ impl Rig {
     }
 
     fn happen(&mut self, happening: Happening) {
+        let whose = match &happening {
+            Happening::Tick(id) => *id,
+            Happening::Deliver { to, .. } => *to,
+            Happening::Flushed { node, .. }
+            | Happening::Seal { node, .. }
+            | Happening::Ready { node, .. } => *node,
+        };
+        if self.frozen.contains(&whose) {
+            // Keys are unique and ascending, so the order of what waits is kept.
+            self.push(self.now + MS, happening);
+            return;
+        }
         match happening {
             Happening::Tick(id) => {
                 if self.nodes[&id].plane.is_some() {
@@ -326,6 +356,7 @@ impl Rig {
             Output::ControlLease { until } => {
                 let node = self.nodes.get_mut(&id).unwrap();
                 node.lease_until = node.lease_until.max(until);
+                self.check_lease(id);
             }
             Output::Report(event) => {
                 self.note(&format!("{event:?}"));
@@ -379,6 +410,20 @@ impl Rig {
         assert_eq!(**known, *map, "maps agree by version ({id}, {})", map.version);
         for view in map.views() {
             self.check_view(id, &map, view);
+        }
+    }
+
+    /// Law, from the other side: a lease that comes late protects no leadership that has been followed by another.
+    fn check_lease(&self, id: NodeId) {
+        let node = &self.nodes[&id];
+        let Some(plane) = node.plane.as_ref().filter(|_| self.leased(id)) else { return };
+        for view in plane.map().views() {
+            let leads = view.election.is_none()
+                && view.leader.is_some_and(|l| l.replica.node == id && l.process.0 == node.process);
+            let sealed = node.disk.logs.get(&view.group).is_some_and(|(_, promised)| *promised > view.epoch);
+            let newest =
+                self.leaders.keys().filter(|(group, _)| *group == view.group).map(|(_, epoch)| *epoch).max();
+            assert!(!leads || sealed || newest <= Some(view.epoch), "{id} got a lease for {}", view.epoch);
         }
     }
 

@@ -1,0 +1,195 @@
+//! Commands of the cluster map as scripts: what each answers, and the view it leaves. Written anew with
+//! `UPDATE_GOLDENFILES=1`; the difference is read like code.
+
+use control::map::Advice;
+use control::{Addresses, ClusterMap, Command, Founded};
+use data::codec::{Reader, Writer};
+use data::keyspace::{CommitRule, Settings};
+use data::table::Seed;
+use data::view::{Leader, Replica};
+use data::{GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, ViewNumber};
+use std::error::Error;
+use std::path::Path;
+
+/// Replicas are written `node/incarnation`, leaders `node/incarnation/process`, positions `epoch.index`.
+#[derive(goldenscript::Command)]
+enum Line {
+    Found(u32),
+    AddNode(u64),
+    /// node, process, incarnation
+    StartNode(u32, u64, u64),
+    RemoveNode(u32),
+    ForgetNode(u32),
+    /// name, commit rule, replicas
+    Create(String, String, u32),
+    Alter(u32, String, u32),
+    DropKeyspace(u32),
+    EnsureGroup(u32),
+    StartElection(u32, u64),
+    FinishElection {
+        group: u32,
+        number: u64,
+        leader: String,
+        start: String,
+        #[arg(key, optional)]
+        loss: bool,
+    },
+    ChangeElectable(u32, u64, String, Vec<String>),
+    ChangeMembers(u32, u64, Vec<u32>),
+    Show(u32),
+    Nodes,
+}
+
+#[derive(Default)]
+struct Runner(ClusterMap);
+
+type Parsed<T> = Result<T, Box<dyn Error>>;
+
+fn numbers(text: &str, by: char) -> Parsed<Vec<u64>> {
+    Ok(text.split(by).map(str::parse).collect::<Result<_, _>>()?)
+}
+fn replica(text: &str) -> Parsed<Replica> {
+    match numbers(text, '/')?[..] {
+        [node, life, ..] => Ok(Replica { node: NodeId(node as u32), incarnation: Incarnation(life) }),
+        _ => Err("a replica is node/incarnation".into()),
+    }
+}
+fn leader(text: &str) -> Parsed<Leader> {
+    let process = numbers(text, '/')?.get(2).copied().ok_or("a leader is node/incarnation/process")?;
+    Ok(Leader { replica: replica(text)?, process: Process(process) })
+}
+fn position(text: &str) -> Parsed<Position> {
+    match numbers(text, '.')?[..] {
+        [epoch, index] => Ok(Position::new(epoch, index)),
+        _ => Err("a position is epoch.index".into()),
+    }
+}
+fn settings(rule: &str, replicas: u32) -> Parsed<Settings> {
+    let commit = match rule {
+        "majority" => CommitRule::Majority,
+        "in-sync-set" => CommitRule::InSyncSet { minimum: 2 },
+        "async" => CommitRule::Async,
+        _ => return Err("no such rule".into()),
+    };
+    Ok(Settings { replicas, commit, ..Settings::default() })
+}
+
+impl Line {
+    fn command(&self) -> Parsed<Option<Command>> {
+        Ok(Some(match self {
+            Line::Found(count) => {
+                let founders = (1..=*count).map(|at| (format!("10.0.0.{at}:7"), u64::from(at))).collect();
+                let seeds = (0..16).map(|at| Seed(at, at)).collect();
+                Command::Found { founded: Founded::new(founders), seeds }
+            }
+            Line::AddNode(nonce) => Command::AddNode {
+                nonce: *nonce,
+                name: format!("late-{nonce}"),
+                addresses: Addresses::default(),
+                site: String::new(),
+            },
+            Line::StartNode(node, process, incarnation) => Command::StartNode {
+                node: NodeId(*node),
+                name: format!("node-{node}"),
+                addresses: Addresses::default(),
+                site: String::new(),
+                process: Process(*process),
+                incarnation: Incarnation(*incarnation),
+            },
+            Line::RemoveNode(node) => Command::RemoveNode { node: NodeId(*node) },
+            Line::ForgetNode(node) => Command::ForgetNode { node: NodeId(*node) },
+            Line::Create(name, rule, replicas) => Command::CreateKeyspace {
+                name: name.clone(),
+                settings: settings(rule, *replicas)?,
+                seed: Seed(1, 2),
+            },
+            Line::Alter(keyspace, rule, replicas) => Command::AlterKeyspace {
+                keyspace: KeyspaceId(*keyspace),
+                settings: settings(rule, *replicas)?,
+            },
+            Line::DropKeyspace(keyspace) => Command::DropKeyspace { keyspace: KeyspaceId(*keyspace) },
+            Line::EnsureGroup(keyspace) => Command::EnsureGroup { keyspace: KeyspaceId(*keyspace) },
+            Line::StartElection(group, number) => {
+                Command::StartElection { group: GroupId(*group), number: ViewNumber(*number) }
+            }
+            Line::FinishElection { group, number, leader: winner, start, loss } => Command::FinishElection {
+                group: GroupId(*group),
+                number: ViewNumber(*number),
+                leader: leader(winner)?,
+                start: position(start)?,
+                loss_possible: *loss,
+            },
+            Line::ChangeElectable(group, number, by, electable) => Command::ChangeElectable {
+                group: GroupId(*group),
+                number: ViewNumber(*number),
+                leader: leader(by)?,
+                electable: electable.iter().map(|text| replica(text)).collect::<Result<_, _>>()?,
+            },
+            Line::ChangeMembers(group, number, members) => Command::ChangeMembers {
+                group: GroupId(*group),
+                number: ViewNumber(*number),
+                members: members.iter().copied().map(NodeId).collect(),
+            },
+            Line::Show(_) | Line::Nodes => return Ok(None),
+        }))
+    }
+}
+
+impl Runner {
+    fn show(&self, group: u32) -> String {
+        let Some(view) = self.0.view(GroupId(group)) else { return "no such group".into() };
+        let one = |r: &Replica| format!("{}/{}", r.node.0, r.incarnation.0);
+        let electable: Vec<String> = view.electable.iter().map(one).collect();
+        let members: Vec<String> = view.members.iter().map(|node| node.0.to_string()).collect();
+        let history: Vec<String> = view.history.iter().map(ToString::to_string).collect();
+        let leader = view.leader.map(|l| format!("{}/{}", one(&l.replica), l.process.0)).unwrap_or_default();
+        let election = view.election.map(|epoch| format!(" electing {epoch}")).unwrap_or_default();
+        format!(
+            "{} {} leader {leader}{election} members {} electable {} history {}",
+            view.number,
+            view.epoch,
+            members.join(" "),
+            electable.join(" "),
+            history.join(" ")
+        )
+    }
+}
+
+impl goldenscript::Runner for Runner {
+    type Command = Line;
+
+    fn run(&mut self, line: &Line, _context: &goldenscript::Context) -> Result<String, Box<dyn Error>> {
+        if let Line::Show(group) = line {
+            return Ok(self.show(*group));
+        }
+        let Some(command) = line.command()? else {
+            let nodes = self.0.nodes.values();
+            let lines = nodes.map(|n| format!("{} {} {} {:?}", n.id, n.process, n.incarnation, n.state));
+            return Ok(lines.collect::<Vec<_>>().join("\n"));
+        };
+        // Through the encoding, like in the log and in snapshots.
+        let mut bytes = Vec::new();
+        command.encode(&mut Writer::new(&mut bytes));
+        let command = Command::decode(&mut Reader::new(&bytes))?;
+        let version = self.0.version + 1;
+        let result = self.0.apply(version, &command, &Advice { control_leader: NodeId(1), suspects: vec![] });
+        let mut bytes = Vec::new();
+        self.0.encode(&mut Writer::new(&mut bytes));
+        assert_eq!(ClusterMap::decode(&mut Reader::new(&bytes))?, self.0);
+        Ok(match result {
+            Ok(applied) => format!("{applied:?}"),
+            Err(refusal) => format!("refused: {refusal}"),
+        })
+    }
+}
+
+#[test]
+fn scripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/map");
+    let mut scripts: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        goldenscript::run(&mut Runner::default(), &script).unwrap();
+    }
+}

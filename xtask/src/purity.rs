@@ -19,7 +19,8 @@ pub fn run() -> Result<()> {
         );
         return Ok(());
     };
-    for name in PURE_CRATES {
+    // `node` sees `control`, whose consensus library wants the standard library: it is checked by its lints only.
+    for name in PURE_CRATES.iter().filter(|name| **name != "node") {
         shell::run(shell::cargo(&["build", "--quiet", "--lib", "--package", name, "--target", target]))?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use super::log::ControlLog;
 use crate::map::ClusterMap;
 use data::codec::{DecodeError, Reader, Writer};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) fn whole(log: &ControlLog) -> Vec<u8> {
@@ -79,6 +80,11 @@ fn replay_one(replayed: &mut Replayed, record: &[u8]) -> Result<(), DecodeError>
             let map = Arc::new(ClusterMap::decode(&mut r)?);
             let mut log = ControlLog { hard, conf, base, entries: Default::default(), map };
             append_checked(&mut log, &r.list(decode_entry)?)?;
+            let members = log.conf.voters.iter().chain(&log.conf.learners);
+            let distinct: BTreeSet<u64> = members.clone().copied().collect();
+            if log.applied() < log.base.0 || log.applied() > log.last() || distinct.len() != members.count() {
+                return Err(DecodeError::Invalid("control state"));
+            }
             replayed.log = Some(log);
         }
         2 => {

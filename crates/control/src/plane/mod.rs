@@ -72,14 +72,16 @@ pub enum Output {
     },
     /// The newest map that this node knows.
     MapChanged(Arc<ClusterMap>),
-    /// For the local replica. `released`: the deposed leader no longer serves, so leases granted to it bind nobody.
+    /// For the local replica; said again until its answer has come. The map in which the election stands was told before.
+    /// `released`: the deposed leader no longer serves, so leases granted to it bind nobody.
     Seal {
         group: GroupId,
         epoch: Epoch,
         election: ViewNumber,
         released: bool,
     },
-    /// For the local leader: pause, let the followers catch up, then say [`Input::SwitchoverReady`].
+    /// For the local leader: pause, let the followers catch up, then say [`Input::SwitchoverReady`]. Said again until
+    /// then. It carries on by itself when it hears neither of a new view nor of a call-off within its own time-out.
     PrepareSwitchover {
         group: GroupId,
         target: NodeId,

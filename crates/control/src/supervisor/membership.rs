@@ -3,7 +3,6 @@
 use super::{Action, Supervisor};
 use crate::command::Command;
 use crate::consensus::{Consensus, Reconfigure};
-use crate::event::Event;
 use crate::map::{ClusterMap, NodeState};
 use core::time::Duration;
 use data::view::View;
@@ -145,7 +144,6 @@ impl Supervisor {
         if let Some(step) = next_step(self.me, &candidates) {
             self.tended_at = now;
             self.actions.push(Action::Reconfigure(step));
-            self.actions.push(Action::Report(Event::Voters(map.voters.len() as u32)));
         }
     }
 }

@@ -118,6 +118,8 @@ pub struct Log {
     flights: VecDeque<Flight>,
     clock: u64,
     flushing: bool,
+    /// When the newest flush was handed out.
+    barrier: u64,
     flush_until: u64,
     marked: u64,
     marks: usize,
@@ -159,6 +161,7 @@ impl Log {
             flights: VecDeque::new(),
             clock: 0,
             flushing: false,
+            barrier: 0,
             flush_until: 0,
             marked: durable,
             marks: 0,
@@ -292,6 +295,9 @@ impl Log {
         let (end_sector, path) = (segment.next_sector, segment.path.clone());
         self.next_batch += 1;
         self.clock += 1;
+        if flush {
+            self.barrier = self.clock;
+        }
         self.flights.push_back(Flight {
             first: number,
             last: number,
@@ -359,6 +365,7 @@ impl Log {
         }
         self.flushing = true;
         self.clock += 1;
+        self.barrier = self.clock;
         Some(FlushJob { stamp: self.clock, paths })
     }
     pub fn flushed(&mut self, job: &FlushJob) {
@@ -604,13 +611,14 @@ impl Log {
     fn merge_written(&mut self, mut done: usize) {
         while done >= 2 {
             let (a, b) = (self.flights[done - 2], self.flights[done - 1]);
-            if let (Stage::Written { .. }, Stage::Written { stamp }) = (a.stage, b.stage)
+            if let (Stage::Written { stamp: first }, Stage::Written { stamp: second }) = (a.stage, b.stage)
                 && a.segment == b.segment
+                // A flush that is under way covers the one and not the other: joined, it would cover neither.
+                && (first < self.barrier) == (second < self.barrier)
             {
                 // The later of both times, so that nothing is called durable too early.
-                let stamp =
-                    if let Stage::Written { stamp: first } = a.stage { stamp.max(first) } else { stamp };
-                self.flights[done - 2] = Flight { first: a.first, stage: Stage::Written { stamp }, ..b };
+                let stage = Stage::Written { stamp: first.max(second) };
+                self.flights[done - 2] = Flight { first: a.first, stage, ..b };
                 self.flights.remove(done - 1);
             }
             done -= 1;

@@ -251,11 +251,13 @@ fn note(found: &mut [StreamFound], stream: usize, at: Location, record: &Record<
     found[stream].index.note(at, record, bytes);
 }
 
+type EachRecord<'a> = dyn FnMut(Location, &Record<'_>, &[u8]) -> Result<()> + 'a;
+
 fn for_each_record(
     path: &str,
     header: &Header,
     batch: &BatchFound<'_>,
-    each: &mut dyn FnMut(Location, &Record<'_>, &[u8]) -> Result<()>,
+    each: &mut EachRecord<'_>,
 ) -> Result<()> {
     let mut within = crate::batch::BATCH_HEADER_LEN;
     while within < batch.records.len() {

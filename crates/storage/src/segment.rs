@@ -313,7 +313,7 @@ mod tests {
     fn nothing_overlaps() {
         for capacity in [1, 4096, 16384, 64 << 20, 700 << 20] {
             let shape = Shape::new(capacity);
-            assert!(shape.capacity >= capacity && shape.capacity % PAGE == 0);
+            assert!(shape.capacity >= capacity && shape.capacity.is_multiple_of(PAGE));
             assert!(shape.slot_offset(u64::from(shape.slots)) <= shape.data_start());
             assert_eq!(shape.sector_offset(shape.sectors() as u32), shape.file_len());
         }

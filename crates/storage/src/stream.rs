@@ -83,6 +83,9 @@ fn rewrite(file: &dyn File, from: u64, to: u64) -> Result<()> {
     Ok(())
 }
 
+/// How far behind a hole batches are looked for: 8 MiB, a guess at what is in flight at most.
+const BEHIND_SECTORS: u64 = (8 << 20) / SECTOR as u64;
+
 /// A segment that has a header.
 pub(crate) struct Surveyed {
     pub header: Header,
@@ -195,8 +198,10 @@ impl Survey {
                     }
                 }
                 State::Lost | State::Damaged { .. } => {
+                    let proof = segment.proof_behind(&mut window, number, end.end_sector)?;
                     let absent = matches!(slot, Found::Absent);
-                    self.refuse_if_flushed(segment, end.end_sector, number, absent, &state)?;
+                    let unproven = number > self.proof.max(proof);
+                    segment.refuse_if_flushed(unproven, end.end_sector, absent, &state)?;
                     end.torn = !absent || matches!(state, State::Damaged { .. });
                     end.hole = limit.is_some();
                     break;
@@ -204,31 +209,6 @@ impl Survey {
             }
         }
         Ok(end)
-    }
-
-    /// The rule of `segment`: proven and not whole, or written and damaged, is corruption.
-    fn refuse_if_flushed(
-        &self,
-        segment: &Surveyed,
-        sector: u32,
-        number: u64,
-        slot_absent: bool,
-        state: &State,
-    ) -> Result<()> {
-        let (within, groups) = match state {
-            State::Damaged { within, groups } => (*within, groups.clone()),
-            State::Whole(_) | State::Lost => (0, None),
-        };
-        let damaged = matches!(state, State::Damaged { .. }) && !slot_absent;
-        if number > self.proof && !damaged {
-            return Ok(());
-        }
-        Err(Error::Corrupt(Box::new(Corruption {
-            path: segment.path.clone(),
-            offset: segment.header.shape.sector_offset(sector) + within as u64,
-            what: if damaged { "a flushed batch was changed" } else { "a flushed batch is missing" },
-            groups,
-        })))
     }
 }
 
@@ -261,6 +241,40 @@ impl Surveyed {
             }
         }
         Ok(proof)
+    }
+    /// The highest batch that whole batches behind a hole prove durable. Their identities say the same; this is for the
+    /// case that the table was hit.
+    fn proof_behind(&self, window: &mut Window, number: u64, hole: u32) -> Result<u64> {
+        let shape = &self.header.shape;
+        let mut proof = 0;
+        let end = shape.sectors().min(u64::from(hole) + BEHIND_SECTORS) as u32;
+        for sector in hole.saturating_add(1)..end {
+            let front = window.at(shape.sector_offset(sector), BATCH_HEADER_LEN)?;
+            if let Some(batch) = BatchHeader::decode(front, self.header.binding())
+                && batch.sector == sector
+                && batch.batch > number
+            {
+                proof = proof.max(batch.durable_through);
+            }
+        }
+        Ok(proof)
+    }
+    /// The rule of `segment`: proven and not whole, or written and damaged, is corruption.
+    fn refuse_if_flushed(&self, unproven: bool, sector: u32, slot_absent: bool, state: &State) -> Result<()> {
+        let (within, groups) = match state {
+            State::Damaged { within, groups } => (*within, groups.clone()),
+            State::Whole(_) | State::Lost => (0, None),
+        };
+        let damaged = matches!(state, State::Damaged { .. }) && !slot_absent;
+        if unproven && !damaged {
+            return Ok(());
+        }
+        Err(Error::Corrupt(Box::new(Corruption {
+            path: self.path.clone(),
+            offset: self.header.shape.sector_offset(sector) + within as u64,
+            what: if damaged { "a flushed batch was changed" } else { "a flushed batch is missing" },
+            groups,
+        })))
     }
     fn examine(&self, window: &mut Window, number: u64, sector: u32) -> Result<State> {
         let binding = self.header.binding();

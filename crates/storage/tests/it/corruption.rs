@@ -39,6 +39,7 @@ fn no_flipped_byte_shortens_the_log() {
                         }
                         Err(Error::Corrupt(found)) => {
                             assert_eq!(found.path, path);
+                            assert!(offset < used_end(&disk, &path), "{path} byte {offset} holds nothing");
                             refused += 1;
                         }
                         Err(error) => panic!("{path} byte {offset}: {error}"),
@@ -51,6 +52,33 @@ fn no_flipped_byte_shortens_the_log() {
         assert!(refused >= 2 * records.iter().map(Vec::len).sum::<usize>(), "{refused} {harmless}");
         assert!(harmless > refused);
     }
+}
+
+/// Behind the last byte of a file that is not zero.
+fn used_end(disk: &SimDisk, path: &str) -> u64 {
+    let bytes = storage::disk::read_all(disk, path).expect("readable");
+    // The flipped byte itself does not count.
+    let mut used = (0..bytes.len()).rev().filter(|at| bytes[*at] != 0);
+    let last = used.next().unwrap_or(0);
+    match used.next() {
+        Some(before) if last - before > 512 => before as u64 + 1,
+        Some(_) => last as u64 + 1,
+        None => 0,
+    }
+}
+
+// bugs: SL-13
+#[test]
+fn a_start_proves_what_it_found() {
+    let disk = SimDisk::new();
+    small_log(&disk, false);
+    start(&disk, 2, 4096).expect("whole");
+    disk.crash(1);
+    let segments = disk.paths();
+    let path = &segments[segments.len() - 2];
+    let last = (used_end(&disk, path) - 1) / 512 * 512;
+    storage::Disk::open(&disk, path).expect("there").write_at(last, &[0; 512]).expect("writable");
+    assert!(matches!(recovered(&disk), Err(Error::Corrupt(_))));
 }
 
 // bugs: SL-13

@@ -132,6 +132,26 @@ fn writes_without_flush_are_written_not_durable_until_one_comes() {
 }
 
 #[test]
+fn a_flush_covers_only_what_was_written_before_it() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let mut chain = Chain::default();
+    let mut write = |rig: &mut Rig| {
+        rig.log.append(&chain.entry(1, 50)).expect("usable");
+        let job = rig.seal(false).expect("usable").expect("a job");
+        job.perform(&rig.files).expect("no fault");
+        rig.log.completed(job.batch);
+    };
+    write(&mut rig);
+    let flush = rig.log.flush_job().expect("something to flush");
+    flush.perform(&rig.files).expect("no fault");
+    write(&mut rig);
+    assert!(rig.log.flush_job().is_none(), "one at a time");
+    rig.log.flushed(&flush);
+    assert_eq!((rig.log.written_batch(), rig.log.durable_batch()), (2, 1));
+}
+
+#[test]
 fn a_flushed_batch_waits_for_the_unflushed_one_before_it() {
     let disk = SimDisk::new();
     let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;

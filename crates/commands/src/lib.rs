@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod arguments;
+mod bitmap;
 pub mod blocking;
 pub mod call;
 mod choice;

@@ -107,6 +107,7 @@ impl Spec {
 /// The families of commands, in the order in which they are listed.
 const FAMILIES: &[&[Spec]] = &[
     crate::string::SPECS,
+    crate::bitmap::SPECS,
     crate::generic::SPECS,
     crate::hash::SPECS,
     crate::list::SPECS,

@@ -124,7 +124,7 @@ pub const SPECS: &[Spec] = &[
 ];
 
 /// The bytes of a key that must hold a string if it exists.
-fn string_at<'v>(view: &'v dyn View, key: &[u8]) -> Result<Option<&'v [u8]>, CommandError> {
+pub(crate) fn string_at<'v>(view: &'v dyn View, key: &[u8]) -> Result<Option<&'v [u8]>, CommandError> {
     view.get(key).map(bytes_of).transpose()
 }
 

@@ -12,6 +12,7 @@
 //! Source: Gray and Cheriton, "Leases" (SOSP 1989); the pairing of nodes instead of groups is ours, so that a thousand
 //! groups cost one message.
 
+use crate::plant::{self, Bug};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -99,7 +100,8 @@ pub struct Grantor {
 impl Grantor {
     /// A grantor whose process starts now.
     pub fn new(timings: Timings, now: Instant) -> Grantor {
-        Grantor { timings, silent_until: now + timings.lease, granted_until: BTreeMap::new() }
+        let silent = if plant::is(Bug::ForgetsGrants) { Duration::ZERO } else { timings.lease };
+        Grantor { timings, silent_until: now + silent, granted_until: BTreeMap::new() }
     }
     /// Answers a heartbeat; `refuses` names the groups for which this node supports another leader or is asked to seal.
     pub fn grant(
@@ -129,20 +131,31 @@ impl Grantor {
 struct Held {
     incarnation: Incarnation,
     until: Instant,
-    refused: Vec<GroupId>,
+    /// Groups that the answered heartbeat named and the answer did not refuse, sorted. A grant says nothing of others:
+    /// the grantor may have been asked to seal them before it answered.
+    groups: Vec<GroupId>,
     answered: u64,
     /// (own clock, peer's clock) at an earlier grant: the base that rates are compared against.
     drift_base: Option<(Instant, Instant)>,
     drifting: bool,
 }
 
+/// A heartbeat on its way.
+#[derive(Debug)]
+struct Sent {
+    sequence: u64,
+    at: Instant,
+    groups: Vec<GroupId>,
+}
+
 /// What others granted to this node.
 #[derive(Debug)]
 pub struct Holder {
     timings: Timings,
+    /// Drawn from the clock, so that no number of an earlier process comes again: its late answer must not count here.
     sequence: u64,
-    /// Heartbeats that are not answered yet: number, when sent.
-    sent: BTreeMap<NodeId, Vec<(u64, Instant)>>,
+    /// Heartbeats that are not answered yet.
+    sent: BTreeMap<NodeId, Vec<Sent>>,
     held: BTreeMap<NodeId, Held>,
 }
 
@@ -159,12 +172,13 @@ impl Holder {
     }
     /// A heartbeat to one peer.
     pub fn heartbeat(&mut self, now: Instant, to: NodeId, leads: Vec<(GroupId, Epoch)>) -> Message {
-        self.sequence += 1;
+        self.sequence = (self.sequence + 1).max(now.0);
         let sent = self.sent.entry(to).or_default();
         if sent.len() == SENT_MAX {
             sent.remove(0);
         }
-        sent.push((self.sequence, now));
+        let groups = leads.iter().map(|(group, _)| *group).collect();
+        sent.push(Sent { sequence: self.sequence, at: now, groups });
         Message::Heartbeat { sequence: self.sequence, leads }
     }
     /// A peer's grant arrived.
@@ -179,9 +193,8 @@ impl Holder {
         clock: Instant,
     ) {
         let Some(sent) = self.sent.get_mut(&from) else { return };
-        let Some(at) = sent.iter().position(|(number, _)| *number == sequence) else { return };
-        let sent_at = sent[at].1;
-        sent.drain(..=at);
+        let Some(at) = sent.iter().position(|heartbeat| heartbeat.sequence == sequence) else { return };
+        let Some(heartbeat) = sent.drain(..=at).next_back() else { return };
         let held = self.held.entry(from).or_default();
         if sequence <= held.answered {
             return;
@@ -191,9 +204,15 @@ impl Holder {
         }
         held.answered = sequence;
         held.compare_rates(now, clock);
-        held.refused = refused;
-        if granted && !held.drifting {
-            held.until = held.until.max(sent_at + self.timings.lease - self.timings.margin);
+        held.groups = heartbeat.groups;
+        held.groups.retain(|group| !refused.contains(group));
+        held.groups.sort_unstable();
+        if granted && plant::is(Bug::LeaseFromAnswer) {
+            held.until = held.until.max(now + self.timings.lease - self.timings.margin);
+        } else if granted && plant::is(Bug::NoLeaseMargin) {
+            held.until = held.until.max(heartbeat.at + self.timings.lease);
+        } else if granted && !held.drifting {
+            held.until = held.until.max(heartbeat.at + self.timings.lease - self.timings.margin);
         } else {
             held.until = Instant::ZERO;
         }
@@ -201,7 +220,9 @@ impl Holder {
     /// Until when this life of the peer has promised to support nobody else in the group.
     pub fn until(&self, node: NodeId, incarnation: Incarnation, group: GroupId) -> Instant {
         match self.held.get(&node) {
-            Some(held) if held.incarnation == incarnation && !held.refused.contains(&group) => held.until,
+            Some(held) if held.incarnation == incarnation && held.groups.binary_search(&group).is_ok() => {
+                held.until
+            }
             _ => Instant::ZERO,
         }
     }
@@ -280,8 +301,35 @@ mod tests {
         let mut grantor = Grantor::new(Timings::default(), at(0));
         exchange(&mut holder, &mut grantor, 1000, 1001, true);
         assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
-        assert_ne!(holder.until(PEER, LIFE, GroupId(8)), Instant::ZERO);
-        assert_eq!(holder.until(PEER, Incarnation(2), GroupId(8)), Instant::ZERO);
+        exchange(&mut holder, &mut grantor, 1010, 1011, false);
+        assert_ne!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
+        assert_eq!(holder.until(PEER, Incarnation(2), GROUP), Instant::ZERO);
+    }
+
+    /// A grantor that was asked to seal a group refuses it by name, but only if the heartbeat named it. A node that
+    /// learnt of its leadership after the heartbeat took the answer for a lease on the new group too, although the
+    /// grantor was already helping to elect the next leader.
+    #[test]
+    fn a_grant_holds_nothing_for_a_group_that_the_heartbeat_did_not_name() {
+        let mut holder = Holder::new(Timings::default());
+        let mut grantor = Grantor::new(Timings::default(), at(0));
+        exchange(&mut holder, &mut grantor, 1000, 1001, false);
+        assert_ne!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
+        assert_eq!(holder.until(PEER, LIFE, GroupId(8)), Instant::ZERO);
+    }
+
+    /// Numbers that began anew with each process let a late answer to the old process count for a new heartbeat.
+    #[test]
+    fn an_answer_to_an_earlier_process_holds_nothing() {
+        let mut before = Holder::new(Timings::default());
+        let Message::Heartbeat { sequence, .. } = before.heartbeat(at(1000), PEER, vec![(GROUP, Epoch(3))])
+        else {
+            panic!("a heartbeat")
+        };
+        let mut holder = Holder::new(Timings::default());
+        holder.heartbeat(at(1100), PEER, vec![(GROUP, Epoch(4))]);
+        holder.granted(at(1101), PEER, LIFE, sequence, true, vec![], at(1001));
+        assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
     }
 
     // bugs: SL-07

@@ -7,5 +7,6 @@
 extern crate alloc;
 
 pub mod lease;
+pub mod plant;
 pub mod quorum;
 pub mod single_leader;

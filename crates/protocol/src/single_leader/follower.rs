@@ -3,6 +3,7 @@
 use super::log_window::{LogWindow, Mark, Unfit};
 use super::message::Message;
 use super::replica::{DropReason, Output, Replica, Report, Role, WINDOW_BYTES_MAX};
+use crate::plant::{self, Bug};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::record::Record;
@@ -46,7 +47,7 @@ impl Replica {
         let Some(end) = self.take_records(previous.position, records, out) else { return };
         let Role::Follower(follower) = &mut self.role else { return };
         follower.matched = follower.matched.max(end);
-        let due = round > follower.round || end <= self.persisted;
+        let due = round > follower.round || end <= self.persisted || plant::is(Bug::AcknowledgesEarly);
         follower.round = follower.round.max(round);
         let committed = commit.min(follower.matched);
         if committed > self.commit {
@@ -86,8 +87,15 @@ impl Replica {
             self.become_follower(out);
         }
         let Role::Follower(follower) = &mut self.role else { return false };
-        if follower.epoch != epoch || follower.leader != Some(from) {
+        if follower.epoch == epoch && follower.leader.is_some_and(|leader| leader != from) {
+            out.push(Output::Report(Report::SecondLeader { epoch, node: from }));
+            return false;
+        }
+        if follower.epoch != epoch || follower.leader.is_none() {
             *follower = Follower { leader: Some(from), epoch, ..Follower::default() };
+            if plant::is(Bug::CutsToCommit) && self.log.last().position.index > self.commit {
+                self.cut(self.commit, out);
+            }
         }
         true
     }
@@ -102,12 +110,16 @@ impl Replica {
             out.push(Output::Report(Report::Diverged { at: previous.position }));
             return false;
         }
-        if index <= self.commit || self.log.epoch_at(index) == Some(epoch) {
+        let present = self.log.epoch_at(index);
+        if present == Some(epoch) || (plant::is(Bug::SkipsUnknownEpoch) && present.is_some()) {
             return true;
         }
-        let last = self.log.last().position;
-        let starts = self.log.starts().to_vec();
-        self.to_leader(|epoch| Message::Mismatch { epoch, last, starts }, out);
+        if index <= self.commit {
+            let report = Report::CommittedConflict { committed: self.commit, cut: index.previous() };
+            out.push(Output::Report(report));
+            return false;
+        }
+        self.tell_end(out);
         false
     }
 
@@ -129,17 +141,19 @@ impl Replica {
             if position.index > self.log.last().position.index {
                 break;
             }
-            if position.index > self.commit && self.log.epoch_at(position.index) != Some(position.epoch) {
-                self.cut(end, out);
-                break;
-            }
-            if position.index <= self.commit
-                && position.index > self.log.floor().position.index
-                && self.log.epoch_at(position.index) != Some(position.epoch)
-            {
+            let differs = self.log.epoch_at(position.index) != Some(position.epoch);
+            if differs && position.index <= self.commit {
                 let report = Report::CommittedConflict { committed: self.commit, cut: end };
                 out.push(Output::Report(report));
                 return None;
+            }
+            if differs && !plant::is(Bug::SkipsUnknownEpoch) {
+                if !self.cut(end, out) {
+                    // The window begins behind what must be cut: this copy cannot go on from memory.
+                    out.push(Output::Report(Report::Diverged { at: position }));
+                    return None;
+                }
+                break;
             }
             end = position.index;
             offset += record.len;
@@ -175,7 +189,11 @@ impl Replica {
     fn send_ack(&mut self, out: &mut Vec<Output>) {
         let (persisted, applied) = (self.persisted, self.applied);
         let Role::Follower(follower) = &mut self.role else { return };
-        let matched = persisted.min(follower.matched);
+        let matched = if plant::is(Bug::AcknowledgesEarly) {
+            follower.matched
+        } else {
+            persisted.min(follower.matched)
+        };
         follower.acknowledged = matched;
         let round = follower.round;
         self.to_leader(|epoch| Message::Ack { epoch, matched, applied, round }, out);
@@ -200,9 +218,7 @@ impl Replica {
         }
         if mark.position.index <= self.commit {
             // Caught up by another way in the meantime: the leader shall look again where this log ends.
-            let last = self.log.last().position;
-            let starts = self.log.starts().to_vec();
-            self.to_leader(|epoch| Message::Mismatch { epoch, last, starts }, out);
+            self.tell_end(out);
             return;
         }
         out.push(Output::TakeSnapshot { from, mark, len });
@@ -222,14 +238,33 @@ impl Replica {
             out.push(Output::Report(Report::Dropped(DropReason::Overtaken)));
             return;
         }
-        self.log = LogWindow::new(mark, starts, time_ms);
+        // Entries behind the snapshot that belong to the same history stay: they may be acknowledged already.
+        let same = self.log.epoch_at(index) == Some(mark.position.epoch)
+            && self.log.hash_at(index).is_none_or(|hash| hash == mark.hash);
         self.commit = index;
-        self.persisted = index;
-        self.clamp_persisting(index);
-        if let Role::Follower(follower) = &mut self.role {
-            // Only what its leader committed is offered, so the copy equals the leader's log so far.
-            follower.matched = follower.matched.max(index);
-            self.send_ack(out);
+        if same {
+            self.persisted = self.persisted.max(index);
+            self.log.shed(WINDOW_BYTES_MAX, index);
+        } else {
+            self.log = LogWindow::new(mark, starts, time_ms);
+            self.persisted = index;
+            self.clamp_persisting(index);
         }
+        match &self.role {
+            // The leader may be another than the one that offered: it checks where the logs part.
+            Role::Follower(_) => self.tell_end(out),
+            // The answer told the end of a log that is no more.
+            Role::Sealed(sealing) if sealing.answered => {
+                self.answer_seal(sealing.epoch, sealing.election, out);
+            }
+            Role::Sealed(_) | Role::Leader(_) | Role::Removed => {}
+        }
+    }
+
+    /// Tells the leader where this log ends, so that it looks for the place where both part.
+    fn tell_end(&self, out: &mut Vec<Output>) {
+        let last = self.log.last().position;
+        let starts = self.log.starts().to_vec();
+        self.to_leader(|epoch| Message::Mismatch { epoch, last, starts }, out);
     }
 }

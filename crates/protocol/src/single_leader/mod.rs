@@ -53,13 +53,16 @@
 //! for truncation by epoch; Oki and Liskov, "Viewstamped Replication" (1988) for view changes.
 
 pub mod commit;
+mod electable;
 mod follower;
 mod leader;
 pub mod log_window;
 pub mod message;
+mod progress;
+mod reads;
 mod replica;
 
-pub use leader::Progress;
 pub use log_window::{LogWindow, Mark};
 pub use message::Message;
+pub use progress::Progress;
 pub use replica::{DropReason, Input, Output, ReadPermit, Recovered, Replica, Report, RoleName, SealAnswer};

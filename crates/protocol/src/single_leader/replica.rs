@@ -1,9 +1,10 @@
 //! One replica of one group: the parts that every role shares, and the transitions between roles.
 
 use super::follower::Follower;
-use super::leader::Leader;
+use super::leader::{Leader, holds_copy};
 use super::log_window::{LogWindow, Mark};
 use super::message::Message;
+use crate::plant::{self, Bug};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -56,6 +57,12 @@ pub enum Input {
     Connection {
         node: NodeId,
         up: bool,
+    },
+    /// The control plane refused this proposal of an electable set, at a view number that has not changed since. Without
+    /// this word a leader meets a refused proposal until the view changes.
+    ProposalRefused {
+        number: ViewNumber,
+        electable: Vec<view::Replica>,
     },
     /// Called every few milliseconds.
     Tick,
@@ -206,7 +213,8 @@ pub(super) struct Sealing {
     pub answered: bool,
 }
 
-/// What a replica finds in its log after a restart.
+/// What a replica finds in its log after a restart: `promised` is the greatest epoch of any record, those that are no
+/// entries included. The window of `log` must reach back to `commit`, for everything behind may have to be cut.
 #[derive(Clone, Debug)]
 pub struct Recovered {
     pub promised: Epoch,
@@ -343,6 +351,7 @@ impl Replica {
             Input::SnapshotReady { to, mark, len } => self.on_snapshot_ready(now, to, mark, len, out),
             Input::Installed { mark, starts, time_ms } => self.on_installed(now, mark, starts, time_ms, out),
             Input::Connection { node, up } => self.on_connection(now, node, up),
+            Input::ProposalRefused { number, electable } => self.on_refused(number, &electable),
             Input::Tick => self.on_tick(now, out),
         }
     }
@@ -352,8 +361,12 @@ impl Replica {
             return;
         }
         let me_leader = view::Leader { replica: self.me, process: self.process };
-        let (epoch, election, leader) = (view.epoch, view.election, view.leader);
-        let member = view.members.contains(&self.me.node);
+        let (epoch, election, mut leader) = (view.epoch, view.election, view.leader);
+        if plant::is(Bug::LeadsAfterRestart) && self.log.last().position.epoch == epoch {
+            leader = leader.map(|leader| view::Leader { process: self.process, ..leader });
+        }
+        // Who has left the members still counts in elections until the electable set changes.
+        let member = holds_copy(&view, self.me.node);
         self.view = Some(view);
         if !member {
             self.become_removed(out);
@@ -503,7 +516,11 @@ impl Replica {
             }
             _ => {
                 // A promise made before a restart is answered again, unless that epoch already has a leader's entries.
-                let over = epoch < self.promised || epoch == self.log.last().position.epoch;
+                let asked = match &self.role {
+                    Role::Sealed(sealing) => sealing.epoch,
+                    _ => self.view.as_ref().map_or(Epoch(0), |view| view.epoch.next()),
+                };
+                let over = epoch < self.promised.max(asked) || epoch == self.log.last().position.epoch;
                 if over || self.leads().is_some_and(|led| led >= epoch) {
                     out.push(Output::Report(Report::Dropped(DropReason::StaleEpoch)));
                     return;
@@ -529,7 +546,7 @@ impl Replica {
         }
     }
 
-    fn answer_seal(&self, epoch: Epoch, election: ViewNumber, out: &mut Vec<Output>) {
+    pub(super) fn answer_seal(&self, epoch: Epoch, election: ViewNumber, out: &mut Vec<Output>) {
         let last = self.log.last().position;
         out.push(Output::Sealed(SealAnswer { group: self.group, epoch, election, last }));
     }
@@ -549,7 +566,6 @@ impl Replica {
         not_before: Instant,
         out: &mut Vec<Output>,
     ) {
-        // A leader that is asked itself knows that it answers no more reads: its own seal waits for nobody.
         self.role = Role::Sealed(Sealing { epoch, election, not_before, fence: None, answered: false });
         out.push(Output::Became(RoleName::Sealed));
     }

@@ -1,0 +1,416 @@
+//! What a leader knows of each follower, and how entries get there: probe, replicate, fetch from disk, offer a snapshot.
+
+use super::log_window::Mark;
+use super::message::Message;
+use super::replica::{DropReason, FETCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX, Output, Replica, Report, Role};
+use crate::plant::{self, Bug};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+use data::record::Record;
+use data::view;
+use data::{Epoch, Incarnation, Index, Instant, NodeId, Position};
+
+/// Between two probes of a follower whose log end is unknown. A guess: a few round trips.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// Entries in flight without any answer for so long were lost: go back to what was acknowledged.
+const RESEND_AFTER: Duration = Duration::from_millis(400);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    /// Where the logs agree is not known: one message at a time.
+    Probe,
+    Replicate,
+    /// Older entries are being read from disk.
+    Fetch,
+    /// The follower needs, or is taking, a snapshot.
+    Snapshot,
+}
+
+/// What the leader knows of one follower.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The life that the acknowledgements are of.
+    pub incarnation: Option<Incarnation>,
+    /// Persisted and equal to the leader's log through here.
+    pub matched: Index,
+    pub applied: Index,
+    /// When it last made progress, or had everything.
+    pub current_at: Instant,
+    next: Index,
+    pub(super) mode: Mode,
+    in_flight: VecDeque<(Index, usize)>,
+    in_flight_bytes: usize,
+    sent_at: Instant,
+    heard_at: Instant,
+    pub(super) round: u64,
+    told: Index,
+    pub(super) connected: bool,
+}
+
+impl Progress {
+    pub(super) fn new(now: Instant, next: Index) -> Progress {
+        Progress {
+            incarnation: None,
+            matched: Index(0),
+            applied: Index(0),
+            current_at: now,
+            next,
+            mode: Mode::Probe,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            sent_at: Instant::ZERO,
+            heard_at: now,
+            round: 0,
+            told: Index(0),
+            connected: true,
+        }
+    }
+    fn probe(&mut self, next: Index) {
+        self.mode = Mode::Probe;
+        self.next = next;
+        self.in_flight.clear();
+        self.in_flight_bytes = 0;
+        self.sent_at = Instant::ZERO;
+    }
+    /// Whether entries flow and nothing older is missing.
+    pub fn is_replicating(&self) -> bool {
+        self.mode == Mode::Replicate
+    }
+}
+
+impl Replica {
+    pub(super) fn replicate(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let nodes: Vec<NodeId> = leader.followers.keys().copied().collect();
+        for node in nodes {
+            self.send_entries(now, node, out);
+        }
+    }
+
+    /// Sends a follower what it misses, as far as its share of memory in flight allows.
+    fn send_entries(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
+        let commit = self.commit;
+        let last = self.log.last().position.index;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.followers.get_mut(&node) else { return };
+        while progress.mode == Mode::Replicate
+            && progress.next <= last
+            && progress.in_flight_bytes < IN_FLIGHT_BYTES_MAX
+        {
+            let Some((previous, records, end)) = self.log.records_from(progress.next) else {
+                progress.mode = Mode::Fetch;
+                progress.sent_at = now;
+                out.push(Output::Fetch { to: node, from: progress.next, bytes_max: FETCH_BYTES_MAX });
+                return;
+            };
+            if progress.in_flight.is_empty() {
+                progress.heard_at = now;
+            }
+            progress.in_flight.push_back((end, records.len()));
+            progress.in_flight_bytes += records.len();
+            progress.next = end.next();
+            progress.told = commit;
+            progress.sent_at = now;
+            let message = Message::Append {
+                epoch: leader.epoch,
+                previous: previous.position,
+                previous_hash: previous.hash,
+                commit,
+                round: leader.round_sent,
+                records,
+            };
+            out.push(Output::Send { to: node, message });
+        }
+    }
+
+    /// An `Append` without records: probes, tells the commit index, carries the confirmation round. It follows the last
+    /// entry sent, so that a follower that lost one on the way says so at once.
+    pub(super) fn send_notice(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
+        let commit = self.commit;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.followers.get_mut(&node) else { return };
+        let index = match progress.mode {
+            Mode::Probe | Mode::Replicate => progress.next.previous(),
+            Mode::Fetch | Mode::Snapshot => progress.matched,
+        };
+        let mark = self.log.epoch_at(index).zip(self.log.hash_at(index));
+        let Some((epoch, hash)) = mark else {
+            // Older than the window: the entries themselves, read from disk, are the probe.
+            if matches!(progress.mode, Mode::Probe | Mode::Replicate) {
+                progress.mode = Mode::Fetch;
+                progress.sent_at = now;
+                out.push(Output::Fetch { to: node, from: progress.next, bytes_max: FETCH_BYTES_MAX });
+            }
+            return;
+        };
+        progress.told = commit;
+        progress.sent_at = now;
+        let message = Message::Append {
+            epoch: leader.epoch,
+            previous: Position { epoch, index },
+            previous_hash: hash,
+            commit,
+            round: leader.round_sent,
+            records: Bytes::new(),
+        };
+        out.push(Output::Send { to: node, message });
+    }
+
+    pub(super) fn on_ack(
+        &mut self,
+        now: Instant,
+        from: view::Replica,
+        epoch: Epoch,
+        matched: Index,
+        applied: Index,
+        round: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let last = self.log.last().position.index;
+        let matched = matched.min(last);
+        let Some(progress) = self.progress_of(now, from, epoch, out) else { return };
+        if matched > progress.matched {
+            progress.matched = matched;
+            progress.current_at = now;
+        }
+        if progress.matched >= last {
+            progress.current_at = now;
+        }
+        progress.applied = progress.applied.max(applied);
+        progress.round = progress.round.max(round);
+        while let Some((end, bytes)) = progress.in_flight.front().copied()
+            && end <= matched
+        {
+            progress.in_flight.pop_front();
+            progress.in_flight_bytes -= bytes;
+        }
+        match progress.mode {
+            // An answer to a probe proves that the logs agree through `matched`, and no more. An answer to something older
+            // does not end the wait for a snapshot.
+            mode if mode == Mode::Probe
+                || (mode == Mode::Snapshot && progress.matched.next() >= progress.next) =>
+            {
+                progress.mode = Mode::Replicate;
+                progress.next = progress.matched.next();
+            }
+            _ => {}
+        }
+        self.send_entries(now, from.node, out);
+        self.advance_commit(now, out);
+        self.confirm_rounds(out);
+    }
+
+    pub(super) fn on_mismatch(
+        &mut self,
+        now: Instant,
+        from: view::Replica,
+        epoch: Epoch,
+        last: Position,
+        starts: &[Position],
+        out: &mut Vec<Output>,
+    ) {
+        let common = common_end(self.log.starts(), self.log.last().position.index, starts, last.index);
+        let Some(progress) = self.progress_of(now, from, epoch, out) else { return };
+        if common < progress.matched {
+            // Older than an acknowledgement, or of a copy that lost what it acknowledged: no answer at once, or such a
+            // copy and this leader would talk as fast as they can.
+            let next = progress.matched.next();
+            progress.probe(next);
+            progress.sent_at = now;
+            return;
+        }
+        progress.probe(common.next());
+        self.send_notice(now, from.node, out);
+    }
+
+    /// The follower that a message came from, if it counts: of this epoch, a member, and of its newest life.
+    fn progress_of(
+        &mut self,
+        now: Instant,
+        from: view::Replica,
+        epoch: Epoch,
+        out: &mut Vec<Output>,
+    ) -> Option<&mut Progress> {
+        let reason = match &mut self.role {
+            Role::Leader(leader) if leader.epoch == epoch => match leader.followers.get_mut(&from.node) {
+                None => DropReason::NotAMember,
+                Some(progress) if progress.incarnation.is_some_and(|known| known > from.incarnation) => {
+                    DropReason::OtherIncarnation
+                }
+                Some(progress) => {
+                    let known = progress.incarnation.replace(from.incarnation);
+                    let other = known.is_some_and(|known| known != from.incarnation);
+                    if other && !plant::is(Bug::CountsOtherLife) {
+                        // bugs: SL-15. What an earlier life acknowledged says nothing of this one.
+                        *progress = Progress::new(now, Index(1));
+                        progress.incarnation = Some(from.incarnation);
+                    }
+                    progress.heard_at = now;
+                    return leader.followers.get_mut(&from.node);
+                }
+            },
+            Role::Leader(_) => DropReason::StaleEpoch,
+            _ => DropReason::NotLeading,
+        };
+        out.push(Output::Report(Report::Dropped(reason)));
+        None
+    }
+
+    pub(super) fn on_fetched(
+        &mut self,
+        now: Instant,
+        to: NodeId,
+        from: Mark,
+        records: Bytes,
+        out: &mut Vec<Output>,
+    ) {
+        let commit = self.commit;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.followers.get_mut(&to) else { return };
+        if progress.mode != Mode::Fetch {
+            return;
+        }
+        if !records.is_empty() && progress.next != from.position.index.next() {
+            // An answer to an earlier question.
+            out.push(Output::Report(Report::Dropped(DropReason::Overtaken)));
+            return;
+        }
+        let mut end = from.position.index;
+        let mut offset = 0;
+        // Only what is in the log now: it may have been cut after an earlier leadership asked for these records.
+        while let Ok(record) = Record::parse(&records[offset..])
+            && record.header.index == end.next()
+            && self.log.epoch_at(record.header.index) == Some(record.header.epoch)
+        {
+            end = record.header.index;
+            offset += record.len;
+        }
+        if offset == 0 {
+            progress.mode = Mode::Snapshot;
+            progress.sent_at = now;
+            out.push(Output::NeedSnapshot { to });
+            return;
+        }
+        progress.mode = Mode::Replicate;
+        progress.next = end.next();
+        progress.in_flight.push_back((end, offset));
+        progress.in_flight_bytes += offset;
+        progress.sent_at = now;
+        let message = Message::Append {
+            epoch: leader.epoch,
+            previous: from.position,
+            previous_hash: from.hash,
+            commit,
+            round: leader.round_sent,
+            records: records.slice(..offset),
+        };
+        out.push(Output::Send { to, message });
+    }
+
+    pub(super) fn on_snapshot_ready(
+        &mut self,
+        now: Instant,
+        to: NodeId,
+        mark: Mark,
+        len: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.followers.get_mut(&to) else { return };
+        if progress.mode != Mode::Snapshot {
+            return;
+        }
+        progress.next = mark.position.index.next();
+        progress.sent_at = now;
+        let message = Message::Offer { epoch: leader.epoch, position: mark.position, hash: mark.hash, len };
+        out.push(Output::Send { to, message });
+    }
+
+    pub(super) fn on_connection(&mut self, now: Instant, node: NodeId, up: bool) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.followers.get_mut(&node) else { return };
+        progress.connected = up;
+        if up {
+            progress.heard_at = now;
+        }
+        if progress.mode != Mode::Snapshot {
+            let next = progress.matched.next();
+            progress.probe(next);
+        }
+    }
+
+    /// What is due to followers by the clock: probes, resends, the commit index.
+    pub(super) fn tend_followers(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let commit = self.commit;
+        let last = self.log.last().position.index;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let mut notices = Vec::new();
+        for (node, progress) in &mut leader.followers {
+            if progress.matched >= last {
+                progress.current_at = now;
+            }
+            match progress.mode {
+                Mode::Probe if now.since(progress.sent_at) >= PROBE_EVERY => notices.push(*node),
+                // Whatever was lost, and even if nothing is known to be on its way: a follower that lacks entries and
+                // says nothing is asked again.
+                Mode::Replicate
+                    if progress.matched < last && now.since(progress.heard_at) >= RESEND_AFTER =>
+                {
+                    let next = progress.matched.next();
+                    progress.probe(next);
+                    notices.push(*node);
+                }
+                Mode::Replicate if progress.told < commit => notices.push(*node),
+                Mode::Fetch if now.since(progress.sent_at) >= RESEND_AFTER => {
+                    let next = progress.matched.next();
+                    progress.probe(next);
+                }
+                Mode::Snapshot if now.since(progress.sent_at) >= RESEND_AFTER => {
+                    progress.sent_at = now;
+                    out.push(Output::NeedSnapshot { to: *node });
+                }
+                _ => {}
+            }
+        }
+        for node in notices {
+            self.send_notice(now, node, out);
+        }
+    }
+}
+
+/// Where two logs end to be equal: at the smaller end of the newest epoch that both have (bugs: SL-03, SL-04; KIP-279).
+fn common_end(mine: &[Position], my_last: Index, theirs: &[Position], their_last: Index) -> Index {
+    let end = |starts: &[Position], at: usize, last: Index| {
+        starts.get(at + 1).map_or(last, |next| next.index.previous())
+    };
+    for (at, start) in mine.iter().enumerate().rev() {
+        if let Ok(other) = theirs.binary_search_by_key(&start.epoch, |p| p.epoch) {
+            return end(mine, at, my_last).min(end(theirs, other, their_last));
+        }
+    }
+    Index(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // bugs: SL-03, SL-04
+    #[test]
+    fn logs_part_where_their_newest_common_epoch_ends_first() {
+        let p = Position::new;
+        let cases: &[(&[Position], u64, &[Position], u64, u64)] = &[
+            (&[p(1, 1)], 10, &[p(1, 1)], 7, 7),
+            (&[p(1, 1), p(2, 5)], 9, &[p(1, 1)], 7, 4),
+            (&[p(1, 1), p(3, 5)], 9, &[p(1, 1), p(2, 4)], 8, 3),
+            (&[p(2, 1)], 9, &[p(1, 1)], 8, 0),
+            (&[p(1, 1), p(4, 8)], 9, &[p(1, 1), p(2, 6), p(3, 7)], 12, 5),
+        ];
+        for (mine, my_last, theirs, their_last, expected) in cases {
+            let found = common_end(mine, Index(*my_last), theirs, Index(*their_last));
+            assert_eq!(found, Index(*expected), "{mine:?} {theirs:?}");
+        }
+    }
+}

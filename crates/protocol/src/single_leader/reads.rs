@@ -1,0 +1,83 @@
+//! When a leader may answer reads: under leases, or after a round of messages that confirms that it still leads.
+
+use super::commit::{committed, leased_until};
+use super::replica::{Output, ReadPermit, Replica, Role};
+use alloc::vec::Vec;
+use data::view;
+use data::{Index, Instant, NodeId};
+
+impl Replica {
+    /// Until when reads may be answered without asking, or which round has to be confirmed. `granted` tells the leases
+    /// of followers, `control` until when the control plane guarantees that it elects nobody else.
+    pub fn read_permit(
+        &mut self,
+        now: Instant,
+        granted: impl Fn(view::Replica) -> Instant,
+        control: Instant,
+    ) -> ReadPermit {
+        let (Role::Leader(leader), Some(view)) = (&mut self.role, &self.view) else { return ReadPermit::No };
+        if !leader.ready {
+            return ReadPermit::No;
+        }
+        let rule = view.settings.commit;
+        let by = |electable: &[view::Replica]| leased_until(rule, electable, self.me.node, &granted);
+        let mut until = by(&view.electable);
+        if let Some(proposal) = &leader.proposal {
+            until = until.min(by(&proposal.electable));
+        }
+        let until = until.max(control);
+        if now < until {
+            return ReadPermit::Until(until);
+        }
+        if rule.followers_needed(view.electable.len()) == 0 {
+            // Followers have no say under this rule: only the control plane's lease can tell.
+            return ReadPermit::No;
+        }
+        if leader.round_asked == leader.round_sent {
+            leader.round_asked += 1;
+        }
+        ReadPermit::After(leader.round_asked)
+    }
+
+    pub(super) fn confirm_rounds(&mut self, out: &mut Vec<Output>) {
+        let (Role::Leader(leader), Some(view)) = (&mut self.role, &self.view) else { return };
+        let rule = view.settings.commit;
+        let by = |electable: &[view::Replica]| {
+            let round = |r: view::Replica| match leader.followers.get(&r.node) {
+                Some(p) if p.incarnation == Some(r.incarnation) => Index(p.round),
+                _ => Index(0),
+            };
+            committed(rule, electable, self.me.node, Index(leader.round_sent), round).0
+        };
+        let mut round = by(&view.electable);
+        if let Some(proposal) = &leader.proposal {
+            round = round.min(by(&proposal.electable));
+        }
+        if round > leader.round_confirmed {
+            leader.round_confirmed = round;
+            out.push(Output::ReadConfirmed(round));
+        }
+    }
+
+    pub(super) fn send_round(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.round_sent == leader.round_asked {
+            return;
+        }
+        leader.round_sent = leader.round_asked;
+        let nodes: Vec<NodeId> = leader.followers.keys().copied().collect();
+        for node in nodes {
+            self.send_notice(now, node, out);
+        }
+    }
+
+    /// A round whose messages or answers were lost is sent again. Messages carry the last round sent, never one that is
+    /// only asked for: a read may still join that one.
+    pub(super) fn resend_round(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.round_confirmed < leader.round_sent {
+            leader.round_sent -= 1;
+        }
+        self.send_round(now, out);
+    }
+}

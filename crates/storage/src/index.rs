@@ -312,6 +312,20 @@ mod tests {
 
     // bugs: SL-16
     #[test]
+    fn a_snapshot_is_compared_with_the_entry_that_counts() {
+        let mut index = LogIndex::default();
+        for (number, epoch) in [(1, 1), (2, 1), (3, 1), (4, 2)] {
+            note(&mut index, 1, number * 100, Kind::Operations, epoch, u64::from(number));
+        }
+        note(&mut index, 1, 500, Kind::Truncate, 2, 1);
+        note(&mut index, 1, 600, Kind::Operations, 2, 2);
+        note(&mut index, 1, 700, Kind::Operations, 2, 3);
+        note(&mut index, 1, 800, Kind::Snapshot, 2, 2);
+        assert_eq!(index.groups[&GroupId(1)].last, Index(3));
+    }
+
+    // bugs: SL-16
+    #[test]
     fn a_snapshot_keeps_what_follows_from_it_and_drops_the_rest() {
         let mut index = LogIndex::default();
         for number in 1..=10 {

@@ -131,6 +131,41 @@ fn writes_without_flush_are_written_not_durable_until_one_comes() {
     assert_eq!(start(&disk, 2, SEGMENT).expect("whole").records.len(), 30);
 }
 
+// bugs: SL-11
+#[test]
+fn a_flushed_batch_takes_older_segments_along() {
+    for seed in 0..8 {
+        let disk = SimDisk::new();
+        let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+        let mut chain = Chain::default();
+        for at in 0..12 {
+            rig.log.append(&chain.entry(1, 1500)).expect("usable");
+            let job = rig.seal(at == 11).expect("usable").expect("a job");
+            job.perform(&rig.files).expect("no fault");
+            rig.log.completed(job.batch);
+        }
+        assert_eq!(rig.log.durable_batch(), 12);
+        disk.crash(seed);
+        assert_eq!(start(&disk, 2, SEGMENT).expect("whole").records.len(), 12);
+    }
+}
+
+#[test]
+fn a_batch_that_is_being_written_is_not_read() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let mut chain = Chain::default();
+    rig.write(&chain.entry(1, 600)).expect("no fault");
+    rig.log.append(&chain.entry(1, 600)).expect("usable");
+    let job = rig.seal(true).expect("usable").expect("a job");
+    let file = rig.files.get(&job.path).expect("open");
+    file.write_at(job.writes[0].offset, &job.writes[0].bytes[..200]).expect("no fault");
+    assert_eq!(rig.read(1, 1).map(|entries| entries.len()), Some(1));
+    job.perform(&rig.files).expect("no fault");
+    rig.log.completed(job.batch);
+    assert_eq!(rig.read(1, 1).map(|entries| entries.len()), Some(2));
+}
+
 #[test]
 fn a_flush_covers_only_what_was_written_before_it() {
     let disk = SimDisk::new();

@@ -33,9 +33,10 @@ fn fence_view_and_snapshot_outlive_their_segment() {
     let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
     let mut chain = Chain::default();
     let (fence, _) = record(Kind::Fence, 1, 9, 0, 0, &[]);
+    let (lower, _) = record(Kind::Fence, 1, 3, 0, 0, &[]);
     let (view, _) = record(Kind::View, 1, 9, 0, 0, b"the view");
     let (newer, _) = record(Kind::View, 1, 9, 0, 0, b"a newer view");
-    rig.write(&[fence, view, newer].concat()).expect("no fault");
+    rig.write(&[fence, lower, view, newer].concat()).expect("no fault");
     fill(&mut rig, &mut chain, 1, 40);
     let mark = Mark { position: Position::new(0, 40), hash: chain.hash };
     let mut snapshot = Vec::new();

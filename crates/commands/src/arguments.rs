@@ -14,7 +14,7 @@ pub(crate) fn float(text: &[u8]) -> Result<f64, CommandError> {
     parsed.filter(|number| !spaced && !number.is_nan()).ok_or(CommandError::NOT_A_FLOAT)
 }
 
-/// Whether an argument is this option word, in any case. `word` is in upper case.
+/// Whether an argument is this option word, in any case.
 pub(crate) fn is(text: &[u8], word: &str) -> bool {
     text.eq_ignore_ascii_case(word.as_bytes())
 }

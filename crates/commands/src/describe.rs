@@ -47,6 +47,11 @@ impl Spec {
         self.keys = keys;
         self
     }
+    /// The subcommands of a container.
+    pub(crate) const fn subcommands(mut self, names: &'static [&'static str]) -> Spec {
+        self.subcommands = names;
+        self
+    }
     /// What `COMMAND DOCS` tells: the first version of Redis that had it, how its work grows, what it does.
     pub(crate) const fn docs(
         mut self,

@@ -118,12 +118,12 @@ pub const SPECS: &[Spec] = &[
         "O(N), N keys",
         "Empties the keyspace.",
     ),
-    GENERIC.read("object", -2, object::object).keys(SECOND).docs(
-        "2.2.3",
-        "O(1)",
-        "Tells how a key's value is kept.",
-    ),
-    SERVER.read("memory", -2, object::memory).keys(SECOND).docs(
+    GENERIC
+        .read("object", -2, object::object)
+        .keys(SECOND)
+        .subcommands(&["encoding", "freq", "help", "idletime", "refcount"])
+        .docs("2.2.3", "O(1)", "Tells how a key's value is kept."),
+    SERVER.read("memory", -2, object::memory).keys(SECOND).subcommands(&["doctor", "help", "usage"]).docs(
         "4.0.0",
         "O(1)",
         "Tells how much memory a key takes.",

@@ -18,13 +18,6 @@ const fn node(name: &'static str, arity: i32, flags: Flags, group: &'static str)
     }
 }
 
-impl Spec {
-    const fn subcommands(mut self, names: &'static [&'static str]) -> Spec {
-        self.subcommands = names;
-        self
-    }
-}
-
 const ALWAYS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
 const NO_AUTH: Flags = ALWAYS.and(Flags::NO_AUTH);
 const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);

@@ -1,6 +1,7 @@
 //! Commands as data: name, arity, flags, keys, class and the function that runs them.
 
 use crate::call::{Call, CommandResult};
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 
@@ -175,20 +176,25 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
     None
 }
 
+/// Bytes of a client's words that an error text repeats, as in Redis.
+const SHOWN_LEN_MAX: usize = 128;
+
+fn shown(bytes: &[u8], max: usize) -> Cow<'_, str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(max)])
+}
+
 /// What a client reads that names no command.
 pub fn unknown_command(args: &[&[u8]]) -> String {
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned();
-    let mut text = format!(
-        "ERR unknown command '{}', with args beginning with: ",
-        args.first().map(|name| shown(name)).unwrap_or_default()
-    );
+    let name = shown(args.first().copied().unwrap_or_default(), SHOWN_LEN_MAX);
+    let mut arguments = String::new();
     for arg in args.iter().skip(1) {
-        if text.len() > 256 {
+        let room = SHOWN_LEN_MAX.saturating_sub(arguments.len());
+        if room == 0 {
             break;
         }
-        text.push_str(&format!("'{}' ", shown(arg)));
+        arguments.push_str(&format!("'{}' ", shown(arg, room)));
     }
-    text
+    format!("ERR unknown command '{name}', with args beginning with: {arguments}")
 }
 
 /// What a client reads that gives too few or too many arguments.
@@ -198,7 +204,7 @@ pub fn wrong_arity(name: &str) -> String {
 
 /// What a client reads that names no subcommand.
 pub fn unknown_subcommand(name: &str, subcommand: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)]);
+    let shown = shown(subcommand, SHOWN_LEN_MAX);
     format!("ERR unknown subcommand '{shown}'. Try {} HELP.", name.to_ascii_uppercase())
 }
 

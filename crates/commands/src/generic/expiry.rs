@@ -64,8 +64,8 @@ impl Conditions {
 }
 
 fn set_expiry(call: &mut Call<'_, '_>, form: TimeForm, command: &str) -> CommandResult {
-    let number = integer(call.key(2))?;
     let conditions = Conditions::parse(call.rest(3))?;
+    let number = integer(call.key(2))?;
     let at_ms = form
         .absolute(number, call.now_ms)
         .ok_or_else(|| CommandError::new(format!("ERR invalid expire time in '{command}' command")))?;
@@ -103,14 +103,14 @@ fn tell(call: &mut Call<'_, '_>, show: impl FnOnce(i64) -> i64) -> CommandResult
 
 pub(super) fn ttl(call: &mut Call<'_, '_>) -> CommandResult {
     let now_ms = call.now_ms;
-    tell(call, |at_ms| ((at_ms - now_ms).max(0) + 500) / 1000)
+    tell(call, |at_ms| at_ms.saturating_sub(now_ms).max(0).saturating_add(500) / 1000)
 }
 pub(super) fn pttl(call: &mut Call<'_, '_>) -> CommandResult {
     let now_ms = call.now_ms;
-    tell(call, |at_ms| (at_ms - now_ms).max(0))
+    tell(call, |at_ms| at_ms.saturating_sub(now_ms).max(0))
 }
 pub(super) fn expiretime(call: &mut Call<'_, '_>) -> CommandResult {
-    tell(call, |at_ms| (at_ms + 500) / 1000)
+    tell(call, |at_ms| at_ms.saturating_add(500) / 1000)
 }
 pub(super) fn pexpiretime(call: &mut Call<'_, '_>) -> CommandResult {
     tell(call, |at_ms| at_ms)

@@ -1,8 +1,9 @@
 //! OBJECT and MEMORY: how a value is kept.
 
-use crate::arguments::is;
+use crate::arguments::{integer, is};
 use crate::call::{Call, CommandError, CommandResult};
-use crate::spec::unknown_subcommand;
+use crate::spec;
+use alloc::format;
 use data::value::ValueRef;
 use wire::number::parse_integer;
 
@@ -13,50 +14,62 @@ const LISTPACK_VALUE_LEN_MAX: usize = 64;
 const INTSET_ENTRIES_MAX: usize = 512;
 const LIST_BYTES_MAX: usize = 8192;
 
+const NO_FREQUENCIES: CommandError = CommandError::fixed(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
+const OBJECT_HELP: &[&str] = &[
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    The encoding that Redis would use for the value.",
+    "FREQ <key>",
+    "    Needs an LFU maxmemory-policy, which there is none of.",
+    "IDLETIME <key>",
+    "    Seconds since the key was last used.",
+    "REFCOUNT <key>",
+    "    Always 1: values are not shared.",
+    "HELP",
+    "    This text.",
+];
+
+const MEMORY_HELP: &[&str] = &[
+    "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DOCTOR",
+    "    What is wrong with the memory of this node.",
+    "USAGE <key> [SAMPLES <count>]",
+    "    Bytes of memory that the key takes.",
+    "HELP",
+    "    This text.",
+];
+
+fn tell(call: &mut Call<'_, '_>, lines: &[&str]) -> CommandResult {
+    call.reply.array(lines.len());
+    lines.iter().for_each(|line| call.reply.simple(line));
+    Ok(())
+}
+
+fn wrong_arity(command: &str, subcommand: &str) -> CommandError {
+    CommandError::new(spec::wrong_arity(&format!("{command}|{subcommand}")))
+}
+
 pub(super) fn object(call: &mut Call<'_, '_>) -> CommandResult {
-    let subcommand = call.key(1);
-    if is(subcommand, "HELP") {
-        let lines = [
-            "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-            "ENCODING <key>",
-            "    The encoding that Redis would use for the value.",
-            "FREQ <key>",
-            "    Needs an LFU maxmemory-policy, which there is none of.",
-            "IDLETIME <key>",
-            "    Seconds since the key was last used.",
-            "REFCOUNT <key>",
-            "    Always 1: values are not shared.",
-            "HELP",
-            "    This text.",
-        ];
-        call.reply.array(lines.len());
-        lines.iter().for_each(|line| call.reply.simple(line));
-        return Ok(());
-    }
-    let known = ["ENCODING", "FREQ", "IDLETIME", "REFCOUNT"].iter().any(|word| is(subcommand, word));
-    if !known {
-        return Err(CommandError::new(unknown_subcommand("object", subcommand)));
-    }
-    let [key] = call.rest(2) else {
-        let shown = alloc::string::String::from_utf8_lossy(subcommand).to_ascii_lowercase();
-        return Err(CommandError::new(alloc::format!(
-            "ERR wrong number of arguments for 'object|{shown}' command"
-        )));
+    let known = ["encoding", "freq", "help", "idletime", "refcount"];
+    let word = known.into_iter().find(|word| is(call.key(1), word));
+    let word = word.ok_or_else(|| CommandError::new(spec::unknown_subcommand("object", call.key(1))))?;
+    let key = match call.rest(2) {
+        [] if word == "help" => return tell(call, OBJECT_HELP),
+        [key] if word != "help" => *key,
+        _ => return Err(wrong_arity("object", word)),
     };
     let Some(found) = call.view.get(key) else {
         call.reply.null();
         return Ok(());
     };
-    if is(subcommand, "ENCODING") {
-        call.reply.bulk(encoding(found.value).as_bytes());
-    } else if is(subcommand, "REFCOUNT") {
-        call.reply.integer(1);
-    } else if is(subcommand, "IDLETIME") {
-        call.reply.integer(call.view.idle_seconds(key).unwrap_or(0) as i64);
-    } else {
-        return Err(CommandError::fixed(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
-        ));
+    match word {
+        "encoding" => call.reply.bulk(encoding(found.value).as_bytes()),
+        "refcount" => call.reply.integer(1),
+        "idletime" => call.reply.integer(call.view.idle_seconds(key).unwrap_or(0) as i64),
+        _ => return Err(NO_FREQUENCIES),
     }
     Ok(())
 }
@@ -93,19 +106,30 @@ fn encoding(value: ValueRef<'_>) -> &'static str {
 }
 
 pub(super) fn memory(call: &mut Call<'_, '_>) -> CommandResult {
-    let subcommand = call.key(1);
-    if is(subcommand, "DOCTOR") {
-        call.reply.verbatim("No memory problem is known.");
-        return Ok(());
+    let word = ["doctor", "help", "usage"].into_iter().find(|word| is(call.key(1), word));
+    let word = word.ok_or_else(|| CommandError::new(spec::unknown_subcommand("memory", call.key(1))))?;
+    match (word, call.rest(2)) {
+        ("usage", [key, options @ ..]) => usage(call, key, options),
+        ("help", []) => tell(call, MEMORY_HELP),
+        ("doctor", []) => {
+            call.reply.verbatim("No memory problem is known.");
+            Ok(())
+        }
+        _ => Err(wrong_arity("memory", word)),
     }
-    if !is(subcommand, "USAGE") {
-        return Err(CommandError::new(unknown_subcommand("memory", subcommand)));
-    }
-    let key = match call.rest(2) {
-        [key] => key,
-        [key, samples, count] if is(samples, "SAMPLES") && parse_integer(count).is_some() => key,
+}
+
+/// SAMPLES is read and left aside: no sampling is needed.
+fn usage(call: &mut Call<'_, '_>, key: &[u8], options: &[&[u8]]) -> CommandResult {
+    match options {
+        [] => {}
+        [samples, count] if is(samples, "SAMPLES") => {
+            if integer(count)? < 0 {
+                return Err(CommandError::SYNTAX);
+            }
+        }
         _ => return Err(CommandError::SYNTAX),
-    };
+    }
     match call.view.memory_usage(key) {
         Some(bytes) => call.reply.integer(bytes as i64),
         None => call.reply.null(),

@@ -11,6 +11,9 @@ use data::Operation;
 /// Keys shown by one SCAN without COUNT, as in Redis.
 const COUNT_DEFAULT: usize = 10;
 
+/// Steps of the table's walk that one SCAN may take for each key asked for, as in Redis.
+const STEPS_PER_KEY: usize = 10;
+
 pub(super) fn keys(call: &mut Call<'_, '_>) -> CommandResult {
     let pattern = call.key(1);
     let mut found: Vec<Box<[u8]>> = Vec::new();
@@ -49,8 +52,9 @@ pub(super) fn scan(call: &mut Call<'_, '_>) -> CommandResult {
             return Err(CommandError::SYNTAX);
         }
     }
-    let (mut found, mut seen): (Vec<Box<[u8]>>, usize) = (Vec::new(), 0);
+    let (mut found, mut seen, mut steps): (Vec<Box<[u8]>>, usize, usize) = (Vec::new(), 0, 0);
     loop {
+        steps += 1;
         cursor = call.view.scan(cursor, &mut |key, value| {
             seen += 1;
             let typed = kind.is_none_or(|kind| is(kind, value.value.kind().name()));
@@ -58,7 +62,8 @@ pub(super) fn scan(call: &mut Call<'_, '_>) -> CommandResult {
                 found.push(key.into());
             }
         });
-        if cursor == 0 || seen >= count {
+        // Steps may show nothing where keys have expired: one call shall not walk over millions of them.
+        if cursor == 0 || seen >= count || steps >= count.saturating_mul(STEPS_PER_KEY) {
             break;
         }
     }

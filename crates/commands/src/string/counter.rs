@@ -41,11 +41,11 @@ fn add(call: &mut Call<'_, '_>, delta: i64) -> CommandResult {
 
 pub(super) fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
     let key = call.key(1);
-    let by = Decimal::parse(call.key(2)).ok_or(CommandError::NOT_A_FLOAT)?;
     let current = match string_at(call.view, key)? {
         Some(text) => Decimal::parse(text).ok_or(CommandError::NOT_A_FLOAT)?,
         None => Decimal::ZERO,
     };
+    let by = Decimal::parse(call.key(2)).ok_or(CommandError::NOT_A_FLOAT)?;
     let infinite = CommandError::fixed("ERR increment would produce NaN or Infinity");
     let sum = current.sum(by).filter(|_| by.is_finite()).ok_or(infinite)?;
     call.reply.bulk(sum.as_bytes());

@@ -4,7 +4,7 @@ use super::string_at;
 use crate::arguments::integer;
 use crate::call::{Call, CommandError, CommandResult, STRING_LEN_MAX};
 use alloc::borrow::Cow;
-use data::Operation;
+use data::{Expiry, Operation};
 
 const TOO_LONG: CommandError =
     CommandError::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
@@ -17,9 +17,12 @@ pub(super) fn append(call: &mut Call<'_, '_>) -> CommandResult {
     if length > STRING_LEN_MAX {
         return Err(TOO_LONG);
     }
-    if !bytes.is_empty() || old.is_none() {
-        let (key, bytes) = (Cow::Borrowed(key), Cow::Borrowed(bytes));
+    let (key, bytes) = (Cow::Borrowed(key), Cow::Borrowed(bytes));
+    if !bytes.is_empty() {
         call.op(Operation::StringWrite { key, offset: offset as u64, bytes });
+    } else if old.is_none() {
+        // Writing nothing would make no key.
+        call.op(Operation::Set { key, value: bytes, expiry: Expiry::Never });
     }
     call.reply.integer(length as i64);
     Ok(())

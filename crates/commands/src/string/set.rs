@@ -54,26 +54,45 @@ fn expiry(form: TimeForm, text: &[u8], now_ms: i64, command: &str) -> Result<Exp
     at.map(Expiry::At).ok_or_else(invalid)
 }
 
-pub(super) fn set(call: &mut Call<'_, '_>) -> CommandResult {
-    let (mut condition, mut expires, mut get) = (Condition::Always, Expiry::Never, false);
-    let mut options = call.rest(3).iter();
-    while let Some(option) = options.next() {
-        let fresh = matches!(expires, Expiry::Never);
-        if is(option, "NX") && condition != Condition::IfPresent {
-            condition = Condition::IfMissing;
-        } else if is(option, "XX") && condition != Condition::IfMissing {
-            condition = Condition::IfPresent;
-        } else if is(option, "GET") {
-            get = true;
-        } else if is(option, "KEEPTTL") && fresh {
-            expires = Expiry::Keep;
-        } else if let Some(form) = TimeForm::of(option).filter(|_| fresh) {
-            let number = options.next().ok_or(CommandError::SYNTAX)?;
-            expires = expiry(form, number, call.now_ms, "set")?;
-        } else {
-            return Err(CommandError::SYNTAX);
+/// What follows key and value in SET.
+struct Options<'a> {
+    condition: Condition,
+    time: Option<(TimeForm, &'a [u8])>,
+    keep: bool,
+    get: bool,
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
+        let mut parsed = Options { condition: Condition::Always, time: None, keep: false, get: false };
+        let mut args = args.iter();
+        while let Some(option) = args.next() {
+            if is(option, "NX") && parsed.condition != Condition::IfPresent {
+                parsed.condition = Condition::IfMissing;
+            } else if is(option, "XX") && parsed.condition != Condition::IfMissing {
+                parsed.condition = Condition::IfPresent;
+            } else if is(option, "GET") {
+                parsed.get = true;
+            } else if is(option, "KEEPTTL") && parsed.time.is_none() {
+                parsed.keep = true;
+            } else if let Some(form) = TimeForm::of(option).filter(|_| parsed.time.is_none() && !parsed.keep)
+            {
+                parsed.time = Some((form, args.next().ok_or(CommandError::SYNTAX)?));
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
         }
+        Ok(parsed)
     }
+}
+
+pub(super) fn set(call: &mut Call<'_, '_>) -> CommandResult {
+    let Options { condition, time, keep, get } = Options::parse(call.rest(3))?;
+    let expires = match time {
+        Some((form, number)) => expiry(form, number, call.now_ms, "set")?,
+        None if keep => Expiry::Keep,
+        None => Expiry::Never,
+    };
     let (key, value) = (call.key(1), call.key(2));
     let found = if get || condition != Condition::Always { call.view.get(key) } else { None };
     let met = match condition {

@@ -73,7 +73,7 @@ fn scripts_read_as_they_are_written() {
     scripts.sort();
     assert!(!scripts.is_empty());
     for script in scripts {
-        println!("{}", script.display());
-        goldenscript::run(&mut Store::default(), &script).unwrap();
+        let result = goldenscript::run(&mut Store::default(), &script);
+        result.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
     }
 }

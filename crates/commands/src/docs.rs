@@ -32,6 +32,12 @@ pub fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> Result<KeyList<'a>, Comman
             let rest = args.get(count_at + 1..).unwrap_or_default();
             keys.extend(rest.iter().take(count).copied());
         }
+        Keys::Sort => {
+            keys.extend(args.get(1).copied());
+            if spec.flags.has(Flags::WRITE) {
+                keys.extend(crate::generic::destination(args.get(2..).unwrap_or_default()));
+            }
+        }
     }
     Ok(keys)
 }
@@ -165,6 +171,11 @@ fn write_key_specs(spec: &Spec, w: &mut ReplyWriter<'_>) {
             w.integer(1);
             w.bulk(b"keystep");
             w.integer(1);
+        }
+        Keys::Sort => {
+            w.array(1);
+            begin(w, 1);
+            range(w, 0, 1);
         }
     }
 }

@@ -3,10 +3,13 @@
 mod expiry;
 mod names;
 mod object;
+mod sort;
 mod walks;
 
 use crate::describe::Family;
 use crate::spec::{Flags, Keys, Spec};
+
+pub(crate) use sort::destination;
 
 const GENERIC: Family = Family("generic");
 const SERVER: Family = Family("server");
@@ -92,6 +95,16 @@ pub const SPECS: &[Spec] = &[
         "7.0.0",
         "O(1)",
         "Tells when a key expires, in milliseconds.",
+    ),
+    GENERIC.write("sort", -2, sort::sort).flags(Flags::DENYOOM).keys(Keys::Sort).docs(
+        "1.0.0",
+        "O(N+M*log(M)), N members, M answered",
+        "Sorts the members of a list, set or sorted set; answers or stores them.",
+    ),
+    GENERIC.read("sort_ro", -2, sort::sort_ro).keys(Keys::Sort).docs(
+        "7.0.0",
+        "O(N+M*log(M)), N members, M answered",
+        "Sorts the members of a list, set or sorted set.",
     ),
     GENERIC.read("keys", 2, walks::keys).keys(Keys::None).docs(
         "1.0.0",

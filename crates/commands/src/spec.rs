@@ -64,6 +64,8 @@ pub enum Keys {
         count_at: usize,
         also: usize,
     },
+    /// The first argument, and the one that follows the option STORE. BY and GET read keys that no argument names.
+    Sort,
 }
 
 /// One command. Container commands (CLIENT, OBJECT, CONFIG ...) have one spec; the function looks at the subcommand.
@@ -101,7 +103,12 @@ impl Spec {
             Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
             Keys::Counted { also, .. } if also > 0 => (also as i64, also as i64, 1),
             Keys::Counted { .. } => (0, 0, 0),
+            Keys::Sort => (1, 1, 1),
         }
+    }
+    /// Whether the reply may depend on keys that are not among the arguments: on the whole keyspace.
+    pub fn reads_unnamed_keys(&self) -> bool {
+        matches!(self.keys, Keys::None | Keys::Sort)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Strings: bytes, and the numbers that they spell.
 
 mod counter;
+mod lcs;
 mod range;
 mod read;
 mod set;
@@ -120,6 +121,11 @@ pub const SPECS: &[Spec] = &[
         "2.6.0",
         "O(1)",
         "Adds a decimal number to the number that a key holds.",
+    ),
+    STRING.read("lcs", -3, lcs::lcs).keys(Keys::Range { first: 1, last: 2, step: 1 }).docs(
+        "7.0.0",
+        "O(N*M), N and M bytes",
+        "Finds the longest text that two strings share.",
     ),
 ];
 

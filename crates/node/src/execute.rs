@@ -4,7 +4,7 @@ use crate::group::Group;
 use crate::payload;
 use alloc::vec::Vec;
 use commands::table_view::TableView;
-use commands::{Call, Class, Keys, Ops, Random, Spec};
+use commands::{Call, Class, Ops, Random, Spec};
 use data::codec::Writer;
 use data::record::Kind;
 use data::table::Undo;
@@ -138,7 +138,7 @@ impl Group {
 
     /// Which uncommitted entries the command's reply may depend on.
     fn depend(&self, spec: &Spec, keys: &[&[u8]], draft: &mut Draft) {
-        if spec.keys == Keys::None {
+        if spec.reads_unnamed_keys() {
             draft.depends = draft.depends.max(self.applied);
         }
         for key in keys {

@@ -1,0 +1,9 @@
+//! Stories of the protocol crate. A run with a planted bug shares its process with nothing else, so the feature `plant`
+//! replaces the other tests of this binary by the hunt for planted bugs.
+
+mod rig;
+
+#[cfg(feature = "plant")]
+mod planted;
+#[cfg(not(feature = "plant"))]
+mod random;

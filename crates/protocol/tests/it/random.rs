@@ -1,0 +1,62 @@
+//! Random worlds: whatever happens to nodes, disks, clocks and network, the laws hold, and calm brings everybody together.
+// catalogue: C1, C14, C20
+// bugs: SL-01, SL-03, SL-04, SL-06, SL-07, SL-11, SL-15, SL-16, SL-17, SL-19, SL-20, SL-26
+
+use crate::rig::world::{Plan, World};
+use data::keyspace::CommitRule;
+
+/// How many seeds each plan is run with; `PROTOCOL_SEEDS` asks for more, `PROTOCOL_SEED` for one with its story.
+const SEEDS: u64 = 60;
+
+fn run(plan: Plan) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let one = number("PROTOCOL_SEED");
+    let seeds = one.map_or(0..number("PROTOCOL_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let (mut elections, mut reads, mut acknowledged) = (0, 0, 0);
+    for seed in seeds {
+        let mut world = World::new(seed, plan);
+        world.verbose = one.is_some();
+        world.run(4_000);
+        world.heal();
+        if let Some(violation) = &world.check.violation {
+            panic!("{plan:?} seed {seed}: {violation}\n{}", world.log.join("\n"));
+        }
+        elections += world.elections;
+        reads += world.check.reads;
+        acknowledged += world.check.acknowledged().0;
+    }
+    // A run in which nothing happens proves nothing.
+    assert!(elections > 0 && (plan.rule == CommitRule::Async || (reads > 0 && acknowledged > 0)));
+}
+
+#[test]
+fn majority_of_three() {
+    run(Plan { rule: CommitRule::Majority, members: 3 });
+}
+#[test]
+fn majority_of_five() {
+    run(Plan { rule: CommitRule::Majority, members: 5 });
+}
+#[test]
+fn in_sync_set_of_at_least_one() {
+    run(Plan { rule: CommitRule::InSyncSet { minimum: 1 }, members: 3 });
+}
+#[test]
+fn in_sync_set_of_at_least_two() {
+    run(Plan { rule: CommitRule::InSyncSet { minimum: 2 }, members: 3 });
+}
+#[test]
+fn asynchronous() {
+    run(Plan { rule: CommitRule::Async, members: 3 });
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    let trace = |seed| {
+        let mut world = World::new(seed, Plan { rule: CommitRule::Majority, members: 3 });
+        world.run(2_000);
+        world.trace
+    };
+    assert_eq!(trace(7), trace(7));
+    assert_ne!(trace(7), trace(8));
+}

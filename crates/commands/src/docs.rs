@@ -1,8 +1,11 @@
 //! What COMMAND tells of the commands, and where their keys are.
 
+mod access;
+mod info;
+
 use crate::call::CommandError;
 use crate::glob;
-use crate::spec::{self, Class, Flags, Keys, Spec};
+use crate::spec::{self, Flags, Keys, Spec};
 use smallvec::SmallVec;
 use wire::ReplyWriter;
 use wire::number::parse_integer;
@@ -42,148 +45,10 @@ pub fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> Result<KeyList<'a>, Comman
     Ok(keys)
 }
 
-const FLAG_NAMES: &[(Flags, &str)] = &[
-    (Flags::WRITE, "write"),
-    (Flags::READONLY, "readonly"),
-    (Flags::DENYOOM, "denyoom"),
-    (Flags::ADMIN, "admin"),
-    (Flags::PUBSUB, "pubsub"),
-    (Flags::NOSCRIPT, "noscript"),
-    (Flags::BLOCKING, "blocking"),
-    (Flags::LOADING, "loading"),
-    (Flags::STALE, "stale"),
-    (Flags::FAST, "fast"),
-    (Flags::NO_AUTH, "no_auth"),
-    (Flags::NO_MULTI, "no_multi"),
-    (Flags::MOVABLEKEYS, "movablekeys"),
-    (Flags::SORT_FOR_SCRIPT, "sort_for_script"),
-    (Flags::SKIP_MONITOR, "skip_monitor"),
-    (Flags::ALLOW_BUSY, "allow_busy"),
-];
-
-fn flags_of(spec: &Spec) -> SmallVec<[&'static str; 8]> {
-    let movable = matches!(spec.keys, Keys::Counted { .. });
-    let flags = if movable { spec.flags.and(Flags::MOVABLEKEYS) } else { spec.flags };
-    FLAG_NAMES.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, name)| *name).collect()
-}
-
-fn categories_of(spec: &Spec) -> SmallVec<[&'static str; 4]> {
-    let mut categories = SmallVec::new();
-    if spec.flags.has(Flags::WRITE) {
-        categories.push("@write");
-    }
-    if spec.flags.has(Flags::READONLY) {
-        categories.push("@read");
-    }
-    categories.push(match spec.group {
-        "generic" => "@keyspace",
-        "sorted-set" | "sorted_set" => "@sortedset",
-        "string" => "@string",
-        "hash" => "@hash",
-        "list" => "@list",
-        "set" => "@set",
-        "pubsub" => "@pubsub",
-        "transactions" => "@transaction",
-        "connection" => "@connection",
-        "geo" => "@geo",
-        _ => "@admin",
-    });
-    if spec.flags.has(Flags::BLOCKING) {
-        categories.push("@blocking");
-    }
-    categories.push(if spec.flags.has(Flags::FAST) { "@fast" } else { "@slow" });
-    categories
-}
-
-/// One entry of COMMAND INFO: the ten elements of Redis 7.
-fn write_info(spec: &Spec, w: &mut ReplyWriter<'_>) {
-    let (first, last, step) = spec.key_positions();
-    w.array(10);
-    w.bulk(spec.name.as_bytes());
-    w.integer(i64::from(spec.arity));
-    let flags = flags_of(spec);
-    w.set(flags.len());
-    flags.iter().for_each(|flag| w.simple(flag));
-    w.integer(first);
-    w.integer(last);
-    w.integer(step);
-    let categories = categories_of(spec);
-    w.set(categories.len());
-    categories.iter().for_each(|category| w.simple(category));
-    w.array(0);
-    write_key_specs(spec, w);
-    w.array(0);
-}
-
-/// The key specifications of Redis 7: where the search begins and how it goes on.
-fn write_key_specs(spec: &Spec, w: &mut ReplyWriter<'_>) {
-    let access = if spec.flags.has(Flags::WRITE) { "RW" } else { "RO" };
-    let begin = |w: &mut ReplyWriter<'_>, index: i64| {
-        w.map(3);
-        w.bulk(b"flags");
-        w.set(1);
-        w.simple(access);
-        w.bulk(b"begin_search");
-        w.map(2);
-        w.bulk(b"type");
-        w.bulk(b"index");
-        w.bulk(b"spec");
-        w.map(1);
-        w.bulk(b"index");
-        w.integer(index);
-        w.bulk(b"find_keys");
-        w.map(2);
-        w.bulk(b"type");
-    };
-    let range = |w: &mut ReplyWriter<'_>, last: i64, step: i64| {
-        w.bulk(b"range");
-        w.bulk(b"spec");
-        w.map(3);
-        w.bulk(b"lastkey");
-        w.integer(last);
-        w.bulk(b"keystep");
-        w.integer(step);
-        w.bulk(b"limit");
-        w.integer(0);
-    };
-    match spec.keys {
-        Keys::None => w.array(0),
-        Keys::Range { first, last, step } => {
-            w.array(1);
-            begin(w, first as i64);
-            // From the first key for a positive last one, from the end for a negative.
-            let last = last as i64;
-            range(w, if last < 0 { last } else { last - first as i64 }, step as i64);
-        }
-        Keys::Counted { count_at, also } => {
-            w.array(if also > 0 { 2 } else { 1 });
-            if also > 0 {
-                begin(w, also as i64);
-                range(w, 0, 1);
-            }
-            begin(w, count_at as i64);
-            w.bulk(b"keynum");
-            w.bulk(b"spec");
-            w.map(3);
-            w.bulk(b"keynumidx");
-            w.integer(0);
-            w.bulk(b"firstkey");
-            w.integer(1);
-            w.bulk(b"keystep");
-            w.integer(1);
-        }
-        Keys::Sort => {
-            w.array(1);
-            begin(w, 1);
-            range(w, 0, 1);
-        }
-    }
-}
-
 /// COMMAND: everything about every command.
 pub fn write_all(w: &mut ReplyWriter<'_>) {
     w.array(spec::all().count());
-    spec::all().for_each(|spec| write_info(spec, w));
+    spec::all().for_each(|spec| info::write(spec, w));
 }
 
 /// COMMAND COUNT.
@@ -199,7 +64,7 @@ pub fn write_infos(names: &[&[u8]], w: &mut ReplyWriter<'_>) {
     w.array(names.len());
     for name in names {
         match spec::find(name) {
-            Some(spec) => write_info(spec, w),
+            Some(spec) => info::write(spec, w),
             None => w.null_array(),
         }
     }
@@ -209,7 +74,7 @@ pub fn write_infos(names: &[&[u8]], w: &mut ReplyWriter<'_>) {
 pub fn write_list(filter: &[&[u8]], w: &mut ReplyWriter<'_>) -> Result<(), CommandError> {
     let shown = |spec: &&Spec| match filter {
         [_, kind, value] if kind.eq_ignore_ascii_case(b"ACLCAT") => {
-            categories_of(spec).iter().any(|category| category.as_bytes()[1..].eq_ignore_ascii_case(value))
+            info::categories(spec).iter().any(|category| category.as_bytes()[1..].eq_ignore_ascii_case(value))
         }
         [_, kind, value] if kind.eq_ignore_ascii_case(b"PATTERN") => {
             glob::matches(&value.to_ascii_lowercase(), spec.name.as_bytes())
@@ -263,15 +128,38 @@ pub fn write_getkeys(line: &[&[u8]], w: &mut ReplyWriter<'_>) -> Result<(), Comm
         return Err(CommandError::fixed("ERR Invalid number of arguments specified for command"));
     }
     let keys = keys_of(spec, line)?;
-    if keys.is_empty() {
-        return Err(CommandError::fixed("ERR The command has no key arguments"));
+    match spec.keys {
+        Keys::Counted { also, .. } if keys.len() <= usize::from(also > 0) => {
+            return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
+        }
+        _ if keys.is_empty() => return Err(CommandError::fixed("ERR The command has no key arguments")),
+        _ => {}
     }
     w.array(keys.len());
     keys.iter().for_each(|key| w.bulk(key));
     Ok(())
 }
 
-/// Whether a command only reads data.
-pub fn is_read(spec: &Spec) -> bool {
-    spec.class == Class::Read
+const HELP: &[&str] = &[
+    "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "(no subcommand)",
+    "    What INFO tells of every command.",
+    "COUNT",
+    "    The number of commands.",
+    "DOCS [<command-name> ...]",
+    "    What commands do, of these names or of all.",
+    "GETKEYS <full-command>",
+    "    The keys of a whole command line.",
+    "INFO [<command-name> ...]",
+    "    Arity, flags, keys and categories, of these names or of all.",
+    "LIST [FILTERBY ACLCAT|PATTERN|MODULE <value>]",
+    "    The names of commands.",
+    "HELP",
+    "    This text.",
+];
+
+/// COMMAND HELP.
+pub fn write_help(w: &mut ReplyWriter<'_>) {
+    w.array(HELP.len());
+    HELP.iter().for_each(|line| w.simple(line));
 }

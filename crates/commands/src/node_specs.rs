@@ -19,7 +19,9 @@ const fn node(name: &'static str, arity: i32, flags: Flags, group: &'static str)
 }
 
 const ALWAYS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
-const NO_AUTH: Flags = ALWAYS.and(Flags::NO_AUTH);
+const NO_AUTH: Flags = BUSY.and(Flags::NO_AUTH);
+/// Answered even while something slow runs.
+const BUSY: Flags = ALWAYS.and(Flags::ALLOW_BUSY);
 const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
 const READS: Flags = Flags::LOADING.and(Flags::STALE);
 const PUBSUB: Flags = Flags::PUBSUB.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
@@ -66,30 +68,30 @@ pub const SPECS: &[Spec] = &[
         "O(1)",
         "Tells this node's part in the replication of the connection's keyspace.",
     ),
-    node("wait", 3, Flags::BLOCKING, "generic").docs(
+    node("wait", 3, Flags::NOSCRIPT, "generic").docs(
         "3.0.0",
         "O(1)",
         "Waits until so many replicas hold the connection's last write.",
     ),
-    node("waitaof", 4, Flags::BLOCKING, "generic").docs(
+    node("waitaof", 4, Flags::NOSCRIPT, "generic").docs(
         "7.2.0",
         "O(1)",
         "Waits until so many nodes have flushed the connection's last write.",
     ),
-    node("multi", 1, ALWAYS, "transactions").docs("1.2.0", "O(1)", "Begins to queue commands."),
+    node("multi", 1, BUSY, "transactions").docs("1.2.0", "O(1)", "Begins to queue commands."),
     node("exec", 1, READS.and(Flags::NOSCRIPT), "transactions").docs(
         "1.2.0",
         "Depends on the commands.",
         "Executes the queued commands as one entry.",
     ),
-    node("discard", 1, ALWAYS, "transactions").docs(
+    node("discard", 1, BUSY, "transactions").docs(
         "2.0.0",
         "O(N), N queued commands",
         "Forgets the queued commands.",
     ),
-    Spec { keys: Keys::Range { first: 1, last: -1, step: 1 }, ..node("watch", -2, ALWAYS, "transactions") }
+    Spec { keys: Keys::Range { first: 1, last: -1, step: 1 }, ..node("watch", -2, BUSY, "transactions") }
         .docs("2.2.0", "O(N), N keys", "Lets the next EXEC run only if these keys stay as they are."),
-    node("unwatch", 1, ALWAYS, "transactions").docs("2.2.0", "O(1)", "Forgets the watched keys."),
+    node("unwatch", 1, BUSY, "transactions").docs("2.2.0", "O(1)", "Forgets the watched keys."),
     node("subscribe", -2, PUBSUB, "pubsub").docs("2.0.0", "O(N), N channels", "Listens to channels."),
     node("unsubscribe", -1, PUBSUB, "pubsub").docs(
         "2.0.0",
@@ -116,7 +118,11 @@ pub const SPECS: &[Spec] = &[
         "O(N), N channels",
         "Tells who listens on this node.",
     ),
-    node("shutdown", -1, ADMIN, "server").docs("1.0.0", "O(1)", "Ends this node."),
+    node("shutdown", -1, ADMIN.and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY), "server").docs(
+        "1.0.0",
+        "O(1)",
+        "Ends this node.",
+    ),
     node("cluster", -2, READS, "cluster")
         .subcommands(&["countkeysinslot", "help", "info", "keyslot", "myid", "nodes", "shards", "slots"])
         .docs("3.0.0", "O(N), N nodes", "Tells about the nodes of the cluster."),
@@ -138,5 +144,9 @@ pub const SPECS: &[Spec] = &[
         "O(1)",
         "Tells what the connection's last command achieved.",
     ),
-    node("lolwut", -1, READS.and(Flags::FAST), "server").docs("5.0.0", "O(1)", "Shows the version."),
+    node("lolwut", -1, Flags::READONLY.and(Flags::FAST), "server").docs(
+        "5.0.0",
+        "O(1)",
+        "Shows the version.",
+    ),
 ];

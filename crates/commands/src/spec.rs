@@ -68,6 +68,18 @@ pub enum Keys {
     Sort,
 }
 
+impl Keys {
+    /// As `COMMAND INFO` numbers them: first key, last key, step.
+    pub fn positions(self) -> (i64, i64, i64) {
+        match self {
+            Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
+            Keys::Counted { also, .. } if also > 0 => (also as i64, also as i64, 1),
+            Keys::None | Keys::Counted { .. } => (0, 0, 0),
+            Keys::Sort => (1, 1, 1),
+        }
+    }
+}
+
 /// One command. Container commands (CLIENT, OBJECT, CONFIG ...) have one spec; the function looks at the subcommand.
 pub struct Spec {
     /// Lower case, as `COMMAND` shows it.
@@ -95,16 +107,6 @@ impl Spec {
         let count = count as i64;
         let arity = i64::from(self.arity);
         if arity >= 0 { count == arity } else { count >= -arity }
-    }
-    /// As `COMMAND INFO` numbers them: first key, last key, step.
-    pub fn key_positions(&self) -> (i64, i64, i64) {
-        match self.keys {
-            Keys::None => (0, 0, 0),
-            Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
-            Keys::Counted { also, .. } if also > 0 => (also as i64, also as i64, 1),
-            Keys::Counted { .. } => (0, 0, 0),
-            Keys::Sort => (1, 1, 1),
-        }
     }
     /// Whether the reply may depend on keys that are not among the arguments: on the whole keyspace.
     pub fn reads_unnamed_keys(&self) -> bool {

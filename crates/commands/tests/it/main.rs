@@ -1,4 +1,6 @@
 //! Stories of commands on a table.
 
+mod describing;
 mod harness;
+mod promises;
 mod scripts;

@@ -28,19 +28,7 @@ impl Node {
             b"docs" => self.reply(connection, |w| docs::write_docs(rest, w)),
             b"list" => self.try_reply(connection, |w| docs::write_list(rest, w)),
             b"getkeys" if !rest.is_empty() => self.try_reply(connection, |w| docs::write_getkeys(rest, w)),
-            b"help" if rest.is_empty() => self.reply(connection, |w| {
-                let lines = [
-                    "COMMAND",
-                    "COUNT",
-                    "DOCS [<name> ...]",
-                    "GETKEYS <command line>",
-                    "INFO [<name> ...]",
-                    "LIST [FILTERBY ACLCAT|PATTERN|MODULE <value>]",
-                    "HELP",
-                ];
-                w.array(lines.len());
-                lines.iter().for_each(|line| w.simple(line));
-            }),
+            b"help" if rest.is_empty() => self.reply(connection, docs::write_help),
             _ => self.reply_error(connection, &unknown_subcommand("command", subcommand)),
         }
     }

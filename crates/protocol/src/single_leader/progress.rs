@@ -14,6 +14,8 @@ use data::{Epoch, Incarnation, Index, Instant, NodeId, Position};
 
 /// Between two probes of a follower whose log end is unknown. A guess: a few round trips.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// Refusals of one pipeline of messages are one event. A guess: longer than a pipeline, shorter than anybody waits.
+const PART_EVERY: Duration = Duration::from_millis(20);
 /// Entries in flight without any answer for so long were lost: go back to what was acknowledged.
 const RESEND_AFTER: Duration = Duration::from_millis(400);
 
@@ -44,6 +46,8 @@ pub struct Progress {
     in_flight_bytes: usize,
     sent_at: Instant,
     heard_at: Instant,
+    /// When it last said that it does not have what entries were to follow.
+    parted_at: Instant,
     pub(super) round: u64,
     told: Index,
     pub(super) connected: bool,
@@ -62,6 +66,7 @@ impl Progress {
             in_flight_bytes: 0,
             sent_at: Instant::ZERO,
             heard_at: now,
+            parted_at: Instant::ZERO,
             round: 0,
             told: Index(0),
             connected: true,
@@ -213,15 +218,23 @@ impl Replica {
     ) {
         let common = common_end(self.log.starts(), self.log.last().position.index, starts, last.index);
         let Some(progress) = self.progress_of(now, from, epoch, out) else { return };
-        if common < progress.matched {
-            // Older than an acknowledgement, or of a copy that lost what it acknowledged: no answer at once, or such a
-            // copy and this leader would talk as fast as they can.
-            let next = progress.matched.next();
-            progress.probe(next);
-            progress.sent_at = now;
+        let next = common.next();
+        // An answer that tells of less than was acknowledged is an old one. Of a copy that lost what it acknowledged it
+        // would be true, but such a copy must come back as another life.
+        let news = match progress.mode {
+            _ if common < progress.matched => false,
+            // Every message of a pipeline is refused: the first refusal says all, and answering each with the whole tail
+            // would make more of them than there were.
+            Mode::Replicate => now.since(progress.parted_at) >= PART_EVERY,
+            Mode::Probe => next < progress.next,
+            Mode::Fetch => false,
+            Mode::Snapshot => next >= progress.next,
+        };
+        if !news {
             return;
         }
-        progress.probe(common.next());
+        progress.parted_at = now;
+        progress.probe(next);
         self.send_notice(now, from.node, out);
     }
 

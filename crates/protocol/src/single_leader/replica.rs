@@ -68,7 +68,8 @@ pub enum Input {
     Tick,
 }
 
-/// What a replica wants done. In any order, but `Persist` outputs keep theirs.
+/// What a replica wants done. In any order, but `Persist` outputs keep theirs. Messages to one peer should: nothing breaks
+/// otherwise, but entries that overtake each other are sent again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
     Send {

@@ -55,8 +55,10 @@ impl Check {
         }
         while self.acknowledged() < index {
             let next = self.acknowledged().next();
-            let (Some(epoch), Some(hash)) = (replica.log().epoch_at(next), replica.log().hash_at(next)) else {
-                return self.fail(format!("{node} commits {index}, but {next} was never committed by a leader"));
+            let (Some(epoch), Some(hash)) = (replica.log().epoch_at(next), replica.log().hash_at(next))
+            else {
+                return self
+                    .fail(format!("{node} commits {index}, but {next} was never committed by a leader"));
             };
             self.committed.push(Mark { position: Position { epoch, index: next }, hash });
         }
@@ -67,7 +69,10 @@ impl Check {
         let Some(mark) = self.committed.get(at).copied() else { return };
         let other = replica.log().hash_at(index).is_some_and(|hash| hash != mark.hash);
         if other || replica.log().epoch_at(index) != Some(mark.position.epoch) {
-            self.fail(format!("{node} {what} at {index}: {:?} is not {mark:?}", replica.log().epoch_at(index)));
+            self.fail(format!(
+                "{node} {what} at {index}: {:?} is not {mark:?}",
+                replica.log().epoch_at(index)
+            ));
         }
     }
     /// Whoever is elected holds every acknowledged entry.

@@ -66,7 +66,11 @@ impl Control {
         let from = if enough && !clean.is_empty() {
             clean
         } else if is_async && now - self.since > 2_000_000_000 {
-            self.answers.values().filter(|(r, p, _)| lives.get(&r.node) == Some(&(r.incarnation, *p))).copied().collect()
+            self.answers
+                .values()
+                .filter(|(r, p, _)| lives.get(&r.node) == Some(&(r.incarnation, *p)))
+                .copied()
+                .collect()
         } else {
             return None;
         };
@@ -109,9 +113,10 @@ impl Control {
             CommitRule::InSyncSet { minimum } => {
                 electable.len() >= view.electable.len() || electable.len() >= minimum as usize
             }
-            _ => view.electable.iter().all(|r| {
-                electable.contains(r) || !current(r) || !view.members.contains(&r.node)
-            }),
+            _ => view
+                .electable
+                .iter()
+                .all(|r| electable.contains(r) || !current(r) || !view.members.contains(&r.node)),
         };
         if !fresh || !members || !fits || !electable.contains(&leader.replica) {
             return Some(false);

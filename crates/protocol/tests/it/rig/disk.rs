@@ -49,7 +49,9 @@ impl Disk {
     }
     /// Forgets the log through `index`, as after a snapshot of its own.
     pub fn trim(&mut self, index: Index) {
-        let Some((mark, _)) = self.entries.iter().find(|(mark, _)| mark.position.index == index) else { return };
+        let Some((mark, _)) = self.entries.iter().find(|(mark, _)| mark.position.index == index) else {
+            return;
+        };
         let mark = *mark;
         self.base_starts = self.starts(index);
         self.base = mark;

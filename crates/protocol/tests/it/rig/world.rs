@@ -79,6 +79,8 @@ pub struct World {
     pub check: Check,
     /// Directed links that carry nothing, until when.
     cuts: BTreeMap<(NodeId, NodeId), u64>,
+    /// When the newest message of a link arrives.
+    links: BTreeMap<(NodeId, NodeId), u64>,
     loss_percent: u64,
     slow_percent: u64,
     healing: bool,
@@ -104,6 +106,7 @@ impl World {
             control: Control::new(plan.members, plan.rule),
             check,
             cuts: BTreeMap::new(),
+            links: BTreeMap::new(),
             loss_percent: 1,
             slow_percent: 5,
             healing: false,
@@ -191,11 +194,15 @@ impl World {
         let leader = view.leader.ok_or("no leader")?.replica.node;
         let leading = self.nodes[leader.0 as usize - 1].replica.as_ref().ok_or("the leader is down")?;
         if leading.role() != RoleName::Leader || view.election.is_some() {
-            return Err(format!("{leader} is {:?}, election {:?}", leading.role(), view.election));
+            let followers: Vec<_> = leading.followers().collect();
+            let state = (leading.role(), leading.log().last(), view.election);
+            return Err(format!("{leader} is {state:?}, followers {followers:?}"));
         }
         let newest = leading.newest();
         for node in &view.members {
-            let Some(replica) = &self.nodes[node.0 as usize - 1].replica else { return Err(format!("{node} is down")) };
+            let Some(replica) = &self.nodes[node.0 as usize - 1].replica else {
+                return Err(format!("{node} is down"));
+            };
             if replica.log().last() != leading.log().last() || replica.commit() < newest.index {
                 let state = (replica.role(), replica.log().last(), replica.commit());
                 return Err(format!("{node} {state:?}, its leader {leader} {newest} {}", leading.commit()));
@@ -309,15 +316,25 @@ impl World {
     }
 
     fn send(&mut self, from: NodeId, to: NodeId, body: Body) {
-        if self.cuts.get(&(from, to)).is_some_and(|until| *until > self.now) || self.rng.chance(self.loss_percent) {
+        if self.cuts.get(&(from, to)).is_some_and(|until| *until > self.now)
+            || self.rng.chance(self.loss_percent)
+        {
             return;
         }
+        // A link keeps the order of its messages, but for the slow ones, which may overtake and be overtaken.
         let delay = if self.rng.chance(self.slow_percent) {
-            self.rng.between(10, 250) * MS
+            self.rng.between(1, 250) * MS
         } else {
-            self.rng.between(200, 4_000) * 1000
+            let arrival = self.now + self.rng.between(200, 4_000) * 1000;
+            let newest = self.links.entry((from, to)).or_default();
+            *newest = arrival.max(*newest);
+            *newest - self.now
         };
-        let sender = if from == CONTROL { Life { node: CONTROL, incarnation: Incarnation(0) } } else { self.at(from).life };
+        let sender = if from == CONTROL {
+            Life { node: CONTROL, incarnation: Incarnation(0) }
+        } else {
+            self.at(from).life
+        };
         let process = match &body {
             Body::Lease(_) if to != CONTROL => Some(self.at(to).process),
             _ => None,
@@ -355,7 +372,8 @@ impl World {
             }
             Body::Lease(lease::Message::Heartbeat { sequence, leads }) => {
                 let Node { grantor, replica: Some(replica), .. } = node else { return };
-                let grant = grantor.grant(now, from.node, sequence, &leads, |_, epoch| replica.refuses(epoch));
+                let grant =
+                    grantor.grant(now, from.node, sequence, &leads, |_, epoch| replica.refuses(epoch));
                 self.send(to, from.node, Body::Lease(grant));
             }
             Body::Lease(lease::Message::Grant { sequence, granted, refused, clock }) => {
@@ -400,17 +418,24 @@ impl World {
         replica.flush(now, &mut out);
         self.carry_out(id, out);
     }
-    /// In any order, but `Persist` outputs keep theirs.
+    /// In any order, but `Persist` outputs keep theirs; messages do mostly, for nothing would ever get through otherwise.
     fn carry_out(&mut self, id: NodeId, out: Vec<Output>) {
-        let (persists, mut others): (Vec<_>, Vec<_>) =
-            out.into_iter().partition(|output| matches!(output, Output::Persist { .. }));
-        for at in (1..others.len()).rev() {
-            let with = self.rng.below(at as u64 + 1) as usize;
-            others.swap(at, with);
+        let shuffled = self.rng.chance(5);
+        let mut classes: [VecDeque<Output>; 3] = Default::default();
+        for output in out {
+            let class = match output {
+                Output::Persist { .. } => 0,
+                Output::Send { .. } if !shuffled => 1,
+                _ => 2,
+            };
+            let at = self.rng.below(classes[class].len() as u64 + 1) as usize;
+            if class == 2 { classes[2].insert(at, output) } else { classes[class].push_back(output) }
         }
-        let (first, second) = if self.rng.chance(50) { (persists, others) } else { (others, persists) };
-        for output in first.into_iter().chain(second) {
-            self.carry_out_one(id, output);
+        while classes.iter().any(|class| !class.is_empty()) {
+            let class = self.rng.below(3) as usize;
+            if let Some(output) = classes[class].pop_front() {
+                self.carry_out_one(id, output);
+            }
         }
     }
     fn carry_out_one(&mut self, id: NodeId, output: Output) {
@@ -422,7 +447,8 @@ impl World {
                     if *epoch < self.nodes[id.0 as usize - 1].sealed {
                         self.check.fail(format!("{id} acknowledges in {epoch} after a later seal"));
                     }
-                    let leads = |node: &&Node| node.replica.as_ref().is_some_and(|r| r.leads() == Some(*epoch));
+                    let leads =
+                        |node: &&Node| node.replica.as_ref().is_some_and(|r| r.leads() == Some(*epoch));
                     if let Some(leader) = self.nodes.iter().find(leads)
                         && let Some(leading) = &leader.replica
                     {
@@ -433,7 +459,11 @@ impl World {
             }
             Output::Persist { token, records, .. } => {
                 self.check.written(&records);
-                let delay = if self.rng.chance(3) { self.rng.between(5, 60) * MS } else { self.rng.between(50, 2_000) * 1000 };
+                let delay = if self.rng.chance(3) {
+                    self.rng.between(5, 60) * MS
+                } else {
+                    self.rng.between(50, 2_000) * 1000
+                };
                 let at = self.at(id).persist_at.max(self.now + delay);
                 self.at(id).persist_at = at;
                 self.at(id).persisting.push_back((token, records));
@@ -459,7 +489,9 @@ impl World {
             Output::Fetch { to, from, .. } => {
                 self.schedule(2 * MS, Event::Fetched { node: id, process, to, from });
             }
-            Output::NeedSnapshot { to } => self.schedule(10 * MS, Event::SnapshotReady { node: id, process, to }),
+            Output::NeedSnapshot { to } => {
+                self.schedule(10 * MS, Event::SnapshotReady { node: id, process, to })
+            }
             Output::TakeSnapshot { mark, .. } => {
                 let after = self.rng.between(5, 120) * MS;
                 self.schedule(after, Event::Install { node: id, process, mark });
@@ -510,7 +542,8 @@ impl World {
             let leads = self.at(id).replica.as_ref().and_then(Replica::leads).map(|epoch| (GROUP, epoch));
             for peer in 1..=self.nodes.len() as u32 {
                 if NodeId(peer) != id {
-                    let message = self.at(id).holder.heartbeat(now, NodeId(peer), leads.into_iter().collect());
+                    let message =
+                        self.at(id).holder.heartbeat(now, NodeId(peer), leads.into_iter().collect());
                     self.send(id, NodeId(peer), Body::Lease(message));
                 }
             }
@@ -524,7 +557,9 @@ impl World {
             let now = self.local(id);
             let floor = self.check.acknowledged();
             let writes = if quiet { 0 } else { self.rng.below(3) };
-            let Node { replica: Some(replica), holder, .. } = &mut self.nodes[id.0 as usize - 1] else { continue };
+            let Node { replica: Some(replica), holder, .. } = &mut self.nodes[id.0 as usize - 1] else {
+                continue;
+            };
             let leases = |life: Life| holder.until(life.node, life.incarnation, GROUP);
             let permit = replica.read_permit(now, leases, Instant::ZERO);
             let mut out = Vec::new();
@@ -569,7 +604,8 @@ impl World {
         let (number, leader) = (view.number, view.leader);
         if let Some(epoch) = view.election {
             let nodes: Vec<NodeId> = view.electable.iter().map(|replica| replica.node).collect();
-            let current = leader.is_some_and(|l| lives.get(&l.replica.node) == Some(&(l.replica.incarnation, l.process)));
+            let current = leader
+                .is_some_and(|l| lives.get(&l.replica.node) == Some(&(l.replica.incarnation, l.process)));
             let released = self.control.released || !current;
             let leader = leader.map(|leader| leader.replica.node);
             for to in nodes {

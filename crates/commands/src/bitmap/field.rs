@@ -22,8 +22,8 @@ impl Shape {
     fn parse(text: &[u8]) -> Option<Shape> {
         let (sign, digits) = text.split_first()?;
         let signed = match sign {
-            b'i' | b'I' => true,
-            b'u' | b'U' => false,
+            b'i' => true,
+            b'u' => false,
             _ => return None,
         };
         // Replies are signed integers of 64 bits: u64 has no form there.

@@ -15,7 +15,7 @@ enum Condition {
 }
 
 /// The unit and base of an expiry argument.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeForm {
     Seconds,
     Milliseconds,
@@ -46,18 +46,25 @@ impl TimeForm {
     }
 }
 
-/// An expiry that a writing command was given: it must be positive.
-fn expiry(form: TimeForm, text: &[u8], now_ms: i64, command: &str) -> Result<Expiry, CommandError> {
+/// When a key shall expire, in ms of the wall clock. The number must be positive.
+fn expiry_ms(form: TimeForm, text: &[u8], now_ms: i64, command: &str) -> Result<i64, CommandError> {
     let number = integer(text)?;
-    let at = Some(number).filter(|number| *number > 0).and_then(|number| form.absolute(number, now_ms));
-    let invalid = || CommandError::new(format!("ERR invalid expire time in '{command}' command"));
-    at.map(Expiry::At).ok_or_else(invalid)
+    let at_ms = Some(number).filter(|number| *number > 0).and_then(|number| form.absolute(number, now_ms));
+    at_ms.ok_or_else(|| CommandError::new(format!("ERR invalid expire time in '{command}' command")))
+}
+
+/// A time as its form and its number.
+type Time<'a> = Option<(TimeForm, &'a [u8])>;
+
+/// Whether a time of this form may follow: the same form again replaces the first.
+fn fits(time: Time<'_>, form: TimeForm) -> bool {
+    time.is_none_or(|(earlier, _)| earlier == form)
 }
 
 /// What follows key and value in SET.
 struct Options<'a> {
     condition: Condition,
-    time: Option<(TimeForm, &'a [u8])>,
+    time: Time<'a>,
     keep: bool,
     get: bool,
 }
@@ -75,7 +82,8 @@ impl<'a> Options<'a> {
                 parsed.get = true;
             } else if is(option, "KEEPTTL") && parsed.time.is_none() {
                 parsed.keep = true;
-            } else if let Some(form) = TimeForm::of(option).filter(|_| parsed.time.is_none() && !parsed.keep)
+            } else if let Some(form) =
+                TimeForm::of(option).filter(|form| !parsed.keep && fits(parsed.time, *form))
             {
                 parsed.time = Some((form, args.next().ok_or(CommandError::SYNTAX)?));
             } else {
@@ -89,7 +97,7 @@ impl<'a> Options<'a> {
 pub(super) fn set(call: &mut Call<'_, '_>) -> CommandResult {
     let Options { condition, time, keep, get } = Options::parse(call.rest(3))?;
     let expires = match time {
-        Some((form, number)) => expiry(form, number, call.now_ms, "set")?,
+        Some((form, number)) => Expiry::At(expiry_ms(form, number, call.now_ms, "set")?),
         None if keep => Expiry::Keep,
         None => Expiry::Never,
     };
@@ -133,7 +141,7 @@ pub(super) fn psetex(call: &mut Call<'_, '_>) -> CommandResult {
     set_for(call, TimeForm::Milliseconds, "psetex")
 }
 fn set_for(call: &mut Call<'_, '_>, form: TimeForm, command: &str) -> CommandResult {
-    let expiry = expiry(form, call.key(2), call.now_ms, command)?;
+    let expiry = Expiry::At(expiry_ms(form, call.key(2), call.now_ms, command)?);
     let (key, value) = (Cow::Borrowed(call.key(1)), Cow::Borrowed(call.key(3)));
     call.op(Operation::Set { key, value, expiry });
     call.reply.ok();
@@ -193,30 +201,32 @@ pub(super) fn getdel(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub(super) fn getex(call: &mut Call<'_, '_>) -> CommandResult {
-    let change = match call.rest(2) {
-        [] => None,
-        [option] if is(option, "PERSIST") => Some(None),
-        [option, number] => {
-            let form = TimeForm::of(option).ok_or(CommandError::SYNTAX)?;
-            match expiry(form, number, call.now_ms, "getex")? {
-                Expiry::At(at_ms) => Some(Some(at_ms)),
-                Expiry::Keep | Expiry::Never => None,
-            }
+    let (mut time, mut persist): (Time<'_>, bool) = (None, false);
+    let mut options = call.rest(2).iter();
+    while let Some(option) = options.next() {
+        if is(option, "PERSIST") && time.is_none() {
+            persist = true;
+        } else if let Some(form) = TimeForm::of(option).filter(|form| !persist && fits(time, *form)) {
+            time = Some((form, options.next().ok_or(CommandError::SYNTAX)?));
+        } else {
+            return Err(CommandError::SYNTAX);
         }
-        _ => return Err(CommandError::SYNTAX),
-    };
+    }
     let key = call.key(1);
     let Some(found) = call.view.get(key) else {
         call.reply.null();
         return Ok(());
     };
     call.reply.bulk(bytes_of(found)?);
-    match change {
-        Some(Some(at_ms)) if at_ms <= call.now_ms => call.op(Operation::Delete { key: Cow::Borrowed(key) }),
-        Some(at_ms) if at_ms != found.expires_at_ms => {
-            call.op(Operation::ExpireAt { key: Cow::Borrowed(key), at_ms });
-        }
-        _ => {}
+    let at_ms = match time {
+        Some((form, number)) => Some(expiry_ms(form, number, call.now_ms, "getex")?),
+        None if persist => None,
+        None => return Ok(()),
+    };
+    if at_ms.is_some_and(|at_ms| at_ms <= call.now_ms) {
+        call.op(Operation::Delete { key: Cow::Borrowed(key) });
+    } else if at_ms != found.expires_at_ms {
+        call.op(Operation::ExpireAt { key: Cow::Borrowed(key), at_ms });
     }
     Ok(())
 }

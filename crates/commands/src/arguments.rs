@@ -9,9 +9,14 @@ pub(crate) fn integer(text: &[u8]) -> Result<i64, CommandError> {
 
 /// A double: decimal, with exponent, or `inf`; never NaN.
 pub(crate) fn float(text: &[u8]) -> Result<f64, CommandError> {
-    let spaced = text.first().is_none_or(u8::is_ascii_whitespace);
-    let parsed = core::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
-    parsed.filter(|number| !spaced && !number.is_nan()).ok_or(CommandError::NOT_A_FLOAT)
+    double(text).ok_or(CommandError::NOT_A_FLOAT)
+}
+
+/// The double that a text spells. What is only infinite because it does not fit is none.
+pub(crate) fn double(text: &[u8]) -> Option<f64> {
+    let number: f64 = core::str::from_utf8(text).ok()?.parse().ok()?;
+    let spelled_infinite = text.iter().any(|byte| byte.eq_ignore_ascii_case(&b'i'));
+    (!number.is_nan() && number.is_infinite() == spelled_infinite).then_some(number)
 }
 
 /// Whether an argument is this option word, in any case.
@@ -35,7 +40,8 @@ mod tests {
     fn doubles_are_numbers() {
         assert_eq!(float(b"1e3"), Ok(1000.0));
         assert_eq!(float(b"-inf"), Ok(f64::NEG_INFINITY));
-        for wrong in [&b"nan"[..], b"", b" 1", b"one"] {
+        assert_eq!(float(b"Infinity"), Ok(f64::INFINITY));
+        for wrong in [&b"nan"[..], b"", b" 1", b"1 ", b"one", b"1e400", b"-1e400", b"0x10"] {
             assert_eq!(float(wrong), Err(CommandError::NOT_A_FLOAT), "{wrong:?}");
         }
     }

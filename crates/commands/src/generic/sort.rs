@@ -8,6 +8,7 @@
 mod options;
 mod pattern;
 
+use crate::arguments::double;
 use crate::call::{Call, CommandError, CommandResult, View};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -105,11 +106,7 @@ fn sorted<'v>(
 
 /// A weight: nothing at all weighs nothing, as in C.
 fn decimal(text: &[u8]) -> Option<f64> {
-    let text = core::str::from_utf8(text).ok()?;
-    if text.is_empty() {
-        return Some(0.0);
-    }
-    text.trim_ascii_start().parse().ok().filter(|number: &f64| !number.is_nan())
+    if text.is_empty() { Some(0.0) } else { double(text.trim_ascii_start()) }
 }
 
 /// What is shown for one member: itself, or what every GET finds.

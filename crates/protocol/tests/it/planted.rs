@@ -6,7 +6,7 @@ use data::keyspace::CommitRule;
 use protocol::plant::{self, Bug};
 
 /// Rounds over all plans: far more than the rarest bug needed when this was written.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 2_000;
 
 const PLANS: [Plan; 4] = [
     Plan { rule: CommitRule::Majority, members: 3 },

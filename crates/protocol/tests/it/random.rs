@@ -6,7 +6,7 @@ use crate::rig::world::{Plan, World};
 use data::keyspace::CommitRule;
 
 /// How many seeds each plan is run with; `PROTOCOL_SEEDS` asks for more, `PROTOCOL_SEED` for one with its story.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 200;
 
 fn run(plan: Plan) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());

@@ -14,6 +14,8 @@ pub struct Check {
     hashes: BTreeMap<Position, u64>,
     /// The committed history, by index from 1.
     committed: Vec<Mark>,
+    /// The epoch in which each of them was committed.
+    committed_in: Vec<Epoch>,
     pub reads: u64,
 }
 
@@ -60,6 +62,7 @@ impl Check {
                 return self
                     .fail(format!("{node} commits {index}, but {next} was never committed by a leader"));
             };
+            self.committed_in.push(replica.promised());
             self.committed.push(Mark { position: Position { epoch, index: next }, hash });
         }
         self.agrees(node, replica, index, "commits another history");
@@ -81,12 +84,13 @@ impl Check {
             self.agrees(node, replica, self.acknowledged(), "is elected without an acknowledged entry");
         }
     }
-    /// A cut of entries through `last` down to `to` takes nothing that is committed.
-    pub fn cut(&mut self, node: NodeId, held: Option<Mark>) {
+    /// A cut on the word of a leader of `epoch` takes nothing that was committed by then: `held` is the first entry cut.
+    /// A replica that has not heard of the epoch that committed an entry may still lose its copy to an older leader.
+    pub fn cut(&mut self, node: NodeId, held: Option<Mark>, epoch: Epoch) {
         let Some(held) = held else { return };
-        let at = held.position.index.0 as usize;
-        if !self.loss_allowed && self.committed.get(at - 1) == Some(&held) {
-            self.fail(format!("{node} cuts the committed entry {}", held.position));
+        let at = held.position.index.0 as usize - 1;
+        if self.committed.get(at) == Some(&held) && self.committed_in[at] <= epoch {
+            self.fail(format!("{node} cuts the committed entry {} in {epoch}", held.position));
         }
     }
     /// A follower that acknowledges to its leader holds what the leader holds.

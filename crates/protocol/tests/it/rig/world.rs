@@ -250,12 +250,12 @@ impl World {
         node.process == process && node.replica.is_some()
     }
     fn to_disk(&mut self, id: NodeId, records: &Bytes) {
-        let held = |disk: &Disk| {
-            let record = data::record::Record::parse(records).ok()?;
-            (record.header.kind == Kind::Truncate).then(|| disk.mark(record.header.index.next()))?
-        };
-        let cut = held(&self.at(id).disk);
-        self.check.cut(id, cut);
+        if let Ok(record) = data::record::Record::parse(records)
+            && record.header.kind == Kind::Truncate
+        {
+            let held = self.at(id).disk.mark(record.header.index.next());
+            self.check.cut(id, held, record.header.epoch);
+        }
         self.at(id).disk.persist(records);
     }
     fn install(&mut self, id: NodeId, mark: Mark) {
@@ -387,6 +387,7 @@ impl World {
         match body {
             Body::Answer { answer, process } => {
                 self.control.answered(from, process, answer.election, answer.last);
+                self.judge();
             }
             Body::Propose { number, electable, process } => {
                 let leader = Leader { replica: from, process };
@@ -587,8 +588,7 @@ impl World {
             self.send_view(NodeId(id));
         }
     }
-    fn control_tick(&mut self) {
-        self.schedule(25 * MS, Event::Control);
+    fn judge(&mut self) {
         let lives = self.lives();
         if let Some(winner) = self.control.judge(self.now, &lives) {
             self.elections += 1;
@@ -600,6 +600,11 @@ impl World {
             }
             self.send_views();
         }
+    }
+    fn control_tick(&mut self) {
+        self.schedule(25 * MS, Event::Control);
+        self.judge();
+        let lives = self.lives();
         let view = &self.control.view;
         let (number, leader) = (view.number, view.leader);
         if let Some(epoch) = view.election {
@@ -642,7 +647,7 @@ impl World {
         let id = NodeId(self.rng.between(1, self.nodes.len() as u64) as u32);
         let leader = self.control.view.leader.map_or(id, |leader| leader.replica.node);
         let until = self.now + self.rng.between(50, 900) * MS;
-        match self.rng.below(14) {
+        match self.rng.below(18) {
             0 | 1 => {
                 let down = self.rng.between(1, 700);
                 self.crash(id, down, false);
@@ -681,6 +686,22 @@ impl World {
                 let node = self.at(id);
                 let commit = node.replica.as_ref().map_or(Index(0), Replica::commit);
                 node.disk.trim(commit);
+            }
+            14 | 15 => {
+                // The leader alone on its side, and a short power cut on the other.
+                for peer in (0..=self.nodes.len() as u32).map(NodeId) {
+                    self.cuts.insert((leader, peer), until);
+                    self.cuts.insert((peer, leader), until);
+                    if peer != CONTROL && peer != leader && self.rng.chance(50) {
+                        let down = self.rng.between(1, 30);
+                        self.crash(peer, down, false);
+                    }
+                }
+            }
+            16 | 17 => {
+                // The control plane hears the leader, but not the other way round; a follower lags.
+                self.cuts.insert((CONTROL, leader), until);
+                self.cuts.insert((leader, id), until);
             }
             _ => {}
         }

@@ -74,6 +74,7 @@ fn class(pattern: &[u8], mut p: usize, byte: u8) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::matches;
+    use proptest::prelude::*;
 
     #[test]
     fn patterns_fit_whole_texts() {
@@ -98,6 +99,35 @@ mod tests {
             ("user:*:name", "user:12:name", true),
         ] {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
+        }
+    }
+
+    /// What a pattern means, without care for time.
+    fn fits(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            ([b'*', rest @ ..], _) => (0..=text.len()).any(|at| fits(rest, &text[at..])),
+            ([b'?', rest @ ..], [_, after @ ..]) => fits(rest, after),
+            ([b'\\', literal, rest @ ..], [byte, after @ ..]) => literal == byte && fits(rest, after),
+            ([literal, rest @ ..], [byte, after @ ..]) => literal == byte && fits(rest, after),
+            (_, []) => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_fits_what_its_definition_says(
+            pattern in proptest::collection::vec(prop::sample::select(&b"ab*?\\"[..]), 0..10),
+            text in proptest::collection::vec(prop::sample::select(&b"ab*\\"[..]), 0..10),
+        ) {
+            prop_assert_eq!(matches(&pattern, &text), fits(&pattern, &text));
+        }
+
+        #[test]
+        fn an_escaped_text_fits_itself_alone(text: alloc::vec::Vec<u8>, other: alloc::vec::Vec<u8>) {
+            let escaped: alloc::vec::Vec<u8> = text.iter().flat_map(|byte| [b'\\', *byte]).collect();
+            prop_assert!(matches(&escaped, &text));
+            prop_assert_eq!(matches(&escaped, &other), text == other);
         }
     }
 

@@ -58,9 +58,11 @@ impl Store {
         for op in &ops {
             self.table.apply_committed(op, (self.now_ms / 1000) as u32);
         }
-        let as_resp3 = shown(&resp2).replace("nil-array", "null").replace("nil", "null");
-        let resp3 = Some(shown(&resp3)).filter(|resp3| *resp3 != as_resp3);
-        Outcome { reply: shown(&resp2), resp3, operations }
+        // RESP2 has two kinds of nothing, RESP3 one.
+        let unified = |text: &str| text.replace("nil-array", "null").replace("nil", "null");
+        let (reply, resp3) = (shown(&resp2), shown(&resp3));
+        let resp3 = (unified(&reply) != unified(&resp3)).then_some(resp3);
+        Outcome { reply, resp3, operations }
     }
 
     /// Keys that the command names and whose time has come go first, as on a leader.

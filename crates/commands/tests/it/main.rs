@@ -4,3 +4,4 @@ mod describing;
 mod harness;
 mod promises;
 mod scripts;
+mod viewing;

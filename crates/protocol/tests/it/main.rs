@@ -7,3 +7,5 @@ mod rig;
 mod planted;
 #[cfg(not(feature = "plant"))]
 mod random;
+#[cfg(not(feature = "plant"))]
+mod scripts;

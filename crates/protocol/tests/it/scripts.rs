@@ -1,0 +1,291 @@
+//! Golden scripts: one scenario each, read like a story. `UPDATE_GOLDENFILES=1` writes the answers anew.
+//!
+//! Commands (positional: nodes as numbers): `found n rule`, `propose n count`, `deliver` (all messages, disks and
+//! answers, until quiet), `cut n...` and `mend` (links of these nodes carry nothing), `hold n` and `release n` (its disk),
+//! `wait ms`, `seal n epoch not_before_ms`, `elect n epoch`, `join n`, `crash n`, `restart n`, `status`.
+
+use crate::rig::control::{GROUP, KEYSPACE};
+use crate::rig::disk::Disk;
+use bytes::Bytes;
+use data::keyspace::{CommitRule, Settings};
+use data::record::Kind;
+use data::view::{Leader, Replica as Life, View};
+use data::{Epoch, Incarnation, Index, Instant, NodeId, Position, Process, RequestId, ViewNumber};
+use protocol::single_leader::{Input, Mark, Message, Output, Replica};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
+use std::fmt::Write as _;
+
+#[derive(Default)]
+struct Stage {
+    now_ms: u64,
+    view: Option<View>,
+    replicas: BTreeMap<u32, Replica>,
+    disks: BTreeMap<u32, Disk>,
+    persisting: BTreeMap<u32, VecDeque<(u64, Bytes)>>,
+    processes: BTreeMap<u32, u64>,
+    messages: VecDeque<(u32, NodeId, Message)>,
+    cut: BTreeSet<u32>,
+    held: BTreeSet<u32>,
+    text: String,
+}
+
+fn life(node: u32) -> Life {
+    Life { node: NodeId(node), incarnation: Incarnation(1) }
+}
+
+impl Stage {
+    fn step(&mut self, node: u32, input: Input) {
+        let now = Instant::from_millis(self.now_ms);
+        let Some(replica) = self.replicas.get_mut(&node) else { return };
+        let mut out = Vec::new();
+        replica.step(now, input, &mut out);
+        replica.flush(now, &mut out);
+        self.carry_out(node, out);
+    }
+    fn carry_out(&mut self, node: u32, out: Vec<Output>) {
+        for output in out {
+            match output {
+                Output::Send { to, message } => self.messages.push_back((node, to, message)),
+                Output::Persist { token, records, .. } => {
+                    self.persisting.entry(node).or_default().push_back((token, records));
+                }
+                Output::Fetch { to, from, .. } => {
+                    let (mark, records) = self.disks[&node].read(from);
+                    self.say(node, format!("reads its disk from {from} for {to}: {} bytes", records.len()));
+                    self.step(node, Input::Fetched { to, from: mark, records });
+                }
+                Output::NeedSnapshot { to } => {
+                    let commit = self.replicas[&node].commit();
+                    let mark = self.disks[&node].mark(commit).unwrap_or_default();
+                    self.say(node, format!("offers {to} a snapshot at {}", mark.position));
+                    self.step(node, Input::SnapshotReady { to, mark, len: 1 });
+                }
+                Output::TakeSnapshot { from, mark, .. } => {
+                    let starts = self.disks[&from.0].starts(mark.position.index);
+                    self.say(node, format!("installs the snapshot at {}", mark.position));
+                    self.disks.entry(node).or_default().install(mark, starts.clone(), 0);
+                    self.step(node, Input::Installed { mark, starts, time_ms: 0 });
+                }
+                Output::Committed(index) => self.say(node, format!("committed {index}")),
+                Output::Truncated(to) => self.say(node, format!("cuts to {to}")),
+                Output::Sealed(answer) => {
+                    self.say(node, format!("seals {} at {}", answer.epoch, answer.last))
+                }
+                Output::ProposeElectable { electable, .. } => self.proposed(node, electable),
+                Output::ReadConfirmed(round) => self.say(node, format!("round {round} confirmed")),
+                Output::Became(role) => self.say(node, format!("is {}", role.name())),
+                Output::Report(report) => self.say(node, format!("reports {report:?}")),
+            }
+        }
+    }
+    fn say(&mut self, node: u32, what: String) {
+        let _ = writeln!(self.text, "n{node} {what}");
+    }
+    /// The control plane of the stage accepts what a leader proposes at its number.
+    fn proposed(&mut self, node: u32, electable: Vec<Life>) {
+        self.say(node, format!("proposes {:?}", electable.iter().map(|r| r.node).collect::<Vec<_>>()));
+        if let Some(view) = &mut self.view {
+            view.electable = electable;
+            view.number = view.number.next();
+        }
+        self.show_view();
+    }
+    fn show_view(&mut self) {
+        let Some(view) = self.view.clone() else { return };
+        for node in self.replicas.keys().copied().collect::<Vec<_>>() {
+            if !self.cut.contains(&node) {
+                self.step(node, Input::View(view.clone()));
+            }
+        }
+    }
+    fn deliver(&mut self) {
+        loop {
+            if let Some((from, to, message)) = self.messages.pop_front() {
+                if !self.cut.contains(&from) && !self.cut.contains(&to.0) {
+                    let from = life(from);
+                    let input = Input::Message { from: from.node, incarnation: from.incarnation, message };
+                    self.step(to.0, input);
+                }
+                continue;
+            }
+            let ready = self.persisting.iter().find(|(n, q)| !q.is_empty() && !self.held.contains(n));
+            let Some(node) = ready.map(|(node, _)| *node) else { return };
+            let Some((token, records)) = self.persisting.get_mut(&node).and_then(VecDeque::pop_front) else {
+                return;
+            };
+            self.disks.entry(node).or_default().persist(&records);
+            self.step(node, Input::Persisted { token });
+        }
+    }
+    fn start(&mut self, node: u32) {
+        let process = self.processes.entry(node).or_default();
+        *process += 1;
+        let process = Process(*process);
+        let recovered = self.disks.entry(node).or_default().recover(true);
+        self.replicas.insert(node, Replica::new(life(node), process, GROUP, KEYSPACE, recovered));
+        let view = self.view.clone();
+        if let Some(view) = view {
+            self.step(node, Input::View(view));
+        }
+    }
+    fn found(&mut self, members: u32, commit: CommitRule) {
+        let nodes = 1..=members;
+        self.now_ms = 1000;
+        self.view = Some(View {
+            group: GROUP,
+            keyspace: KEYSPACE,
+            number: ViewNumber(1),
+            epoch: Epoch(1),
+            leader: Some(Leader { replica: life(1), process: Process(1) }),
+            members: nodes.clone().map(NodeId).collect(),
+            electable: nodes.clone().map(life).collect(),
+            election: None,
+            history: vec![Position::new(1, 1)],
+            settings: Settings { commit, ..Settings::default() },
+        });
+        nodes.for_each(|node| self.start(node));
+        self.deliver();
+    }
+    fn elect(&mut self, node: u32, epoch: u64) {
+        let last = self.replicas[&node].log().last().position.index;
+        let process = Process(self.processes[&node]);
+        if let Some(view) = &mut self.view {
+            view.number = view.number.next();
+            view.epoch = Epoch(epoch);
+            view.leader = Some(Leader { replica: life(node), process });
+            let start = Position { epoch: Epoch(epoch), index: last.next() };
+            view.history.retain(|begun| begun.index < start.index);
+            view.history.push(start);
+        }
+        self.show_view();
+    }
+    fn status(&mut self) {
+        let lines: Vec<_> = self
+            .replicas
+            .iter()
+            .map(|(node, r)| {
+                let (role, last) = (r.role().name(), r.log().last().position);
+                (*node, format!("{role}, log to {last}, committed {}, promised {}", r.commit(), r.promised()))
+            })
+            .collect();
+        lines.into_iter().for_each(|(node, line)| self.say(node, line));
+    }
+    fn act(&mut self, name: &str, args: &[String]) -> Result<(), Box<dyn Error>> {
+        let number = |at: usize| {
+            args.get(at).ok_or("an argument is missing")?.parse::<u64>().map_err(Box::<dyn Error>::from)
+        };
+        let node = |at: usize| number(at).map(|n| n as u32);
+        match name {
+            "found" => {
+                let rule = match args.get(1).map(String::as_str) {
+                    Some("majority") => CommitRule::Majority,
+                    Some("in-sync-set") => CommitRule::InSyncSet { minimum: 1 },
+                    _ => CommitRule::Async,
+                };
+                self.found(node(0)?, rule);
+            }
+            "propose" => {
+                let (leader, count, now) = (node(0)?, number(1)?, Instant::from_millis(self.now_ms));
+                let mut out = Vec::new();
+                let replica = self.replicas.get_mut(&leader).ok_or("no such node")?;
+                for n in 0..count {
+                    replica.propose(Kind::Operations, RequestId::NONE, 0, |w| w.u64(n));
+                }
+                replica.flush(now, &mut out);
+                self.carry_out(leader, out);
+            }
+            "deliver" => self.deliver(),
+            "cut" => {
+                for at in 0..args.len() {
+                    self.cut.insert(node(at)?);
+                }
+            }
+            "mend" => {
+                self.cut.clear();
+                self.show_view();
+            }
+            "hold" => {
+                self.held.insert(node(0)?);
+            }
+            "release" => self.held.clear(),
+            "wait" => {
+                for _ in 0..number(0)?.div_ceil(50) {
+                    self.now_ms += 50;
+                    for node in self.replicas.keys().copied().collect::<Vec<_>>() {
+                        self.step(node, Input::Tick);
+                    }
+                    self.deliver();
+                }
+            }
+            "seal" => {
+                let not_before = Instant::from_millis(self.now_ms + number(2)?);
+                let election = ViewNumber(100 + number(1)?);
+                self.step(node(0)?, Input::Seal { epoch: Epoch(number(1)?), election, not_before });
+            }
+            "elect" => self.elect(node(0)?, number(1)?),
+            "join" => {
+                let joiner = node(0)?;
+                if let Some(view) = &mut self.view {
+                    view.members.push(NodeId(joiner));
+                    view.number = view.number.next();
+                }
+                self.start(joiner);
+                self.show_view();
+            }
+            "trim" => {
+                let commit = self.replicas[&node(0)?].commit();
+                self.disks.entry(node(0)?).or_default().trim(commit);
+            }
+            "crash" => {
+                self.replicas.remove(&node(0)?);
+                self.persisting.remove(&node(0)?);
+            }
+            "restart" => self.start(node(0)?),
+            "append" => {
+                // A message of an old leader that was long on its way.
+                let message = Message::Append {
+                    epoch: Epoch(number(1)?),
+                    previous: Mark::default().position,
+                    previous_hash: 0,
+                    commit: Index(0),
+                    round: 0,
+                    records: Bytes::new(),
+                };
+                let input = Input::Message { from: NodeId(1), incarnation: Incarnation(1), message };
+                self.step(node(0)?, input);
+                for (from, to, message) in std::mem::take(&mut self.messages) {
+                    self.say(from, format!("answers {to}: {message:?}"));
+                }
+            }
+            "status" => self.status(),
+            _ => return Err(format!("unknown command {name}").into()),
+        }
+        Ok(())
+    }
+}
+
+impl goldenscript::Runner for Stage {
+    type Command = goldenscript::Command;
+
+    fn run(
+        &mut self,
+        command: &goldenscript::Command,
+        _: &goldenscript::Context,
+    ) -> Result<String, Box<dyn Error>> {
+        let args: Vec<String> = command.args.iter().map(ToString::to_string).collect();
+        self.act(&command.name, &args)?;
+        Ok(std::mem::take(&mut self.text))
+    }
+}
+
+#[test]
+fn every_script_ends_as_written() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
+    let mut scripts: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scripts.sort();
+    assert!(scripts.len() >= 10);
+    for script in scripts {
+        goldenscript::run(&mut Stage::default(), &script).unwrap();
+    }
+}

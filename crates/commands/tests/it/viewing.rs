@@ -1,3 +1,4 @@
+// bugs: SL-24
 //! What a view shows of a table: keys whose time has come are gone for every reader, before anybody removes them.
 
 use commands::View;

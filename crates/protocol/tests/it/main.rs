@@ -8,4 +8,6 @@ mod planted;
 #[cfg(not(feature = "plant"))]
 mod random;
 #[cfg(not(feature = "plant"))]
+mod regressions;
+#[cfg(not(feature = "plant"))]
 mod scripts;

@@ -684,8 +684,9 @@ impl World {
             }
             13 => {
                 let node = self.at(id);
-                let commit = node.replica.as_ref().map_or(Index(0), Replica::commit);
-                node.disk.trim(commit);
+                // What is committed but not persisted here may still stand behind a cut on its way to the disk.
+                let through = node.replica.as_ref().map_or(Index(0), |r| r.commit().min(r.persisted()));
+                node.disk.trim(through);
             }
             14 | 15 => {
                 // The leader alone on its side, and a short power cut on the other.

@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn each_rule_counts_its_followers() {
         let in_sync = CommitRule::InSyncSet { minimum: 1 };
-        let cases: &[(CommitRule, &[u32], u64, &[u64], u64)] = &[
+        type Case<'a> = (CommitRule, &'a [u32], u64, &'a [u64], u64);
+        let cases: &[Case<'_>] = &[
             (CommitRule::Async, &[1, 2, 3], 9, &[0, 0], 9),
             (CommitRule::Majority, &[1, 2, 3], 9, &[7, 4], 7),
             (CommitRule::Majority, &[1, 2, 3], 5, &[7, 4], 5),

@@ -107,11 +107,8 @@ fn wanted_electable(
             p.matched >= last || now.since(p.current_at) < patience
         });
         match (present, life) {
-            (Some(present), Some(life)) if present == life => {
-                if !in_sync_set || current {
-                    wanted.push(present);
-                }
-            }
+            (Some(present), Some(life)) if present == life && in_sync_set && !current => {}
+            (Some(present), Some(life)) if present == life => wanted.push(present),
             // Another life, or none in the set yet: it counts once it holds what is committed.
             (_, Some(life)) if caught_up => wanted.push(life),
             (Some(present), _) if !in_sync_set || current => wanted.push(present),

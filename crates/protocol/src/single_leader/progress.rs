@@ -414,7 +414,8 @@ mod tests {
     #[test]
     fn logs_part_where_their_newest_common_epoch_ends_first() {
         let p = Position::new;
-        let cases: &[(&[Position], u64, &[Position], u64, u64)] = &[
+        type Case<'a> = (&'a [Position], u64, &'a [Position], u64, u64);
+        let cases: &[Case<'_>] = &[
             (&[p(1, 1)], 10, &[p(1, 1)], 7, 7),
             (&[p(1, 1), p(2, 5)], 9, &[p(1, 1)], 7, 4),
             (&[p(1, 1), p(3, 5)], 9, &[p(1, 1), p(2, 4)], 8, 3),

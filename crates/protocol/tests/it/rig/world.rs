@@ -350,7 +350,7 @@ impl World {
     }
     fn deliver(&mut self, from: Life, to: NodeId, process: Option<Process>, body: Body) {
         if to == CONTROL {
-            return self.to_control(from, body);
+            return self.at_control(from, body);
         }
         let now = self.local(to);
         let node = self.at(to);
@@ -382,7 +382,7 @@ impl World {
             Body::Answer { .. } | Body::Propose { .. } => {}
         }
     }
-    fn to_control(&mut self, from: Life, body: Body) {
+    fn at_control(&mut self, from: Life, body: Body) {
         let lives = self.lives();
         match body {
             Body::Answer { answer, process } => {

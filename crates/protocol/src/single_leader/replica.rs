@@ -215,7 +215,8 @@ pub(super) struct Sealing {
 }
 
 /// What a replica finds in its log after a restart: `promised` is the greatest epoch of any record, those that are no
-/// entries included. The window of `log` must reach back to `commit`, for everything behind may have to be cut.
+/// entries included; `commit` is at least the position of the newest snapshot, or a follower that needs one could get
+/// none. The window of `log` must reach back to `commit`, for everything behind may have to be cut.
 #[derive(Clone, Debug)]
 pub struct Recovered {
     pub promised: Epoch,

@@ -54,6 +54,7 @@ impl Disk {
         };
         let mark = *mark;
         self.base_starts = self.starts(index);
+        self.commit = self.commit.max(index);
         self.base = mark;
         self.entries.retain(|(mark, _)| mark.position.index > index);
     }

@@ -30,7 +30,17 @@ const TICKET_PATIENCE: Duration = Duration::from_secs(4);
 pub(crate) struct Ticket {
     /// The client that waits; `None` for what the node asks for itself.
     pub client: Option<(ConnectionId, SlotId)>,
+    /// The peer address of a node that asked to join.
+    pub joiner: Option<String>,
     pub deadline: Instant,
+}
+
+/// A log write of the control plane on its way.
+pub(crate) struct ControlWrite {
+    pub mine: u64,
+    pub theirs: u64,
+    /// Once it is durable the control records through this number may go.
+    pub release: Option<Index>,
 }
 
 impl Node {
@@ -51,7 +61,7 @@ impl Node {
         use control::Output as O;
         match output {
             O::Send { to, message } => self.send(to, PeerMessage::Control(message)),
-            O::Persist { token, replaces: _, records } => self.persist_control(token, &records),
+            O::Persist { token, replaces, records } => self.persist_control(token, replaces, &records),
             O::MapChanged(map) => {
                 self.map = map;
                 self.meet_map();
@@ -71,14 +81,17 @@ impl Node {
         }
     }
 
-    fn persist_control(&mut self, token: u64, records: &[Vec<u8>]) {
+    fn persist_control(&mut self, token: u64, replaces: bool, records: &[Vec<u8>]) {
         let mut buffer = Vec::new();
+        self.token += 1;
+        // Control records are numbered upwards over all runs of the node: storage lets go of them by number.
+        let index = Index((self.config.process.0 << 40) + self.token);
         let header = Header {
             kind: Kind::Control,
             keyspace: KeyspaceId(0),
             group: data::id::CONTROL_GROUP,
             epoch: Epoch(0),
-            index: Index(0),
+            index,
             commit: Index(0),
             time_ms: self.now.wall.middle_ms(),
             request: RequestId::NONE,
@@ -86,8 +99,8 @@ impl Node {
         for record in records {
             Record::write(&mut buffer, &header, 0, |w| w.buffer.extend_from_slice(record));
         }
-        self.token += 1;
-        self.control_persisting.push_back((self.token, token));
+        let release = replaces.then(|| index.previous());
+        self.control_persisting.push_back(ControlWrite { mine: self.token, theirs: token, release });
         self.outputs.push(Output::Persist { token: self.token, records: Bytes::from(buffer), flush: true });
     }
 
@@ -136,12 +149,16 @@ impl Node {
     pub(crate) fn new_ticket(&mut self, client: Option<(ConnectionId, SlotId)>) -> u64 {
         self.next_ticket += 1;
         let deadline = self.now.instant + TICKET_PATIENCE;
-        self.tickets.insert(self.next_ticket, Ticket { client, deadline });
+        self.tickets.insert(self.next_ticket, Ticket { client, joiner: None, deadline });
         self.next_ticket
     }
 
     fn on_control_answer(&mut self, ticket: u64, result: Result<Applied, Refusal>) {
         let Some(ticket) = self.tickets.remove(&ticket) else { return };
+        if let (Some(peer), Ok(Applied::Node(node))) = (ticket.joiner, result) {
+            let map = self.map.clone();
+            self.outputs.push(Output::JoinAnswer { peer, node, map });
+        }
         let Some((connection, slot)) = ticket.client else { return };
         let mut bytes = Vec::new();
         let mut writer = ReplyWriter::new(&mut bytes, Protocol::Resp2);
@@ -164,6 +181,16 @@ impl Node {
                 "-INDETERMINATE the control plane did not answer in time: the change may still happen\r\n";
             self.fill(connection, slot, text.as_bytes());
         }
+    }
+
+    /// An empty node asks to become a member. It asks again until it hears an answer.
+    pub(crate) fn on_join(&mut self, nonce: u64, name: String, addresses: control::Addresses, site: String) {
+        let ticket = self.new_ticket(None);
+        if let Some(it) = self.tickets.get_mut(&ticket) {
+            it.joiner = Some(addresses.peer.clone());
+        }
+        let command = Command::AddNode { nonce, name, addresses, site };
+        self.control(control::Input::Propose { ticket, command });
     }
 
     /// Asks for the group of a keyspace that exists and was not used before.

@@ -57,6 +57,11 @@ impl Node {
         flow
     }
 
+    /// What a client sent is not the protocol: it is told, and its connection will be closed.
+    pub fn protocol_error(&mut self, connection: ConnectionId, text: &str) {
+        self.reply_error(connection, text);
+    }
+
     /// CLIENT REPLY OFF and SKIP: the reply is made and thrown away, so that order and effects stay the same.
     fn silence(&mut self, connection: ConnectionId, spec: &Spec) {
         let Some(session) = self.sessions.get_mut(connection) else { return };

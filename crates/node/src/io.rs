@@ -7,6 +7,7 @@
 
 use crate::message::PeerMessage;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::{GroupId, Incarnation, Index, NodeId, Position, Process};
@@ -77,6 +78,13 @@ pub enum Input {
     DiskFailed {
         reason: String,
     },
+    /// An empty node asks to become a member; answered by [`Output::JoinAnswer`], or never.
+    Join {
+        nonce: u64,
+        name: String,
+        addresses: control::Addresses,
+        site: String,
+    },
     /// Called about every 5 ms.
     Tick,
 }
@@ -134,6 +142,12 @@ pub enum Output {
     /// The group is no longer held here: its log and snapshots may go.
     DropGroup {
         group: GroupId,
+    },
+    /// The node at this peer address is a member now, under this number.
+    JoinAnswer {
+        peer: String,
+        node: NodeId,
+        map: Arc<control::ClusterMap>,
     },
     /// Close the connection once its replies are written.
     Close {

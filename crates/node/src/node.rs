@@ -57,8 +57,8 @@ pub struct Node {
     pub(crate) peers: BTreeSet<NodeId>,
     pub(crate) heartbeat_at: Instant,
     pub(crate) token: u64,
-    /// Control plane's log writes on their way: the node's token, the plane's.
-    pub(crate) control_persisting: alloc::collections::VecDeque<(u64, u64)>,
+    /// The control plane's log writes on their way.
+    pub(crate) control_persisting: alloc::collections::VecDeque<crate::control_link::ControlWrite>,
     pub(crate) random: Random,
     pub(crate) statistics: Statistics,
     pub(crate) outputs: Vec<Output>,
@@ -148,6 +148,7 @@ impl Node {
             Input::SnapshotReceived { group, mark, offset } => {
                 self.on_snapshot_received(group, mark, offset);
             }
+            Input::Join { nonce, name, addresses, site } => self.on_join(nonce, name, addresses, site),
             Input::DiskFailed { reason } => self.on_disk_failed(reason),
             Input::Tick => self.on_tick(),
         }

@@ -95,11 +95,13 @@ impl Node {
         for (group, token) in done {
             self.feed(group, single_leader::Input::Persisted { token });
         }
-        while let Some((mine, theirs)) = self.control_persisting.front().copied()
-            && mine <= token
-        {
-            self.control_persisting.pop_front();
-            self.control(control::Input::Persisted { token: theirs });
+        while self.control_persisting.front().is_some_and(|write| write.mine <= token) {
+            let Some(write) = self.control_persisting.pop_front() else { return };
+            if let Some(through) = write.release {
+                let group = data::id::CONTROL_GROUP;
+                self.outputs.push(Output::ReleaseLog { group, through });
+            }
+            self.control(control::Input::Persisted { token: write.theirs });
         }
     }
 

@@ -1,1 +1,19 @@
-//! 
+//! The only crate that touches sockets: one loop per core, the log writer, peer links, snapshots, metrics.
+//!
+//! Invariant: nothing of a turn leaves (log, peers, clients) before the node's turn has ended.
+
+pub mod clock;
+mod connection;
+mod core;
+mod founding;
+pub mod http;
+mod log_writer;
+mod metrics;
+mod peers;
+pub mod settings;
+mod snapshots;
+mod start;
+
+pub use core::Status;
+pub use settings::{Settings, StartError};
+pub use start::{Handle, VERSION, run};

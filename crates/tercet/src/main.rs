@@ -1,1 +1,41 @@
-fn main() {}
+//! The one binary: `tercet up` for a newcomer, `tercet node` for production, `tercet ctl` for administration.
+
+mod connect;
+mod ctl;
+mod node_command;
+mod up;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "tercet", version, about = "A replicated store that any Redis client can use.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A whole cluster in this process: for a first look and for tests.
+    Up(up::Up),
+    /// One node of a production cluster.
+    Node(node_command::NodeCommand),
+    /// Looks at a cluster and changes it.
+    Ctl(ctl::Ctl),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Up(up) => up.run(),
+        Command::Node(node) => node.run(),
+        Command::Ctl(ctl) => ctl.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tercet: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Links between nodes: each node dials every other and sends on that connection; it receives on the ones it accepts. A
+//! peer is up when both stand.
+//!
+//! Urgent messages (heartbeats, control, acknowledgements) never wait behind large ones: those travel in parts, one part at
+//! a time.
+
+use data::codec::Writer;
+use data::{Epoch, Incarnation, KeyspaceId, NodeId, Process, ViewNumber};
+use mio::net::TcpStream;
+use node::PeerMessage;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+use wire::handshake::{Agreed, Handshake};
+use wire::hello::Identity;
+use wire::parts::Assembler;
+use wire::peer::Part;
+use wire::{PeerFrame, PeerHeader, PeerLimits};
+
+/// Bodies beyond this travel in parts.
+const PART_LEN_MAX: usize = 128 << 10;
+/// A frame is never longer than a part and its header.
+const FRAME_LEN_MAX: usize = PART_LEN_MAX + 4096;
+/// Bytes that wait for one peer at most: beyond, the link is closed and begins anew.
+const QUEUED_BYTES_MAX: usize = 256 << 20;
+/// Bytes of messages in parts that one peer may have unfinished here.
+const ASSEMBLED_BYTES_MAX: usize = 640 << 20;
+const REDIAL_MIN: Duration = Duration::from_millis(20);
+const REDIAL_MAX: Duration = Duration::from_millis(500);
+
+/// Who sends.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub process: Process,
+}
+
+/// A connection that this node made, to send on.
+pub struct Outgoing {
+    pub node: NodeId,
+    pub address: String,
+    pub stream: Option<TcpStream>,
+    handshake: Option<Handshake>,
+    pub agreed: Option<Agreed>,
+    input: Vec<u8>,
+    /// Being written; whole frames only follow.
+    sending: Vec<u8>,
+    sent: usize,
+    urgent: Vec<u8>,
+    bulk: VecDeque<Vec<u8>>,
+    queued: usize,
+    next_id: u64,
+    redial_at: Instant,
+    redial_after: Duration,
+}
+
+impl Outgoing {
+    pub fn new(node: NodeId, address: String) -> Outgoing {
+        Outgoing {
+            node,
+            address,
+            stream: None,
+            handshake: None,
+            agreed: None,
+            input: Vec::new(),
+            sending: Vec::new(),
+            sent: 0,
+            urgent: Vec::new(),
+            bulk: VecDeque::new(),
+            queued: 0,
+            next_id: 0,
+            redial_at: Instant::now(),
+            redial_after: REDIAL_MIN,
+        }
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.stream.is_none() && Instant::now() >= self.redial_at
+    }
+
+    /// Begins to connect. The caller registers the stream.
+    pub fn dial(&mut self, identity: Identity, secret: &[u8], nonce: [u8; 32]) -> std::io::Result<()> {
+        self.redial_at = Instant::now() + self.redial_after;
+        self.redial_after = (self.redial_after * 2).min(REDIAL_MAX);
+        let address = std::net::ToSocketAddrs::to_socket_addrs(&self.address)?
+            .next()
+            .ok_or_else(|| std::io::Error::from(ErrorKind::NotFound))?;
+        let stream = TcpStream::connect(address)?;
+        let _ = stream.set_nodelay(true);
+        self.sending.clear();
+        self.sent = 0;
+        let handshake = Handshake::initiate(identity, Some(self.node), secret, nonce, &mut self.sending);
+        self.handshake = Some(handshake);
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// The link is lost: what was queued goes with it, its senders ask again.
+    pub fn reset(&mut self) {
+        if self.agreed.is_some() {
+            self.redial_after = REDIAL_MIN;
+        }
+        self.stream = None;
+        self.handshake = None;
+        self.agreed = None;
+        self.input.clear();
+        self.sending.clear();
+        self.sent = 0;
+        self.urgent.clear();
+        self.bulk.clear();
+        self.queued = 0;
+        self.redial_at = Instant::now() + self.redial_after;
+    }
+
+    /// Queues a message; false when too much waits.
+    pub fn queue(&mut self, from: &Sender, message: &PeerMessage) -> bool {
+        let Some(agreed) = &self.agreed else { return true };
+        self.next_id += 1;
+        let header = PeerHeader {
+            version: agreed.version,
+            kind: message.kind(),
+            part: Part::WHOLE,
+            hops: 0,
+            sender: from.node,
+            incarnation: from.incarnation,
+            process: from.process,
+            keyspace: KeyspaceId(0),
+            group: message.group(),
+            epoch: Epoch(0),
+            view: ViewNumber(0),
+            id: self.next_id,
+            time_left_ms: 0,
+        };
+        let before = self.urgent.len();
+        PeerFrame::write(&mut self.urgent, &header, |w| message.encode(w));
+        let len = self.urgent.len() - before;
+        // Messages of a group keep their order: behind a large one they wait in the same queue.
+        let ordered = matches!(message, PeerMessage::Replication { .. }) && !self.bulk.is_empty();
+        if len > PART_LEN_MAX || ordered {
+            self.urgent.truncate(before);
+            let mut body = Vec::with_capacity(len);
+            message.encode(&mut Writer::new(&mut body));
+            let Some(parts) = wire::parts::split(&body, PART_LEN_MAX) else { return false };
+            for (part, bytes) in parts {
+                let mut frame = Vec::with_capacity(bytes.len() + 128);
+                PeerFrame::write(&mut frame, &PeerHeader { part, ..header }, |w| {
+                    w.buffer.extend_from_slice(bytes);
+                });
+                self.bulk.push_back(frame);
+            }
+        }
+        self.queued += len;
+        self.queued <= QUEUED_BYTES_MAX
+    }
+
+    /// Writes what it can. Ends with an error when the link is lost.
+    pub fn write(&mut self) -> std::io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        loop {
+            if self.sent == self.sending.len() {
+                self.sending.clear();
+                self.sent = 0;
+                if self.agreed.is_none() {
+                    return Ok(());
+                }
+                if !self.urgent.is_empty() {
+                    std::mem::swap(&mut self.sending, &mut self.urgent);
+                } else if let Some(frame) = self.bulk.pop_front() {
+                    self.sending = frame;
+                } else {
+                    self.queued = 0;
+                    return Ok(());
+                }
+            }
+            match stream.write(&self.sending[self.sent..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads the peer's part of the handshake. True when the link has just been agreed on.
+    pub fn read(&mut self) -> std::io::Result<bool> {
+        let Some(stream) = &mut self.stream else { return Ok(false) };
+        let mut chunk = [0u8; 4096];
+        loop {
+            match stream.read(&mut chunk) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.input.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut agreed = false;
+        while let Some(handshake) = &mut self.handshake {
+            match handshake.receive(&self.input, &mut self.sending) {
+                Ok(None) => break,
+                Ok(Some(step)) => {
+                    self.input.drain(..step.consumed);
+                    if step.agreed.is_some() {
+                        self.agreed = step.agreed;
+                        self.handshake = None;
+                        agreed = true;
+                    }
+                }
+                Err(refusal) => {
+                    let why = format!("{:?}: {}", refusal.reason, refusal.detail);
+                    return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
+                }
+            }
+        }
+        Ok(agreed)
+    }
+}
+
+/// What came on an accepted connection.
+pub enum Received {
+    /// The peer has proved who it is.
+    Agreed(NodeId),
+    Message {
+        from: NodeId,
+        incarnation: Incarnation,
+        process: Process,
+        message: PeerMessage,
+    },
+    /// A message of the founding handshake, outside any link.
+    Founding(Vec<u8>),
+}
+
+/// A connection that another node made, to receive on.
+pub struct Incoming {
+    pub stream: TcpStream,
+    handshake: Option<Handshake>,
+    pub agreed: Option<Agreed>,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    assembler: Assembler,
+}
+
+/// What a founding message begins with; a handshake begins otherwise.
+pub const FOUNDING_MAGIC: &[u8; 8] = b"TERCETf1";
+const FOUNDING_LEN_MAX: usize = 4 << 20;
+
+impl Incoming {
+    pub fn new(stream: TcpStream, identity: Identity, secret: &[u8], nonce: [u8; 32]) -> Incoming {
+        let _ = stream.set_nodelay(true);
+        Incoming {
+            stream,
+            handshake: Some(Handshake::accept(identity, secret, nonce)),
+            agreed: None,
+            input: Vec::new(),
+            output: Vec::new(),
+            assembler: Assembler::new(ASSEMBLED_BYTES_MAX),
+        }
+    }
+
+    /// Reads and understands what came. An error ends the connection.
+    pub fn read(&mut self, each: &mut dyn FnMut(Received)) -> std::io::Result<()> {
+        let mut closed = false;
+        loop {
+            let len = self.input.len();
+            self.input.resize(len + (64 << 10), 0);
+            let read = self.stream.read(&mut self.input[len..]);
+            let count = *read.as_ref().unwrap_or(&0);
+            self.input.truncate(len + count);
+            match read {
+                Ok(0) => {
+                    closed = true;
+                    break;
+                }
+                Ok(count) if count < 64 << 10 => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.understand(each)?;
+        if closed { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    fn understand(&mut self, each: &mut dyn FnMut(Received)) -> std::io::Result<()> {
+        let invalid = |what: String| std::io::Error::new(ErrorKind::InvalidData, what);
+        let magic = FOUNDING_MAGIC.len().min(self.input.len());
+        if self.handshake.is_some() && magic > 0 && self.input[..magic] == FOUNDING_MAGIC[..magic] {
+            return self.understand_founding(each);
+        }
+        while let Some(handshake) = &mut self.handshake {
+            match handshake.receive(&self.input, &mut self.output) {
+                Ok(None) => break,
+                Ok(Some(step)) => {
+                    self.input.drain(..step.consumed);
+                    if let Some(agreed) = step.agreed {
+                        each(Received::Agreed(agreed.peer.node));
+                        self.agreed = Some(agreed);
+                        self.handshake = None;
+                    }
+                }
+                Err(refusal) => {
+                    let _ = self.flush();
+                    return Err(invalid(format!("{:?}: {}", refusal.reason, refusal.detail)));
+                }
+            }
+        }
+        self.flush()?;
+        let Some(agreed) = &self.agreed else { return Ok(()) };
+        let limits = PeerLimits { frame_len_max: FRAME_LEN_MAX, version: agreed.version };
+        let (from, incarnation, process) = (agreed.peer.node, agreed.peer.incarnation, agreed.peer.process);
+        let mut used = 0;
+        loop {
+            let parsed =
+                PeerFrame::parse(&self.input[used..], &limits).map_err(|e| invalid(format!("{e:?}")))?;
+            let Some((header, body, consumed)) = parsed else { break };
+            // bugs: X-11. The frames of a link are its peer's, and no other life's of it.
+            if header.sender != from || header.incarnation != incarnation || header.process != process {
+                return Err(invalid("a frame of another sender".into()));
+            }
+            if let Ok(Some(body)) = self.assembler.accept(&header, body)
+                && let Ok(message) = PeerMessage::decode(header.kind, &body)
+            {
+                each(Received::Message { from, incarnation, process, message });
+            }
+            used += consumed;
+        }
+        self.input.drain(..used);
+        Ok(())
+    }
+
+    fn understand_founding(&mut self, each: &mut dyn FnMut(Received)) -> std::io::Result<()> {
+        let Some(rest) = self.input.get(FOUNDING_MAGIC.len()..) else { return Ok(()) };
+        let Some(len) = rest.first_chunk::<4>() else { return Ok(()) };
+        let len = u32::from_le_bytes(*len) as usize;
+        if len > FOUNDING_LEN_MAX {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        if let Some(body) = rest.get(4..4 + len) {
+            each(Received::Founding(body.to_vec()));
+            self.input.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes this side's part of the handshake: a few bytes, which fit the socket.
+    fn flush(&mut self) -> std::io::Result<()> {
+        while !self.output.is_empty() {
+            match self.stream.write(&self.output) {
+                Ok(count) => {
+                    self.output.drain(..count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends one founding message to an address, on a connection of its own, from a thread of its own.
+pub fn send_founding(address: String, body: Vec<u8>) {
+    std::thread::spawn(move || {
+        let Ok(mut addresses) = std::net::ToSocketAddrs::to_socket_addrs(&address) else { return };
+        let Some(address) = addresses.next() else { return };
+        let Ok(mut stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500))
+        else {
+            return;
+        };
+        let _ = stream.set_write_timeout(Some(Duration::from_millis(500)));
+        let mut bytes = FOUNDING_MAGIC.to_vec();
+        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        // Whoever does not hear it is asked or answered again.
+        let _ = stream.write_all(&bytes);
+    });
+}

@@ -1,0 +1,75 @@
+//! What a node is told at its start.
+
+use std::path::PathBuf;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub name: String,
+    /// `None` keeps nothing: the node forgets everything when it ends.
+    pub data: Option<PathBuf>,
+    /// `host:port` each.
+    pub resp: String,
+    pub peer: String,
+    pub http: String,
+    pub site: String,
+    /// Peer addresses of all founders, or of members to join; both are for the first start only.
+    pub founders: Vec<String>,
+    pub join: Vec<String>,
+    pub password: Option<String>,
+    /// Shared by all nodes of the cluster.
+    pub secret: String,
+    pub connections_max: usize,
+    /// Bytes of log between two snapshots of a group.
+    pub snapshot_log_bytes: usize,
+}
+
+/// Why a node cannot start: a sentence for whoever started it.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::error::Error for StartError {}
+
+impl StartError {
+    pub fn new(what: impl Into<String>) -> StartError {
+        StartError(what.into())
+    }
+}
+
+impl Settings {
+    /// Refuses what would be unsafe or cannot work, before anything is opened.
+    pub fn check(&self) -> Result<(), StartError> {
+        for (what, address) in [("--resp", &self.resp), ("--peer", &self.peer), ("--http", &self.http)] {
+            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none() {
+                return Err(StartError::new(format!("{what} must be HOST:PORT, found '{address}'")));
+            }
+        }
+        let host = self.resp.rsplit_once(':').map_or("", |(host, _)| host);
+        if self.password.is_none() && !is_loopback(host) {
+            return Err(StartError::new(format!(
+                "protected mode: {} is not a loopback address and no password is set. Anybody who reaches it could read and write everything. Set --requirepass (or TERCET_REQUIREPASS), or listen on 127.0.0.1.",
+                self.resp
+            )));
+        }
+        if self.secret.is_empty() && !is_loopback(self.peer.rsplit_once(':').map_or("", |(host, _)| host)) {
+            return Err(StartError::new(format!(
+                "protected mode: {} is not a loopback address and no cluster secret is set. Set --secret (or TERCET_SECRET), the same on all nodes, or let peers meet on 127.0.0.1.",
+                self.peer
+            )));
+        }
+        if self.founders.is_empty() == self.join.is_empty() && self.data.is_none() {
+            return Err(StartError::new("a node needs either --founders or --join"));
+        }
+        Ok(())
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}

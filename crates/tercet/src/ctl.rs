@@ -1,0 +1,117 @@
+//! `tercet ctl`: looks at a cluster and changes it, through any node.
+
+use crate::connect::Client;
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use serde_json::Value;
+use server::StartError;
+
+#[derive(Args)]
+pub struct Ctl {
+    /// RESP address of any node.
+    #[arg(long, env = "TERCET_CONNECT", default_value = "127.0.0.1:6379")]
+    connect: String,
+    #[arg(long, env = "TERCET_REQUIREPASS")]
+    password: Option<String>,
+    /// JSON instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Nodes, groups and replicas.
+    Status,
+    /// Keyspaces and where they are served.
+    Keyspaces,
+    /// Moves a group's leadership without loss.
+    Switchover { group: String, node: String },
+    /// Lets a node leave: its copies move elsewhere first.
+    Remove { node: String },
+}
+
+impl Ctl {
+    pub fn run(self) -> Result<(), StartError> {
+        let mut client = Client::connect(&self.connect)?;
+        if let Some(password) = &self.password {
+            client.call(&["AUTH", password])?;
+        }
+        match &self.command {
+            Command::Status => {
+                let status = client.status()?;
+                if self.json { show_json(&status) } else { show_status(&status) }
+            }
+            Command::Keyspaces => {
+                let status = client.status()?;
+                if self.json { show_json(&status["groups"]) } else { show_groups(&status) }
+            }
+            Command::Switchover { group, node } => {
+                client.call(&["KEYSPACE", "SWITCHOVER", group, node])?;
+                self.done(&format!("group {group} is led by {node} now"));
+            }
+            Command::Remove { node } => {
+                client.call(&["KEYSPACE", "REMOVE-NODE", node])?;
+                self.done(&format!("{node} is leaving: `tercet ctl status` shows when it is gone"));
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&self, text: &str) {
+        if self.json { println!("{{\"ok\":true}}") } else { println!("{text}") }
+    }
+}
+
+fn show_json(value: &Value) {
+    println!("{value:#}");
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+fn table(titles: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(titles.iter().copied());
+    table
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn show_status(status: &Value) {
+    let mut nodes = table(&["node", "name", "RESP", "peer", "site", "alive", "control"]);
+    for node in items(&status["nodes"]) {
+        let row = ["id", "name", "resp", "peer", "site", "alive", "control"].map(|field| text(&node[field]));
+        nodes.add_row(row);
+    }
+    println!("{nodes}");
+    show_groups(status);
+}
+
+fn show_groups(status: &Value) {
+    let mut groups = table(&["group", "keyspace", "rule", "epoch", "leader", "electable", "replicas (lag)"]);
+    for group in items(&status["groups"]) {
+        let replicas: Vec<String> = items(&group["replicas"])
+            .map(|replica| {
+                format!("{} {} ({})", text(&replica["node"]), text(&replica["state"]), text(&replica["lag"]))
+            })
+            .collect();
+        let mut row: Vec<String> = ["group", "keyspace", "commit_rule", "epoch", "leader", "electable"]
+            .iter()
+            .map(|field| text(&group[*field]))
+            .collect();
+        row.push(replicas.join("\n"));
+        groups.add_row(row);
+    }
+    println!("{groups}");
+}

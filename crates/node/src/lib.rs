@@ -35,6 +35,6 @@ mod watch;
 pub use config::{Config, Restored, RestoredGroup};
 pub use io::{ConnectionId, Event, Input, Output};
 pub use message::PeerMessage;
-pub use node::{Flow, Node};
+pub use node::{Flow, GroupState, Node};
 pub use snapshot::SnapshotHead;
 pub use statistics::Statistics;

@@ -1,1 +1,39 @@
-//! 
+//! The simulator: a whole cluster in one thread, under virtual time and one seed, with every fault we can name.
+//!
+//! It drives the production machines: `node` with its replication and control plane, `storage` with its recovery. Only
+//! time, network, media and clients are made up.
+//!
+//! | part | is |
+//! |---|---|
+//! | [`world`] | the queue of events and what they do |
+//! | [`network`], [`clocks`], [`disk`], [`host`] | what a machine stands on |
+//! | [`faults`] | kinds of faults, drawn per seed |
+//! | [`workload`], [`client`], [`history`] | what clients do and saw |
+//! | [`invariants`], [`verdict`], [`linearizable`] | what must hold, during a run and of its history |
+//! | [`run`], [`scenario`], [`shrink`], [`command`] | one run, told runs, smaller runs, the command line |
+//!
+//! *Invariant:* a run is a function of its plan: no clock, no thread, no randomness from outside, no order of a hash map.
+
+pub mod client;
+pub mod clocks;
+pub mod command;
+pub mod disk;
+pub mod faults;
+pub mod history;
+pub mod host;
+pub mod invariants;
+pub mod linearizable;
+pub mod network;
+pub mod options;
+pub mod random;
+pub mod reply;
+pub mod run;
+pub mod scenario;
+pub mod shrink;
+pub mod trace;
+pub mod verdict;
+pub mod workload;
+pub mod world;
+
+pub use command::run_command as run_args;
+pub use options::Args;

@@ -1,0 +1,97 @@
+//! What clients did and saw.
+
+use data::NodeId;
+
+/// How an operation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Ok,
+    /// Surely without effect.
+    Fail,
+    /// Nobody can say.
+    Info,
+}
+
+/// What an operation did. Values that are written are unique in a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Did {
+    Write {
+        value: i64,
+    },
+    Read {
+        value: Option<i64>,
+    },
+    /// WATCH, GET, then MULTI, SET, EXEC: takes the place of exactly what was read.
+    Swap {
+        old: Option<i64>,
+        new: i64,
+    },
+    /// INCR; `seen` is the result.
+    Increment {
+        seen: i64,
+    },
+    Count {
+        seen: i64,
+    },
+    Add {
+        element: i64,
+    },
+    Members {
+        seen: Vec<i64>,
+    },
+    Push {
+        element: i64,
+    },
+    Range {
+        seen: Vec<i64>,
+    },
+    Transfer,
+    Total {
+        seen: i64,
+    },
+    /// SET with an expiry; each key is written once.
+    SetExpiring {
+        value: i64,
+    },
+    ReadExpiring {
+        value: Option<i64>,
+    },
+    /// Any command of the product: only its survival is judged.
+    Anything,
+}
+
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub client: usize,
+    pub node: NodeId,
+    /// Index into the run's keyspaces.
+    pub keyspace: usize,
+    pub key: String,
+    pub did: Did,
+    /// Virtual time in ns; `end` is the greatest there is for what never came back.
+    pub start: u64,
+    pub end: u64,
+    pub outcome: Outcome,
+}
+
+/// First words of replies that mean: surely not applied.
+const REFUSALS: [&str; 12] = [
+    "NOREPLICAS",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "READONLY",
+    "MOVED",
+    "ERR",
+    "EXECABORT",
+    "LOADING",
+    "WRONGTYPE",
+    "NOAUTH",
+    "OOM",
+    "WATCHCHANGED",
+];
+
+/// What an error reply says about the effect.
+pub fn outcome_of_error(text: &str) -> Outcome {
+    let word = text.split(' ').next().unwrap_or_default();
+    if REFUSALS.contains(&word) { Outcome::Fail } else { Outcome::Info }
+}

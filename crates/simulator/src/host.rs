@@ -1,0 +1,58 @@
+//! One machine: its clock, its disk, and the node process while one runs.
+
+use crate::clocks::Clock;
+use crate::disk::NodeDisk;
+use data::{Incarnation, NodeId, Process};
+use node::{ConnectionId, Input, Node};
+use std::collections::BTreeMap;
+
+/// What a paused process will find when it goes on.
+pub enum Pending {
+    Input(Box<Input>),
+    Request(ConnectionId, Vec<Vec<u8>>),
+}
+
+pub struct Host {
+    pub id: NodeId,
+    pub node: Option<Node>,
+    pub disk: NodeDisk,
+    pub clock: Clock,
+    pub process: Process,
+    pub incarnation: Incarnation,
+    /// Paused until somebody wakes it; a turn may have been interrupted before its end.
+    pub paused: bool,
+    /// The next request is the last thing before a pause of this length.
+    pub pause_in_turn: Option<u64>,
+    pub inbox: Vec<Pending>,
+    /// Commands behind one that has to wait, by connection.
+    pub behind: BTreeMap<ConnectionId, Vec<Vec<Vec<u8>>>>,
+    /// Extra time of every disk job, ns.
+    pub disk_slow: u64,
+    /// Not to be started again before the end of the fault that stopped it.
+    pub held_down: bool,
+    /// Its disk was found damaged, or could not be read: it stays away.
+    pub lost: bool,
+}
+
+impl Host {
+    pub fn new(id: NodeId, clock: Clock) -> Host {
+        Host {
+            id,
+            node: None,
+            disk: NodeDisk::new(),
+            clock,
+            process: Process(0),
+            incarnation: Incarnation(1),
+            paused: false,
+            pause_in_turn: None,
+            inbox: Vec::new(),
+            behind: BTreeMap::new(),
+            disk_slow: 0,
+            held_down: false,
+            lost: false,
+        }
+    }
+    pub fn is_running(&self) -> bool {
+        self.node.is_some()
+    }
+}

@@ -1,0 +1,132 @@
+//! What must always hold, looked at after every turn of every node. One file per property, each with its source.
+//!
+//! | file | property |
+//! |---|---|
+//! | `one_leader` | an epoch of a group has one leader process |
+//! | `log_matching` | equal epoch and index mean equal history |
+//! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
+//! | `completeness` | a new leader holds everything that was committed before |
+//! | `holders` | what is committed is held by as many electable replicas as the rule says |
+//! | `state` | equal history means equal state |
+//! | `sound` | nothing is reported that a correct replica never reports |
+//! | `liveness` | after the faults: a leader, progress, convergence, nothing held back |
+//!
+//! What clients see is judged at the end of a run: see [`crate::verdict`].
+
+mod committed;
+mod completeness;
+mod holders;
+pub mod liveness;
+mod log_matching;
+mod one_leader;
+mod sound;
+mod state;
+
+use crate::host::Host;
+use data::{GroupId, NodeId};
+use node::Event;
+use std::collections::BTreeSet;
+
+/// A broken promise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    pub property: &'static str,
+    pub text: String,
+}
+
+/// Every property, for `--list`.
+pub const ALL: [(&str, &str); 15] = [
+    (one_leader::NAME, "one leader process per epoch of a group"),
+    (log_matching::NAME, "equal epoch and index, equal rolling hash"),
+    (committed::NAME, "committed entries are equal everywhere and for ever"),
+    (committed::MONOTONE, "the commit index of a process never shrinks"),
+    (completeness::NAME, "a leader holds all that was committed before its epoch"),
+    (holders::NAME, "committed entries are held by leader and k electable replicas"),
+    (state::NAME, "equal rolling hash at the applied index, equal state hash"),
+    (sound::NAME, "no replica reports divergence or a conflict with what it committed"),
+    (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
+    ("registers are linearizable", "unique values, SET GET and WATCH/MULTI/EXEC, per key"),
+    ("counters count once", "INCR: no result twice, none missing, real-time order"),
+    ("sets keep what was added", "SADD: nothing lost, resurrected or invented"),
+    ("lists keep what was pushed", "RPUSH: nothing lost, doubled, reordered or invented"),
+    ("transfers are atomic", "MULTI: the sum of all accounts never changes"),
+    ("the expired stays expired", "a value that was missed is not seen again"),
+];
+
+#[derive(Default)]
+pub struct Invariants {
+    pub violation: Option<Violation>,
+    one_leader: one_leader::OneLeader,
+    log_matching: log_matching::LogMatching,
+    committed: committed::Committed,
+    completeness: completeness::Completeness,
+    holders: holders::Holders,
+    state: state::State,
+    /// Keyspaces that do not promise to keep what was acknowledged under the faults of this run.
+    pub lossy_names: BTreeSet<String>,
+    /// Their groups.
+    lossy: BTreeSet<GroupId>,
+    /// Acknowledged entries may be gone by the operator's or the rule's choice: announced by the control plane.
+    pub announced_losses: u64,
+    pub damaged: u64,
+}
+
+impl Invariants {
+    pub fn is_broken(&self) -> bool {
+        self.violation.is_some()
+    }
+    pub fn fail(&mut self, property: &'static str, text: String) {
+        self.violation.get_or_insert(Violation { property, text });
+    }
+
+    /// After a turn.
+    pub fn observe(&mut self, now: u64, host: &Host) {
+        let Some(node) = &host.node else { return };
+        let mut found = None;
+        for state in node.group_states() {
+            let lossy = self.lossy_names.contains(&state.keyspace.name);
+            if lossy {
+                self.lossy.insert(state.group);
+            }
+            let one = self.one_leader.check(host, &state);
+            let two = self.log_matching.check(host, &state);
+            let three = self.committed.check(host, &state, lossy);
+            let four = self.completeness.check(host, &state, &self.committed, lossy);
+            let five = self.holders.check(host, &state, lossy);
+            let six = self.state.check(now, host, &state);
+            found = one.or(two).or(three).or(four).or(five).or(six);
+            if found.is_some() {
+                break;
+            }
+        }
+        if let Some(violation) = found {
+            self.fail(violation.property, violation.text);
+        }
+    }
+
+    /// What a node said.
+    pub fn told(&mut self, _now: u64, id: NodeId, event: &Event) {
+        if let Some(violation) = sound::check(id, event, &self.lossy) {
+            self.fail(violation.property, violation.text);
+        }
+        if let Event::Control(text) = event
+            && text.contains("loss_possible: true")
+        {
+            self.announced_losses += 1;
+        }
+    }
+
+    /// A node's process began.
+    pub fn started(&mut self, id: NodeId) {
+        self.committed.forget(id);
+        self.completeness.forget(id);
+    }
+    pub fn stopped(&mut self, id: NodeId) {
+        self.committed.forget(id);
+    }
+    /// A disk was found damaged: without a fault that damages it that is a bug.
+    pub fn damaged(&mut self, _now: u64, id: NodeId, text: &str) {
+        self.damaged += 1;
+        self.fail("recovery understands its own log", format!("{id}: {text}"));
+    }
+}

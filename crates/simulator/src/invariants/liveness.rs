@@ -1,0 +1,53 @@
+//! After all faults have ended and a bound has passed: every keyspace has a leader that takes writes, replicas are equal,
+//! and nobody waits for a reply.
+//!
+//! Source: DESIGN, "require progress, convergence and drained backlogs within a bound"; bugs: SL-26
+
+use super::Violation;
+use crate::world::World;
+use data::{Index, NodeId};
+use protocol::single_leader::RoleName;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub const NAME: &str = "liveness";
+
+/// What is still missing, if anything is.
+pub fn missing(world: &World) -> Option<Violation> {
+    let mut leaders = BTreeSet::new();
+    let mut states: BTreeMap<_, Vec<(NodeId, Index, u64)>> = BTreeMap::new();
+    let mut held = Vec::new();
+    let mut expected = BTreeMap::new();
+    for host in world.hosts.values().filter(|host| !host.lost) {
+        let Some(node) = &host.node else { return broken(format!("{} does not run", host.id)) };
+        if !node.is_ready() {
+            return broken(format!("{} is not ready", host.id));
+        }
+        for view in node.map().views() {
+            expected.insert(view.group, view.members.len());
+        }
+        for state in node.group_states() {
+            if state.replica.role() == RoleName::Leader {
+                leaders.insert(state.group);
+            }
+            if state.waiting > 0 {
+                held.push((host.id, state.group, state.waiting));
+            }
+            states.entry(state.group).or_default().push((host.id, state.applied, state.table.state_hash()));
+        }
+    }
+    for (group, members) in expected {
+        if !leaders.contains(&group) {
+            return broken(format!("{group} has no leader"));
+        }
+        let copies = states.remove(&group).unwrap_or_default();
+        let equal = copies.iter().all(|(_, index, hash)| (*index, *hash) == (copies[0].1, copies[0].2));
+        if copies.len() < members || !equal {
+            return broken(format!("{group} has not converged: {members} members, {copies:x?}"));
+        }
+    }
+    if held.is_empty() { None } else { broken(format!("replies are held: {held:?}")) }
+}
+
+fn broken(text: String) -> Option<Violation> {
+    Some(Violation { property: NAME, text })
+}

@@ -1,0 +1,90 @@
+//! `tercet sim`: what can be asked for.
+
+use crate::faults::{Choice, Fault};
+use crate::scenario::Scenario;
+use clap::Parser;
+
+/// Runs whole clusters in virtual time, under faults, and judges what came of it.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "sim")]
+pub struct Args {
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many seeds, one after the other.
+    #[arg(long, default_value_t = 1)]
+    pub seeds: u64,
+    /// Virtual time under faults of each seed: 90s, 10m, 1h.
+    #[arg(long, default_value = "60s", value_parser = parse_time)]
+    pub time: u64,
+    /// A named scenario instead of drawn faults.
+    #[arg(long, value_parser = parse_scenario)]
+    pub scenario: Option<Scenario>,
+    /// Number of nodes; the seed draws it otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub nodes: Option<u32>,
+    /// Number of clients; the seed draws it otherwise.
+    #[arg(long)]
+    pub clients: Option<usize>,
+    /// `all` kinds, `none`, or names divided by commas; each seed draws its mix otherwise.
+    #[arg(long, value_parser = parse_faults)]
+    pub faults: Option<Choice>,
+    /// Plants a known bug (in builds with the feature `plant`).
+    #[arg(long)]
+    pub plant: Option<String>,
+    /// Reduces the first failing seed to fewer faults, clients and less time.
+    #[arg(long)]
+    pub shrink: bool,
+    /// Writes a readable trace of the first seed, or of the first that fails.
+    #[arg(long)]
+    pub trace: Option<std::path::PathBuf>,
+    /// One JSON object per seed.
+    #[arg(long)]
+    pub json: bool,
+    /// Lists scenarios, faults, invariants and planted bugs.
+    #[arg(long)]
+    pub list: bool,
+    /// Threads; each runs whole seeds.
+    #[arg(long, default_value_t = 1)]
+    pub jobs: usize,
+}
+
+fn parse_time(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| format!("{text} is no length of time"))?;
+    let seconds = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("{unit} is no unit of time: s, m, h")),
+    };
+    number.checked_mul(seconds * 1_000_000_000).filter(|ns| *ns < 1 << 56).ok_or("too long".to_owned())
+}
+
+fn parse_scenario(name: &str) -> Result<Scenario, String> {
+    Scenario::named(name).ok_or_else(|| format!("no scenario {name}: see --list"))
+}
+
+fn parse_faults(text: &str) -> Result<Choice, String> {
+    match text {
+        "all" => Ok(Choice::Only(Fault::ALL.iter().map(|(fault, ..)| *fault).collect())),
+        "none" | "" => Ok(Choice::Only(Vec::new())),
+        names => {
+            let fault = |name| Fault::named(name).ok_or_else(|| format!("no fault {name}: see --list"));
+            names.split(',').map(fault).collect::<Result<_, _>>().map(Choice::Only)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_read() {
+        assert_eq!(parse_time("90s"), Ok(90_000_000_000));
+        assert_eq!(parse_time("10m"), Ok(600_000_000_000));
+        assert!(parse_time("10d").is_err() && parse_time("x").is_err());
+    }
+}

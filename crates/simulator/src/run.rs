@@ -1,0 +1,183 @@
+//! One run: a world is set up, harmed, healed, read back and judged.
+
+use crate::client::Client;
+use crate::faults::{Choice, Fault, Mix};
+use crate::history::Operation;
+use crate::invariants::{Violation, liveness};
+use crate::network::MS;
+use crate::random::Random;
+use crate::scenario::Scenario;
+use crate::verdict::judge;
+use crate::workload::{self, Kind};
+use crate::world::{Space, World};
+
+/// What a run is given.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub nodes: Option<u32>,
+    pub choice: Choice,
+    /// Virtual time under faults, ns.
+    pub time: u64,
+    pub clients: Option<usize>,
+    pub scenario: Option<Scenario>,
+    pub readable: bool,
+}
+
+/// What came of it.
+pub struct Outcome {
+    pub plan: Plan,
+    pub violation: Option<Violation>,
+    pub faults: Vec<Fault>,
+    pub nodes: u32,
+    pub events: u64,
+    /// Virtual time, ns.
+    pub time: u64,
+    pub operations: usize,
+    pub acknowledged: u64,
+    pub lost: u64,
+    pub trace_hash: u64,
+    pub trace: Option<String>,
+    pub history: Vec<Operation>,
+}
+
+/// How long after healing everything may take to be in order.
+const LIVENESS_BOUND: u64 = 30_000 * MS;
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+/// The keyspaces that a run may have. A keyspace whose copies are not flushed loses when too many lose their power.
+fn spaces(mix: &Mix, random: &mut Random) -> Vec<Space> {
+    let space = |name: &str, options: &str, durable: bool| Space {
+        name: name.to_owned(),
+        options: if options.is_empty() { Vec::new() } else { words(options) },
+        durable,
+    };
+    let power = mix.has(Fault::PowerCut) || mix.has(Fault::PowerCutAll);
+    let mut all = vec![
+        space("strong", "REPLICAS 3 COMMIT majority", true),
+        space("wide", "REPLICAS 5 COMMIT majority", true),
+        space("synced", "REPLICAS 3 COMMIT in-sync-set ACKS 2", true),
+        space("cached", "REPLICAS 3 COMMIT majority LEVEL received FLUSH 500", !power),
+        space("quick", "REPLICAS 3 COMMIT async", false),
+    ];
+    all.retain(|space| space.name != "synced" || mix.nodes > 1);
+    random.shuffle(&mut all);
+    all.truncate(random.between(1, 3) as usize);
+    // The first numbered keyspace is there by itself.
+    all.push(space("0", "", true));
+    all
+}
+
+fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Client> {
+    let count = wanted.unwrap_or(random.between(3, 10) as usize);
+    let pause = random.between(2, 60) * MS;
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut kinds: Vec<Kind> = Kind::ALL.iter().map(|(kind, _)| *kind).collect();
+        kinds.retain(|kind| *kind != Kind::Anything);
+        random.shuffle(&mut kinds);
+        kinds.truncate(random.between(1, 4) as usize);
+        clients.push(Client::new(kinds, random.below(spaces as u64 - 1) as usize, pause));
+    }
+    // FLUSHALL empties the numbered keyspaces: whoever does anything works in one that nobody judges.
+    clients.push(Client::new(vec![Kind::Anything], spaces - 1, pause));
+    clients
+}
+
+/// Runs a plan.
+pub fn run(plan: &Plan) -> Outcome {
+    let mut setup = Random::new(plan.seed, 7);
+    let mix = match &plan.scenario {
+        Some(scenario) => Mix { nodes: plan.nodes.unwrap_or(scenario.nodes()), active: Vec::new() },
+        None => Mix::draw(plan.seed, plan.nodes, &plan.choice),
+    };
+    let spaces = match &plan.scenario {
+        Some(scenario) => scenario.spaces(),
+        None => spaces(&mix, &mut setup),
+    };
+    let nodes = mix.nodes;
+    let mut world = World::new(plan.seed, mix, spaces, plan.readable);
+    world.clients = match &plan.scenario {
+        Some(scenario) => scenario.clients(),
+        None => clients(world.spaces.len(), plan.clients, &mut setup),
+    };
+    let lossy = world.spaces.iter().filter(|space| !space.durable);
+    world.invariants.lossy_names = lossy.map(|space| space.name.clone()).collect();
+    let begin = world.now;
+    match &plan.scenario {
+        Some(scenario) => scenario.play(&mut world),
+        None => world.run_until(begin + plan.time),
+    }
+    settle(&mut world);
+    let durable: Vec<bool> = world.spaces.iter().map(|space| space.durable).collect();
+    let verdict = judge(&world.history, &durable);
+    let violation = world.invariants.violation.take().or(verdict.violation);
+    Outcome {
+        plan: plan.clone(),
+        violation,
+        faults: world.mix.kinds(),
+        nodes,
+        events: world.events,
+        time: world.now - begin,
+        operations: world.history.len(),
+        acknowledged: verdict.acknowledged,
+        lost: verdict.lost,
+        trace_hash: world.trace.hash(),
+        trace: world.trace.take_text(),
+        history: world.history,
+    }
+}
+
+/// Heals, waits for order, reads everything back.
+fn settle(world: &mut World) {
+    world.heal();
+    // Work goes on for a while: a cluster that is whole again must serve.
+    world.run_until(world.now + 3_000 * MS);
+    for client in &mut world.clients {
+        client.quiet = true;
+    }
+    let end = world.now + LIVENESS_BOUND;
+    let mut missing = liveness::missing(world);
+    while missing.is_some() && world.now < end && !world.invariants.is_broken() {
+        world.run_until(world.now + 250 * MS);
+        missing = liveness::missing(world);
+    }
+    if let Some(violation) = missing {
+        world.invariants.fail(violation.property, violation.text);
+        return;
+    }
+    read_back(world);
+}
+
+/// One read of every key by a fresh client of its keyspace: each must be answered.
+fn read_back(world: &mut World) {
+    let mut keys: std::collections::BTreeMap<(usize, String), crate::history::Did> = Default::default();
+    for operation in &world.history {
+        if workload::read_back(&operation.did, &operation.key).is_some() {
+            keys.entry((operation.keyspace, operation.key.clone())).or_insert(operation.did.clone());
+        }
+    }
+    let first = world.clients.len();
+    for keyspace in 0..world.spaces.len() {
+        let mut reads: Vec<(crate::history::Did, String)> = keys
+            .iter()
+            .filter(|((of, _), _)| *of == keyspace)
+            .map(|((_, key), did)| (did.clone(), key.clone()))
+            .collect();
+        reads.reverse();
+        world.add_reader(keyspace, reads);
+    }
+    let end = world.now + LIVENESS_BOUND;
+    while world.now < end
+        && !world.invariants.is_broken()
+        && world.clients[first..].iter().any(|c| !c.is_done())
+    {
+        world.run_until(world.now + 50 * MS);
+    }
+    if world.clients[first..].iter().any(|client| !client.is_done()) {
+        world.invariants.fail(liveness::NAME, "keys could not be read back".to_owned());
+    }
+}

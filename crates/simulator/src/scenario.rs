@@ -1,0 +1,132 @@
+//! Named scenarios: stories of the catalogue, told by a schedule instead of drawn.
+
+use crate::client::Client;
+use crate::network::MS;
+use crate::workload::Kind;
+use crate::world::{Event, Space, World};
+use data::NodeId;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scenario {
+    /// catalogue: F3. The leader is cut off with some clients; the majority elects another.
+    SplitBrain,
+    /// catalogue: C2. The leader dies with what it had acknowledged alone.
+    AsyncLossWindow,
+    /// catalogue: A4. Many clients take from one purse; nobody gets more than there was.
+    RedEnvelope,
+    /// A client reads what it has just written, through other nodes.
+    LostOwnComment,
+    /// A client's reads never go back in time, whatever nodes it asks.
+    TimeBackwards,
+}
+
+impl Scenario {
+    pub const ALL: [(Scenario, &'static str, &'static str); 5] = [
+        (Scenario::SplitBrain, "split-brain", "F3: a leader that is cut off acknowledges nothing"),
+        (
+            Scenario::AsyncLossWindow,
+            "async-loss-window",
+            "C2: what async loses is counted; majority loses nothing",
+        ),
+        (Scenario::RedEnvelope, "red-envelope", "A4: concurrent transfers keep the sum"),
+        (Scenario::LostOwnComment, "lost-own-comment", "reads see own writes, through any node"),
+        (Scenario::TimeBackwards, "time-backwards", "reads never go back, through any node"),
+    ];
+    pub fn named(name: &str) -> Option<Scenario> {
+        Scenario::ALL.iter().find(|(_, known, _)| *known == name).map(|(scenario, ..)| *scenario)
+    }
+    pub fn nodes(self) -> u32 {
+        3
+    }
+    pub fn spaces(self) -> Vec<Space> {
+        let space = |name: &str, options: &str, durable| Space {
+            name: name.to_owned(),
+            options: options.split(' ').map(str::to_owned).collect(),
+            durable,
+        };
+        let mut spaces = vec![space("strong", "REPLICAS 3 COMMIT majority", true)];
+        if self == Scenario::AsyncLossWindow {
+            spaces.push(space("quick", "REPLICAS 3 COMMIT async", false));
+        }
+        spaces
+    }
+    pub fn clients(self) -> Vec<Client> {
+        let kinds = match self {
+            Scenario::SplitBrain => vec![Kind::Register, Kind::Set],
+            Scenario::AsyncLossWindow => vec![Kind::Set],
+            Scenario::RedEnvelope => vec![Kind::Bank],
+            Scenario::LostOwnComment => vec![Kind::Register, Kind::List],
+            Scenario::TimeBackwards => vec![Kind::Register, Kind::Counter],
+        };
+        let mut clients: Vec<Client> = (0..9).map(|_| Client::new(kinds.clone(), 0, 5 * MS)).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            match self {
+                // Some of them stay with the deposed leader.
+                Scenario::SplitBrain => client.home = Some(NodeId(1 + n as u32 % 3)),
+                Scenario::AsyncLossWindow => client.keyspace = n % 2,
+                _ => {}
+            }
+        }
+        clients
+    }
+
+    /// The schedule, to its end.
+    pub fn play(self, world: &mut World) {
+        world.run_until(world.now + 3_000 * MS);
+        match self {
+            Scenario::SplitBrain | Scenario::AsyncLossWindow => {
+                for _ in 0..8 {
+                    isolate_leader(world, 2_500);
+                    if self == Scenario::AsyncLossWindow {
+                        // The cut-off leader goes on acknowledging alone for a moment, then dies.
+                        world.run_until(world.now + 400 * MS);
+                        crash_cut_off(world);
+                    }
+                    world.run_until(world.now + 6_000 * MS);
+                }
+            }
+            Scenario::RedEnvelope | Scenario::LostOwnComment | Scenario::TimeBackwards => {
+                for round in 0..6 {
+                    world.run_until(world.now + 2_000 * MS);
+                    let victim = NodeId(1 + round % 3);
+                    world.stop(victim, false);
+                    world.after(500 * MS, Event::Start { node: victim });
+                    // Readers change nodes all the time.
+                    for client in 0..world.clients.len() {
+                        world.hang_up(client);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The node that leads most groups, as its own replicas say.
+fn leader(world: &World) -> Option<NodeId> {
+    let leads = |id: &NodeId| {
+        let node = world.hosts.get(id).and_then(|host| host.node.as_ref());
+        node.map_or(0, |node| node.group_states().filter(|state| state.replica.leads().is_some()).count())
+    };
+    world.hosts.keys().copied().max_by_key(leads)
+}
+
+fn isolate_leader(world: &mut World, ms: u64) {
+    let Some(leader) = leader(world) else { return };
+    let others: Vec<NodeId> = world.hosts.keys().copied().filter(|id| *id != leader).collect();
+    let links: Vec<_> = others.iter().flat_map(|id| [(leader, *id), (*id, leader)]).collect();
+    world.network.cut.extend(links.iter().copied());
+    world.after(ms * MS, Event::Undo(crate::faults::Undo::Mend(links)));
+}
+
+fn crash_cut_off(world: &mut World) {
+    let cut = world.network.cut.iter().next().copied();
+    // The node that appears in every cut link.
+    let alone = cut.and_then(|(a, b)| {
+        let everywhere = |id: &NodeId| world.network.cut.iter().all(|(from, to)| from == id || to == id);
+        [a, b].into_iter().find(everywhere)
+    });
+    if let Some(id) = alone {
+        world.stop(id, false);
+        world.after(3_000 * MS, Event::Start { node: id });
+    }
+}

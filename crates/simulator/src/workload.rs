@@ -1,0 +1,216 @@
+//! What clients do: tasks of one or two exchanges, each with a verdict on what it did.
+
+mod anything;
+
+use crate::history::{Did, Outcome, outcome_of_error};
+use crate::random::Random;
+use crate::reply::Reply;
+
+pub type Command = Vec<Vec<u8>>;
+
+/// Kinds of work. A client does several of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    Register,
+    Counter,
+    Set,
+    List,
+    Bank,
+    Expiry,
+    Anything,
+}
+
+impl Kind {
+    pub const ALL: [(Kind, &'static str); 7] = [
+        (Kind::Register, "register"),
+        (Kind::Counter, "counter"),
+        (Kind::Set, "set"),
+        (Kind::List, "list"),
+        (Kind::Bank, "bank"),
+        (Kind::Expiry, "expiry"),
+        (Kind::Anything, "anything"),
+    ];
+}
+
+pub const ACCOUNTS: u64 = 4;
+/// Virtual time after which keys get new names: bounds the history of each.
+const KEYS_LIVE: u64 = 10_000_000_000;
+
+/// One operation under way.
+pub struct Task {
+    pub key: String,
+    pub did: Did,
+    /// Replies that the commands sent last will give.
+    pub replies: usize,
+    /// The exchange that follows, for those with two.
+    second: Option<Second>,
+}
+
+enum Second {
+    Swap { new: i64 },
+}
+
+/// What happens after all replies are there.
+pub enum Next {
+    Send(Vec<Command>),
+    Done(Outcome),
+}
+
+pub fn command(words: &[&str]) -> Command {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// Draws the next task: what to send first. `unique`: a value nobody wrote before.
+pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, Vec<Command>) {
+    let (era, value) = (now / KEYS_LIVE, unique.to_string());
+    let key = |name: &str, many: u64, random: &mut Random| format!("{name}{era}-{}", random.below(many));
+    match kind {
+        Kind::Register => {
+            let key = key("register", 3, random);
+            match random.below(10) {
+                0..=3 => single(key.clone(), Did::Read { value: None }, &["GET", &key]),
+                4..=7 => single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value]),
+                _ => {
+                    let commands = vec![command(&["WATCH", &key]), command(&["GET", &key])];
+                    let did = Did::Swap { old: None, new: unique };
+                    (Task { key, did, replies: 2, second: Some(Second::Swap { new: unique }) }, commands)
+                }
+            }
+        }
+        Kind::Counter => {
+            let key = key("counter", 2, random);
+            match random.below(4) {
+                0 => single(key.clone(), Did::Count { seen: 0 }, &["GET", &key]),
+                _ => single(key.clone(), Did::Increment { seen: 0 }, &["INCR", &key]),
+            }
+        }
+        Kind::Set => {
+            let key = key("set", 2, random);
+            match random.below(4) {
+                0 => single(key.clone(), Did::Members { seen: Vec::new() }, &["SMEMBERS", &key]),
+                _ => single(key.clone(), Did::Add { element: unique }, &["SADD", &key, &value]),
+            }
+        }
+        Kind::List => {
+            let key = key("list", 2, random);
+            match random.below(5) {
+                0 => single(key.clone(), Did::Range { seen: Vec::new() }, &["LRANGE", &key, "0", "-1"]),
+                _ => single(key.clone(), Did::Push { element: unique }, &["RPUSH", &key, &value]),
+            }
+        }
+        Kind::Bank => bank(random),
+        Kind::Expiry => {
+            // Young keys, so that some reads come before the end and some after.
+            let key = format!("expiring{}-{}", now / 1_000_000_000, random.below(2));
+            match random.below(3) {
+                0 => single(
+                    key.clone(),
+                    Did::SetExpiring { value: unique },
+                    &["SET", &key, &value, "PX", "300"],
+                ),
+                _ => single(key.clone(), Did::ReadExpiring { value: None }, &["GET", &key]),
+            }
+        }
+        Kind::Anything => {
+            let words = anything::draw(random);
+            let replies = usize::from(anything::answers(&words));
+            (Task { key: String::new(), did: Did::Anything, replies, second: None }, vec![words])
+        }
+    }
+}
+
+/// Reading everything again at the end of a run, as the history's last word.
+pub fn read_back(did: &Did, key: &str) -> Option<(Task, Vec<Command>)> {
+    let name = key.to_owned();
+    Some(match did {
+        Did::Write { .. } | Did::Swap { .. } => single(name, Did::Read { value: None }, &["GET", key]),
+        Did::Increment { .. } => single(name, Did::Count { seen: 0 }, &["GET", key]),
+        Did::Add { .. } => single(name, Did::Members { seen: Vec::new() }, &["SMEMBERS", key]),
+        Did::Push { .. } => single(name, Did::Range { seen: Vec::new() }, &["LRANGE", key, "0", "-1"]),
+        Did::Transfer => totals(),
+        _ => return None,
+    })
+}
+
+fn single(key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
+    (Task { key, did, replies: 1, second: None }, vec![command(words)])
+}
+
+fn totals() -> (Task, Vec<Command>) {
+    let mut commands = vec![command(&["MULTI"])];
+    commands.extend((0..ACCOUNTS).map(|n| command(&["GET", &format!("account{n}")])));
+    commands.push(command(&["EXEC"]));
+    let replies = commands.len();
+    (Task { key: "bank".into(), did: Did::Total { seen: 0 }, replies, second: None }, commands)
+}
+
+fn bank(random: &mut Random) -> (Task, Vec<Command>) {
+    if random.chance(400) {
+        return totals();
+    }
+    let (from, to) = (random.below(ACCOUNTS), random.below(ACCOUNTS));
+    let amount = random.between(1, 9).to_string();
+    let commands = vec![
+        command(&["MULTI"]),
+        command(&["DECRBY", &format!("account{from}"), &amount]),
+        command(&["INCRBY", &format!("account{to}"), &amount]),
+        command(&["EXEC"]),
+    ];
+    (Task { key: "bank".into(), did: Did::Transfer, replies: 4, second: None }, commands)
+}
+
+impl Task {
+    /// All replies of an exchange are there.
+    pub fn replied(&mut self, replies: &[Reply]) -> Next {
+        if let Some(Second::Swap { new }) = self.second.take() {
+            return self.swap(new, replies);
+        }
+        let Some(last) = replies.last() else { return Next::Done(Outcome::Info) };
+        if let Some(text) = last.error() {
+            return Next::Done(outcome_of_error(text));
+        }
+        Next::Done(self.understand(last))
+    }
+
+    fn swap(&mut self, new: i64, replies: &[Reply]) -> Next {
+        let [watched, got] = replies else { return Next::Done(Outcome::Fail) };
+        if !watched.is_ok() || got.error().is_some() {
+            return Next::Done(Outcome::Fail);
+        }
+        self.did = Did::Swap { old: got.number(), new };
+        self.replies = 3;
+        let (key, new) = (self.key.clone(), new.to_string());
+        Next::Send(vec![command(&["MULTI"]), command(&["SET", &key, &new]), command(&["EXEC"])])
+    }
+
+    /// Fills in what was seen.
+    fn understand(&mut self, reply: &Reply) -> Outcome {
+        let number = reply.number();
+        match &mut self.did {
+            Did::Read { value } | Did::ReadExpiring { value } => *value = number,
+            Did::Increment { seen } => match number {
+                Some(number) => *seen = number,
+                None => return Outcome::Info,
+            },
+            Did::Count { seen } => *seen = number.unwrap_or(0),
+            Did::Members { seen } | Did::Range { seen } => match reply.numbers() {
+                Some(numbers) => *seen = numbers,
+                None => return Outcome::Info,
+            },
+            Did::Total { seen } => {
+                let Reply::Array(items) = reply else { return Outcome::Fail };
+                *seen = items.iter().filter_map(Reply::number).sum();
+            }
+            // EXEC answers nothing when the watch broke: nothing was done.
+            Did::Swap { .. } | Did::Transfer if *reply == Reply::Nil => return Outcome::Fail,
+            Did::Write { .. }
+            | Did::Swap { .. }
+            | Did::Transfer
+            | Did::Add { .. }
+            | Did::Push { .. }
+            | Did::SetExpiring { .. }
+            | Did::Anything => {}
+        }
+        Outcome::Ok
+    }
+}

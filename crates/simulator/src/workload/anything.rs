@@ -1,0 +1,116 @@
+//! Every command of the product with arguments that often fit: nobody judges the replies, but no state may differ and
+//! no node may fall over.
+
+use super::Command;
+use crate::random::Random;
+use commands::spec;
+
+/// Left out, and why: they end the process or the connection, stop replies, or change how replies are read.
+const LEFT_OUT: [&str; 14] = [
+    "shutdown",
+    "quit",
+    "reset",
+    "hello",
+    "client",
+    "monitor",
+    "subscribe",
+    "psubscribe",
+    "unsubscribe",
+    "punsubscribe",
+    "select",
+    "auth",
+    "keyspace",
+    "debug",
+];
+/// They hold a connection for long, or leave it in a state that needs a second command.
+const STATEFUL: [&str; 6] = ["multi", "exec", "discard", "watch", "unwatch", "wait"];
+
+/// The commands in the mix.
+fn mixed() -> impl Iterator<Item = &'static spec::Spec> {
+    spec::all().filter(|spec| !LEFT_OUT.contains(&spec.name) && !STATEFUL.contains(&spec.name))
+}
+
+/// Words that mean something to some command.
+const WORDS: [&str; 24] = [
+    "NX",
+    "XX",
+    "EX",
+    "PX",
+    "GET",
+    "MATCH",
+    "*",
+    "COUNT",
+    "WITHSCORES",
+    "BYSCORE",
+    "LIMIT",
+    "LEFT",
+    "RIGHT",
+    "BEFORE",
+    "AFTER",
+    "REV",
+    "-inf",
+    "+inf",
+    "(1",
+    "[a",
+    "u8",
+    "BYTE",
+    "KEEPTTL",
+    "m",
+];
+
+pub fn draw(random: &mut Random) -> Command {
+    let specs: Vec<&spec::Spec> = mixed().collect();
+    let Some(spec) = random.pick(&specs) else { return vec![b"PING".to_vec()] };
+    let mut words = vec![spec.name.as_bytes().to_vec()];
+    if let Some(sub) = random.pick(spec.subcommands) {
+        words.push(sub.as_bytes().to_vec());
+    }
+    let least = spec.arity.unsigned_abs() as usize;
+    let more = if spec.arity < 0 { random.below(4) as usize } else { 0 };
+    while words.len() < least + more {
+        let key = matches!(spec.keys, spec::Keys::Range { .. }) && words.len() == 1;
+        words.push(word(key, random));
+    }
+    // Waiting for ever would say nothing.
+    if spec.flags.has(spec::Flags::BLOCKING)
+        && let Some(last) = words.last_mut()
+    {
+        *last = b"0.05".to_vec();
+    }
+    words
+}
+
+fn word(key: bool, random: &mut Random) -> Vec<u8> {
+    match random.below(10) {
+        _ if key => format!("any{}", random.below(12)).into_bytes(),
+        0..=3 => format!("any{}", random.below(12)).into_bytes(),
+        4..=6 => random.below(20).to_string().into_bytes(),
+        7 => format!("member{}", random.below(6)).into_bytes(),
+        _ => WORDS[random.below(WORDS.len() as u64) as usize].as_bytes().to_vec(),
+    }
+}
+
+/// Whether the command gives a reply of its own.
+pub fn answers(words: &Command) -> bool {
+    !words.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_of_the_product_is_in_the_mix_or_left_out_by_name() {
+        let mut random = Random::new(1, 1);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..20_000 {
+            let words = draw(&mut random);
+            seen.insert(String::from_utf8_lossy(&words[0]).into_owned());
+        }
+        let missing: Vec<&str> = mixed().map(|spec| spec.name).filter(|name| !seen.contains(*name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        for name in LEFT_OUT.iter().chain(&STATEFUL) {
+            assert!(!seen.contains(*name));
+        }
+    }
+}

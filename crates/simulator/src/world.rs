@@ -1,0 +1,278 @@
+//! The world: every machine, connection, disk and client of a run, in one thread under virtual time.
+//!
+//! | file | does |
+//! |---|---|
+//! | `world` | the queue, and what each event means |
+//! | `world/turn` | a node's turn: inputs, its end, carrying out what it wants |
+//! | `world/life` | processes and connections begin and end |
+//! | `world/serve` | clients: tasks, replies, history |
+//!
+//! Everything is ordered: the queue by (time, sequence), machines by number; so a seed determines a run.
+
+mod life;
+mod serve;
+mod turn;
+
+use crate::client::{Client, Request};
+use crate::disk::Job;
+use crate::faults::{Fault, Mix, Undo};
+use crate::history::Operation;
+use crate::host::Host;
+use crate::invariants::Invariants;
+use crate::network::Network;
+use crate::random::Streams;
+use crate::trace::Trace;
+use control::Founded;
+use data::{NodeId, Process};
+use node::{ConnectionId, Input};
+use std::collections::BTreeMap;
+
+/// What will happen.
+pub enum Event {
+    Deliver {
+        from: NodeId,
+        to: NodeId,
+        connection: u64,
+        sender: (data::Incarnation, Process),
+        kind: u8,
+        body: Vec<u8>,
+    },
+    /// A disk job of this process ends.
+    Disk {
+        node: NodeId,
+        process: Process,
+        job: Job,
+    },
+    /// An answer from the disk.
+    Feed {
+        node: NodeId,
+        process: Process,
+        input: Box<Input>,
+    },
+    Tick {
+        node: NodeId,
+        process: Process,
+    },
+    FlushClock {
+        node: NodeId,
+        process: Process,
+    },
+    /// Somebody tries to connect; does nothing when the connection is up.
+    Connect {
+        a: NodeId,
+        b: NodeId,
+    },
+    /// The connection of this number is noticed to be dead.
+    Disconnect {
+        a: NodeId,
+        b: NodeId,
+        number: u64,
+    },
+    Start {
+        node: NodeId,
+    },
+    Wake {
+        node: NodeId,
+    },
+    /// A client's next task may begin.
+    Think {
+        client: usize,
+    },
+    Request(Request),
+    /// Bytes for a client.
+    Reply {
+        client: usize,
+        connection: ConnectionId,
+        bytes: Vec<u8>,
+    },
+    Closed {
+        client: usize,
+        connection: ConnectionId,
+    },
+    Timeout {
+        client: usize,
+        exchange: u64,
+    },
+    Fault(Fault),
+    Undo(Undo),
+    Administer,
+}
+
+/// A keyspace of the run, and what its rule promises.
+#[derive(Clone, Debug)]
+pub struct Space {
+    pub name: String,
+    /// Words of KEYSPACE CREATE.
+    pub options: Vec<String>,
+    /// Acknowledged writes survive whatever this run does.
+    pub durable: bool,
+}
+
+pub struct World {
+    pub seed: u64,
+    pub now: u64,
+    sequence: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    pub hosts: BTreeMap<NodeId, Host>,
+    pub network: Network,
+    pub streams: Streams,
+    pub clients: Vec<Client>,
+    pub spaces: Vec<Space>,
+    /// Who is behind a connection.
+    pub connected: BTreeMap<(NodeId, ConnectionId), usize>,
+    next_connection: u64,
+    pub unique: i64,
+    pub history: Vec<Operation>,
+    pub invariants: Invariants,
+    pub mix: Mix,
+    pub trace: Trace,
+    founded: Founded,
+    pub events: u64,
+    /// Faults have ended: nothing new is broken.
+    pub healing: bool,
+    pub flushed_only: bool,
+    pub snapshot_log_bytes: usize,
+    pub tick: u64,
+    pub client_timeout: u64,
+}
+
+impl World {
+    pub fn new(seed: u64, mix: Mix, spaces: Vec<Space>, readable: bool) -> World {
+        let mut streams = Streams::new(seed);
+        let count = mix.nodes;
+        let founders = (1..=count).map(|n| (format!("host{n:02}:1"), u64::from(n) + seed)).collect();
+        let flushed_only = spaces.iter().all(|space| !space.options.iter().any(|word| word == "received"));
+        let snapshot_log_bytes = 1 << streams.setup.between(13, 18);
+        let tick = streams.setup.between(5, 8) * 1_000_000;
+        let network = Network::new(mix.quality(&mut streams.setup));
+        let mut world = World {
+            seed,
+            now: 10_000_000_000,
+            sequence: 0,
+            queue: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            network,
+            streams,
+            clients: Vec::new(),
+            spaces,
+            connected: BTreeMap::new(),
+            next_connection: 0,
+            unique: 0,
+            history: Vec::new(),
+            invariants: Invariants::default(),
+            mix,
+            trace: Trace::new(readable),
+            founded: Founded::new(founders),
+            events: 0,
+            healing: false,
+            flushed_only,
+            snapshot_log_bytes,
+            tick,
+            client_timeout: 1_800_000_000,
+        };
+        for n in 1..=count {
+            let clock = world.mix.clock(world.now, &mut world.streams.clocks);
+            world.hosts.insert(NodeId(n), Host::new(NodeId(n), clock));
+            let delay = world.streams.setup.below(50_000_000);
+            world.after(delay, Event::Start { node: NodeId(n) });
+        }
+        world.after(300_000_000, Event::Administer);
+        world.schedule_faults();
+        world
+    }
+
+    pub fn after(&mut self, delay: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((self.now + delay, self.sequence), event);
+    }
+
+    /// Lets time pass.
+    pub fn run_until(&mut self, end: u64) {
+        while self.now < end && !self.invariants.is_broken() {
+            match self.queue.first_entry() {
+                Some(entry) if entry.key().0 <= end => {
+                    self.now = entry.key().0;
+                    let event = entry.remove();
+                    self.happen(event);
+                }
+                _ => self.now = end,
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        self.events += 1;
+        let (kind, place, content) = digest(&event);
+        self.trace.fold(self.now, kind, place, content);
+        match event {
+            Event::Deliver { from, to, connection, sender, kind, body } => {
+                self.deliver(from, to, connection, sender, kind, &body);
+            }
+            Event::Disk { node, process, job } => self.finish_job(node, process, job),
+            Event::Feed { node, process, input } => {
+                if self.runs(node, process) {
+                    self.step(node, *input);
+                }
+            }
+            Event::Tick { node, process } => self.tick(node, process),
+            Event::FlushClock { node, process } => self.flush_clock(node, process),
+            Event::Connect { a, b } => self.connect(a, b),
+            Event::Disconnect { a, b, number } => {
+                if self.network.connection(a, b).number == number {
+                    self.disconnect(a, b);
+                }
+            }
+            Event::Start { node } => self.start(node),
+            Event::Wake { node } => self.wake(node),
+            Event::Think { client } => self.think(client),
+            Event::Request(request) => self.arrive(request),
+            Event::Reply { client, connection, bytes } => self.receive(client, connection, &bytes),
+            Event::Closed { client, connection } => self.lose_connection(client, connection),
+            Event::Timeout { client, exchange } => self.time_out(client, exchange),
+            Event::Fault(fault) => self.inject(fault),
+            Event::Undo(undo) => self.undo(undo),
+            Event::Administer => self.administer(),
+        }
+    }
+
+    /// Whether exactly this process of the node runs.
+    pub fn runs(&self, node: NodeId, process: Process) -> bool {
+        self.hosts.get(&node).is_some_and(|host| host.is_running() && host.process == process)
+    }
+    pub fn running(&self) -> Vec<NodeId> {
+        self.hosts.values().filter(|host| host.is_running()).map(|host| host.id).collect()
+    }
+}
+
+fn bytes_digest(bytes: &[u8]) -> u64 {
+    u64::from(crc32c::crc32c(bytes)) << 20 ^ bytes.len() as u64
+}
+
+/// Kind, place and content of an event, for the trace.
+fn digest(event: &Event) -> (u64, u64, u64) {
+    let at = |node: &NodeId| u64::from(node.0);
+    match event {
+        Event::Deliver { from, to, connection, kind, body, .. } => {
+            (1, at(from) << 16 | at(to), bytes_digest(body) ^ connection << 8 ^ u64::from(*kind))
+        }
+        Event::Disk { node, process, .. } => (2, at(node), process.0),
+        Event::Feed { node, process, .. } => (3, at(node), process.0),
+        Event::Tick { node, process } => (4, at(node), process.0),
+        Event::FlushClock { node, process } => (5, at(node), process.0),
+        Event::Connect { a, b } => (6, at(a) << 16 | at(b), 0),
+        Event::Disconnect { a, b, number } => (7, at(a) << 16 | at(b), *number),
+        Event::Start { node } => (8, at(node), 0),
+        Event::Wake { node } => (9, at(node), 0),
+        Event::Think { client } => (10, *client as u64, 0),
+        Event::Request(request) => {
+            let sum = request.commands.iter().flatten().map(|word| bytes_digest(word)).sum();
+            (11, request.client as u64, sum)
+        }
+        Event::Reply { client, bytes, .. } => (12, *client as u64, bytes_digest(bytes)),
+        Event::Closed { client, connection } => (13, *client as u64, connection.0),
+        Event::Timeout { client, exchange } => (14, *client as u64, *exchange),
+        Event::Fault(fault) => (15, *fault as u64, 0),
+        Event::Undo(_) => (16, 0, 0),
+        Event::Administer => (17, 0, 0),
+    }
+}

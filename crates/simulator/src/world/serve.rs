@@ -1,0 +1,224 @@
+//! Clients and the administrator: connections, tasks, replies, history.
+
+use super::{Event, World};
+use crate::client::{Client, Request, Running};
+use crate::history::{Operation, Outcome};
+use crate::reply::Reply;
+use crate::workload::{self, Command, Next, Task, command};
+use data::NodeId;
+use node::{ConnectionId, Input};
+
+/// One way between a client and its node, at least.
+const CLIENT_NS: u64 = 100_000;
+
+impl World {
+    pub(super) fn think(&mut self, client: usize) {
+        let Some(it) = self.clients.get(client) else { return };
+        if it.task.is_some() || it.quiet {
+            return;
+        }
+        if it.connection.is_none() {
+            return self.open_connection(client);
+        }
+        if !it.selected {
+            let name = self.spaces[it.keyspace].name.clone();
+            self.clients[client].task = Some(Running { task: None, start: self.now, replies: 1 });
+            return self.ask(client, vec![command(&["SELECT", &name])]);
+        }
+        if let Some(reads) = &it.reads {
+            let next = reads.last().and_then(|(did, key)| workload::read_back(did, key));
+            return next.into_iter().for_each(|(task, commands)| self.begin_task(client, task, commands));
+        }
+        let Some(kind) = self.streams.workload.pick(&it.kinds) else { return };
+        self.unique += 1;
+        let (task, commands) = workload::begin(kind, self.now, self.unique, &mut self.streams.workload);
+        self.begin_task(client, task, commands);
+    }
+
+    /// A client that reads these keys back.
+    pub fn add_reader(&mut self, keyspace: usize, reads: Vec<(crate::history::Did, String)>) {
+        let client = self.clients.len();
+        let mut reader = Client::new(Vec::new(), keyspace, 1_000_000);
+        reader.reads = Some(reads);
+        self.clients.push(reader);
+        self.after(0, Event::Think { client });
+    }
+
+    pub(super) fn begin_task(&mut self, client: usize, task: Task, commands: Vec<Command>) {
+        let replies = task.replies;
+        self.clients[client].task = Some(Running { task: Some(task), start: self.now, replies });
+        self.ask(client, commands);
+    }
+
+    fn open_connection(&mut self, client: usize) {
+        let running = self.running();
+        let home = self.clients[client].home.filter(|home| running.contains(home));
+        let Some(node) = home.or_else(|| self.streams.workload.pick(&running)) else {
+            return self.after(100_000_000, Event::Think { client });
+        };
+        self.next_connection += 1;
+        let connection = ConnectionId(self.next_connection);
+        self.connected.insert((node, connection), client);
+        self.clients[client].connection = Some((node, connection));
+        self.clients[client].selected = false;
+        let (address, local) = (format!("c{client}:1"), format!("host{:02}:2", node.0));
+        self.step(node, Input::Connected { connection, address, local });
+        self.after(CLIENT_NS, Event::Think { client });
+    }
+
+    fn ask(&mut self, client: usize, commands: Vec<Command>) {
+        let it = &mut self.clients[client];
+        let Some((_, connection)) = it.connection else { return };
+        it.exchange += 1;
+        let exchange = it.exchange;
+        let delay = CLIENT_NS + self.streams.workload.below(CLIENT_NS * 4);
+        self.after(delay, Event::Request(Request { client, connection, commands }));
+        self.after(self.client_timeout, Event::Timeout { client, exchange });
+    }
+
+    pub(super) fn arrive(&mut self, request: Request) {
+        let Some((node, connection)) = self.clients[request.client].connection else { return };
+        if connection == request.connection {
+            self.trace.note(self.now, || {
+                let words = |it: &Command| {
+                    it.iter().map(|w| String::from_utf8_lossy(w).into_owned()).collect::<Vec<_>>().join(" ")
+                };
+                let text = request.commands.iter().map(words).collect::<Vec<_>>().join("; ");
+                format!("{node} client {} asks {text}", request.client)
+            });
+            self.request(node, connection, request.commands);
+        }
+    }
+
+    pub(super) fn send_reply(&mut self, node: NodeId, connection: ConnectionId, bytes: Vec<u8>) {
+        let Some(client) = self.connected.get(&(node, connection)).copied() else { return };
+        // A stream keeps its order: the delay does not vary.
+        self.after(CLIENT_NS, Event::Reply { client, connection, bytes });
+    }
+
+    pub(super) fn receive(&mut self, client: usize, connection: ConnectionId, bytes: &[u8]) {
+        let it = &mut self.clients[client];
+        let Some((node, _)) = it.connection.filter(|(_, of)| *of == connection) else { return };
+        self.trace.note(self.now, || {
+            format!("{node} answers client {client} {}", String::from_utf8_lossy(bytes).replace("\r\n", " "))
+        });
+        let it = &mut self.clients[client];
+        let replies = match it.receive(bytes) {
+            Ok(Some(replies)) => replies,
+            Ok(None) => return,
+            Err(_) => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                return self.invariants.fail("replies answer commands", format!("client {client}: {text:?}"));
+            }
+        };
+        let Some(mut running) = it.task.take() else { return };
+        it.exchange += 1;
+        let Some(task) = &mut running.task else {
+            it.selected = replies.first().is_some_and(Reply::is_ok);
+            let delay = if it.selected { CLIENT_NS } else { 100_000_000 };
+            return self.after(delay, Event::Think { client });
+        };
+        match task.replied(&replies) {
+            Next::Send(commands) => {
+                // Only the second exchange has an effect.
+                let (start, replies) = (self.now, task.replies);
+                self.clients[client].task = Some(Running { start, replies, ..running });
+                self.ask(client, commands);
+            }
+            Next::Done(outcome) => {
+                if let Some(reads) = &mut self.clients[client].reads
+                    && outcome == Outcome::Ok
+                {
+                    reads.pop();
+                }
+                self.record(client, node, running, outcome, self.now);
+                let pause = self.streams.workload.around(self.clients[client].pause);
+                self.after(pause, Event::Think { client });
+            }
+        }
+    }
+
+    fn record(&mut self, client: usize, node: NodeId, running: Running, outcome: Outcome, end: u64) {
+        let Some(task) = running.task else { return };
+        let keyspace = self.clients[client].keyspace;
+        let (key, did, start) = (task.key, task.did, running.start);
+        self.history.push(Operation { client, node, keyspace, key, did, start, end, outcome });
+    }
+
+    pub(super) fn time_out(&mut self, client: usize, exchange: u64) {
+        if self.clients[client].exchange != exchange {
+            return;
+        }
+        let Some((node, connection)) = self.clients[client].connection else { return };
+        self.connected.remove(&(node, connection));
+        self.step(node, Input::Closed { connection });
+        self.forget_connection(client, node);
+    }
+
+    pub(super) fn lose_connection(&mut self, client: usize, connection: ConnectionId) {
+        if let Some((node, _)) = self.clients[client].connection.filter(|(_, of)| *of == connection) {
+            self.forget_connection(client, node);
+        }
+    }
+
+    pub(super) fn close_from_server(&mut self, node: NodeId, connection: ConnectionId) {
+        if let Some(client) = self.connected.remove(&(node, connection)) {
+            self.step(node, Input::Closed { connection });
+            self.after(CLIENT_NS * 2, Event::Closed { client, connection });
+        }
+    }
+
+    /// What was under way may have happened or not.
+    fn forget_connection(&mut self, client: usize, node: NodeId) {
+        if let Some(running) = self.clients[client].disconnect() {
+            self.record(client, node, running, Outcome::Info, u64::MAX);
+        }
+        let pause = self.streams.workload.around(50_000_000);
+        self.after(pause, Event::Think { client });
+    }
+
+    /// A client hangs up in the middle of whatever it does.
+    pub fn hang_up(&mut self, client: usize) {
+        let exchange = self.clients[client].exchange;
+        self.time_out(client, exchange);
+    }
+
+    /// The administrator makes the keyspaces that are missing, on any node; asked for again until they are there.
+    pub(super) fn administer(&mut self) {
+        let running = self.running();
+        let Some(id) = self.streams.workload.pick(&running) else {
+            return self.after(200_000_000, Event::Administer);
+        };
+        let Some(node) = self.hosts.get(&id).and_then(|host| host.node.as_ref()) else { return };
+        let missing = self.spaces.iter().filter(|space| node.map().keyspace_named(&space.name).is_none());
+        let wanted: Vec<Command> = missing
+            .filter(|space| !space.options.is_empty())
+            .map(|space| {
+                let mut words = command(&["KEYSPACE", "CREATE", &space.name, "SINGLE-LEADER"]);
+                words.extend(space.options.iter().map(|word| word.as_bytes().to_vec()));
+                words
+            })
+            .collect();
+        if !wanted.is_empty() {
+            self.order(id, wanted);
+            return self.after(300_000_000, Event::Administer);
+        }
+        for client in 0..self.clients.len() {
+            let delay = self.streams.workload.below(50_000_000);
+            self.after(delay, Event::Think { client });
+        }
+    }
+
+    /// Commands whose replies nobody reads.
+    pub fn order(&mut self, id: NodeId, commands: Vec<Command>) {
+        self.next_connection += 1;
+        let connection = ConnectionId(self.next_connection);
+        let input = Input::Connected { connection, address: "admin:1".into(), local: "host:2".into() };
+        self.step(id, input);
+        self.trace.note(self.now, || {
+            let text: Vec<_> = commands.iter().flatten().map(|w| String::from_utf8_lossy(w)).collect();
+            format!("{id} is ordered {}", text.join(" "))
+        });
+        self.request(id, connection, commands);
+    }
+}

@@ -113,6 +113,7 @@ impl Restored {
         let group = self.groups.entry(header.group).or_insert_with(|| RestoredGroup::new(header.keyspace));
         match header.kind {
             Kind::Truncate => {
+                group.promised = group.promised.max(header.epoch);
                 group.log.truncate(header.index);
             }
             Kind::Fence => group.promised = group.promised.max(header.epoch),

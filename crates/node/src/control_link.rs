@@ -32,7 +32,17 @@ pub(crate) struct Ticket {
     pub client: Option<(ConnectionId, SlotId)>,
     /// The peer address of a node that asked to join.
     pub joiner: Option<String>,
+    /// A leader's proposal of another electable set.
+    pub proposal: Option<Proposal>,
     pub deadline: Instant,
+}
+
+/// An electable set as its group's leader proposed it.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposal {
+    group: GroupId,
+    number: ViewNumber,
+    electable: Vec<view::Replica>,
 }
 
 /// A log write of the control plane on its way.
@@ -137,7 +147,12 @@ impl Node {
         electable: Vec<view::Replica>,
     ) {
         let leader = Leader { replica: self.replica(), process: self.config.process };
-        self.ask_control(None, Command::ChangeElectable { group, number, leader, electable });
+        let ticket = self.new_ticket(None);
+        if let Some(it) = self.tickets.get_mut(&ticket) {
+            it.proposal = Some(Proposal { group, number, electable: electable.clone() });
+        }
+        let command = Command::ChangeElectable { group, number, leader, electable };
+        self.control(control::Input::Propose { ticket, command });
     }
 
     /// Proposes a change of the map; the answer goes to the client, if one waits.
@@ -149,7 +164,7 @@ impl Node {
     pub(crate) fn new_ticket(&mut self, client: Option<(ConnectionId, SlotId)>) -> u64 {
         self.next_ticket += 1;
         let deadline = self.now.instant + TICKET_PATIENCE;
-        self.tickets.insert(self.next_ticket, Ticket { client, joiner: None, deadline });
+        self.tickets.insert(self.next_ticket, Ticket { client, joiner: None, proposal: None, deadline });
         self.next_ticket
     }
 
@@ -158,6 +173,9 @@ impl Node {
         if let (Some(peer), Ok(Applied::Node(node))) = (ticket.joiner, result) {
             let map = self.map.clone();
             self.outputs.push(Output::JoinAnswer { peer, node, map });
+        }
+        if let (Some(proposal), Err(refusal)) = (ticket.proposal, result) {
+            self.on_proposal_refused(proposal, refusal);
         }
         let Some((connection, slot)) = ticket.client else { return };
         let mut bytes = Vec::new();
@@ -169,14 +187,30 @@ impl Node {
         self.fill(connection, slot, &bytes);
     }
 
+    /// The leader is free of a refused proposal only when no copy of it can still be recorded: each copy was refused, none
+    /// is on its way or went unanswered (TC-04).
+    fn on_proposal_refused(&mut self, proposal: Proposal, refusal: Refusal) {
+        let key = (proposal.group, proposal.number);
+        if matches!(refusal, Refusal::Unanswered | Refusal::NoControlLeader) {
+            self.uncertain_proposals.insert(key);
+        }
+        let same = |ticket: &Ticket| ticket.proposal.as_ref().is_some_and(|p| (p.group, p.number) == key);
+        if !self.uncertain_proposals.contains(&key) && !self.tickets.values().any(same) {
+            let Proposal { group, number, electable } = proposal;
+            self.feed(group, single_leader::Input::ProposalRefused { number, electable });
+        }
+    }
+
     pub(crate) fn tend_tickets(&mut self) {
         let now = self.now.instant;
         let due: Vec<u64> =
             self.tickets.iter().filter(|(_, t)| t.deadline <= now).map(|(number, _)| *number).collect();
         for number in due {
-            let Some(Ticket { client: Some((connection, slot)), .. }) = self.tickets.remove(&number) else {
-                continue;
-            };
+            let Some(ticket) = self.tickets.remove(&number) else { continue };
+            if let Some(proposal) = ticket.proposal {
+                self.on_proposal_refused(proposal, Refusal::Unanswered);
+            }
+            let Some((connection, slot)) = ticket.client else { continue };
             let text =
                 "-INDETERMINATE the control plane did not answer in time: the change may still happen\r\n";
             self.fill(connection, slot, text.as_bytes());
@@ -210,6 +244,8 @@ impl Node {
     /// The map changed: routes, groups and views follow.
     pub(crate) fn meet_map(&mut self) {
         let map: Arc<ClusterMap> = self.map.clone();
+        self.uncertain_proposals
+            .retain(|(group, number)| map.view(*group).is_some_and(|v| v.number <= *number));
         self.routes = map
             .views()
             .map(|view| (view.keyspace, Route { group: view.group, leader: map.leader_of(view.group) }))

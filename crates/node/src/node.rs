@@ -48,6 +48,8 @@ pub struct Node {
     pub(crate) forwards: Forwards,
     pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
     pub(crate) next_ticket: u64,
+    /// Proposed electable sets of which a copy may still be recorded.
+    pub(crate) uncertain_proposals: BTreeSet<(GroupId, data::ViewNumber)>,
     pub(crate) batches: BTreeMap<u64, crate::serve::Batch>,
     pub(crate) pubsub: PubSub,
     pub(crate) holder: Holder,
@@ -100,6 +102,7 @@ impl Node {
             forwards: Forwards::default(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
+            uncertain_proposals: BTreeSet::new(),
             batches: BTreeMap::new(),
             pubsub: PubSub::default(),
             holder: Holder::new(config.lease),

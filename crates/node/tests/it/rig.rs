@@ -237,7 +237,8 @@ impl Cluster {
                     self.schedule(DISK_MS, Event::Feed { node: id, process, input });
                 }
             }
-            Output::ReleaseLog { .. }
+            Output::JoinAnswer { .. }
+            | Output::ReleaseLog { .. }
             | Output::DropGroup { .. }
             | Output::Close { .. }
             | Output::Shutdown => {}

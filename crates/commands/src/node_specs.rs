@@ -144,6 +144,16 @@ pub const SPECS: &[Spec] = &[
         "O(1)",
         "Tells what the connection's last command achieved.",
     ),
+    node("readonly", 1, READS.and(Flags::FAST), "cluster").docs(
+        "3.0.0",
+        "O(1)",
+        "Lets this connection's reads be answered by the node's own copy, however old.",
+    ),
+    node("readwrite", 1, READS.and(Flags::FAST), "cluster").docs(
+        "3.0.0",
+        "O(1)",
+        "Lets this connection's reads be answered by the leader only.",
+    ),
     node("lolwut", -1, Flags::READONLY.and(Flags::FAST), "server").docs(
         "5.0.0",
         "O(1)",

@@ -54,6 +54,8 @@ impl Node {
             "cluster" => self.cluster(connection, args),
             "keyspace" => self.keyspace(connection, args),
             "receipt" => self.receipt(connection),
+            "readonly" => self.read_mode(connection, true),
+            "readwrite" => self.read_mode(connection, false),
             "lolwut" => self.lolwut(connection),
             other => {
                 debug_assert!(false, "{other} is listed and not executed");

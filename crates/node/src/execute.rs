@@ -210,6 +210,39 @@ impl Group {
         }
     }
 
+    /// Reads on a replica that does not lead: its committed state, judged by the log's time. False when this replica has none
+    /// to show: it leads (then its table runs ahead), or has not heard from a leader since it began to catch up.
+    pub fn read_stale(
+        &self,
+        random: &mut Random,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        protocol: Protocol,
+        reply: &mut Vec<u8>,
+    ) -> bool {
+        let (Some(run), true) = (spec.run, self.replica.follows().is_some()) else { return false };
+        if spec.class != Class::Read || self.snapshots.transfer.is_some() {
+            return false;
+        }
+        let start = reply.len();
+        let now_ms = self.replica.log().time_ms();
+        let mut ops = Ops::new();
+        let result = run(&mut Call {
+            args,
+            view: &TableView { table: &self.table, now_ms },
+            now_ms,
+            random,
+            reply: ReplyWriter::new(reply, protocol),
+            ops: &mut ops,
+        });
+        if let Err(error) = result {
+            reply.truncate(start);
+            ReplyWriter::new(reply, protocol).error(error.text());
+        }
+        debug_assert!(ops.is_empty(), "{} only reads", spec.name);
+        true
+    }
+
     /// The leader's active expiry: an entry that expires keys whose time has come, at most `max` of them. Returns how many.
     pub fn expire_due(&mut self, wall_ms: i64, max: usize) -> usize {
         if !self.is_serving() || self.table.keys_with_expiry() == 0 {

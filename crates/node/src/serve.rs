@@ -55,6 +55,9 @@ impl Node {
             && in_order
             && self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none());
         if !here {
+            if self.serve_stale(connection, group, spec, args) {
+                return Flow::Continue;
+            }
             return self.forward_command(connection, spec, args);
         }
         if let Some(refusal) = self.refuse_write(group, spec) {
@@ -72,6 +75,34 @@ impl Node {
         session.replies.begin();
         let executed = it.execute(&mut context, spec, args, session.replies.current());
         self.conclude(connection, group, spec, args, executed)
+    }
+
+    /// Answers a read of a READONLY connection from this node's own copy, if it has one that follows a leader.
+    fn serve_stale(
+        &mut self,
+        connection: ConnectionId,
+        group: GroupId,
+        spec: &'static Spec,
+        args: &[&[u8]],
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(connection) else { return false };
+        let Some(it) = self.groups.get(&group).filter(|_| session.stale_reads) else { return false };
+        let protocol = session.protocol;
+        session.replies.begin();
+        if !it.read_stale(&mut self.random, spec, args, protocol, session.replies.current()) {
+            return false;
+        }
+        session.replies.finish();
+        session.receipt = Some(Receipt {
+            keyspace: it.keyspace.id,
+            group,
+            node: self.config.node,
+            position: it.applied_position(),
+            stale: true,
+            ..Receipt::default()
+        });
+        self.note_output(connection);
+        true
     }
 
     /// Lets the reply begun last go when nothing holds it back, or holds it.
@@ -143,7 +174,7 @@ impl Node {
             node: self.config.node,
             position,
             write: true,
-            indeterminate: false,
+            ..Receipt::default()
         });
         let to = Target::Client { connection, slot };
         self.wait_for_commit(group, Waiter { index: position.index, since: now, to, write: true });
@@ -617,6 +648,7 @@ impl Node {
                 position,
                 write: outgoing.write,
                 indeterminate,
+                stale: false,
             });
         }
         match purpose {

@@ -31,6 +31,8 @@ pub struct Receipt {
     pub write: bool,
     /// Nobody knows whether it happened.
     pub indeterminate: bool,
+    /// Read from a follower's copy; `position` is how far that had come.
+    pub stale: bool,
 }
 
 /// Whether replies are sent (CLIENT REPLY).
@@ -60,6 +62,8 @@ pub struct Session {
     pub patterns: BTreeSet<Box<[u8]>>,
     pub receipt: Option<Receipt>,
     pub reply_mode: ReplyMode,
+    /// READONLY: reads may be answered by this node's own copy, however old.
+    pub stale_reads: bool,
     /// Commands sent to (or waiting for) a leader elsewhere: later ones must not overtake them.
     pub forwarded: usize,
     /// The command being answered may wait: nothing behind it is executed.
@@ -97,6 +101,7 @@ impl Session {
             patterns: BTreeSet::new(),
             receipt: None,
             reply_mode: ReplyMode::On,
+            stale_reads: false,
             forwarded: 0,
             paused: false,
             listed: false,

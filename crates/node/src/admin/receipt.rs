@@ -29,10 +29,18 @@ impl Node {
                 holders.extend(having.map(|(follower, _)| (node_name(follower), level)));
             }
         }
-        let role = if receipt.node == self.config.node && leads { "leader" } else { "forwarded" };
+        let role = match receipt.stale {
+            true => "follower",
+            false if receipt.node == self.config.node && leads => "leader",
+            false => "forwarded",
+        };
+        // What this copy knows to be missing; the leader may have more by now.
+        let lag = group
+            .filter(|_| receipt.stale)
+            .map_or(0, |it| it.replica.log().last().position.index.0.saturating_sub(index.0));
         let needed = settings.commit.followers_needed(electable) + 1;
         self.reply(connection, |w| {
-            w.map(11);
+            w.map(12);
             w.bulk(b"keyspace");
             w.bulk(keyspace.as_bytes());
             w.bulk(b"kind");
@@ -47,6 +55,8 @@ impl Node {
             w.integer(receipt.position.epoch.0 as i64);
             w.bulk(b"index");
             w.integer(index.0 as i64);
+            w.bulk(b"lag-known");
+            w.integer(lag as i64);
             w.bulk(b"commit-rule");
             w.bulk(settings.commit.name().as_bytes());
             w.bulk(b"copies-required");

@@ -169,3 +169,70 @@ fn a_replica_whose_log_ends_too_early_takes_a_snapshot() {
     let states = cluster.states();
     assert!(states.iter().all(|state| *state == states[0]), "{states:?}");
 }
+
+// catalogue: B6 B7
+#[test]
+fn a_readonly_connection_reads_its_own_nodes_copy_and_the_receipt_says_so() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader().expect("a leader");
+    let follower = NodeId(leader.0 % 3 + 1);
+    let client = cluster.connect(follower);
+    assert_eq!(cluster.ask(client, "SET a old"), "+OK");
+    cluster.run(100);
+    assert_eq!(cluster.ask(client, "READONLY"), "+OK");
+    // Cut off from its leader the follower still shows what it had; only a reader that asked for it sees that.
+    for other in (1..=3).map(NodeId).filter(|n| *n != follower) {
+        cluster.cut.insert((other, follower));
+        cluster.cut.insert((follower, other));
+    }
+    let writer = cluster.connect(leader);
+    assert_eq!(cluster.ask(writer, "SET a new"), "+OK");
+    assert_eq!(cluster.ask(client, "GET a"), "$3 old");
+    let receipt = cluster.ask(client, "RECEIPT");
+    assert!(receipt.contains("$4 role $8 follower"), "{receipt}");
+    let refused = cluster.ask(client, "SET a mine");
+    assert!(refused.starts_with("-INDETERMINATE") || refused.starts_with("-CLUSTERDOWN"), "{refused}");
+    assert_eq!(cluster.ask(client, "READWRITE"), "+OK");
+    let read = cluster.ask(client, "GET a");
+    assert!(read.starts_with("-TRYAGAIN") || read.starts_with("-CLUSTERDOWN"), "{read}");
+}
+
+// catalogue: C14
+#[test]
+fn an_in_sync_set_shrinks_for_a_dead_follower_and_takes_it_back() {
+    let mut cluster = serving(3);
+    let client = cluster.connect(NodeId(1));
+    assert_eq!(cluster.ask(client, "KEYSPACE CREATE ledger SINGLE-LEADER COMMIT in-sync-set ACKS 1"), "+OK");
+    assert_eq!(cluster.ask(client, "SELECT ledger"), "+OK");
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    let leader = cluster.leader_of("ledger").expect("a leader");
+    let dead = (1..=3).map(NodeId).find(|n| *n != leader && *n != NodeId(1)).expect("a follower");
+    cluster.kill(dead);
+    let mut reply = cluster.ask(client, "SET a 2");
+    for _ in 0..20 {
+        if reply == "+OK" {
+            break;
+        }
+        cluster.run(100);
+        reply = cluster.ask(client, "SET a 2");
+    }
+    assert_eq!(reply, "+OK");
+    assert_eq!(cluster.electable("ledger"), 2);
+    cluster.start(dead);
+    cluster.run(2000);
+    assert_eq!(cluster.electable("ledger"), 3);
+    assert_eq!(cluster.ask(client, "GET a"), "$1 2");
+}
+
+#[test]
+fn a_planned_switchover_moves_leadership_and_loses_nothing() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader().expect("a leader");
+    let target = NodeId(leader.0 % 3 + 1);
+    let client = cluster.connect(leader);
+    assert_eq!(cluster.ask(client, "INCR n"), ":1");
+    assert_eq!(cluster.ask(client, &format!("KEYSPACE SWITCHOVER 1 n{}", target.0)), "+OK");
+    assert_eq!(cluster.ask(client, "INCR n"), ":2");
+    cluster.run(100);
+    assert_eq!(cluster.leader(), Some(target));
+}

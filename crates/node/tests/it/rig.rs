@@ -374,6 +374,18 @@ impl Cluster {
         counts.into_iter().max_by_key(|(_, count)| *count).map(|(leader, _)| leader)
     }
 
+    fn view_of(&self, keyspace: &str) -> Option<&data::view::View> {
+        let node = self.nodes.values().max_by_key(|node| node.map().version)?;
+        node.map().group_of(node.map().keyspace_named(keyspace)?.id)
+    }
+    pub fn leader_of(&self, keyspace: &str) -> Option<NodeId> {
+        Some(self.view_of(keyspace)?.leader?.replica.node)
+    }
+    /// Size of the electable set.
+    pub fn electable(&self, keyspace: &str) -> usize {
+        self.view_of(keyspace).map_or(0, |view| view.electable.len())
+    }
+
     /// State hashes of keyspace 0 on all nodes, with the index they stand for.
     pub fn states(&self) -> Vec<(Index, u64)> {
         let groups = self.nodes.values().flat_map(Node::group_states);

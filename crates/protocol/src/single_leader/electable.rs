@@ -104,7 +104,8 @@ fn wanted_electable(
         let caught_up = progress.is_some_and(|p| p.mode == Mode::Replicate && p.matched >= bound);
         let current = progress.is_some_and(|p| {
             let patience = if p.connected { LAG_MAX } else { LAG_MAX_DISCONNECTED };
-            p.matched >= last || now.since(p.current_at) < patience
+            // One that is gone is not waited for: it has everything only until the next entry.
+            p.connected && p.matched >= last || now.since(p.current_at) < patience
         });
         match (present, life) {
             (Some(present), Some(life)) if present == life && in_sync_set && !current => {}

@@ -361,7 +361,7 @@ impl Replica {
         let Role::Leader(leader) = &mut self.role else { return };
         let mut notices = Vec::new();
         for (node, progress) in &mut leader.followers {
-            if progress.matched >= last {
+            if progress.connected && progress.matched >= last {
                 progress.current_at = now;
             }
             match progress.mode {

@@ -1,4 +1,5 @@
-//! The one binary: `tercet up` for a newcomer, `tercet node` for production, `tercet ctl` for administration.
+//! The one binary: `tercet up` for a newcomer, `tercet node` for production, `tercet ctl` for administration,
+//! `tercet sim` to see it survive.
 
 mod connect;
 mod ctl;
@@ -23,6 +24,8 @@ enum Command {
     Node(node_command::NodeCommand),
     /// Looks at a cluster and changes it.
     Ctl(ctl::Ctl),
+    /// Simulates whole clusters under faults, from a seed.
+    Sim(simulator::Args),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up.run(),
         Command::Node(node) => node.run(),
         Command::Ctl(ctl) => ctl.run(),
+        Command::Sim(args) => return simulator::run_args(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

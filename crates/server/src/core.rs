@@ -99,6 +99,7 @@ pub struct Core {
     stopping: Option<Instant>,
     status_at: Instant,
     failure: Option<StartError>,
+    disk_failed: bool,
 }
 
 impl Core {
@@ -154,7 +155,13 @@ impl Core {
             stopping: None,
             status_at: Instant::now(),
             failure: None,
+            disk_failed: false,
         })
+    }
+
+    /// Whether the log could not be written at some time: what the directory promises cannot be believed.
+    pub fn has_disk_failed(&self) -> bool {
+        self.disk_failed
     }
 
     /// Turns until the end.
@@ -245,6 +252,9 @@ impl Core {
         if self.handle.stop.load(Ordering::Relaxed) && self.stopping.is_none() {
             self.stopping = Some(Instant::now() + Duration::from_millis(50));
         }
+        // After a shortage of file descriptors the listeners announce nothing more by themselves.
+        self.accept_peers();
+        self.accept_clients();
         self.dial();
         self.node.step(clock::now(), Input::Tick);
         if let Some(log) = &mut self.parts.log {
@@ -273,6 +283,8 @@ impl Core {
             for connection in std::mem::take(&mut self.resumed) {
                 if let Some(place) = self.place_of(connection) {
                     self.execute(place);
+                    // What was left in the socket meanwhile announces itself no more.
+                    self.unread.push(place);
                 }
             }
             if quiet && self.outputs.is_empty() {

@@ -1,7 +1,7 @@
 //! Before a node is a member: founds a cluster together with the other founders, or joins one.
 
 use crate::clock;
-use crate::peers::{FOUNDING_MAGIC, send_founding};
+use crate::peers::{FOUNDING_MAGIC, proved, send_founding};
 use crate::settings::{Settings, StartError};
 use control::founding::{Founding, FoundingInput, FoundingMessage, FoundingOutput};
 use control::{Addresses, ClusterMap, Founded};
@@ -97,7 +97,7 @@ pub fn become_member(
     while !stop.load(Ordering::Relaxed) {
         let mut outputs = Vec::new();
         let now = clock::now().instant;
-        for message in received(listener) {
+        for message in received(listener, &settings.secret) {
             match message {
                 FoundingMessage::Hello(hello) => {
                     if let Some(founding) = &mut founding {
@@ -120,7 +120,9 @@ pub fn become_member(
         }
         for output in outputs {
             match output {
-                FoundingOutput::Send { to, message } => send_founding(to, encoded(&message)),
+                FoundingOutput::Send { to, message } => {
+                    send_founding(to, &settings.secret, encoded(&message))
+                }
                 FoundingOutput::Found { founded, node } => {
                     let mut bytes = Vec::new();
                     founded.encode(&mut Writer::new(&mut bytes));
@@ -140,7 +142,7 @@ pub fn become_member(
                 let (name, site) = (settings.name.clone(), settings.site.clone());
                 let request =
                     FoundingMessage::JoinRequest { name, addresses: addresses(settings), site, nonce };
-                send_founding(peer.clone(), encoded(&request));
+                send_founding(peer.clone(), &settings.secret, encoded(&request));
             }
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -149,7 +151,7 @@ pub fn become_member(
 }
 
 /// Messages of connections that came in since the last look. Links that dial too early are closed: they come again.
-fn received(listener: &TcpListener) -> Vec<FoundingMessage> {
+fn received(listener: &TcpListener, secret: &str) -> Vec<FoundingMessage> {
     let mut messages = Vec::new();
     while let Ok((mut stream, _)) = listener.accept() {
         let _ = stream.set_nonblocking(false);
@@ -165,7 +167,8 @@ fn received(listener: &TcpListener) -> Vec<FoundingMessage> {
         let mut body = Vec::new();
         let len = u64::from(u32::from_le_bytes(len)).min(4 << 20);
         if stream.take(len).read_to_end(&mut body).is_ok()
-            && let Ok(message) = FoundingMessage::decode(&mut Reader::new(&body))
+            && let Some(body) = proved(secret, &body)
+            && let Ok(message) = FoundingMessage::decode(&mut Reader::new(body))
         {
             messages.push(message);
         }

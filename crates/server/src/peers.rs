@@ -6,8 +6,10 @@
 
 use data::codec::Writer;
 use data::{Epoch, Incarnation, KeyspaceId, NodeId, Process, ViewNumber};
+use hmac::{Hmac, KeyInit, Mac};
 use mio::net::TcpStream;
 use node::PeerMessage;
+use sha2::Sha256;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -245,6 +247,7 @@ pub struct Incoming {
 
 /// What a founding message begins with; a handshake begins otherwise.
 pub const FOUNDING_MAGIC: &[u8; 8] = b"TERCETf1";
+const TAG_LEN: usize = 32;
 const FOUNDING_LEN_MAX: usize = 4 << 20;
 
 impl Incoming {
@@ -362,7 +365,10 @@ impl Incoming {
 }
 
 /// Sends one founding message to an address, on a connection of its own, from a thread of its own.
-pub fn send_founding(address: String, body: Vec<u8>) {
+pub fn send_founding(address: String, secret: &str, body: Vec<u8>) {
+    let mut proof = tag(secret, &body);
+    proof.extend_from_slice(&body);
+    let body = proof;
     std::thread::spawn(move || {
         let Ok(mut addresses) = std::net::ToSocketAddrs::to_socket_addrs(&address) else { return };
         let Some(address) = addresses.next() else { return };
@@ -377,4 +383,17 @@ pub fn send_founding(address: String, body: Vec<u8>) {
         // Whoever does not hear it is asked or answered again.
         let _ = stream.write_all(&bytes);
     });
+}
+
+/// HMAC-SHA256 of a founding message under the cluster's secret: who does not know it can neither join nor misdirect.
+fn tag(secret: &str, body: &[u8]) -> Vec<u8> {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mac| mac.chain_update(body));
+    mac.map(|mac| mac.finalize().into_bytes().to_vec()).unwrap_or_default()
+}
+
+/// The message behind a proof that holds.
+pub fn proved<'a>(secret: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let (proof, body) = bytes.split_at_checked(TAG_LEN)?;
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?.chain_update(body);
+    mac.verify_slice(proof).ok().map(|()| body)
 }

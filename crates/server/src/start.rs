@@ -113,8 +113,8 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
     let outcome = core.run();
     if let (Some(disk), Some(identity)) = (&disk, &mut identity) {
         match &outcome {
-            Ok(()) => identity.end_run(&**disk).map_err(failed)?,
-            Err(_) => identity.note_disk_failure(&**disk).map_err(failed)?,
+            Ok(()) if !core.has_disk_failed() => identity.end_run(&**disk).map_err(failed)?,
+            _ => identity.note_disk_failure(&**disk).map_err(failed)?,
         }
     }
     outcome

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Bytes taken in behind a command that waits (BLPOP), at most about so many.
+const PAUSED_INPUT_MAX: usize = 1 << 20;
+
 impl Core {
     pub(super) fn accept_clients(&mut self) {
         while let Ok((mut stream, address)) = self.resp.accept() {
@@ -29,6 +32,11 @@ impl Core {
     pub(super) fn read_client(&mut self, place: usize) {
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_deref_mut) else { return };
         if connection.closing {
+            return;
+        }
+        // Behind a command that waits nothing is executed: no more is taken in than a little.
+        if connection.input.len() - connection.used > PAUSED_INPUT_MAX && self.node.is_paused(connection.id) {
+            connection.more = true;
             return;
         }
         match connection.read() {

@@ -1,6 +1,7 @@
 //! Links of the core to other nodes: dialling, accepting, who is up.
 
 use super::*;
+use crate::peers::proved;
 
 impl Core {
     pub(super) fn identity(&self) -> Identity {
@@ -50,11 +51,14 @@ impl Core {
             }
         }
         if let Some(node) = agreed_with {
-            // A newer connection of the same peer takes the place of an older one.
-            for other in &mut self.incoming {
-                if other.as_ref().is_some_and(|o| o.agreed.as_ref().is_some_and(|a| a.peer.node == node)) {
-                    *other = None;
-                }
+            // A newer connection of the same peer takes the place of an older one: the peer may have restarted meanwhile.
+            let older = |other: &Option<Box<Incoming>>| {
+                other.as_ref().is_some_and(|o| o.agreed.as_ref().is_some_and(|a| a.peer.node == node))
+            };
+            if self.incoming.iter().any(older) {
+                self.incoming.iter_mut().filter(|other| older(other)).for_each(|other| *other = None);
+                self.lose_outgoing(node);
+                self.watch_links();
             }
         }
         match outcome {
@@ -161,13 +165,14 @@ impl Core {
 
     pub(super) fn on_founding(&mut self, body: &[u8]) {
         let now = clock::now();
+        let Some(body) = proved(&self.parts.settings.secret, body) else { return };
         match FoundingMessage::decode(&mut Reader::new(body)) {
             Ok(FoundingMessage::Hello(hello)) => {
                 let mut outputs = Vec::new();
                 self.founding.step(now.instant, FoundingInput::Hello(hello), &mut outputs);
                 for output in outputs {
                     if let FoundingOutput::Send { to, message } = output {
-                        send_founding(to, encoded(&message));
+                        send_founding(to, &self.parts.settings.secret, encoded(&message));
                     }
                 }
             }

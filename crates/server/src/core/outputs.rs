@@ -34,6 +34,7 @@ impl Core {
     pub(super) fn disk_failed(&mut self, error: &storage::Error) {
         eprintln!("{}: the log can no longer be written: {error}", self.parts.settings.name);
         self.parts.log = None;
+        self.disk_failed = true;
         self.node.step(clock::now(), Input::DiskFailed { reason: error.to_string() });
     }
 
@@ -97,7 +98,11 @@ impl Core {
             }
             Output::JoinAnswer { peer, node, map } => {
                 let cluster = self.parts.membership.cluster;
-                send_founding(peer, encoded(&FoundingMessage::JoinAnswer { cluster, node, map }));
+                send_founding(
+                    peer,
+                    &self.parts.settings.secret,
+                    encoded(&FoundingMessage::JoinAnswer { cluster, node, map }),
+                );
             }
             Output::Close { connection } => {
                 let Some(place) = self.place_of(connection) else { return };

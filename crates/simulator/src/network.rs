@@ -85,7 +85,8 @@ impl Network {
         if let Some(open) = self.clogged.get(&(from, to)) {
             at = at.max(*open);
         }
-        if !quality.reorder {
+        // One message in thirty overtakes or is overtaken.
+        if !(quality.reorder && (roll >> 40).is_multiple_of(30)) {
             let last = self.arrivals.entry((from, to)).or_default();
             at = at.max(*last);
             *last = at;

@@ -6,6 +6,7 @@ use crate::host::Pending;
 use data::codec::Writer;
 use data::{Incarnation, NodeId, Process};
 use node::{ConnectionId, Flow, Input, Output, PeerMessage};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Shortest time of a disk job, ns; a flush takes longer.
 const WRITE_NS: u64 = 30_000;
@@ -28,6 +29,10 @@ impl World {
         match PeerMessage::decode(kind, body) {
             Ok(message) => {
                 let (incarnation, process) = sender;
+                self.trace.note(self.now, || {
+                    let text = format!("{message:?}");
+                    format!("{from} to {to} {}", text.chars().take(300).collect::<String>())
+                });
                 self.step(to, Input::Peer { from, incarnation, process, message });
             }
             Err(error) => self.invariants.fail("messages can be read", format!("kind {kind}: {error}")),
@@ -326,32 +331,32 @@ impl World {
     }
 }
 
-/// Puts a turn's outputs in any order, but what goes to the disk keeps its own: the contract of [`Output`].
+/// Puts a turn's outputs in any order, but each stream keeps its own: the disk's and that to each peer.
 fn shuffle(outputs: &mut Vec<Output>, random: &mut crate::random::Random) {
     if outputs.len() < 2 {
         return;
     }
-    let ordered = |output: &Output| match output {
-        Output::Persist { .. }
-        | Output::WriteSnapshot { .. }
-        | Output::ReceiveSnapshot { .. }
-        | Output::ReleaseLog { .. }
-        | Output::DropGroup { .. } => true,
-        Output::Send { .. }
-        | Output::ReadLog { .. }
-        | Output::ReadSnapshot { .. }
-        | Output::JoinAnswer { .. }
-        | Output::Close { .. }
-        | Output::Shutdown
-        | Output::Event(_) => false,
-    };
-    let (mut kept, mut free): (Vec<Output>, Vec<Output>) =
-        std::mem::take(outputs).into_iter().partition(ordered);
-    random.shuffle(&mut free);
-    kept.reverse();
-    while !kept.is_empty() || !free.is_empty() {
-        let left = (kept.len() + free.len()) as u64;
-        let from = if random.below(left) < kept.len() as u64 { &mut kept } else { &mut free };
-        outputs.extend(from.pop());
+    let mut streams: BTreeMap<u64, VecDeque<Output>> = BTreeMap::new();
+    let mut order = Vec::with_capacity(outputs.len());
+    for (at, output) in outputs.drain(..).enumerate() {
+        let stream = match &output {
+            Output::Persist { .. }
+            | Output::WriteSnapshot { .. }
+            | Output::ReceiveSnapshot { .. }
+            | Output::ReleaseLog { .. }
+            | Output::DropGroup { .. } => 0,
+            Output::Send { to, .. } => 1 + u64::from(to.0),
+            Output::ReadLog { .. }
+            | Output::ReadSnapshot { .. }
+            | Output::JoinAnswer { .. }
+            | Output::Close { .. }
+            | Output::Shutdown
+            | Output::Event(_) => 1 << 40 | at as u64,
+        };
+        order.push(stream);
+        streams.entry(stream).or_default().push_back(output);
     }
+    random.shuffle(&mut order);
+    let mut next = |stream: u64| streams.get_mut(&stream).and_then(VecDeque::pop_front);
+    outputs.extend(order.into_iter().filter_map(&mut next));
 }

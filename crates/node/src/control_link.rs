@@ -340,7 +340,7 @@ impl Node {
         let now = self.now.instant;
         let Some(it) = self.groups.get_mut(&group) else { return };
         let Some(pause) = &mut it.paused else { return };
-        if now >= pause.until || !matches!(it.replica.leads(), Some(_)) {
+        if now >= pause.until || it.replica.leads().is_none() {
             it.paused = None;
             return;
         }

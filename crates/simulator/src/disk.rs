@@ -61,6 +61,12 @@ fn stored(mark: Mark) -> storage::Mark {
     storage::Mark { position: mark.position, hash: mark.hash }
 }
 
+impl Default for NodeDisk {
+    fn default() -> NodeDisk {
+        NodeDisk::new()
+    }
+}
+
 impl NodeDisk {
     pub fn new() -> NodeDisk {
         NodeDisk { medium: SimDisk::new(), boot: 1, running: None }

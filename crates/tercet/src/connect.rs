@@ -32,7 +32,7 @@ impl Client {
                     self.input.drain(..used);
                     return match frame.as_error() {
                         Some(text) => {
-                            Err(StartError::new(String::from_utf8_lossy(text.as_ref()).into_owned()))
+                            Err(StartError::new(String::from_utf8_lossy(text).into_owned()))
                         }
                         None => Ok(frame),
                     };

@@ -1,11 +1,8 @@
 //! From a client's data command to its reply: executed here when this node leads the group, else sent to who does.
 
-use crate::blocking::Entry;
 use crate::execute::{Context, Executed};
-use crate::forward::{Origin, Outgoing, Purpose};
 use crate::group::{Target, Unconfirmed, Waiter};
 use crate::io::ConnectionId;
-use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
 use crate::node::{Flow, Node, Route};
 use crate::replies::SlotId;
 use crate::session::Receipt;
@@ -13,15 +10,14 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use commands::{Class, Flags, Spec};
+use commands::{Flags, Spec};
 use core::time::Duration;
-use data::{GroupId, Index, Instant, KeyspaceId, NodeId, Position, RequestId};
+use data::{GroupId, Index, KeyspaceId, Position, RequestId};
 use protocol::single_leader::ReadPermit;
-use smallvec::SmallVec;
 use wire::{Protocol, ReplyWriter};
 
 /// How long a command may wait for a leader when the keyspace says nothing else.
-const PATIENCE: Duration = Duration::from_millis(1000);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1000);
 /// Uncommitted entries of one group beyond this are refused: a leader that nobody follows must not grow without bound.
 const UNCOMMITTED_BYTES_MAX: usize = 128 << 20;
 
@@ -78,7 +74,7 @@ impl Node {
     }
 
     /// Answers a read of a READONLY connection from this node's own copy, if it has one that follows a leader.
-    fn serve_stale(
+    pub(crate) fn serve_stale(
         &mut self,
         connection: ConnectionId,
         group: GroupId,
@@ -106,7 +102,7 @@ impl Node {
     }
 
     /// Lets the reply begun last go when nothing holds it back, or holds it.
-    fn conclude(
+    pub(crate) fn conclude(
         &mut self,
         connection: ConnectionId,
         group: GroupId,
@@ -156,7 +152,7 @@ impl Node {
         }
     }
 
-    fn wait_for_round(&mut self, group: GroupId, round: u64, waiter: Waiter) {
+    pub(crate) fn wait_for_round(&mut self, group: GroupId, round: u64, waiter: Waiter) {
         if let Some(it) = self.groups.get_mut(&group) {
             it.unconfirmed.push_back(Unconfirmed { round, waiter });
         }
@@ -246,7 +242,7 @@ impl Node {
     }
 
     /// The confirmation round that a read waits for now.
-    fn round_of(&mut self, group: GroupId) -> u64 {
+    pub(crate) fn round_of(&mut self, group: GroupId) -> u64 {
         match self.read_permit(group) {
             ReadPermit::After(round) => round,
             ReadPermit::Until(_) | ReadPermit::No => u64::MAX,
@@ -273,440 +269,6 @@ impl Node {
                 }
             }
             ReadPermit::No => {}
-        }
-    }
-
-    /// A command whose leader is elsewhere, or unknown: kept and sent; its reply is held.
-    pub(crate) fn forward_command(
-        &mut self,
-        connection: ConnectionId,
-        spec: &'static Spec,
-        args: &[&[u8]],
-    ) -> Flow {
-        let blocking = spec.class == Class::Blocking;
-        let mut deadline = Some(self.patience_of(connection));
-        if blocking {
-            match commands::blocking::timeout_of(spec.name, args) {
-                Ok(None) => deadline = None,
-                Ok(Some(ms)) => {
-                    deadline = Some(self.now.instant + PATIENCE + Duration::from_millis(ms));
-                }
-                Err(error) => return self.reply_error(connection, error.text()),
-            }
-        }
-        let work = Work::Command(args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect());
-        self.forward_work(
-            connection,
-            work,
-            Purpose::Command,
-            spec.flags.has(Flags::WRITE),
-            blocking,
-            deadline,
-        )
-    }
-
-    fn patience_of(&self, connection: ConnectionId) -> Instant {
-        let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
-        let patience = self
-            .map
-            .keyspaces
-            .get(&keyspace)
-            .map_or(PATIENCE, |it| Duration::from_millis(u64::from(it.settings.timeout_ms)));
-        self.now.instant + patience
-    }
-
-    /// Holds a reply for some work of this connection's keyspace that a leader shall do.
-    pub(crate) fn forward_work(
-        &mut self,
-        connection: ConnectionId,
-        work: Work,
-        purpose: Purpose,
-        write: bool,
-        blocking: bool,
-        deadline: Option<Instant>,
-    ) -> Flow {
-        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
-        session.replies.begin();
-        session.replies.rollback();
-        let slot = session.replies.hold();
-        let outgoing = Outgoing {
-            keyspace: session.keyspace,
-            protocol: session.protocol,
-            work,
-            origin: Origin::Client { connection, slot, purpose },
-            deadline,
-            write,
-            blocking,
-            sent_to: None,
-            may_be_done: false,
-        };
-        if self.forwards.add(outgoing).is_err() {
-            let mut bytes = Vec::new();
-            let text = "TRYAGAIN too many commands wait for other nodes: slow down";
-            ReplyWriter::new(&mut bytes, Protocol::Resp2).error(text);
-            self.fill(connection, slot, &bytes);
-            return Flow::Continue;
-        }
-        self.statistics.forwarded += 1;
-        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
-        session.forwarded += 1;
-        if blocking {
-            session.paused = true;
-            return Flow::Pause;
-        }
-        Flow::Continue
-    }
-
-    /// A command that waited here for data goes to the next leader; its reply is held already.
-    pub(crate) fn forward_held(
-        &mut self,
-        connection: ConnectionId,
-        slot: SlotId,
-        args: Vec<Bytes>,
-        deadline: Option<Instant>,
-    ) {
-        let Some(session) = self.sessions.get_mut(connection) else { return };
-        session.forwarded += 1;
-        let outgoing = Outgoing {
-            keyspace: session.keyspace,
-            protocol: session.protocol,
-            work: Work::Command(args),
-            origin: Origin::Client { connection, slot, purpose: Purpose::Command },
-            deadline: deadline.map(|deadline| deadline + PATIENCE),
-            write: true,
-            blocking: true,
-            sent_to: None,
-            may_be_done: false,
-        };
-        if let Err(outgoing) = self.forwards.add(outgoing) {
-            self.settle_forwarded(
-                outgoing,
-                b"-TRYAGAIN too many commands wait for other nodes\r\n",
-                Position::default(),
-                false,
-            );
-        }
-    }
-
-    /// One of several pieces of work whose answers become one reply, held already.
-    pub(crate) fn forward_part(
-        &mut self,
-        connection: ConnectionId,
-        keyspace: KeyspaceId,
-        protocol: Protocol,
-        work: Work,
-        purpose: Purpose,
-        deadline: Option<Instant>,
-    ) {
-        let outgoing = Outgoing {
-            keyspace,
-            protocol,
-            work,
-            origin: Origin::Client { connection, slot: 0, purpose },
-            deadline,
-            write: true,
-            blocking: false,
-            sent_to: None,
-            may_be_done: false,
-        };
-        if let Some(session) = self.sessions.get_mut(connection) {
-            session.forwarded += 1;
-        }
-        if let Err(outgoing) = self.forwards.add(outgoing) {
-            let text = b"-TRYAGAIN too many commands wait for other nodes\r\n";
-            self.settle_forwarded(outgoing, text, Position::default(), false);
-        }
-    }
-
-    pub(crate) fn request_id(&self, sequence: u64) -> RequestId {
-        RequestId { origin: self.config.node, process: self.config.process, sequence }
-    }
-
-    /// Sends what has not been sent to whoever leads now. Work for a group that this node leads is done here.
-    pub(crate) fn send_unsent(&mut self) {
-        if !self.forwards.has_unsent() {
-            return;
-        }
-        for sequence in self.forwards.unsent() {
-            let Some(keyspace) = self.forwards.get_mut(sequence).map(|o| o.keyspace) else { continue };
-            let Some(Route { group, leader: Some(leader) }) = self.route(keyspace) else { continue };
-            let me = self.config.node;
-            let reachable = if leader == me {
-                self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none())
-            } else {
-                self.peers.contains(&leader)
-            };
-            if !reachable {
-                continue;
-            }
-            let now = self.now.instant;
-            let request = self.request_id(sequence);
-            let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
-            outgoing.sent_to = Some(leader);
-            outgoing.may_be_done = true;
-            let left = outgoing.deadline.map(|d| d.since(now).as_millis().clamp(1, u128::from(u32::MAX)));
-            let forward = Forward {
-                request,
-                keyspace,
-                group,
-                protocol: outgoing.protocol,
-                time_left_ms: left.unwrap_or(0) as u32,
-                work: outgoing.work.clone(),
-            };
-            if leader == me {
-                self.on_forward(me, forward);
-            } else {
-                self.send(leader, PeerMessage::Forward(forward));
-            }
-        }
-    }
-
-    /// Another node's client (or one of this node's own that had to wait) wants something of a group led here.
-    pub(crate) fn on_forward(&mut self, from: NodeId, forward: Forward) {
-        let Forward { request, group, protocol, time_left_ms, work, .. } = forward;
-        let serving = self.stopped.is_none()
-            && self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none());
-        if !serving {
-            self.not_leader(from, request);
-            return;
-        }
-        match work {
-            Work::Command(args) => self.forwarded_command(from, group, request, protocol, time_left_ms, args),
-            Work::Transaction { commands, watch } => {
-                self.forwarded_transaction(from, group, request, protocol, commands, watch);
-            }
-            Work::Watch { keys, watch } => {
-                let number = self.watch_here(group, watch, keys.iter().map(|key| &key[..]));
-                let reply = Bytes::from(format!(":{number}\r\n"));
-                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);
-            }
-            Work::Unwatch { watch } => {
-                if let Some(it) = self.groups.get_mut(&group) {
-                    it.watches.end(watch);
-                }
-            }
-            Work::Holders { position } => {
-                let reply = Bytes::from(format!(":{}\r\n", self.holders(group, position)));
-                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);
-            }
-        }
-    }
-
-    fn forwarded_command(
-        &mut self,
-        from: NodeId,
-        group: GroupId,
-        request: RequestId,
-        protocol: Protocol,
-        time_left_ms: u32,
-        args: Vec<Bytes>,
-    ) {
-        if self.answered_before(from, group, request) {
-            return;
-        }
-        let borrowed: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
-        let Some(spec) = borrowed.first().and_then(|name| commands::find(name)) else {
-            self.refuse_forwarded(from, request, "ERR unknown command of a newer version");
-            return;
-        };
-        if let Some(refusal) = self.refuse_write(group, spec) {
-            self.refuse_forwarded(from, request, &refusal);
-            return;
-        }
-        let mut reply = Vec::new();
-        let Some(it) = self.groups.get_mut(&group) else { return };
-        let wall_ms = self.now.wall.middle_ms();
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
-        let executed = it.execute(&mut context, spec, &borrowed, &mut reply);
-        if executed == Executed::Nothing {
-            let left = Duration::from_millis(u64::from(time_left_ms));
-            let deadline = (time_left_ms > 0).then(|| self.now.instant + left.saturating_sub(PATIENCE));
-            let keys = blocking_keys(spec, &borrowed);
-            let to = Target::Peer { node: from, request, reply: Bytes::new() };
-            let args = args.clone();
-            it.blocked.add(Entry { spec, args, keys, protocol, request, to, deadline });
-            return;
-        }
-        self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
-    }
-
-    /// A request that was executed before gets its old answer; true when there is nothing more to do.
-    pub(crate) fn answered_before(&mut self, from: NodeId, group: GroupId, request: RequestId) -> bool {
-        use crate::answers::Known;
-        let Some(it) = self.groups.get_mut(&group) else { return true };
-        match it.answers.find(request) {
-            Known::New => {
-                let waiting = it.blocked.of(|entry| entry.request == request);
-                for number in waiting {
-                    // Asked again while it waits: the newest asking is the one that is answered.
-                    it.blocked.remove(number);
-                }
-                false
-            }
-            Known::Done { position, reply } => {
-                self.conclude_forwarded(from, group, request, Executed::Written(position), reply);
-                true
-            }
-            Known::TooOld => {
-                let text = "INDETERMINATE the request is too old to know whether it was executed";
-                self.refuse_forwarded(from, request, text);
-                true
-            }
-        }
-    }
-
-    /// Holds the answer to another node until what it shows is committed (and confirmed, for a read).
-    pub(crate) fn conclude_forwarded(
-        &mut self,
-        from: NodeId,
-        group: GroupId,
-        request: RequestId,
-        executed: Executed,
-        reply: Bytes,
-    ) {
-        let since = self.now.instant;
-        let to = Target::Peer { node: from, request, reply };
-        match executed {
-            Executed::Written(position) => {
-                self.unflushed.insert(group);
-                self.wait_for_commit(group, Waiter { index: position.index, since, to, write: true });
-                self.wake_blocked(group);
-            }
-            Executed::Read(index) => {
-                let waiter = Waiter { index, since, to, write: false };
-                match self.read_permit(group) {
-                    // The answer leaves after the end of the turn; the asking arrived before it, and so did the lease's check.
-                    ReadPermit::Until(_) => self.confirm_at_end_of_turn(group, waiter),
-                    ReadPermit::After(round) => self.wait_for_round(group, round, waiter),
-                    ReadPermit::No => self.wait_for_round(group, u64::MAX, waiter),
-                }
-            }
-            Executed::Nothing | Executed::NotLeading => self.not_leader(from, request),
-        }
-    }
-
-    /// A read for another node under a lease: released when the lease is checked again at the end of the turn.
-    fn confirm_at_end_of_turn(&mut self, group: GroupId, waiter: Waiter) {
-        let Some(it) = self.groups.get_mut(&group) else { return };
-        it.read_in_turn = true;
-        it.leased.push(waiter);
-    }
-
-    pub(crate) fn answer_peer(&mut self, node: NodeId, request: RequestId, reply: Bytes, position: Position) {
-        self.answer(node, request, ForwardOutcome::Reply { bytes: reply, position });
-    }
-    pub(crate) fn not_leader(&mut self, node: NodeId, request: RequestId) {
-        self.answer(node, request, ForwardOutcome::NotLeader);
-    }
-    fn refuse_forwarded(&mut self, node: NodeId, request: RequestId, text: &str) {
-        let mut bytes = Vec::new();
-        ReplyWriter::new(&mut bytes, Protocol::Resp2).error(text);
-        self.answer_peer(node, request, Bytes::from(bytes), Position::default());
-    }
-    fn answer(&mut self, node: NodeId, request: RequestId, outcome: ForwardOutcome) {
-        if node == self.config.node {
-            self.on_answer(request, outcome);
-        } else {
-            self.send(node, PeerMessage::Answer { request, outcome });
-        }
-    }
-
-    /// A leader answered something that this node forwarded.
-    pub(crate) fn on_answer(&mut self, request: RequestId, outcome: ForwardOutcome) {
-        if request.origin != self.config.node || request.process != self.config.process {
-            return;
-        }
-        match outcome {
-            ForwardOutcome::NotLeader => {
-                if let Some(outgoing) = self.forwards.get_mut(request.sequence) {
-                    outgoing.sent_to = None;
-                }
-            }
-            ForwardOutcome::Reply { bytes, position } => {
-                let Some(outgoing) = self.forwards.remove(request.sequence) else { return };
-                self.settle_forwarded(outgoing, &bytes, position, false);
-            }
-        }
-    }
-
-    /// A forwarded command has its reply.
-    pub(crate) fn settle_forwarded(
-        &mut self,
-        outgoing: Outgoing,
-        bytes: &[u8],
-        position: Position,
-        indeterminate: bool,
-    ) {
-        let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
-        let route = self.routes.get(&outgoing.keyspace).copied();
-        if let Some(session) = self.sessions.get_mut(connection) {
-            session.forwarded -= 1;
-            session.receipt = Some(Receipt {
-                keyspace: outgoing.keyspace,
-                group: route.map_or(GroupId(0), |route| route.group),
-                node: outgoing.sent_to.unwrap_or_default(),
-                position,
-                write: outgoing.write,
-                indeterminate,
-                stale: false,
-            });
-        }
-        match purpose {
-            Purpose::Command => self.fill(connection, slot, bytes),
-            Purpose::Watch => self.watched(connection, slot, route.map(|r| r.group), bytes),
-            Purpose::Part { batch } => self.settle_part(batch, bytes),
-        }
-        if outgoing.blocking {
-            self.resume(connection);
-        }
-    }
-
-    fn settle_part(&mut self, number: u64, bytes: &[u8]) {
-        let Some(batch) = self.batches.get_mut(&number) else { return };
-        batch.left -= 1;
-        if bytes.first() == Some(&b'-') {
-            batch.error = Some(Bytes::copy_from_slice(bytes));
-        }
-        if batch.left > 0 {
-            return;
-        }
-        if let Some(batch) = self.batches.remove(&number) {
-            let bytes = batch.error.unwrap_or_else(|| Bytes::from_static(b"+OK\r\n"));
-            self.fill(batch.connection, batch.slot, &bytes);
-        }
-    }
-
-    /// Forwarded commands whose time is over.
-    pub(crate) fn tend_forwards(&mut self) {
-        for sequence in self.forwards.due(self.now.instant) {
-            let Some(outgoing) = self.forwards.remove(sequence) else { continue };
-            let mut bytes = Vec::new();
-            let mut writer = ReplyWriter::new(&mut bytes, outgoing.protocol);
-            let indeterminate = outgoing.write && outgoing.may_be_done;
-            if indeterminate {
-                self.statistics.indeterminate += 1;
-                writer.error(
-                    "INDETERMINATE no answer from the leader in time: the write may or may not take effect",
-                );
-            } else if outgoing.sent_to.is_none() {
-                writer.error("CLUSTERDOWN no leader serves this keyspace at the moment: try again");
-            } else {
-                writer.error("TRYAGAIN the leader did not confirm the read in time");
-            }
-            self.settle_forwarded(outgoing, &bytes, Position::default(), indeterminate);
-        }
-    }
-
-    /// Nobody waits for this connection's forwarded commands any more.
-    pub(crate) fn cancel_forwards(&mut self, connection: ConnectionId) {
-        for sequence in self.forwards.of_connection(connection) {
-            let request = self.request_id(sequence);
-            let Some(outgoing) = self.forwards.remove(sequence) else { continue };
-            match outgoing.sent_to.filter(|_| outgoing.blocking) {
-                Some(node) if node == self.config.node => self.on_cancel(node, request),
-                Some(node) => self.send(node, PeerMessage::Cancel { request }),
-                None => {}
-            }
         }
     }
 

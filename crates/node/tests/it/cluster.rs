@@ -14,7 +14,7 @@ fn serving(count: u32) -> Cluster {
             return cluster;
         }
     }
-    panic!("the cluster never served");
+    panic!("the cluster never served:\n{}", cluster.story.join("\n"));
 }
 
 #[test]

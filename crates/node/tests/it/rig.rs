@@ -41,6 +41,8 @@ pub struct Cluster {
     replies: BTreeMap<(NodeId, ConnectionId), Vec<u8>>,
     next_connection: u64,
     pub snapshot_log_bytes: usize,
+    /// What the nodes reported, for a failing test to print.
+    pub story: Vec<String>,
 }
 
 impl Cluster {
@@ -58,6 +60,7 @@ impl Cluster {
             replies: BTreeMap::new(),
             next_connection: 0,
             snapshot_log_bytes: 1 << 30,
+            story: Vec::new(),
         };
         for n in 1..=count {
             cluster.start(NodeId(n));
@@ -243,9 +246,7 @@ impl Cluster {
             | Output::Close { .. }
             | Output::Shutdown => {}
             Output::Event(event) => {
-                if std::env::var("TRACE").is_ok() {
-                    println!("{:>8} n{} {event:?}", self.now_ms, id.0);
-                }
+                self.story.push(format!("{:>8} n{} {event:?}", self.now_ms, id.0));
             }
         }
     }

@@ -9,6 +9,8 @@ use data::keyspace::CommitRule;
 const SEEDS: u64 = 200;
 
 fn run(plan: Plan) {
+    // Tests are no part of the pure crate: these knobs choose how much is run.
+    #[allow(clippy::disallowed_methods)]
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let one = number("PROTOCOL_SEED");
     let seeds = one.map_or(0..number("PROTOCOL_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);

@@ -223,7 +223,7 @@ impl World {
             Event::Deliver { from, to, process, body } => self.deliver(from, to, process, body),
             Event::Persisted { node, process } if self.runs(node, process) => {
                 if let Some((token, records)) = self.at(node).persisting.pop_front() {
-                    self.to_disk(node, &records);
+                    self.write_disk(node, &records);
                     self.step(node, Input::Persisted { token });
                 }
             }
@@ -251,7 +251,7 @@ impl World {
         let node = self.at(node);
         node.process == process && node.replica.is_some()
     }
-    fn to_disk(&mut self, id: NodeId, records: &Bytes) {
+    fn write_disk(&mut self, id: NodeId, records: &Bytes) {
         if let Ok(record) = data::record::Record::parse(records)
             && record.header.kind == Kind::Truncate
         {
@@ -262,7 +262,7 @@ impl World {
     }
     fn install(&mut self, id: NodeId, mark: Mark) {
         while let Some((token, records)) = self.at(id).persisting.pop_front() {
-            self.to_disk(id, &records);
+            self.write_disk(id, &records);
             self.step(id, Input::Persisted { token });
         }
         let Some((mark, starts)) = self.at(id).snapshots.get(&mark.position.index).cloned() else { return };
@@ -304,7 +304,7 @@ impl World {
         node.process = node.process.next();
         node.snapshots.clear();
         for (_, records) in pending {
-            self.to_disk(id, &records);
+            self.write_disk(id, &records);
         }
         let node = self.at(id);
         if wipe {
@@ -626,7 +626,7 @@ impl World {
             let replica = node.replica.as_ref().filter(|_| node.process == leader.process && !cut);
             replica.is_some_and(|replica| replica.leads() == Some(self.control.view.epoch))
         });
-        if !leads && self.now - self.control.since > 600 * MS || (!leads && self.rng.chance(8)) {
+        if !leads && (self.now - self.control.since > 600 * MS || self.rng.chance(8)) {
             self.begin_election();
         } else if self.rng.chance(20) {
             let to = NodeId(self.rng.between(1, self.nodes.len() as u64) as u32);

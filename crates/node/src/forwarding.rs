@@ -1,0 +1,301 @@
+//! Commands that this node sends to a leader elsewhere: kept until they are answered, in order, under one request id.
+
+use crate::forward::{Origin, Outgoing, Purpose};
+use crate::io::ConnectionId;
+use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
+use crate::node::{Flow, Node, Route};
+use crate::replies::SlotId;
+use crate::serve::PATIENCE;
+use crate::session::Receipt;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use commands::{Class, Flags, Spec};
+use core::time::Duration;
+use data::{GroupId, Instant, KeyspaceId, Position, RequestId};
+use wire::{Protocol, ReplyWriter};
+
+impl Node {
+    /// A command whose leader is elsewhere, or unknown: kept and sent; its reply is held.
+    pub(crate) fn forward_command(
+        &mut self,
+        connection: ConnectionId,
+        spec: &'static Spec,
+        args: &[&[u8]],
+    ) -> Flow {
+        let blocking = spec.class == Class::Blocking;
+        let mut deadline = Some(self.patience_of(connection));
+        if blocking {
+            match commands::blocking::timeout_of(spec.name, args) {
+                Ok(None) => deadline = None,
+                Ok(Some(ms)) => {
+                    deadline = Some(self.now.instant + PATIENCE + Duration::from_millis(ms));
+                }
+                Err(error) => return self.reply_error(connection, error.text()),
+            }
+        }
+        let work = Work::Command(args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect());
+        self.forward_work(
+            connection,
+            work,
+            Purpose::Command,
+            spec.flags.has(Flags::WRITE),
+            blocking,
+            deadline,
+        )
+    }
+
+    pub(crate) fn patience_of(&self, connection: ConnectionId) -> Instant {
+        let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
+        let patience = self
+            .map
+            .keyspaces
+            .get(&keyspace)
+            .map_or(PATIENCE, |it| Duration::from_millis(u64::from(it.settings.timeout_ms)));
+        self.now.instant + patience
+    }
+
+    /// Holds a reply for some work of this connection's keyspace that a leader shall do.
+    pub(crate) fn forward_work(
+        &mut self,
+        connection: ConnectionId,
+        work: Work,
+        purpose: Purpose,
+        write: bool,
+        blocking: bool,
+        deadline: Option<Instant>,
+    ) -> Flow {
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        session.replies.begin();
+        session.replies.rollback();
+        let slot = session.replies.hold();
+        let outgoing = Outgoing {
+            keyspace: session.keyspace,
+            protocol: session.protocol,
+            work,
+            origin: Origin::Client { connection, slot, purpose },
+            deadline,
+            write,
+            blocking,
+            sent_to: None,
+            may_be_done: false,
+        };
+        if self.forwards.add(outgoing).is_err() {
+            let mut bytes = Vec::new();
+            let text = "TRYAGAIN too many commands wait for other nodes: slow down";
+            ReplyWriter::new(&mut bytes, Protocol::Resp2).error(text);
+            self.fill(connection, slot, &bytes);
+            return Flow::Continue;
+        }
+        self.statistics.forwarded += 1;
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        session.forwarded += 1;
+        if blocking {
+            session.paused = true;
+            return Flow::Pause;
+        }
+        Flow::Continue
+    }
+
+    /// A command that waited here for data goes to the next leader; its reply is held already.
+    pub(crate) fn forward_held(
+        &mut self,
+        connection: ConnectionId,
+        slot: SlotId,
+        args: Vec<Bytes>,
+        deadline: Option<Instant>,
+    ) {
+        let Some(session) = self.sessions.get_mut(connection) else { return };
+        session.forwarded += 1;
+        let outgoing = Outgoing {
+            keyspace: session.keyspace,
+            protocol: session.protocol,
+            work: Work::Command(args),
+            origin: Origin::Client { connection, slot, purpose: Purpose::Command },
+            deadline: deadline.map(|deadline| deadline + PATIENCE),
+            write: true,
+            blocking: true,
+            sent_to: None,
+            may_be_done: false,
+        };
+        if let Err(outgoing) = self.forwards.add(outgoing) {
+            self.settle_forwarded(
+                outgoing,
+                b"-TRYAGAIN too many commands wait for other nodes\r\n",
+                Position::default(),
+                false,
+            );
+        }
+    }
+
+    /// One of several pieces of work whose answers become one reply, held already.
+    pub(crate) fn forward_part(
+        &mut self,
+        connection: ConnectionId,
+        keyspace: KeyspaceId,
+        protocol: Protocol,
+        work: Work,
+        purpose: Purpose,
+        deadline: Option<Instant>,
+    ) {
+        let outgoing = Outgoing {
+            keyspace,
+            protocol,
+            work,
+            origin: Origin::Client { connection, slot: 0, purpose },
+            deadline,
+            write: true,
+            blocking: false,
+            sent_to: None,
+            may_be_done: false,
+        };
+        if let Some(session) = self.sessions.get_mut(connection) {
+            session.forwarded += 1;
+        }
+        if let Err(outgoing) = self.forwards.add(outgoing) {
+            let text = b"-TRYAGAIN too many commands wait for other nodes\r\n";
+            self.settle_forwarded(outgoing, text, Position::default(), false);
+        }
+    }
+
+    pub(crate) fn request_id(&self, sequence: u64) -> RequestId {
+        RequestId { origin: self.config.node, process: self.config.process, sequence }
+    }
+
+    /// Sends what has not been sent to whoever leads now. Work for a group that this node leads is done here.
+    pub(crate) fn send_unsent(&mut self) {
+        if !self.forwards.has_unsent() {
+            return;
+        }
+        for sequence in self.forwards.unsent() {
+            let Some(keyspace) = self.forwards.get_mut(sequence).map(|o| o.keyspace) else { continue };
+            let Some(Route { group, leader: Some(leader) }) = self.route(keyspace) else { continue };
+            let me = self.config.node;
+            let reachable = if leader == me {
+                self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none())
+            } else {
+                self.peers.contains(&leader)
+            };
+            if !reachable {
+                continue;
+            }
+            let now = self.now.instant;
+            let request = self.request_id(sequence);
+            let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
+            outgoing.sent_to = Some(leader);
+            outgoing.may_be_done = true;
+            let left = outgoing.deadline.map(|d| d.since(now).as_millis().clamp(1, u128::from(u32::MAX)));
+            let forward = Forward {
+                request,
+                keyspace,
+                group,
+                protocol: outgoing.protocol,
+                time_left_ms: left.unwrap_or(0) as u32,
+                work: outgoing.work.clone(),
+            };
+            if leader == me {
+                self.on_forward(me, forward);
+            } else {
+                self.send(leader, PeerMessage::Forward(forward));
+            }
+        }
+    }
+
+    /// A leader answered something that this node forwarded.
+    pub(crate) fn on_answer(&mut self, request: RequestId, outcome: ForwardOutcome) {
+        if request.origin != self.config.node || request.process != self.config.process {
+            return;
+        }
+        match outcome {
+            ForwardOutcome::NotLeader => {
+                if let Some(outgoing) = self.forwards.get_mut(request.sequence) {
+                    outgoing.sent_to = None;
+                }
+            }
+            ForwardOutcome::Reply { bytes, position } => {
+                let Some(outgoing) = self.forwards.remove(request.sequence) else { return };
+                self.settle_forwarded(outgoing, &bytes, position, false);
+            }
+        }
+    }
+
+    /// A forwarded command has its reply.
+    pub(crate) fn settle_forwarded(
+        &mut self,
+        outgoing: Outgoing,
+        bytes: &[u8],
+        position: Position,
+        indeterminate: bool,
+    ) {
+        let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
+        let route = self.routes.get(&outgoing.keyspace).copied();
+        if let Some(session) = self.sessions.get_mut(connection) {
+            session.forwarded -= 1;
+            session.receipt = Some(Receipt {
+                keyspace: outgoing.keyspace,
+                group: route.map_or(GroupId(0), |route| route.group),
+                node: outgoing.sent_to.unwrap_or_default(),
+                position,
+                write: outgoing.write,
+                indeterminate,
+                stale: false,
+            });
+        }
+        match purpose {
+            Purpose::Command => self.fill(connection, slot, bytes),
+            Purpose::Watch => self.watched(connection, slot, route.map(|r| r.group), bytes),
+            Purpose::Part { batch } => self.settle_part(batch, bytes),
+        }
+        if outgoing.blocking {
+            self.resume(connection);
+        }
+    }
+
+    pub(crate) fn settle_part(&mut self, number: u64, bytes: &[u8]) {
+        let Some(batch) = self.batches.get_mut(&number) else { return };
+        batch.left -= 1;
+        if bytes.first() == Some(&b'-') {
+            batch.error = Some(Bytes::copy_from_slice(bytes));
+        }
+        if batch.left > 0 {
+            return;
+        }
+        if let Some(batch) = self.batches.remove(&number) {
+            let bytes = batch.error.unwrap_or_else(|| Bytes::from_static(b"+OK\r\n"));
+            self.fill(batch.connection, batch.slot, &bytes);
+        }
+    }
+
+    /// Forwarded commands whose time is over.
+    pub(crate) fn tend_forwards(&mut self) {
+        for sequence in self.forwards.due(self.now.instant) {
+            let Some(outgoing) = self.forwards.remove(sequence) else { continue };
+            let mut bytes = Vec::new();
+            let mut writer = ReplyWriter::new(&mut bytes, outgoing.protocol);
+            let indeterminate = outgoing.write && outgoing.may_be_done;
+            if indeterminate {
+                self.statistics.indeterminate += 1;
+                writer.error(
+                    "INDETERMINATE no answer from the leader in time: the write may or may not take effect",
+                );
+            } else if outgoing.sent_to.is_none() {
+                writer.error("CLUSTERDOWN no leader serves this keyspace at the moment: try again");
+            } else {
+                writer.error("TRYAGAIN the leader did not confirm the read in time");
+            }
+            self.settle_forwarded(outgoing, &bytes, Position::default(), indeterminate);
+        }
+    }
+
+    /// Nobody waits for this connection's forwarded commands any more.
+    pub(crate) fn cancel_forwards(&mut self, connection: ConnectionId) {
+        for sequence in self.forwards.of_connection(connection) {
+            let request = self.request_id(sequence);
+            let Some(outgoing) = self.forwards.remove(sequence) else { continue };
+            match outgoing.sent_to.filter(|_| outgoing.blocking) {
+                Some(node) if node == self.config.node => self.on_cancel(node, request),
+                Some(node) => self.send(node, PeerMessage::Cancel { request }),
+                None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Commands of other nodes' clients, executed by the leader: once each, answered when what they show is committed.
+
+use crate::blocking::Entry;
+use crate::execute::{Context, Executed};
+use crate::group::{Target, Waiter};
+use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
+use crate::node::Node;
+use crate::serve::{PATIENCE, blocking_keys};
+use alloc::format;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+use data::{GroupId, Index, NodeId, Position, RequestId};
+use protocol::single_leader::ReadPermit;
+use smallvec::SmallVec;
+use wire::{Protocol, ReplyWriter};
+
+impl Node {
+    /// Another node's client (or one of this node's own that had to wait) wants something of a group led here.
+    pub(crate) fn on_forward(&mut self, from: NodeId, forward: Forward) {
+        let Forward { request, group, protocol, time_left_ms, work, .. } = forward;
+        let serving = self.stopped.is_none()
+            && self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none());
+        if !serving {
+            self.not_leader(from, request);
+            return;
+        }
+        match work {
+            Work::Command(args) => self.forwarded_command(from, group, request, protocol, time_left_ms, args),
+            Work::Transaction { commands, watch } => {
+                self.forwarded_transaction(from, group, request, protocol, commands, watch);
+            }
+            Work::Watch { keys, watch } => {
+                let number = self.watch_here(group, watch, keys.iter().map(|key| &key[..]));
+                let reply = Bytes::from(format!(":{number}\r\n"));
+                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);
+            }
+            Work::Unwatch { watch } => {
+                if let Some(it) = self.groups.get_mut(&group) {
+                    it.watches.end(watch);
+                }
+            }
+            Work::Holders { position } => {
+                let reply = Bytes::from(format!(":{}\r\n", self.holders(group, position)));
+                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);
+            }
+        }
+    }
+
+    pub(crate) fn forwarded_command(
+        &mut self,
+        from: NodeId,
+        group: GroupId,
+        request: RequestId,
+        protocol: Protocol,
+        time_left_ms: u32,
+        args: Vec<Bytes>,
+    ) {
+        if self.answered_before(from, group, request) {
+            return;
+        }
+        let borrowed: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
+        let Some(spec) = borrowed.first().and_then(|name| commands::find(name)) else {
+            self.refuse_forwarded(from, request, "ERR unknown command of a newer version");
+            return;
+        };
+        if let Some(refusal) = self.refuse_write(group, spec) {
+            self.refuse_forwarded(from, request, &refusal);
+            return;
+        }
+        let mut reply = Vec::new();
+        let Some(it) = self.groups.get_mut(&group) else { return };
+        let wall_ms = self.now.wall.middle_ms();
+        let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
+        let executed = it.execute(&mut context, spec, &borrowed, &mut reply);
+        if executed == Executed::Nothing {
+            let left = Duration::from_millis(u64::from(time_left_ms));
+            let deadline = (time_left_ms > 0).then(|| self.now.instant + left.saturating_sub(PATIENCE));
+            let keys = blocking_keys(spec, &borrowed);
+            let to = Target::Peer { node: from, request, reply: Bytes::new() };
+            let args = args.clone();
+            it.blocked.add(Entry { spec, args, keys, protocol, request, to, deadline });
+            return;
+        }
+        self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
+    }
+
+    /// A request that was executed before gets its old answer; true when there is nothing more to do.
+    pub(crate) fn answered_before(&mut self, from: NodeId, group: GroupId, request: RequestId) -> bool {
+        use crate::answers::Known;
+        let Some(it) = self.groups.get_mut(&group) else { return true };
+        match it.answers.find(request) {
+            Known::New => {
+                let waiting = it.blocked.of(|entry| entry.request == request);
+                for number in waiting {
+                    // Asked again while it waits: the newest asking is the one that is answered.
+                    it.blocked.remove(number);
+                }
+                false
+            }
+            Known::Done { position, reply } => {
+                self.conclude_forwarded(from, group, request, Executed::Written(position), reply);
+                true
+            }
+            Known::TooOld => {
+                let text = "INDETERMINATE the request is too old to know whether it was executed";
+                self.refuse_forwarded(from, request, text);
+                true
+            }
+        }
+    }
+
+    /// Holds the answer to another node until what it shows is committed (and confirmed, for a read).
+    pub(crate) fn conclude_forwarded(
+        &mut self,
+        from: NodeId,
+        group: GroupId,
+        request: RequestId,
+        executed: Executed,
+        reply: Bytes,
+    ) {
+        let since = self.now.instant;
+        let to = Target::Peer { node: from, request, reply };
+        match executed {
+            Executed::Written(position) => {
+                self.unflushed.insert(group);
+                self.wait_for_commit(group, Waiter { index: position.index, since, to, write: true });
+                self.wake_blocked(group);
+            }
+            Executed::Read(index) => {
+                let waiter = Waiter { index, since, to, write: false };
+                match self.read_permit(group) {
+                    // The answer leaves after the end of the turn; the asking arrived before it, and so did the lease's check.
+                    ReadPermit::Until(_) => self.confirm_at_end_of_turn(group, waiter),
+                    ReadPermit::After(round) => self.wait_for_round(group, round, waiter),
+                    ReadPermit::No => self.wait_for_round(group, u64::MAX, waiter),
+                }
+            }
+            Executed::Nothing | Executed::NotLeading => self.not_leader(from, request),
+        }
+    }
+
+    /// A read for another node under a lease: released when the lease is checked again at the end of the turn.
+    pub(crate) fn confirm_at_end_of_turn(&mut self, group: GroupId, waiter: Waiter) {
+        let Some(it) = self.groups.get_mut(&group) else { return };
+        it.read_in_turn = true;
+        it.leased.push(waiter);
+    }
+
+    pub(crate) fn answer_peer(&mut self, node: NodeId, request: RequestId, reply: Bytes, position: Position) {
+        self.answer(node, request, ForwardOutcome::Reply { bytes: reply, position });
+    }
+
+    pub(crate) fn not_leader(&mut self, node: NodeId, request: RequestId) {
+        self.answer(node, request, ForwardOutcome::NotLeader);
+    }
+
+    pub(crate) fn refuse_forwarded(&mut self, node: NodeId, request: RequestId, text: &str) {
+        let mut bytes = Vec::new();
+        ReplyWriter::new(&mut bytes, Protocol::Resp2).error(text);
+        self.answer_peer(node, request, Bytes::from(bytes), Position::default());
+    }
+
+    pub(crate) fn answer(&mut self, node: NodeId, request: RequestId, outcome: ForwardOutcome) {
+        if node == self.config.node {
+            self.on_answer(request, outcome);
+        } else {
+            self.send(node, PeerMessage::Answer { request, outcome });
+        }
+    }
+}

@@ -2,6 +2,9 @@
 //!
 //! Catches a slow path before the network hides it. The figures of a release come from the benchmark.
 
+// An example is no part of the pure crate: it measures by the clock.
+#![allow(clippy::disallowed_types)]
+
 use control::{Addresses, Founded};
 use data::{Incarnation, Instant, NodeId, Now, Process, WallInterval};
 use node::{Config, ConnectionId, Input, Node, Output, Restored};

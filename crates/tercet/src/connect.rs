@@ -31,9 +31,7 @@ impl Client {
                 Ok(Some((frame, used))) => {
                     self.input.drain(..used);
                     return match frame.as_error() {
-                        Some(text) => {
-                            Err(StartError::new(String::from_utf8_lossy(text).into_owned()))
-                        }
+                        Some(text) => Err(StartError::new(String::from_utf8_lossy(text).into_owned())),
                         None => Ok(frame),
                     };
                 }

@@ -65,6 +65,7 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
             None => return Ok(()),
         },
     };
+    refuse_other_cluster(&settings, &membership)?;
     let own = Owner { cluster: membership.cluster, node: membership.node };
     let (mut process, mut incarnation) = (Process(clock::now().instant.0), Incarnation(1));
     let mut restored = Restored { map: membership.map.clone(), ..Restored::default() };
@@ -118,6 +119,22 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         }
     }
     outcome
+}
+
+/// A directory that was founded with other nodes than this start names is another cluster's.
+fn refuse_other_cluster(settings: &Settings, membership: &Membership) -> Result<(), StartError> {
+    let Some(founded) = membership.founded.as_ref().filter(|_| !settings.founders.is_empty()) else {
+        return Ok(());
+    };
+    let with: Vec<&str> = founded.nodes().map(|(_, address, _)| address).collect();
+    let named = |address: &&str| settings.founders.iter().any(|founder| founder == address);
+    if with.len() == settings.founders.len() && with.iter().all(named) {
+        return Ok(());
+    }
+    Err(StartError::new(format!(
+        "the data directory belongs to another cluster, founded by {}: give this node its own --data, or the --founders of that cluster",
+        with.join(", ")
+    )))
 }
 
 /// Reads snapshots and log of a directory and opens the log for more.

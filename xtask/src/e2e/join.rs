@@ -1,4 +1,4 @@
-//! A node with an empty disk joins a cluster that holds many keys and is being written to.
+//! A node with an empty disk takes the place of one that left, in a cluster that holds many keys and is being written to.
 // catalogue: E1-E5
 
 use std::net::SocketAddr;
@@ -30,12 +30,15 @@ const COMPARED_KEYS: u64 = 20_000;
 
 pub fn run(options: &Options) -> Result<()> {
     let mut cluster = Cluster::found(&crate::shell::tercet_binary()?, 3)?;
-    let leader = cluster.nodes[cluster.wait_for_leader(Duration::from_secs(10))?].resp;
+    let leading = cluster.wait_for_leader(Duration::from_secs(10))?;
+    let leader = cluster.nodes[leading].resp;
     let began = Instant::now();
     fill(leader, options.keys)?;
     println!("  {} keys written in {:.1} s", options.keys, began.elapsed().as_secs_f64());
 
     let before = write_load(leader, options.keys, Duration::from_secs(5))?;
+    // Three replicas are all that the keyspace wants: the new node gets the place of a follower that leaves for good.
+    remove(&mut cluster, leading, (leading + 1) % 3)?;
     let joiner = cluster.add_joiner()?;
     joiner.start()?;
     let (name, joiner_address) = (joiner.name.clone(), joiner.resp);
@@ -72,24 +75,42 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Whether `tercet ctl status --json` names the node in sync.
-fn is_in_sync(cluster: &Cluster, name: &str) -> bool {
-    let Ok(text) = cluster.status_json() else { return false };
-    let Ok(status) = serde_json::from_str::<serde_json::Value>(&text) else { return false };
-    mentions_in_sync(&status, name)
+/// Takes a node out of the cluster, waits until the map no longer names it, and kills it.
+fn remove(cluster: &mut Cluster, leading: usize, leaving: usize) -> Result<()> {
+    let name = cluster.nodes[leaving].name.clone();
+    let mut command = std::process::Command::new(&cluster.program);
+    command.args(["ctl", "--connect", &cluster.nodes[leading].resp.to_string(), "remove", &name]);
+    ensure!(command.output()?.status.success(), "tercet ctl remove {name}");
+    wait_for("the node that leaves", Duration::from_secs(20), || {
+        let status = status(cluster)?;
+        node_id(&status, &name).is_none().then_some(())
+    })?;
+    cluster.nodes[leaving].kill();
+    Ok(())
 }
 
-/// Looks for an object `{"name": name, ..., "state": "in-sync"}` at any depth, so that the status may grow.
-fn mentions_in_sync(status: &serde_json::Value, name: &str) -> bool {
-    match status {
-        serde_json::Value::Object(fields) => {
-            let text = |field: &str| fields.get(field).and_then(|value| value.as_str());
-            (text("name") == Some(name) && text("state") == Some("in-sync"))
-                || fields.values().any(|value| mentions_in_sync(value, name))
-        }
-        serde_json::Value::Array(items) => items.iter().any(|item| mentions_in_sync(item, name)),
-        _ => false,
-    }
+fn status(cluster: &Cluster) -> Option<serde_json::Value> {
+    serde_json::from_str(&cluster.status_json().ok()?).ok()
+}
+
+/// The number of the node with this name.
+fn node_id(status: &serde_json::Value, name: &str) -> Option<u64> {
+    let nodes = status.get("nodes")?.as_array()?;
+    nodes.iter().find(|node| node.get("name").and_then(|n| n.as_str()) == Some(name))?.get("id")?.as_u64()
+}
+
+/// Whether `tercet ctl status --json` names the node as a replica in sync, in the electable set of a group.
+fn is_in_sync(cluster: &Cluster, name: &str) -> bool {
+    let Some(status) = status(cluster) else { return false };
+    let Some(id) = node_id(&status, name) else { return false };
+    let groups = status.get("groups").and_then(|groups| groups.as_array());
+    groups.into_iter().flatten().any(|group| {
+        let replicas = group.get("replicas").and_then(|replicas| replicas.as_array());
+        replicas.into_iter().flatten().any(|replica| {
+            replica.get("node").and_then(|node| node.as_u64()) == Some(id)
+                && replica.get("in_sync").and_then(|it| it.as_bool()) == Some(true)
+        })
+    })
 }
 
 fn fill(leader: SocketAddr, keys: u64) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Commands that need the connection, the node or the cluster: the node executes them, here they are only described.
 
-use crate::spec::{Class, Flags, Keys, Spec};
+use crate::call::{Call, CommandError, CommandResult};
+use crate::spec::{Class, Flags, Keys, Spec, wrong_arity};
 
 const fn node(name: &'static str, arity: i32, flags: Flags, group: &'static str) -> Spec {
     Spec {
@@ -18,6 +19,35 @@ const fn node(name: &'static str, arity: i32, flags: Flags, group: &'static str)
     }
 }
 
+/// A command that may also stand in a transaction: there it is executed with the others.
+const fn in_transactions(
+    mut spec: Spec,
+    run: for<'a, 'c, 'd> fn(&'d mut Call<'a, 'c>) -> CommandResult,
+) -> Spec {
+    spec.run = Some(run);
+    spec
+}
+
+fn ping(call: &mut Call<'_, '_>) -> CommandResult {
+    match call.rest(1) {
+        [] => call.reply.simple("PONG"),
+        [text] => call.reply.bulk(text),
+        _ => return Err(CommandError::new(wrong_arity("ping"))),
+    }
+    Ok(())
+}
+fn echo(call: &mut Call<'_, '_>) -> CommandResult {
+    call.reply.bulk(call.key(1));
+    Ok(())
+}
+/// The transaction's own time: the same for all its commands.
+fn time(call: &mut Call<'_, '_>) -> CommandResult {
+    call.reply.array(2);
+    call.reply.bulk_integer(call.now_ms.div_euclid(1000));
+    call.reply.bulk_integer(call.now_ms.rem_euclid(1000) * 1000);
+    Ok(())
+}
+
 const ALWAYS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
 const NO_AUTH: Flags = BUSY.and(Flags::NO_AUTH);
 /// Answered even while something slow runs.
@@ -27,8 +57,16 @@ const READS: Flags = Flags::LOADING.and(Flags::STALE);
 const PUBSUB: Flags = Flags::PUBSUB.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
 
 pub const SPECS: &[Spec] = &[
-    node("ping", -1, Flags::FAST, "connection").docs("1.0.0", "O(1)", "Answers PONG or its argument."),
-    node("echo", 2, READS.and(Flags::FAST), "connection").docs("1.0.0", "O(1)", "Answers its argument."),
+    in_transactions(node("ping", -1, Flags::FAST, "connection"), ping).docs(
+        "1.0.0",
+        "O(1)",
+        "Answers PONG or its argument.",
+    ),
+    in_transactions(node("echo", 2, READS.and(Flags::FAST), "connection"), echo).docs(
+        "1.0.0",
+        "O(1)",
+        "Answers its argument.",
+    ),
     node("hello", -1, NO_AUTH, "connection").docs(
         "6.0.0",
         "O(1)",
@@ -62,7 +100,11 @@ pub const SPECS: &[Spec] = &[
         "O(N), N keys",
         "Empties the numbered keyspaces.",
     ),
-    node("time", 1, READS.and(Flags::FAST), "server").docs("2.6.0", "O(1)", "Tells this node's wall clock."),
+    in_transactions(node("time", 1, READS.and(Flags::FAST), "server"), time).docs(
+        "2.6.0",
+        "O(1)",
+        "Tells this node's wall clock.",
+    ),
     node("role", 1, READS.and(Flags::NOSCRIPT).and(Flags::FAST), "server").docs(
         "2.8.12",
         "O(1)",

@@ -27,6 +27,7 @@ impl Node {
             Class::Node if spec.name == "select" => {
                 Some("ERR SELECT is not allowed inside MULTI: one EXEC is one entry of one keyspace")
             }
+            Class::Node if spec.run.is_some() => None,
             Class::Node => Some("ERR Command not allowed inside a transaction"),
             Class::Read | Class::Write | Class::Blocking => None,
         };

@@ -167,16 +167,18 @@ impl Group {
         }
         self.replica.applied(commit);
     }
-    /// Takes back everything after the commit index: this replica no longer leads.
+    /// Takes back everything after what was committed when it was executed: this replica no longer leads. The replica's
+    /// own commit index may be further by now: the message that deposed it may have told of newer commits, and what it
+    /// committed is applied from the log, not kept from the execution.
     pub fn undo_uncommitted(&mut self) {
-        let commit = self.replica.commit();
+        let through = self.undo.front().map_or(self.applied, |(index, _)| index.previous());
         while let Some((_, steps)) = self.undo.pop_back() {
             for undo in steps.into_iter().rev() {
                 self.table.undo(undo);
             }
         }
-        self.answers.undo(commit);
-        self.applied = self.applied.min(commit);
+        self.answers.undo(through);
+        self.applied = self.applied.min(through);
     }
     pub fn applied_position(&self) -> Position {
         let index = self.applied.min(self.replica.commit());

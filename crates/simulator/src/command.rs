@@ -27,9 +27,10 @@ pub fn run_command(args: &Args) -> ExitCode {
     let seconds = begin.elapsed().as_secs_f64();
     let hours = total.time as f64 / 3.6e12;
     println!(
-        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0}",
+        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={}",
         total.events as f64 / seconds,
-        total.time as f64 / 1e9 / seconds
+        total.time as f64 / 1e9 / seconds,
+        total.stranded
     );
     println!(
         "seeds={} cluster_hours={hours:.2} events={} acked={} lost={} violations={} trace_hash={:016x}",
@@ -44,6 +45,7 @@ struct Total {
     time: u64,
     acknowledged: u64,
     lost: u64,
+    stranded: usize,
     violations: u64,
     hash: u64,
 }
@@ -56,6 +58,7 @@ fn plan(args: &Args, seed: u64) -> Plan {
         time: args.time,
         clients: args.clients,
         scenario: args.scenario,
+        keyspaces: args.keyspaces.clone(),
         readable: args.trace.is_some() && args.seeds == 1,
     }
 }
@@ -83,6 +86,7 @@ fn run_seeds(args: &Args) -> Total {
             total.time += outcome.time;
             total.acknowledged += outcome.acknowledged;
             total.lost += outcome.lost;
+            total.stranded += outcome.stranded;
             // A sum does not depend on which thread was first.
             total.hash = total.hash.wrapping_add(outcome.trace_hash);
             let first = total.violations == 0;
@@ -135,6 +139,9 @@ pub fn repeat(plan: &Plan) -> String {
     if let Choice::Only(kinds) = &plan.choice {
         let names: Vec<&str> = kinds.iter().map(|fault| fault.name()).collect();
         text += &format!(" --faults {}", if names.is_empty() { "none".to_owned() } else { names.join(",") });
+    }
+    if let Some(keyspaces) = &plan.keyspaces {
+        text += &format!(" --keyspaces {}", keyspaces.join(","));
     }
     if let Some(scenario) = plan.scenario {
         let name =

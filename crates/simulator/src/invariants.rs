@@ -25,6 +25,7 @@ mod state;
 use crate::host::Host;
 use data::{GroupId, NodeId};
 use node::Event;
+use protocol::single_leader::Report;
 use std::collections::BTreeSet;
 
 /// A broken promise.
@@ -69,6 +70,9 @@ pub struct Invariants {
     /// Acknowledged entries may be gone by the operator's or the rule's choice: announced by the control plane.
     pub announced_losses: u64,
     pub damaged: u64,
+    /// Copies of keyspaces that may lose, stopped because a new leader lacks what they had committed: they stay behind
+    /// until somebody rebuilds them. Counted, not judged.
+    pub stranded: BTreeSet<(NodeId, GroupId)>,
 }
 
 impl Invariants {
@@ -108,6 +112,12 @@ impl Invariants {
     pub fn told(&mut self, _now: u64, id: NodeId, event: &Event) {
         if let Some(violation) = sound::check(id, event, &self.lossy) {
             self.fail(violation.property, violation.text);
+        }
+        if let Event::Replica { group, report } = event
+            && self.lossy.contains(group)
+            && matches!(report, Report::CommittedConflict { .. } | Report::Diverged { .. })
+        {
+            self.stranded.insert((id, *group));
         }
         if let Event::Control(text) = event
             && text.contains("loss_possible: true")

@@ -21,6 +21,8 @@ pub struct Plan {
     pub time: u64,
     pub clients: Option<usize>,
     pub scenario: Option<Scenario>,
+    /// Names of the keyspaces that a run may have; all of them otherwise.
+    pub keyspaces: Option<Vec<String>>,
     pub readable: bool,
 }
 
@@ -36,6 +38,8 @@ pub struct Outcome {
     pub operations: usize,
     pub acknowledged: u64,
     pub lost: u64,
+    /// Copies that stopped for good, in keyspaces that may lose.
+    pub stranded: usize,
     pub trace_hash: u64,
     pub trace: Option<String>,
     pub history: Vec<Operation>,
@@ -49,7 +53,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// The keyspaces that a run may have. A keyspace whose copies are not flushed loses when too many lose their power.
-fn spaces(mix: &Mix, random: &mut Random) -> Vec<Space> {
+fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space> {
     let space = |name: &str, options: &str, durable: bool| Space {
         name: name.to_owned(),
         options: if options.is_empty() { Vec::new() } else { words(options) },
@@ -64,6 +68,9 @@ fn spaces(mix: &Mix, random: &mut Random) -> Vec<Space> {
         space("quick", "REPLICAS 3 COMMIT async", false),
     ];
     all.retain(|space| space.name != "synced" || mix.nodes > 1);
+    if let Some(among) = among {
+        all.retain(|space| among.contains(&space.name));
+    }
     random.shuffle(&mut all);
     all.truncate(random.between(1, 3) as usize);
     // The first numbered keyspace is there by itself.
@@ -96,7 +103,7 @@ pub fn run(plan: &Plan) -> Outcome {
     };
     let spaces = match &plan.scenario {
         Some(scenario) => scenario.spaces(),
-        None => spaces(&mix, &mut setup),
+        None => spaces(&mix, plan.keyspaces.as_deref(), &mut setup),
     };
     let nodes = mix.nodes;
     let mut world = World::new(plan.seed, mix, spaces, plan.readable);
@@ -125,6 +132,7 @@ pub fn run(plan: &Plan) -> Outcome {
         operations: world.history.len(),
         acknowledged: verdict.acknowledged,
         lost: verdict.lost,
+        stranded: world.invariants.stranded.len(),
         trace_hash: world.trace.hash(),
         trace: world.trace.take_text(),
         history: world.history,
@@ -142,6 +150,7 @@ fn settle(world: &mut World) {
     let end = world.now + LIVENESS_BOUND;
     let mut missing = liveness::missing(world);
     while missing.is_some() && world.now < end && !world.invariants.is_broken() {
+        world.replace_failed_disks();
         world.run_until(world.now + 250 * MS);
         missing = liveness::missing(world);
     }

@@ -58,7 +58,7 @@ impl Scenario {
             Scenario::LostOwnComment => vec![Kind::Register, Kind::List],
             Scenario::TimeBackwards => vec![Kind::Register, Kind::Counter],
         };
-        let mut clients: Vec<Client> = (0..9).map(|_| Client::new(kinds.clone(), 0, 5 * MS)).collect();
+        let mut clients: Vec<Client> = (0..9).map(|_| Client::new(kinds.clone(), 0, 12 * MS)).collect();
         for (n, client) in clients.iter_mut().enumerate() {
             match self {
                 // Some of them stay with the deposed leader.
@@ -75,18 +75,18 @@ impl Scenario {
         world.run_until(world.now + 3_000 * MS);
         match self {
             Scenario::SplitBrain | Scenario::AsyncLossWindow => {
-                for _ in 0..8 {
+                for _ in 0..5 {
                     isolate_leader(world, 2_500);
                     if self == Scenario::AsyncLossWindow {
                         // The cut-off leader goes on acknowledging alone for a moment, then dies.
                         world.run_until(world.now + 400 * MS);
                         crash_cut_off(world);
                     }
-                    world.run_until(world.now + 6_000 * MS);
+                    world.run_until(world.now + 4_000 * MS);
                 }
             }
             Scenario::RedEnvelope | Scenario::LostOwnComment | Scenario::TimeBackwards => {
-                for round in 0..6 {
+                for round in 0..4 {
                     world.run_until(world.now + 2_000 * MS);
                     let victim = NodeId(1 + round % 3);
                     world.stop(victim, false);

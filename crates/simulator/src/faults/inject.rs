@@ -265,6 +265,16 @@ impl World {
         }
     }
 
+    /// An operator starts processes again whose disk failed, as often as that happens: an injected failure may strike late.
+    pub fn replace_failed_disks(&mut self) {
+        let ids: Vec<NodeId> = self.hosts.keys().copied().collect();
+        for id in ids {
+            if self.hosts.get(&id).is_some_and(|host| host.disk.has_failed()) {
+                self.after(0, Event::Undo(Undo::Restart(id)));
+            }
+        }
+    }
+
     /// The end of all faults: everything works and runs again.
     pub fn heal(&mut self) {
         self.healing = true;

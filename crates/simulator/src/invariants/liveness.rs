@@ -5,7 +5,7 @@
 
 use super::Violation;
 use crate::world::World;
-use data::{Index, NodeId};
+use data::{GroupId, Index, NodeId};
 use protocol::single_leader::RoleName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,14 +16,15 @@ pub fn missing(world: &World) -> Option<Violation> {
     let mut leaders = BTreeSet::new();
     let mut states: BTreeMap<_, Vec<(NodeId, Index, u64)>> = BTreeMap::new();
     let mut held = Vec::new();
-    let mut expected = BTreeMap::new();
+    let mut members: BTreeMap<GroupId, i64> = BTreeMap::new();
+    let mut stranded: BTreeMap<GroupId, i64> = BTreeMap::new();
     for host in world.hosts.values().filter(|host| !host.lost) {
         let Some(node) = &host.node else { return broken(format!("{} does not run", host.id)) };
         if !node.is_ready() {
             return broken(format!("{} is not ready", host.id));
         }
         for view in node.map().views() {
-            expected.insert(view.group, view.members.len());
+            members.insert(view.group, view.members.len() as i64);
         }
         for state in node.group_states() {
             if state.replica.role() == RoleName::Leader {
@@ -32,16 +33,21 @@ pub fn missing(world: &World) -> Option<Violation> {
             if state.waiting > 0 {
                 held.push((host.id, state.group, state.waiting));
             }
+            if world.invariants.stranded.contains(&(host.id, state.group)) {
+                *stranded.entry(state.group).or_default() += 1;
+                continue;
+            }
             states.entry(state.group).or_default().push((host.id, state.applied, state.table.state_hash()));
         }
     }
-    for (group, members) in expected {
+    for (group, members) in members {
+        let members = members - stranded.get(&group).copied().unwrap_or(0);
         if !leaders.contains(&group) {
             return broken(format!("{group} has no leader"));
         }
         let copies = states.remove(&group).unwrap_or_default();
         let equal = copies.iter().all(|(_, index, hash)| (*index, *hash) == (copies[0].1, copies[0].2));
-        if copies.len() < members || !equal {
+        if (copies.len() as i64) < members || !equal {
             return broken(format!("{group} has not converged: {members} members, {copies:x?}"));
         }
     }

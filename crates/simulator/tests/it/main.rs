@@ -1,0 +1,5 @@
+//! The simulator judged: it repeats itself, it finds what is wrong, and the seeds that once failed stay clean.
+
+mod kept_seeds;
+mod reproducible;
+mod scenarios;

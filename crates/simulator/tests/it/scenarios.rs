@@ -1,0 +1,35 @@
+//! The named scenarios hold, and do what they are named after.
+//!
+//! catalogue: A4 C2 F3
+
+use crate::reproducible::plan;
+use simulator::run::{Outcome, Plan, run};
+use simulator::scenario::Scenario;
+
+fn play(scenario: Scenario) -> Outcome {
+    let outcome = run(&Plan { scenario: Some(scenario), clients: None, ..plan(6, 1) });
+    assert!(outcome.violation.is_none(), "{scenario:?}: {:?}", outcome.violation);
+    assert!(outcome.acknowledged > 100, "{scenario:?} did only {}", outcome.acknowledged);
+    outcome
+}
+
+// catalogue: F3
+#[test]
+fn two_sides_of_a_split_never_both_acknowledge() {
+    assert_eq!(play(Scenario::SplitBrain).lost, 0);
+}
+
+// catalogue: C2
+#[test]
+fn async_loses_what_the_dead_leader_alone_had_and_majority_nothing() {
+    // The verdict of the keyspace under majority is part of `play`; what is counted as lost is of the one under async.
+    assert!(play(Scenario::AsyncLossWindow).lost > 0);
+}
+
+// catalogue: A4
+#[test]
+fn told_stories_hold() {
+    for scenario in [Scenario::RedEnvelope, Scenario::LostOwnComment, Scenario::TimeBackwards] {
+        assert_eq!(play(scenario).lost, 0);
+    }
+}

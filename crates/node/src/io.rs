@@ -78,6 +78,10 @@ pub enum Input {
     DiskFailed {
         reason: String,
     },
+    /// The log has no room to grow (or has some again). Nothing was lost; what was handed over waits.
+    DiskFull {
+        full: bool,
+    },
     /// An empty node asks to become a member; answered by [`Output::JoinAnswer`], or never.
     Join {
         nonce: u64,

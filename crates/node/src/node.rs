@@ -73,6 +73,8 @@ pub struct Node {
     pub(crate) unflushed: BTreeSet<GroupId>,
     /// Why this node takes no part in replication any more.
     pub(crate) stopped: Option<String>,
+    /// The log waits for room on the disk: reads go on, writes are refused (bugs: X-05).
+    pub(crate) disk_full: bool,
     pub(crate) keyspace_requests: BTreeMap<KeyspaceId, Instant>,
     /// Clients in WAIT.
     pub(crate) waits: Vec<crate::admin::server::Waiting>,
@@ -121,6 +123,7 @@ impl Node {
             leased: Vec::new(),
             unflushed: BTreeSet::new(),
             stopped: None,
+            disk_full: false,
             keyspace_requests: BTreeMap::new(),
             waits: Vec::new(),
             config,
@@ -153,6 +156,7 @@ impl Node {
             }
             Input::Join { nonce, name, addresses, site } => self.on_join(nonce, name, addresses, site),
             Input::DiskFailed { reason } => self.on_disk_failed(reason),
+            Input::DiskFull { full } => self.disk_full = full,
             Input::Tick => self.on_tick(),
         }
     }
@@ -206,6 +210,11 @@ impl Node {
     /// Whether the connection's next command must wait.
     pub fn is_paused(&self, connection: ConnectionId) -> bool {
         self.sessions.get(connection).is_some_and(|session| session.paused)
+    }
+    /// The table that the connection's next commands will meet, if it is here: for looking ahead only.
+    pub fn table_of(&self, connection: ConnectionId) -> Option<&data::table::Table> {
+        let route = self.routes.get(&self.sessions.get(connection)?.keyspace)?;
+        self.groups.get(&route.group).map(|group| &group.table)
     }
     /// Whether the client has proved who it is: limits for its input depend on it.
     pub fn is_authenticated(&self, connection: ConnectionId) -> bool {

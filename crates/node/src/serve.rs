@@ -185,6 +185,12 @@ impl Node {
         if let Some(reason) = &self.stopped {
             return Some(format!("READONLY this node's disk failed ({reason}): write to another node"));
         }
+        if self.disk_full {
+            self.statistics.refused_writes += 1;
+            return Some(String::from(
+                "MISCONF the leader's disk is full: nothing was written; free space, writes then go on by themselves",
+            ));
+        }
         let it = self.groups.get(&group)?;
         let uncommitted = it.replica.newest().index.0.saturating_sub(it.replica.commit().0);
         if it.replica.pending_bytes() > UNCOMMITTED_BYTES_MAX || uncommitted > 1 << 20 {

@@ -31,7 +31,7 @@ use storage::Disk;
 use storage::disk::replace;
 use storage::snapshot::{SnapshotHeader, SnapshotReader};
 use wire::hello::Identity;
-use wire::{Limits, Parsed};
+use wire::{Limits, Parsed, RequestParser};
 
 const RESP: Token = Token(0);
 const PEER: Token = Token(1);
@@ -91,6 +91,8 @@ pub struct Core {
     memory_writing: BTreeMap<GroupId, Vec<u8>>,
     memory_receiving: BTreeMap<GroupId, (Mark, Vec<u8>)>,
     outputs: Vec<Output>,
+    /// Looks ahead in pipelines.
+    scout: RequestParser,
     ready: Vec<ConnectionId>,
     resumed: Vec<ConnectionId>,
     unread: Vec<usize>,
@@ -100,6 +102,7 @@ pub struct Core {
     status_at: Instant,
     failure: Option<StartError>,
     disk_failed: bool,
+    disk_full: bool,
 }
 
 impl Core {
@@ -147,6 +150,7 @@ impl Core {
             memory_writing: BTreeMap::new(),
             memory_receiving: BTreeMap::new(),
             outputs: Vec::new(),
+            scout: RequestParser::new(),
             ready: Vec::new(),
             resumed: Vec::new(),
             unread: Vec::new(),
@@ -156,6 +160,7 @@ impl Core {
             status_at: Instant::now(),
             failure: None,
             disk_failed: false,
+            disk_full: false,
         })
     }
 
@@ -259,6 +264,20 @@ impl Core {
         self.node.step(clock::now(), Input::Tick);
         if let Some(log) = &mut self.parts.log {
             log.tick();
+            let full = log.is_full();
+            if full != self.disk_full {
+                self.disk_full = full;
+                eprintln!(
+                    "{}: {}",
+                    self.parts.settings.name,
+                    if full {
+                        "the disk is full: writes are refused until there is room"
+                    } else {
+                        "the disk has room again"
+                    }
+                );
+                self.node.step(clock::now(), Input::DiskFull { full });
+            }
         }
         if self.status_at.elapsed() >= Duration::from_millis(250) {
             self.status_at = Instant::now();

@@ -16,6 +16,8 @@ use storage::{Error, Files, Log};
 
 /// Batches on their way to the disk at once. Measured: two give nearly all of the rate that four give, at half the latency.
 const IN_FLIGHT_MAX: usize = 2;
+/// A disk without room for the next segment is asked again so often.
+const ROOM_RETRY: Duration = Duration::from_millis(200);
 /// What is not flushed by request is flushed so often.
 const FLUSH_EVERY: Duration = Duration::from_millis(1000);
 
@@ -51,6 +53,10 @@ pub struct LogWriter {
     /// Whether the batch in the making must be flushed.
     flush: bool,
     segment_asked: bool,
+    /// The disk had no room for the next segment at this time (bugs: X-05).
+    no_room_since: Option<Instant>,
+    /// A batch waits for that segment.
+    stuck: bool,
     marked: bool,
     flushing: bool,
     flushed_at: Instant,
@@ -75,6 +81,8 @@ impl LogWriter {
             waiting: VecDeque::new(),
             flush: false,
             segment_asked: false,
+            no_room_since: None,
+            stuck: false,
             marked: true,
             flushing: false,
             flushed_at: Instant::now(),
@@ -99,6 +107,7 @@ impl LogWriter {
         while self.log.pending_bytes() > 0 && self.log.in_flight() < IN_FLIGHT_MAX {
             let Some(job) = self.log.seal_batch(self.flush)? else {
                 // The next segment is not there yet.
+                self.stuck = true;
                 self.ask_for_segment();
                 break;
             };
@@ -119,7 +128,9 @@ impl LogWriter {
     }
 
     fn ask_for_segment(&mut self) {
+        let waits = self.no_room_since.is_some_and(|since| since.elapsed() < ROOM_RETRY);
         if !self.segment_asked
+            && !waits
             && let Some(job) = self.log.segment_job()
         {
             self.segment_asked = true;
@@ -160,6 +171,8 @@ impl LogWriter {
                 }
                 Done::Segment(job, Ok(())) => {
                     self.segment_asked = false;
+                    self.no_room_since = None;
+                    self.stuck = false;
                     self.log.segment_ready(job);
                 }
                 Done::Segment(_, Err(error)) => {
@@ -169,6 +182,7 @@ impl LogWriter {
                     if !error.is_full() {
                         return Err(error);
                     }
+                    self.no_room_since = Some(Instant::now());
                 }
                 Done::Nothing => {}
             }
@@ -188,8 +202,16 @@ impl LogWriter {
         last
     }
 
+    /// Whether the log waits for room on the disk: nothing new can be promised until there is some.
+    pub fn is_full(&self) -> bool {
+        self.stuck && self.no_room_since.is_some()
+    }
+
     /// What is due by the clock: interval flushes, the watermark of an idle log, old segments.
     pub fn tick(&mut self) {
+        if self.no_room_since.is_some() {
+            self.ask_for_segment();
+        }
         let due = self.flushed_at.elapsed() >= FLUSH_EVERY;
         if !self.flushing && due {
             self.flushed_at = Instant::now();

@@ -4,6 +4,8 @@ use super::*;
 
 /// Bytes taken in behind a command that waits (BLPOP), at most about so many.
 const PAUSED_INPUT_MAX: usize = 1 << 20;
+/// Commands of a pipeline looked at ahead: about as many loads as a processor keeps under way.
+const FORESEEN_MAX: usize = 16;
 
 impl Core {
     pub(super) fn accept_clients(&mut self) {
@@ -66,8 +68,12 @@ impl Core {
         let now = clock::now();
         let mut limits =
             if self.node.is_authenticated(id) { Limits::default() } else { Limits::unauthenticated() };
+        let mut foreseen = 1;
         loop {
             let input = &connection.input[connection.used..];
+            if foreseen == 0 {
+                foreseen = foresee(&mut self.scout, &self.node, id, input, &limits);
+            }
             match connection.parser.parse(input, &limits) {
                 Ok(Parsed::Command { consumed }) => {
                     let args: SmallVec<[&[u8]; 8]> = connection.parser.arguments(input).collect();
@@ -75,6 +81,7 @@ impl Core {
                     let was_auth = args.first().is_some_and(|name| name.len() <= 5);
                     drop(args);
                     connection.used += consumed;
+                    foreseen = foreseen.saturating_sub(1);
                     if was_auth && !limits.authenticated && self.node.is_authenticated(id) {
                         limits = Limits::default();
                     }
@@ -131,4 +138,31 @@ impl Core {
             self.write_client(place);
         }
     }
+}
+
+/// Looks at the next commands of a pipeline and asks the processor for what their first keys will need: the memory of a
+/// dozen look-ups then arrives at once, not one after the other. Returns for how many commands, at least one.
+fn foresee(
+    scout: &mut RequestParser,
+    node: &Node,
+    connection: ConnectionId,
+    input: &[u8],
+    limits: &Limits,
+) -> usize {
+    let Some(table) = node.table_of(connection).filter(|_| !input.is_empty()) else { return FORESEEN_MAX };
+    let mut hashes: SmallVec<[u64; FORESEEN_MAX]> = SmallVec::new();
+    let mut at = 0;
+    while hashes.len() < FORESEEN_MAX && at < input.len() {
+        let Ok(Parsed::Command { consumed }) = scout.parse(&input[at..], limits) else {
+            // What comes in pieces or is wrong is for the connection's own parser to tell.
+            *scout = RequestParser::new();
+            break;
+        };
+        let hash = scout.arguments(&input[at..]).nth(1).map_or(0, |key| table.hash(key));
+        table.prefetch(hash);
+        hashes.push(hash);
+        at += consumed;
+    }
+    hashes.iter().for_each(|hash| table.prefetch_entry(*hash));
+    hashes.len().max(1)
 }

@@ -79,6 +79,11 @@ pub fn become_member(
     listener: &TcpListener,
     stop: &AtomicBool,
 ) -> Result<Option<Membership>, StartError> {
+    if settings.founders.is_empty() && settings.join.is_empty() {
+        return Err(StartError::new(
+            "this node belongs to no cluster yet: --founders names the nodes that found one together, --join members of one that exists",
+        ));
+    }
     let nonce = nonce(disk)?;
     if let Err(error) = listener.set_nonblocking(true) {
         return Err(StartError::new(error.to_string()));

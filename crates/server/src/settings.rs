@@ -62,9 +62,6 @@ impl Settings {
                 self.peer
             )));
         }
-        if self.founders.is_empty() == self.join.is_empty() && self.data.is_none() {
-            return Err(StartError::new("a node needs either --founders or --join"));
-        }
         Ok(())
     }
 }

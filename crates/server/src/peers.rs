@@ -12,6 +12,9 @@ use node::PeerMessage;
 use sha2::Sha256;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 use wire::handshake::{Agreed, Handshake};
 use wire::hello::Identity;
@@ -27,6 +30,11 @@ const FRAME_LEN_MAX: usize = PART_LEN_MAX + 4096;
 const QUEUED_BYTES_MAX: usize = 256 << 20;
 /// Bytes of messages in parts that one peer may have unfinished here.
 const ASSEMBLED_BYTES_MAX: usize = 640 << 20;
+/// A handshake is done within so long or given up. A guess: many round trips of the slowest networks.
+const AGREED_WITHIN: Duration = Duration::from_secs(3);
+/// A link whose peer acknowledges nothing for so long is closed by the system. A guess: longer than a peer that is stopped
+/// for a moment, shorter than the quarter of an hour that the system would wait by itself.
+const UNACKNOWLEDGED_MS_MAX: libc::c_uint = 10_000;
 const REDIAL_MIN: Duration = Duration::from_millis(20);
 const REDIAL_MAX: Duration = Duration::from_millis(500);
 
@@ -51,10 +59,13 @@ pub struct Outgoing {
     sent: usize,
     urgent: Vec<u8>,
     bulk: VecDeque<Vec<u8>>,
-    queued: usize,
+    bulk_bytes: usize,
     next_id: u64,
+    dialled_at: Instant,
     redial_at: Instant,
     redial_after: Duration,
+    /// The peer's address is a name that a thread looks up: the core waits for no name server.
+    looked_up: Option<Receiver<std::io::Result<SocketAddr>>>,
 }
 
 impl Outgoing {
@@ -70,10 +81,12 @@ impl Outgoing {
             sent: 0,
             urgent: Vec::new(),
             bulk: VecDeque::new(),
-            queued: 0,
+            bulk_bytes: 0,
             next_id: 0,
+            dialled_at: Instant::now(),
             redial_at: Instant::now(),
             redial_after: REDIAL_MIN,
+            looked_up: None,
         }
     }
 
@@ -81,21 +94,52 @@ impl Outgoing {
         self.stream.is_none() && Instant::now() >= self.redial_at
     }
 
-    /// Begins to connect. The caller registers the stream.
+    /// Whether the peer was dialled and has let the time for an answer pass: a cut network answers nothing at all, and the
+    /// system would try the same connection at ever longer intervals, long after the network is whole again.
+    pub fn is_overdue(&self) -> bool {
+        self.stream.is_some() && self.agreed.is_none() && self.dialled_at.elapsed() > AGREED_WITHIN
+    }
+
+    /// Begins to connect. The caller registers the stream, if there is one already.
     pub fn dial(&mut self, identity: Identity, secret: &[u8], nonce: [u8; 32]) -> std::io::Result<()> {
         self.redial_at = Instant::now() + self.redial_after;
         self.redial_after = (self.redial_after * 2).min(REDIAL_MAX);
-        let address = std::net::ToSocketAddrs::to_socket_addrs(&self.address)?
-            .next()
-            .ok_or_else(|| std::io::Error::from(ErrorKind::NotFound))?;
+        let Some(address) = self.look_up()? else { return Ok(()) };
         let stream = TcpStream::connect(address)?;
         let _ = stream.set_nodelay(true);
+        give_up_unacknowledged(&stream);
+        self.dialled_at = Instant::now();
         self.sending.clear();
         self.sent = 0;
         let handshake = Handshake::initiate(identity, Some(self.node), secret, nonce, &mut self.sending);
         self.handshake = Some(handshake);
         self.stream = Some(stream);
         Ok(())
+    }
+
+    /// Where the peer is; `None` while that is being found out.
+    fn look_up(&mut self) -> std::io::Result<Option<SocketAddr>> {
+        if let Ok(address) = self.address.parse() {
+            return Ok(Some(address));
+        }
+        let Some(answer) = &self.looked_up else {
+            let (sender, answer) = channel();
+            let name = self.address.clone();
+            std::thread::spawn(move || {
+                let first = name.to_socket_addrs().map(|mut found| found.next());
+                let _ = sender.send(first.and_then(|it| it.ok_or_else(|| ErrorKind::NotFound.into())));
+            });
+            self.looked_up = Some(answer);
+            return Ok(None);
+        };
+        let answer = match answer.try_recv() {
+            Ok(answer) => answer.map(Some),
+            Err(TryRecvError::Empty) => return Ok(None),
+            Err(TryRecvError::Disconnected) => Err(ErrorKind::NotFound.into()),
+        };
+        // Asked anew for the next connection: the name may lead elsewhere by then.
+        self.looked_up = None;
+        answer
     }
 
     /// The link is lost: what was queued goes with it, its senders ask again.
@@ -111,7 +155,7 @@ impl Outgoing {
         self.sent = 0;
         self.urgent.clear();
         self.bulk.clear();
-        self.queued = 0;
+        self.bulk_bytes = 0;
         self.redial_at = Instant::now() + self.redial_after;
     }
 
@@ -149,11 +193,16 @@ impl Outgoing {
                 PeerFrame::write(&mut frame, &PeerHeader { part, ..header }, |w| {
                     w.buffer.extend_from_slice(bytes);
                 });
+                self.bulk_bytes += frame.len();
                 self.bulk.push_back(frame);
             }
         }
-        self.queued += len;
-        self.queued <= QUEUED_BYTES_MAX
+        self.unsent() <= QUEUED_BYTES_MAX
+    }
+
+    /// Bytes that wait for the socket.
+    fn unsent(&self) -> usize {
+        self.sending.len() - self.sent + self.urgent.len() + self.bulk_bytes
     }
 
     /// Writes what it can. Ends with an error when the link is lost.
@@ -169,9 +218,9 @@ impl Outgoing {
                 if !self.urgent.is_empty() {
                     std::mem::swap(&mut self.sending, &mut self.urgent);
                 } else if let Some(frame) = self.bulk.pop_front() {
+                    self.bulk_bytes -= frame.len();
                     self.sending = frame;
                 } else {
-                    self.queued = 0;
                     return Ok(());
                 }
             }
@@ -221,6 +270,22 @@ impl Outgoing {
     }
 }
 
+/// Asks the system to close the connection when the peer acknowledges nothing for long. Without it, a machine that vanished
+/// without a word keeps its link, and a healed network finds it waiting for the next try of a slow schedule.
+fn give_up_unacknowledged(stream: &TcpStream) {
+    let millis = UNACKNOWLEDGED_MS_MAX;
+    // SAFETY: the descriptor is open while `stream` lives; the option's value is one unsigned int, which outlives the call.
+    unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_USER_TIMEOUT,
+            (&raw const millis).cast(),
+            size_of::<libc::c_uint>() as libc::socklen_t,
+        );
+    }
+}
+
 /// What came on an accepted connection.
 pub enum Received {
     /// The peer has proved who it is.
@@ -240,6 +305,8 @@ pub struct Incoming {
     pub stream: TcpStream,
     handshake: Option<Handshake>,
     pub agreed: Option<Agreed>,
+    /// When it was accepted.
+    pub since: Instant,
     input: Vec<u8>,
     output: Vec<u8>,
     assembler: Assembler,
@@ -257,10 +324,16 @@ impl Incoming {
             stream,
             handshake: Some(Handshake::accept(identity, secret, nonce)),
             agreed: None,
+            since: Instant::now(),
             input: Vec::new(),
             output: Vec::new(),
             assembler: Assembler::new(ASSEMBLED_BYTES_MAX),
         }
+    }
+
+    /// Whether it has let the time to prove who it is pass.
+    pub fn is_overdue(&self) -> bool {
+        self.agreed.is_none() && self.since.elapsed() > AGREED_WITHIN
     }
 
     /// Reads and understands what came. An error ends the connection.
@@ -397,3 +470,6 @@ pub fn proved<'a>(secret: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?.chain_update(body);
     mac.verify_slice(proof).ok().map(|()| body)
 }
+
+#[cfg(test)]
+mod tests;

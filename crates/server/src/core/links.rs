@@ -3,6 +3,10 @@
 use super::*;
 use crate::peers::proved;
 
+/// Connections that have not proved who they are, at most: a member's handshake takes a few milliseconds, so the oldest
+/// goes first (bugs: X-07).
+const UNPROVED_MAX: usize = 64;
+
 impl Core {
     pub(super) fn identity(&self) -> Identity {
         let config = self.node.config();
@@ -32,6 +36,24 @@ impl Core {
             let secret = self.parts.settings.secret.as_bytes();
             let incoming = Incoming::new(stream, self.identity(), secret, clock::entropy());
             self.incoming[place] = Some(Box::new(incoming));
+        }
+        self.end_unproved();
+    }
+
+    /// Strangers must not use up what members need.
+    fn end_unproved(&mut self) {
+        let mut unproved: Vec<(Instant, usize)> = Vec::new();
+        for (place, incoming) in self.incoming.iter_mut().enumerate() {
+            match incoming {
+                Some(it) if it.is_overdue() => *incoming = None,
+                Some(it) if it.agreed.is_none() => unproved.push((it.since, place)),
+                _ => {}
+            }
+        }
+        unproved.sort_unstable();
+        let beyond = unproved.len().saturating_sub(UNPROVED_MAX);
+        for (_, place) in &unproved[..beyond] {
+            self.incoming[*place] = None;
         }
     }
 
@@ -148,6 +170,9 @@ impl Core {
         }
         let identity = self.identity();
         for (node, address) in wanted {
+            if self.outgoing.get(&node).is_some_and(Outgoing::is_overdue) {
+                self.lose_outgoing(node);
+            }
             let link = self.outgoing.entry(node).or_insert_with(|| Outgoing::new(node, address));
             if !link.is_due() {
                 continue;

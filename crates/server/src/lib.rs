@@ -5,6 +5,7 @@
 pub mod clock;
 mod connection;
 mod core;
+mod descriptors;
 mod founding;
 pub mod http;
 mod log_writer;

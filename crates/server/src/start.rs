@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::core::{Core, CoreParts, Status};
+use crate::descriptors::clients_served;
 use crate::founding::{self, Membership, addresses, become_member};
 use crate::log_writer::LogWriter;
 use crate::settings::{Settings, StartError};
@@ -101,7 +102,7 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         control,
         lease: protocol::lease::Timings::default(),
         password: settings.password.clone(),
-        connections_max: settings.connections_max,
+        connections_max: clients_served(settings.connections_max),
         seed: clock::random_u64(),
         snapshot_log_bytes: settings.snapshot_log_bytes,
         version: VERSION,

@@ -1,69 +1,137 @@
 //! What /metrics shows, under the names of the Redis exporter where they exist, and lines for the log.
 
 use crate::core::Status;
-use node::{Event, Node};
+use node::{Event, GroupState, Node};
 use protocol::single_leader::RoleName;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+
+/// The text of all metrics. Samples of one metric stand together behind its type: Prometheus asks for that.
+struct Page(String);
+
+impl Page {
+    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+    /// A metric of one sample.
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.metric(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+    /// A metric with a sample per group; `value` also gives further labels.
+    fn per_group(
+        &mut self,
+        node: &Node,
+        (name, kind, help): (&str, &str, &str),
+        mut value: impl FnMut(&GroupState<'_>, &mut dyn FnMut(&str, u64)),
+    ) {
+        self.metric(name, kind, help);
+        for state in node.group_states() {
+            let (group, keyspace) = (state.group.0, &state.keyspace.name);
+            value(&state, &mut |labels, value| {
+                let _ =
+                    writeln!(self.0, "{name}{{group=\"{group}\",keyspace=\"{keyspace}\"{labels}}} {value}");
+            });
+        }
+    }
+}
 
 /// A look at the node, as text.
 pub fn status(node: &Node, connections: usize) -> Status {
-    let mut text = String::new();
-    let mut leads = false;
+    let mut page = Page(String::new());
+    let leads = node.group_states().any(|state| state.replica.role() == RoleName::Leader);
+    redis_metrics(&mut page, node, connections, leads);
+    node_metrics(&mut page, node);
+    group_metrics(&mut page, node);
+    Status { ready: node.is_ready(), leads, metrics: page.0 }
+}
+
+/// Under the names of the Redis exporter.
+fn redis_metrics(page: &mut Page, node: &Node, connections: usize, leads: bool) {
     let s = node.statistics();
-    let mut one = |name: &str, kind: &str, help: &str, value: u64| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
-    };
-    one("redis_up", "gauge", "Whether the node serves.", u64::from(node.is_ready()));
-    one("redis_connected_clients", "gauge", "Open client connections.", connections as u64);
-    one("redis_connections_received_total", "counter", "Client connections accepted.", s.connections);
-    one(
-        "redis_rejected_connections_total",
-        "counter",
-        "Connections beyond maxclients.",
-        s.connections_refused,
-    );
-    one("redis_commands_processed_total", "counter", "Commands received.", s.commands);
-    one("redis_expired_keys_total", "counter", "Keys whose time came.", s.expired_keys);
+    page.one("redis_up", "gauge", "Whether the node serves.", u64::from(node.is_ready()));
+    page.metric("redis_instance_info", "gauge", "What runs here.");
+    let role = if leads { "master" } else { "slave" };
+    let version = node.config().version;
+    let _ = writeln!(page.0, "redis_instance_info{{role=\"{role}\",tercet_version=\"{version}\"}} 1");
+    page.one("redis_connected_clients", "gauge", "Open client connections.", connections as u64);
+    // A follower counts while this node leads it and knows how far it is.
+    let followers: BTreeSet<_> = node
+        .group_states()
+        .flat_map(|state| {
+            state
+                .replica
+                .followers()
+                .filter(|(_, it)| it.is_replicating())
+                .map(|(id, _)| id)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    page.one("redis_connected_slaves", "gauge", "Followers of what this node leads.", followers.len() as u64);
+    page.one("redis_connections_received_total", "counter", "Client connections accepted.", s.connections);
+    let refused = s.connections_refused;
+    page.one("redis_rejected_connections_total", "counter", "Connections beyond maxclients.", refused);
+    page.one("redis_commands_processed_total", "counter", "Commands received.", s.commands);
+    page.one("redis_keyspace_hits_total", "counter", "Reads that found their key.", s.key_hits);
+    page.one("redis_keyspace_misses_total", "counter", "Reads that did not find their key.", s.key_misses);
+    page.one("redis_expired_keys_total", "counter", "Keys whose time came.", s.expired_keys);
     let memory: usize = node.group_states().map(|state| state.table.bytes()).sum();
-    one("redis_memory_used_bytes", "gauge", "Memory of all tables.", memory as u64);
-    one("tercet_entries_total", "counter", "Log writes of all groups.", s.entries);
-    one("tercet_forwarded_total", "counter", "Commands sent to other nodes.", s.forwarded);
-    one("tercet_indeterminate_total", "counter", "Writes answered INDETERMINATE.", s.indeterminate);
-    one(
-        "tercet_refused_writes_total",
-        "counter",
-        "Writes refused before they were appended.",
-        s.refused_writes,
-    );
-    one("tercet_reads_leased_total", "counter", "Reads answered under a lease.", s.reads_leased);
-    one(
-        "tercet_reads_confirmed_total",
-        "counter",
-        "Reads answered after a confirmation round.",
-        s.reads_confirmed,
-    );
-    one("tercet_elections_won_total", "counter", "Elections this process won.", s.elections_won);
-    one("tercet_map_version", "gauge", "Version of the cluster map known here.", node.map().version);
-    let mut groups = String::new();
+    page.one("redis_memory_used_bytes", "gauge", "Memory of all tables.", memory as u64);
+    page.metric("redis_db_keys", "gauge", "Keys of a keyspace.");
+    let mut keys: BTreeMap<&str, usize> = BTreeMap::new();
     for state in node.group_states() {
-        let keyspace = &state.keyspace.name;
-        let labels = format!("group=\"{}\",keyspace=\"{keyspace}\"", state.group.0);
-        let role = state.replica.role();
-        leads |= role == RoleName::Leader;
-        let _ = writeln!(groups, "tercet_group_leads{{{labels}}} {}", u8::from(role == RoleName::Leader));
-        let _ = writeln!(groups, "tercet_group_epoch{{{labels}}} {}", state.replica.promised().0);
-        let _ = writeln!(groups, "tercet_group_commit_index{{{labels}}} {}", state.replica.commit().0);
-        let _ = writeln!(groups, "tercet_group_waiting_replies{{{labels}}} {}", state.waiting);
-        let _ = writeln!(groups, "redis_db_keys{{db=\"{keyspace}\"}} {}", state.table.len());
+        *keys.entry(&state.keyspace.name).or_default() += state.table.len();
+    }
+    for (keyspace, count) in keys {
+        let _ = writeln!(page.0, "redis_db_keys{{db=\"{keyspace}\"}} {count}");
+    }
+}
+
+/// Ours, of the node as a whole.
+fn node_metrics(page: &mut Page, node: &Node) {
+    let s = node.statistics();
+    for (name, help, value) in [
+        ("tercet_entries_total", "Log writes of all groups.", s.entries),
+        ("tercet_forwarded_total", "Commands sent to other nodes.", s.forwarded),
+        ("tercet_indeterminate_total", "Writes answered INDETERMINATE.", s.indeterminate),
+        ("tercet_refused_writes_total", "Writes refused before they were appended.", s.refused_writes),
+        ("tercet_reads_leased_total", "Reads answered under a lease.", s.reads_leased),
+        ("tercet_reads_confirmed_total", "Reads answered after a confirmation round.", s.reads_confirmed),
+        ("tercet_elections_won_total", "Elections this process won.", s.elections_won),
+    ] {
+        page.one(name, "counter", help, value);
+    }
+    page.one("tercet_map_version", "gauge", "Version of the cluster map known here.", node.map().version);
+}
+
+/// Ours, of each group that has a replica here.
+fn group_metrics(page: &mut Page, node: &Node) {
+    page.per_group(node, ("tercet_group_role", "gauge", "The replica's role: 1."), |state, sample| {
+        sample(&format!(",role=\"{}\"", state.replica.role().name()), 1);
+    });
+    page.per_group(node, ("tercet_group_leads", "gauge", "Whether this node leads."), |state, sample| {
+        sample("", u64::from(state.replica.role() == RoleName::Leader));
+    });
+    page.per_group(node, ("tercet_group_epoch", "gauge", "Newest epoch promised here."), |state, sample| {
+        sample("", state.replica.promised().0);
+    });
+    let help = "Index through which the log is committed.";
+    page.per_group(node, ("tercet_group_commit_index", "gauge", help), |state, sample| {
+        sample("", state.replica.commit().0);
+    });
+    let help = "Replies that wait for the log.";
+    page.per_group(node, ("tercet_group_waiting_replies", "gauge", help), |state, sample| {
+        sample("", state.waiting as u64);
+    });
+    // bugs: X-14. What a follower has not proved to hold is lag, whether it is connected or not.
+    let help = "Entries that a follower has not proved to hold.";
+    page.per_group(node, ("tercet_follower_lag_entries", "gauge", help), |state, sample| {
         let newest = state.replica.newest().index.0;
         for (follower, progress) in state.replica.followers() {
-            let lag = newest.saturating_sub(progress.matched.0);
-            let _ = writeln!(groups, "tercet_follower_lag_entries{{{labels},node=\"{}\"}} {lag}", follower.0);
+            sample(&format!(",node=\"{}\"", follower.0), newest.saturating_sub(progress.matched.0));
         }
-    }
-    text.push_str(&groups);
-    Status { ready: node.is_ready(), leads, metrics: text }
+    });
 }
 
 /// A line for the operator, for what is worth one.

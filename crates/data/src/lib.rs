@@ -12,6 +12,7 @@ pub mod codec;
 pub mod id;
 pub mod keyspace;
 pub mod operation;
+pub mod plant;
 pub mod record;
 pub mod table;
 pub mod time;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use commands::table_view::TableView;
 use commands::{Call, Class, Ops, Random, Spec};
 use data::codec::Writer;
+use data::plant::{self, Bug};
 use data::record::Kind;
 use data::table::Undo;
 use data::{Index, Operation, Position, RequestId};
@@ -171,6 +172,7 @@ impl Group {
         if draft.rows.is_empty() {
             // Entries beyond the newest one were undone when an earlier leadership ended.
             let depends = draft.depends.min(self.applied);
+            let depends = if plant::is(Bug::ShowsUncommitted) { Index(0) } else { depends };
             self.keep(draft);
             return Executed::Read(depends);
         }
@@ -243,8 +245,21 @@ impl Group {
         true
     }
 
+    /// The bug SL-24: what expires here is in no log.
+    fn expire_alone(&mut self, wall_ms: i64, max: usize) {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        self.table.expiring(wall_ms, max, &mut |key, _| keys.push(key.to_vec()));
+        for key in keys {
+            let expire = Operation::Expire { key: key.as_slice().into(), at_ms: wall_ms };
+            self.table.apply_committed(&expire, (wall_ms / 1000) as u32);
+        }
+    }
+
     /// The leader's active expiry: an entry that expires keys whose time has come, at most `max` of them. Returns how many.
     pub fn expire_due(&mut self, wall_ms: i64, max: usize) -> usize {
+        if plant::is(Bug::ExpiresAlone) && !self.is_serving() {
+            self.expire_alone(wall_ms, max);
+        }
         if !self.is_serving() || self.table.keys_with_expiry() == 0 {
             return 0;
         }

@@ -86,6 +86,13 @@ impl Forwards {
     pub fn has_unsent(&self) -> bool {
         self.outgoing.values().any(|o| o.sent_to.is_none())
     }
+    /// Puts a command under a new number: the bug TC-07.
+    pub fn renumber(&mut self, sequence: u64) -> u64 {
+        let Some(outgoing) = self.outgoing.remove(&sequence) else { return sequence };
+        self.sequence += 1;
+        self.outgoing.insert(self.sequence, outgoing);
+        self.sequence
+    }
     /// Everything sent to a node that can no longer answer is to be sent again; likewise what was sent to a node that no
     /// longer leads (`leader` tells who does).
     pub fn unsend(&mut self, gone: impl Fn(&Outgoing, NodeId) -> bool) {

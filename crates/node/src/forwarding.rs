@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Class, Flags, Spec};
 use core::time::Duration;
+use data::plant::{self, Bug};
 use data::{GroupId, Instant, KeyspaceId, Position, RequestId};
 use wire::{Protocol, ReplyWriter};
 
@@ -179,6 +180,11 @@ impl Node {
                 continue;
             }
             let now = self.now.instant;
+            let again = self.forwards.get_mut(sequence).is_some_and(|outgoing| outgoing.may_be_done);
+            let sequence = match again && plant::is(Bug::ResendsAnew) {
+                true => self.forwards.renumber(sequence),
+                false => sequence,
+            };
             let request = self.request_id(sequence);
             let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
             outgoing.sent_to = Some(leader);

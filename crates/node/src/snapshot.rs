@@ -12,6 +12,7 @@ use crate::node::Node;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
+use data::plant::{self, Bug};
 use data::{GroupId, Instant, KeyspaceId, NodeId, Now, Position};
 use protocol::single_leader::{self, Mark};
 
@@ -190,6 +191,9 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let Some((mark, _)) = it.snapshots.stored else { return };
         let mut through = mark.position.index;
+        if plant::is(Bug::TrimsPastSnapshot) {
+            through = it.replica.commit();
+        }
         for (node, progress) in it.replica.followers() {
             let slowest = progress.matched;
             // One that is far behind, or away, will take the snapshot.

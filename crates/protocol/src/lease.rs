@@ -12,11 +12,11 @@
 //! Source: Gray and Cheriton, "Leases" (SOSP 1989); the pairing of nodes instead of groups is ours, so that a thousand
 //! groups cost one message.
 
-use crate::plant::{self, Bug};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::codec::{DecodeError, Reader, Writer};
+use data::plant::{self, Bug};
 use data::{Epoch, GroupId, Incarnation, Instant, NodeId};
 
 /// Lengths of time, all measured on monotonic clocks.

@@ -7,6 +7,5 @@
 extern crate alloc;
 
 pub mod lease;
-pub mod plant;
 pub mod quorum;
 pub mod single_leader;

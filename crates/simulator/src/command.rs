@@ -34,13 +34,14 @@ pub fn run_command(args: &Args) -> ExitCode {
     );
     println!(
         "seeds={} cluster_hours={hours:.2} events={} acked={} lost={} violations={} trace_hash={:016x}",
-        args.seeds, total.events, total.acknowledged, total.lost, total.violations, total.hash
+        total.seeds, total.events, total.acknowledged, total.lost, total.violations, total.hash
     );
     if total.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[derive(Default)]
 struct Total {
+    seeds: u64,
     events: u64,
     time: u64,
     acknowledged: u64,
@@ -82,6 +83,7 @@ fn run_seeds(args: &Args) -> Total {
         }
         drop(send);
         for outcome in receive {
+            total.seeds += 1;
             total.events += outcome.events;
             total.time += outcome.time;
             total.acknowledged += outcome.acknowledged;
@@ -91,6 +93,9 @@ fn run_seeds(args: &Args) -> Total {
             total.hash = total.hash.wrapping_add(outcome.trace_hash);
             let first = total.violations == 0;
             total.violations += u64::from(outcome.violation.is_some());
+            if args.first && outcome.violation.is_some() {
+                next.store(end, Ordering::Relaxed);
+            }
             tell(args, outcome, first);
         }
     });
@@ -194,17 +199,17 @@ fn list() {
         println!("  {name:<40} {text}");
     }
     println!("planted bugs:");
-    for (bug, id) in protocol::plant::Bug::ALL {
-        println!("  {id:<20} {bug:?}");
+    for planted in data::plant::ALL {
+        println!("  {:<20} {}", planted.id, planted.what);
     }
 }
 
 /// Plants a bug by its id, in the whole process.
 #[cfg(feature = "plant")]
 fn plant(id: &str) -> Result<(), String> {
-    let bug = protocol::plant::Bug::ALL.iter().find(|(_, known)| *known == id);
-    let (bug, _) = bug.ok_or_else(|| format!("no planted bug {id}: see --list"))?;
-    protocol::plant::set(Some(*bug));
+    let planted = data::plant::ALL.iter().find(|planted| planted.id == id);
+    let planted = planted.ok_or_else(|| format!("no planted bug {id}: see --list"))?;
+    data::plant::set(Some(planted.bug));
     Ok(())
 }
 

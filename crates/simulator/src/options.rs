@@ -35,6 +35,9 @@ pub struct Args {
     /// Plants a known bug (in builds with the feature `plant`).
     #[arg(long)]
     pub plant: Option<String>,
+    /// Ends with the first seed that fails.
+    #[arg(long)]
+    pub first: bool,
     /// Reduces the first failing seed to fewer faults, clients and less time.
     #[arg(long)]
     pub shrink: bool,

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::segment::checked;
 use crate::stream::streams;
 use data::codec::{DecodeError, Reader, Writer};
+use data::plant::{self, Bug};
 use data::{Incarnation, NodeId, Process};
 
 const NAME: &str = "identity";
@@ -41,7 +42,8 @@ pub fn incarnation_after_start(
     same_boot: bool,
     everything_promised_was_flushed: bool,
 ) -> Incarnation {
-    if clean || same_boot || everything_promised_was_flushed { previous } else { previous.next() }
+    let proven = clean || same_boot || everything_promised_was_flushed;
+    if proven || plant::is(Bug::DamagedKeepsLife) { previous } else { previous.next() }
 }
 
 /// Keeps other processes out of the directory until dropped.
@@ -157,7 +159,9 @@ impl Identity {
 
     /// Begins a new life at once: the data was thrown away or cannot be trusted (after [`Error::Corrupt`]).
     pub fn begin_life(&mut self, disk: &dyn Disk) -> Result<()> {
-        self.incarnation = self.incarnation.next();
+        if !plant::is(Bug::DamagedKeepsLife) {
+            self.incarnation = self.incarnation.next();
+        }
         self.store(disk)
     }
 }

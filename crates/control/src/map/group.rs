@@ -4,6 +4,7 @@ use super::{Advice, ClusterMap, Group};
 use crate::command::{Applied, Command, Refusal};
 use crate::event::Change;
 use data::keyspace::{CommitRule, Settings};
+use data::plant::{self, Bug};
 use data::view::{Leader, Replica, View};
 use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, ViewNumber};
 use std::collections::BTreeMap;
@@ -62,7 +63,8 @@ impl ClusterMap {
         let lives: BTreeMap<NodeId, Incarnation> =
             self.nodes.values().map(|node| (node.id, node.incarnation)).collect();
         let group = self.groups.get_mut(&id).ok_or(Refusal::UnknownGroup)?;
-        if group.view.number != number {
+        let loose = plant::is(Bug::ChangesInElection) && matches!(command, Command::ChangeElectable { .. });
+        if group.view.number != number && !loose {
             return Err(Refusal::Stale { number: group.view.number });
         }
         let change = match command {
@@ -76,9 +78,10 @@ impl ClusterMap {
             Command::ChangeMembers { members, .. } => group.change_members(members, &lives)?,
             _ => return Err(Refusal::UnknownGroup),
         };
-        group.view.number = number.next();
+        let number = group.view.number.next();
+        group.view.number = number;
         self.remember(change);
-        Ok(Applied::View { group: id, number: number.next() })
+        Ok(Applied::View { group: id, number })
     }
 }
 
@@ -141,7 +144,7 @@ impl Group {
         lives: &BTreeMap<NodeId, Incarnation>,
     ) -> Result<Change, Refusal> {
         let view = &mut self.view;
-        if view.election.is_some() {
+        if view.election.is_some() && !plant::is(Bug::ChangesInElection) {
             return Err(Refusal::InElection);
         }
         if view.leader != Some(leader) {
@@ -201,6 +204,10 @@ impl Group {
             return Err(Refusal::InUse);
         }
         view.members = members.to_vec();
+        if plant::is(Bug::MembersWithoutLeader) {
+            let life = |node: &NodeId| Some(Replica { node: *node, incarnation: *lives.get(node)? });
+            view.electable = members.iter().filter_map(life).collect();
+        }
         Ok(Change::MembersChanged { group: view.group, size: members.len() as u32 })
     }
 }

@@ -3,9 +3,9 @@
 use super::log_window::{LogWindow, Mark, Unfit};
 use super::message::Message;
 use super::replica::{DropReason, Output, Replica, Report, Role, WINDOW_BYTES_MAX};
-use crate::plant::{self, Bug};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use data::plant::{self, Bug};
 use data::record::Record;
 use data::{Epoch, Index, Instant, NodeId, Position};
 

@@ -3,12 +3,12 @@
 use super::log_window::Mark;
 use super::message::Message;
 use super::replica::{DropReason, FETCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX, Output, Replica, Report, Role};
-use crate::plant::{self, Bug};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 use data::record::Record;
+use data::plant::{self, Bug};
 use data::view;
 use data::{Epoch, Incarnation, Index, Instant, NodeId, Position};
 

@@ -4,10 +4,10 @@ use super::follower::Follower;
 use super::leader::{Leader, holds_copy};
 use super::log_window::{LogWindow, Mark};
 use super::message::Message;
-use crate::plant::{self, Bug};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use data::plant::{self, Bug};
 use data::record::{Header, Kind, Record};
 use data::view::{self, View};
 use data::{

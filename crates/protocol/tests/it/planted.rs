@@ -3,10 +3,14 @@
 
 use crate::rig::world::{Plan, World};
 use data::keyspace::CommitRule;
-use protocol::plant::{self, Bug};
+use data::plant;
 
 /// Rounds over all plans: far more than the rarest bug needed when this was written.
 const SEEDS: u64 = 2_000;
+
+/// Those whose guard is a machine of this crate.
+const HERE: [&str; 11] =
+    ["SL-03", "SL-04", "SL-06", "SL-07", "SL-11", "SL-15", "SL-19", "TC-01", "TC-02", "TC-03", "TC-04"];
 
 const PLANS: [Plan; 4] = [
     Plan { rule: CommitRule::Majority, members: 3 },
@@ -33,7 +37,10 @@ fn every_planted_bug_is_found_and_nothing_else() {
     #[allow(clippy::disallowed_methods)]
     let only = std::env::var("PROTOCOL_BUG").ok();
     let mut missed = Vec::new();
-    for (bug, id) in Bug::ALL {
+    for plant::Planted { bug, id, .. } in plant::ALL {
+        if !HERE.contains(&id) {
+            continue;
+        }
         if only.as_ref().is_some_and(|only| only != id) {
             continue;
         }

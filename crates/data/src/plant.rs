@@ -1,0 +1,191 @@
+//! Known bugs, put back on purpose: the proof that random runs would find them.
+//!
+//! A guard asks [`is`] beside the line that keeps its bug out. Invariant: without the feature `plant` no bug can be
+//! planted; every question is answered `false` at compile time. The choice is process-wide, so a run with a planted bug
+//! shares its process with no other run.
+
+/// The bugs that can be planted, named by what goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Bug {
+    ElectsTooFew = 1,
+    CutsToCommit,
+    SkipsUnknownEpoch,
+    LeaseFromAnswer,
+    NoLeaseMargin,
+    ShowsUncommitted,
+    AcknowledgesEarly,
+    CutsDamage,
+    DamagedKeepsLife,
+    CountsOtherLife,
+    TrimsPastSnapshot,
+    CountsOldEpochs,
+    MembersWithoutLeader,
+    ExpiresAlone,
+    ForgetsAnswers,
+    WaitsForEver,
+    ServesBeforeEmptyEntry,
+    LeadsAfterRestart,
+    ForgetsGrants,
+    WithdrawsProposal,
+    ChangesInElection,
+    GrantsUnconfirmed,
+    ResendsAnew,
+}
+
+/// A row of the list.
+#[derive(Clone, Copy, Debug)]
+pub struct Planted {
+    pub bug: Bug,
+    /// As in the list of known bugs.
+    pub id: &'static str,
+    /// What is broken.
+    pub what: &'static str,
+    /// The file of the guard that the bug takes out.
+    pub guard: &'static str,
+}
+
+const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str) -> Planted {
+    Planted { bug, id, what, guard }
+}
+
+pub const ALL: [Planted; 23] = [
+    row(
+        Bug::ElectsTooFew,
+        "SL-01",
+        "one sealed replica is enough for any election",
+        "control/src/supervisor/contest.rs",
+    ),
+    row(
+        Bug::CutsToCommit,
+        "SL-03",
+        "a follower of a new leader cuts to its commit index",
+        "protocol/src/single_leader/follower.rs",
+    ),
+    row(
+        Bug::SkipsUnknownEpoch,
+        "SL-04",
+        "entries of an epoch that the leader does not have are not cut",
+        "protocol/src/single_leader/follower.rs",
+    ),
+    row(Bug::LeaseFromAnswer, "SL-06", "a lease is counted from its answer", "protocol/src/lease.rs"),
+    row(
+        Bug::NoLeaseMargin,
+        "SL-07",
+        "a lease is held to its very end, whatever the clocks do",
+        "protocol/src/lease.rs",
+    ),
+    row(Bug::ShowsUncommitted, "SL-08", "a read shows what is not committed", "node/src/execute.rs"),
+    row(
+        Bug::AcknowledgesEarly,
+        "SL-11",
+        "an entry is acknowledged before it is persisted",
+        "protocol/src/single_leader/follower.rs",
+    ),
+    row(
+        Bug::CutsDamage,
+        "SL-13",
+        "a damaged middle of the log is cut like a torn tail",
+        "storage/src/stream.rs",
+    ),
+    row(
+        Bug::DamagedKeepsLife,
+        "SL-14",
+        "a copy that lost data comes back as the life that it was",
+        "storage/src/identity.rs",
+    ),
+    row(
+        Bug::CountsOtherLife,
+        "SL-15",
+        "what an earlier life acknowledged is counted for the next one",
+        "protocol/src/single_leader/progress.rs",
+    ),
+    row(
+        Bug::TrimsPastSnapshot,
+        "SL-16",
+        "the log is let go past the snapshot that stands for it",
+        "node/src/snapshot.rs",
+    ),
+    row(
+        Bug::CountsOldEpochs,
+        "SL-19",
+        "entries of older epochs are committed by counting copies",
+        "protocol/src/single_leader/leader.rs",
+    ),
+    row(
+        Bug::MembersWithoutLeader,
+        "SL-20",
+        "a change of members changes the electable set without its leader",
+        "control/src/map/group.rs",
+    ),
+    row(Bug::ExpiresAlone, "SL-24", "a follower expires keys by its own clock", "node/src/execute.rs"),
+    row(Bug::ForgetsAnswers, "SL-25", "a request that was executed is executed again", "node/src/answers.rs"),
+    row(
+        Bug::WaitsForEver,
+        "SL-26",
+        "an in-sync follower that is gone never leaves the set",
+        "protocol/src/single_leader/electable.rs",
+    ),
+    row(
+        Bug::ServesBeforeEmptyEntry,
+        "TC-01",
+        "a new leader serves before its empty entry is committed",
+        "protocol/src/single_leader/leader.rs",
+    ),
+    row(
+        Bug::LeadsAfterRestart,
+        "TC-02",
+        "a restarted leader goes on in its epoch",
+        "protocol/src/single_leader/replica.rs",
+    ),
+    row(
+        Bug::ForgetsGrants,
+        "TC-03",
+        "a restarted replica forgets what it granted, and seals at once",
+        "protocol/src/lease.rs",
+    ),
+    row(
+        Bug::WithdrawsProposal,
+        "TC-04",
+        "a leader gives up a proposal whose outcome it does not know",
+        "protocol/src/single_leader/electable.rs",
+    ),
+    row(
+        Bug::ChangesInElection,
+        "TC-05",
+        "a change of the electable set is recorded during an election",
+        "control/src/map/group.rs",
+    ),
+    row(
+        Bug::GrantsUnconfirmed,
+        "TC-06",
+        "a control leader grants leases without asking whether it still leads",
+        "control/src/supervisor/mod.rs",
+    ),
+    row(
+        Bug::ResendsAnew,
+        "TC-07",
+        "a forwarder sends a command again under another request id",
+        "node/src/forwarding.rs",
+    ),
+];
+
+#[cfg(feature = "plant")]
+static PLANTED: core::sync::atomic::AtomicU8 = core::sync::atomic::AtomicU8::new(0);
+
+/// Plants a bug in the whole process, or takes it out again.
+#[cfg(feature = "plant")]
+pub fn set(bug: Option<Bug>) {
+    PLANTED.store(bug.map_or(0, |bug| bug as u8), core::sync::atomic::Ordering::SeqCst);
+}
+
+#[cfg(feature = "plant")]
+pub fn is(bug: Bug) -> bool {
+    PLANTED.load(core::sync::atomic::Ordering::Relaxed) == bug as u8
+}
+
+#[cfg(not(feature = "plant"))]
+#[inline(always)]
+pub const fn is(_: Bug) -> bool {
+    false
+}

@@ -45,6 +45,8 @@ pub struct Outgoing {
     pub blocking: bool,
     /// To whom it was sent; `None` while no leader is known.
     pub sent_to: Option<NodeId>,
+    /// A node that said it does not lead: not asked again before the next tick, unless another one is said to lead.
+    pub turned_away: Option<NodeId>,
     /// It has left this node at least once: it may have been executed.
     pub may_be_done: bool,
 }
@@ -102,6 +104,12 @@ impl Forwards {
             {
                 outgoing.sent_to = None;
             }
+        }
+    }
+    /// Whoever did not lead may lead by now.
+    pub fn forgive(&mut self) {
+        for outgoing in self.outgoing.values_mut() {
+            outgoing.turned_away = None;
         }
     }
     pub fn due(&self, now: Instant) -> Vec<u64> {

@@ -78,6 +78,7 @@ impl Node {
             write,
             blocking,
             sent_to: None,
+            turned_away: None,
             may_be_done: false,
         };
         if self.forwards.add(outgoing).is_err() {
@@ -116,6 +117,7 @@ impl Node {
             write: true,
             blocking: true,
             sent_to: None,
+            turned_away: None,
             may_be_done: false,
         };
         if let Err(outgoing) = self.forwards.add(outgoing) {
@@ -147,6 +149,7 @@ impl Node {
             write: true,
             blocking: false,
             sent_to: None,
+            turned_away: None,
             may_be_done: false,
         };
         if let Some(session) = self.sessions.get_mut(connection) {
@@ -187,6 +190,9 @@ impl Node {
             };
             let request = self.request_id(sequence);
             let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
+            if outgoing.turned_away == Some(leader) {
+                continue;
+            }
             outgoing.sent_to = Some(leader);
             outgoing.may_be_done = true;
             let left = outgoing.deadline.map(|d| d.since(now).as_millis().clamp(1, u128::from(u32::MAX)));
@@ -213,8 +219,9 @@ impl Node {
         }
         match outcome {
             ForwardOutcome::NotLeader => {
+                // This node's map or the other's is old. Asked again at once, the two would do nothing else.
                 if let Some(outgoing) = self.forwards.get_mut(request.sequence) {
-                    outgoing.sent_to = None;
+                    outgoing.turned_away = outgoing.sent_to.take().or(outgoing.turned_away);
                 }
             }
             ForwardOutcome::Reply { bytes, position } => {
@@ -273,6 +280,7 @@ impl Node {
 
     /// Forwarded commands whose time is over.
     pub(crate) fn tend_forwards(&mut self) {
+        self.forwards.forgive();
         for sequence in self.forwards.due(self.now.instant) {
             let Some(outgoing) = self.forwards.remove(sequence) else { continue };
             let mut bytes = Vec::new();

@@ -275,6 +275,7 @@ impl Node {
             write: false,
             blocking: false,
             sent_to: None,
+            turned_away: None,
             may_be_done: false,
         };
         // Best effort: it leaves with this turn or never, and the leader ends old watches by itself.

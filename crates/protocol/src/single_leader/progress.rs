@@ -7,8 +7,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
-use data::record::Record;
 use data::plant::{self, Bug};
+use data::record::Record;
 use data::view;
 use data::{Epoch, Incarnation, Index, Instant, NodeId, Position};
 
@@ -48,6 +48,8 @@ pub struct Progress {
     heard_at: Instant,
     /// When it last said that it does not have what entries were to follow.
     parted_at: Instant,
+    /// Where it was found to part last: the next entry then.
+    parted_to: Index,
     pub(super) round: u64,
     told: Index,
     pub(super) connected: bool,
@@ -67,6 +69,7 @@ impl Progress {
             sent_at: Instant::ZERO,
             heard_at: now,
             parted_at: Instant::ZERO,
+            parted_to: Index(0),
             round: 0,
             told: Index(0),
             connected: true,
@@ -225,7 +228,11 @@ impl Replica {
             _ if common < progress.matched => false,
             // Every message of a pipeline is refused: the first refusal says all, and answering each with the whole tail
             // would make more of them than there were.
-            Mode::Replicate => now.since(progress.parted_at) >= PART_EVERY,
+            // One that parts at the same place again (it cannot take what follows) is tried again like one that is silent.
+            Mode::Replicate => {
+                let again = progress.parted_to == next;
+                now.since(progress.parted_at) >= if again { RESEND_AFTER } else { PART_EVERY }
+            }
             Mode::Probe => next < progress.next,
             Mode::Fetch => false,
             Mode::Snapshot => next >= progress.next,
@@ -234,6 +241,7 @@ impl Replica {
             return;
         }
         progress.parted_at = now;
+        progress.parted_to = next;
         progress.probe(next);
         self.send_notice(now, from.node, out);
     }
@@ -376,6 +384,12 @@ impl Replica {
                     notices.push(*node);
                 }
                 Mode::Replicate if progress.told < commit => notices.push(*node),
+                // What was told may have been lost, and in a quiet group no entry would tell it again.
+                Mode::Replicate
+                    if progress.applied < commit && now.since(progress.sent_at) >= RESEND_AFTER =>
+                {
+                    notices.push(*node);
+                }
                 Mode::Fetch if now.since(progress.sent_at) >= RESEND_AFTER => {
                     let next = progress.matched.next();
                     progress.probe(next);

@@ -21,6 +21,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Bytes of log between two snapshots of a group.
     pub snapshot_log_bytes: usize,
+    /// A replica pulls a snapshot no faster than this, bytes per second.
+    pub transfer_rate: u32,
 }
 
 /// Why a node cannot start: a sentence for whoever started it.

@@ -10,6 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Bytes of zeros between two flushes.
+const FLUSH_EVERY: u64 = 1 << 20;
 /// One `write` of zeros: large enough to be cheap, small enough to leave the disk's queue to others.
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
@@ -161,6 +163,10 @@ impl File for RealFile {
             let count = (len - offset).min(ZEROS.len() as u64);
             self.write_at(offset, &ZEROS[..count as usize])?;
             offset += count;
+            // Little by little: a flush of the log in between must not wait for all of it.
+            if offset % FLUSH_EVERY == 0 {
+                self.flush()?;
+            }
         }
         self.file.sync_all().map_err(|e| self.refused("flush", &e))
     }

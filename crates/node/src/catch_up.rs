@@ -1,23 +1,51 @@
-//! Followers that lag behind what the leader has in memory are served from its log on disk: piece by piece, one a tick, so
-//! that catching up is felt by nobody, and in larger pieces as long as they do not gain on the log.
-// catalogue: E3, E5
+//! What a copy that lags far behind is sent from disk, snapshots and log, comes at a bounded rate and in small pieces, so that
+//! nobody feels it; the log at a higher rate while the follower does not gain on it.
+// catalogue: E2, E3, E5
 
 use crate::io::Output;
 use crate::node::Node;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use data::{GroupId, Index, NodeId};
+use data::{GroupId, Index, Instant, NodeId};
 
-/// The smallest piece, bytes: at one a tick some 25 MiB a second.
-const PIECE_BYTES: usize = 128 << 10;
+/// The smallest piece, bytes: to be sent, flushed and applied within a fraction of a millisecond.
+const PIECE_BYTES_MIN: u64 = 32 << 10;
+const PIECE_BYTES_MAX: u64 = 1 << 20;
+
+/// A rate, kept over any time: what was not used is not saved up beyond one large piece.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    spent_at: Instant,
+}
+
+impl Budget {
+    pub fn new(now: Instant) -> Budget {
+        Budget { spent_at: now }
+    }
+    /// Bytes that may be sent now at this rate per second; none while that would be less than a piece.
+    pub fn take(&mut self, now: Instant, per_second: u64, bytes_max: u64) -> Option<u64> {
+        let saved = now.since(self.spent_at).as_nanos().min(1_000_000_000) as u64;
+        let bytes = (u128::from(saved) * u128::from(per_second) / 1_000_000_000) as u64;
+        if bytes < PIECE_BYTES_MIN {
+            return None;
+        }
+        self.spent_at = now;
+        Some(bytes.min(PIECE_BYTES_MAX).min(bytes_max))
+    }
+}
 
 /// How one follower gets on.
 #[derive(Debug)]
 struct Pace {
-    piece: usize,
+    budget: Budget,
+    /// Times the usual rate.
+    factor: u64,
     /// Entries that it lacked when the last piece was read.
     gap: u64,
 }
+
+/// A factor beyond this makes no difference on any machine.
+const FACTOR_MAX: u64 = 64;
 
 /// The followers of a group that are served from disk.
 #[derive(Debug, Default)]
@@ -32,26 +60,47 @@ impl CatchUp {
         self.wanted.insert(to, (from, bytes_max));
     }
     /// Takes what is to be read now, when the log ends at `last`: follower, first entry, bytes.
-    fn due(&mut self, last: Index) -> Vec<(NodeId, Index, usize)> {
+    fn due(&mut self, now: Instant, last: Index, per_second: u64) -> Vec<(NodeId, Index, usize)> {
         let mut due = Vec::new();
-        while let Some((to, (from, bytes_max))) = self.wanted.pop_first() {
+        for (to, (from, bytes_max)) in &self.wanted {
+            let first = Pace { budget: Budget::new(Instant::ZERO), factor: 1, gap: u64::MAX };
+            let pace = self.paces.entry(*to).or_insert(first);
+            let bytes = pace.budget.take(now, per_second.saturating_mul(pace.factor), *bytes_max as u64);
+            let Some(bytes) = bytes else { continue };
             let gap = last.0.saturating_sub(from.0);
-            let pace = self.paces.entry(to).or_insert(Pace { piece: PIECE_BYTES, gap: u64::MAX });
-            pace.piece = if gap >= pace.gap { pace.piece * 2 } else { pace.piece / 2 };
-            pace.piece = pace.piece.max(PIECE_BYTES).min(bytes_max);
+            pace.factor = if gap >= pace.gap { pace.factor * 2 } else { pace.factor / 2 };
+            pace.factor = pace.factor.clamp(1, FACTOR_MAX);
             pace.gap = gap;
-            due.push((to, from, pace.piece));
+            due.push((*to, *from, bytes as usize));
+        }
+        for (to, _, _) in &due {
+            self.wanted.remove(to);
         }
         due
+    }
+    fn is_idle(&self) -> bool {
+        self.wanted.is_empty()
     }
 }
 
 impl Node {
-    pub(crate) fn tend_catch_up(&mut self, group: GroupId) {
-        let Some(it) = self.groups.get_mut(&group) else { return };
-        let last = it.replica.log().last().position.index;
-        for (to, from, bytes_max) in it.catch_up.due(last) {
-            self.outputs.push(Output::ReadLog { group, to, from, bytes_max });
+    /// Sends what the rate allows by now, of groups that lag.
+    pub(crate) fn tend_catch_up(&mut self) {
+        let groups: Vec<GroupId> = self.catching_up.iter().copied().collect();
+        for group in groups {
+            self.ask_for_piece(group);
+            let Some(it) = self.groups.get_mut(&group) else {
+                self.catching_up.remove(&group);
+                continue;
+            };
+            let last = it.replica.log().last().position.index;
+            let per_second = u64::from(self.config.transfer_bytes_per_second);
+            for (to, from, bytes_max) in it.catch_up.due(self.now.instant, last, per_second) {
+                self.outputs.push(Output::ReadLog { group, to, from, bytes_max });
+            }
+            if it.catch_up.is_idle() && it.snapshots.transfer.is_none() {
+                self.catching_up.remove(&group);
+            }
         }
     }
 }
@@ -59,20 +108,36 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::time::Duration;
 
     #[test]
-    fn pieces_grow_while_a_follower_does_not_gain_and_shrink_again() {
+    fn a_budget_gives_the_rate_in_pieces_that_fit_the_pauses() {
+        let at = |micros| Instant::ZERO + Duration::from_micros(micros);
+        let mut budget = Budget::new(at(0));
+        let rate = 32 << 20;
+        assert_eq!(budget.take(at(500), rate, u64::MAX), None, "less than a piece");
+        assert_eq!(budget.take(at(1000), rate, u64::MAX), Some(33_554));
+        assert_eq!(budget.take(at(6000), rate, u64::MAX), Some(167_772), "a longer pause, a larger piece");
+        assert_eq!(budget.take(at(7000), rate, 1000), Some(1000), "as much as is wanted");
+        assert_eq!(budget.take(at(9_000_000), rate, u64::MAX), Some(PIECE_BYTES_MAX), "nothing is saved up");
+    }
+
+    #[test]
+    fn the_rate_grows_while_a_follower_does_not_gain_and_shrinks_again() {
         let mut catch_up = CatchUp::default();
-        let (node, limit) = (NodeId(2), 1 << 20);
+        let mut now = Instant::ZERO;
         let mut piece = |from: u64, last: u64| {
-            catch_up.want(node, Index(from), limit);
-            catch_up.due(Index(last)).first().map(|(_, _, bytes)| *bytes)
+            catch_up.want(NodeId(2), Index(from), 1 << 30);
+            now = now + Duration::from_millis(1);
+            let due = catch_up.due(now, Index(last), 64 << 20);
+            assert!(catch_up.is_idle(), "each want is answered once");
+            due.first().map(|(_, _, bytes)| *bytes as u64 * 1000 >> 20)
         };
-        assert_eq!(piece(1, 1000), Some(PIECE_BYTES), "the first");
-        assert_eq!(piece(100, 1100), Some(2 * PIECE_BYTES), "as far behind as before");
-        assert_eq!(piece(200, 1300), Some(4 * PIECE_BYTES), "farther");
-        assert_eq!((piece(300, 1500), piece(400, 1700)), (Some(limit), Some(limit)), "bounded");
-        assert_eq!(piece(1000, 1800), Some(limit / 2), "nearer");
-        assert_eq!(catch_up.due(Index(1800)), Vec::new(), "each want is answered once");
+        assert_eq!(piece(1, 1000), Some(63), "MiB per second at first");
+        assert_eq!(piece(100, 1100), Some(63));
+        assert_eq!(piece(200, 1300), Some(127), "it was as far behind as before");
+        assert_eq!(piece(300, 1500), Some(255), "farther");
+        assert_eq!(piece(1000, 1800), Some(511));
+        assert_eq!(piece(1200, 1900), Some(255), "nearer");
     }
 }

@@ -32,7 +32,7 @@ pub struct Config {
     pub seed: u64,
     /// A snapshot is taken after so many bytes of a group's log.
     pub snapshot_log_bytes: usize,
-    /// A replica pulls a snapshot no faster than this.
+    /// A copy that is far behind gets snapshot and log at this rate; the log faster when it does not gain on it.
     pub transfer_bytes_per_second: u32,
     pub version: &'static str,
 }

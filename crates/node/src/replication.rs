@@ -53,9 +53,9 @@ impl Node {
                 }
                 O::Sealed(answer) => self.answer_seal(answer),
                 O::Fetch { to, from, bytes_max } => {
-                    if let Some(it) = self.groups.get_mut(&group) {
-                        it.catch_up.want(to, from, bytes_max);
-                    }
+                    let Some(it) = self.groups.get_mut(&group) else { continue };
+                    it.catch_up.want(to, from, bytes_max);
+                    self.catching_up.insert(group);
                 }
                 O::NeedSnapshot { to } => self.want_snapshot(group, to),
                 O::TakeSnapshot { from, mark, len } => self.take_snapshot(group, from, mark, len),
@@ -256,7 +256,6 @@ impl Node {
                 self.unflushed.insert(group);
             }
         }
-        self.tend_catch_up(group);
         self.tend_snapshots(group);
         if let Some(it) = self.groups.get_mut(&group)
             && !it.watches.is_empty()

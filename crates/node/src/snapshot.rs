@@ -213,7 +213,6 @@ impl Node {
             self.begin_walk(group);
         }
         self.step_walk(group);
-        self.ask_for_piece(group);
         self.release_log(group);
     }
 }

@@ -246,10 +246,10 @@ impl Core {
         if let Some(token) = self.persisted.take() {
             self.node.step(clock::now(), Input::Persisted { token });
         }
-        if let Some(log) = &mut self.parts.log {
-            if let Err(error) = log.collect() {
-                self.disk_failed(&error);
-            }
+        if let Some(log) = &mut self.parts.log
+            && let Err(error) = log.collect()
+        {
+            self.disk_failed(&error);
         }
         self.collect_reads();
         self.submit();

@@ -4,12 +4,13 @@
 //! A keyspace that leaves flushing to the operating system, or to an interval, is written at once by the core itself and
 //! flushed in the background every second at the latest.
 
+use crate::threads::{Background, yield_to_others};
 use bytes::Bytes;
 use data::{GroupId, Index, NodeId};
 use mio::Waker;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use storage::job::{FlushJob, MarkJob, SegmentJob, WriteJob};
 use storage::{Error, Files, Log, ReadPlan};
@@ -39,7 +40,7 @@ pub struct LogReadDone {
 }
 
 enum Done {
-    Write(u64, Result<(), Error>),
+    Write { flusher: usize, batch: u64, result: Result<(), Error> },
     Flush(FlushJob, Result<(), Error>),
     Segment(SegmentJob, Result<(), Error>),
     Read(LogReadDone),
@@ -56,7 +57,10 @@ struct Waiting {
 pub struct LogWriter {
     log: Log,
     files: Arc<Files>,
-    jobs: Sender<Job>,
+    /// One flusher thread each: a shared queue would wake two threads per batch.
+    flushers: Vec<Sender<Job>>,
+    /// Which of them have nothing to do.
+    idle: Vec<usize>,
     slow_jobs: Sender<Job>,
     reads: Sender<Job>,
     reads_done: Vec<LogReadDone>,
@@ -77,21 +81,18 @@ pub struct LogWriter {
 impl LogWriter {
     pub fn new(log: Log, files: Arc<Files>, waker: Arc<Waker>) -> LogWriter {
         let (done_sender, done) = channel();
-        let (jobs, job_receiver) = channel();
-        let (slow_jobs, slow_receiver) = channel();
-        let job_receiver = Arc::new(Mutex::new(job_receiver));
-        for _ in 0..IN_FLIGHT_MAX {
-            spawn(Arc::clone(&job_receiver), Arc::clone(&files), done_sender.clone(), Arc::clone(&waker));
-        }
-        let (reads, read_receiver) = channel();
-        for receiver in [slow_receiver, read_receiver] {
-            let (receiver, files) = (Arc::new(Mutex::new(receiver)), Arc::clone(&files));
-            spawn(receiver, files, done_sender.clone(), Arc::clone(&waker));
-        }
+        let start = |number| {
+            let (jobs, receiver) = channel();
+            spawn(number, receiver, Arc::clone(&files), done_sender.clone(), Arc::clone(&waker));
+            jobs
+        };
+        let flushers: Vec<Sender<Job>> = (0..IN_FLIGHT_MAX).map(start).collect();
+        let (slow_jobs, reads) = (start(IN_FLIGHT_MAX), start(IN_FLIGHT_MAX + 1));
         LogWriter {
             log,
             files,
-            jobs,
+            idle: (0..flushers.len()).collect(),
+            flushers,
             slow_jobs,
             reads,
             reads_done: Vec::new(),
@@ -156,9 +157,11 @@ impl LogWriter {
         }
     }
 
-    fn send(&self, job: Job) {
-        // The threads live as long as this sender.
-        let _ = self.jobs.send(job);
+    /// Gives a flusher a batch; as many are in flight as there are flushers, at most.
+    fn send(&mut self, job: Job) {
+        let number = self.idle.pop().unwrap_or_default();
+        // The threads live as long as these senders.
+        let _ = self.flushers[number].send(job);
     }
 
     fn written(&mut self, batch: u64, result: Result<(), Error>) -> Result<(), Error> {
@@ -178,7 +181,10 @@ impl LogWriter {
     pub fn collect(&mut self) -> Result<(), Error> {
         while let Ok(done) = self.done.try_recv() {
             match done {
-                Done::Write(batch, result) => self.written(batch, result)?,
+                Done::Write { flusher, batch, result } => {
+                    self.idle.push(flusher);
+                    self.written(batch, result)?;
+                }
                 Done::Flush(job, Ok(())) => {
                     self.flushing = false;
                     self.log.flushed(&job);
@@ -287,18 +293,16 @@ impl LogWriter {
     }
 }
 
-fn spawn(jobs: Arc<Mutex<Receiver<Job>>>, files: Arc<Files>, done: Sender<Done>, waker: Arc<Waker>) {
+fn spawn(number: usize, jobs: Receiver<Job>, files: Arc<Files>, done: Sender<Done>, waker: Arc<Waker>) {
     std::thread::spawn(move || {
-        loop {
-            let job = match jobs.lock() {
-                Ok(receiver) => receiver.recv(),
-                Err(_) => return,
-            };
-            let Ok(job) = job else { return };
+        if number >= IN_FLIGHT_MAX {
+            yield_to_others(Background::Soon);
+        }
+        while let Ok(job) = jobs.recv() {
             let result = match job {
                 Job::Write(job) => {
                     let result = job.perform(&files);
-                    Done::Write(job.batch, result)
+                    Done::Write { flusher: number, batch: job.batch, result }
                 }
                 Job::Flush(job) => {
                     let result = job.perform(&files);

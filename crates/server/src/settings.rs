@@ -21,7 +21,7 @@ pub struct Settings {
     pub connections_max: usize,
     /// Bytes of log between two snapshots of a group.
     pub snapshot_log_bytes: usize,
-    /// A replica pulls a snapshot no faster than this, bytes per second.
+    /// A copy that is far behind gets snapshot and log at this rate, bytes per second.
     pub transfer_rate: u32,
 }
 

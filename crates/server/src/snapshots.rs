@@ -1,6 +1,7 @@
 //! Snapshot files, written, read and received by a thread of their own: the core never waits for them.
 
 use crate::core::Completion;
+use crate::threads::{Background, yield_to_others};
 use bytes::Bytes;
 use data::codec::DecodeError;
 use data::{GroupId, Position};
@@ -54,7 +55,7 @@ pub fn from_storage(mark: storage::Mark) -> Mark {
 pub fn start(disk: Arc<dyn Disk>, done: Sender<Completion>, waker: Arc<Waker>) -> Sender<SnapshotJob> {
     let (sender, jobs) = channel();
     std::thread::spawn(move || {
-        crate::threads::yield_to_others();
+        yield_to_others(Background::Whenever);
         let mut worker = Worker { disk, writing: BTreeMap::new(), receiving: BTreeMap::new() };
         worker.run(&jobs, &done, &waker);
     });

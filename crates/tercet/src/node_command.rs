@@ -43,7 +43,7 @@ pub struct NodeCommand {
     /// Client connections at most.
     #[arg(long, env = "TERCET_MAXCLIENTS")]
     maxclients: Option<usize>,
-    /// Bytes per second at which this node pulls a snapshot that it needs, at most. [default: 33554432]
+    /// Bytes per second at which this node pulls a snapshot, or sends the log to a copy that is far behind. [default: 16777216]
     #[arg(long, env = "TERCET_TRANSFER_RATE")]
     transfer_rate: Option<u32>,
     /// The same settings in a TOML file.
@@ -72,8 +72,8 @@ struct File {
     transfer_rate: Option<u32>,
 }
 
-/// Bytes per second of a snapshot on its way to a node that joins: a third of what a gigabit link carries.
-pub const TRANSFER_RATE: u32 = 32 << 20;
+/// Bytes per second, of snapshot or log, on their way to a copy that is far behind: a seventh of a gigabit link.
+pub const TRANSFER_RATE: u32 = 16 << 20;
 /// Bytes of log between two snapshots of a group: recovery replays at most about so much.
 pub const SNAPSHOT_LOG_BYTES: usize = 256 << 20;
 

@@ -2,6 +2,7 @@
 // catalogue: E2
 
 use super::LoadedSnapshot;
+use crate::catch_up::Budget;
 use crate::io::{Event, Output};
 use crate::message::PeerMessage;
 use crate::node::Node;
@@ -12,7 +13,6 @@ use protocol::single_leader::{self, Mark};
 
 /// A piece that does not come for so long is asked for again.
 const PIECE_PATIENCE: Duration = Duration::from_millis(500);
-const PIECE_BYTES_MIN: u32 = 16 << 10;
 const PIECE_BYTES_MAX: u32 = 1 << 20;
 
 /// A snapshot of another node on its way here.
@@ -22,9 +22,9 @@ pub struct Transfer {
     pub mark: Mark,
     pub len: u64,
     pub offset: u64,
-    /// When the last piece was asked for, and whether it is still on its way.
-    pub asked_at: Instant,
-    pub asked: bool,
+    pub budget: Budget,
+    /// When a piece was asked for that is still on its way.
+    pub asked_at: Option<Instant>,
     /// Where it goes on is known (an earlier part may lie on disk).
     pub known: bool,
 }
@@ -38,8 +38,10 @@ impl Node {
             return;
         }
         it.abandon_walk();
-        let transfer = Transfer { from, mark, len, offset: 0, asked_at: now, asked: false, known: false };
+        let budget = Budget::new(now);
+        let transfer = Transfer { from, mark, len, offset: 0, budget, asked_at: None, known: false };
         it.snapshots.transfer = Some(transfer);
+        self.catching_up.insert(group);
         // How much of it is here already, from an earlier try?
         self.outputs.push(Output::ReceiveSnapshot { group, mark, offset: 0, bytes: Bytes::new(), len });
     }
@@ -49,25 +51,23 @@ impl Node {
         let Some(transfer) = it.snapshots.transfer.as_mut().filter(|t| t.mark == mark) else { return };
         transfer.offset = offset;
         transfer.known = true;
-        transfer.asked = false;
+        transfer.asked_at = None;
     }
 
     /// Pulls the next piece when the rate allows it; again when it does not come.
-    pub(super) fn ask_for_piece(&mut self, group: GroupId) {
+    pub(crate) fn ask_for_piece(&mut self, group: GroupId) {
         let now = self.now.instant;
-        let (len_max, every) = pace(self.config.transfer_bytes_per_second);
+        let per_second = u64::from(self.config.transfer_bytes_per_second);
         let Some(it) = self.groups.get_mut(&group) else { return };
         let Some(transfer) = &mut it.snapshots.transfer else { return };
-        if !transfer.known || transfer.offset >= transfer.len {
+        let waits = transfer.asked_at.is_some_and(|asked_at| now.since(asked_at) < PIECE_PATIENCE);
+        if !transfer.known || transfer.offset >= transfer.len || waits {
             return;
         }
-        if now.since(transfer.asked_at) < if transfer.asked { PIECE_PATIENCE } else { every } {
-            return;
-        }
-        transfer.asked_at = now;
-        transfer.asked = true;
+        let Some(bytes) = transfer.budget.take(now, per_second, u64::from(PIECE_BYTES_MAX)) else { return };
+        transfer.asked_at = Some(now);
         let (to, position, offset) = (transfer.from, transfer.mark.position, transfer.offset);
-        self.send(to, PeerMessage::FetchSnapshot { group, position, offset, len_max });
+        self.send(to, PeerMessage::FetchSnapshot { group, position, offset, len_max: bytes as u32 });
     }
 
     /// Another node pulls the stored snapshot.
@@ -155,25 +155,5 @@ impl Node {
         if let Some(it) = self.groups.get_mut(&group) {
             it.snapshots.transfer = None;
         }
-    }
-}
-
-/// Bytes per piece and time between two, for a rate in bytes per second: pieces small enough to delay nobody.
-fn pace(bytes_per_second: u32) -> (u32, Duration) {
-    let rate = bytes_per_second.max(PIECE_BYTES_MIN);
-    let piece = (rate / 200).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
-    (piece, Duration::from_secs(1) * piece / rate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_and_pauses_give_the_rate() {
-        assert_eq!(pace(32 << 20), (167_772, Duration::from_nanos(4_999_995)));
-        assert_eq!(pace(1 << 20), (PIECE_BYTES_MIN, Duration::from_micros(15_625)));
-        assert_eq!(pace(0).0, PIECE_BYTES_MIN);
-        assert_eq!(pace(u32::MAX).0, PIECE_BYTES_MAX);
     }
 }

@@ -131,7 +131,7 @@ mod tests {
             now = now + Duration::from_millis(1);
             let due = catch_up.due(now, Index(last), 64 << 20);
             assert!(catch_up.is_idle(), "each want is answered once");
-            due.first().map(|(_, _, bytes)| *bytes as u64 * 1000 >> 20)
+            due.first().map(|(_, _, bytes)| (*bytes as u64 * 1000) >> 20)
         };
         assert_eq!(piece(1, 1000), Some(63), "MiB per second at first");
         assert_eq!(piece(100, 1100), Some(63));

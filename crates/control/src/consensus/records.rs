@@ -14,10 +14,13 @@ use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// The tag of a record that replaces all before it.
+const WHOLE: u8 = 1;
+
 pub(crate) fn whole(log: &ControlLog) -> Vec<u8> {
     let mut bytes = Vec::new();
     let w = &mut Writer::new(&mut bytes);
-    w.u8(1);
+    w.u8(WHOLE);
     encode_hard(&log.hard, w);
     w.list(&log.conf.voters, |w, node| w.u64(*node));
     w.list(&log.conf.learners, |w, node| w.u64(*node));
@@ -58,7 +61,9 @@ pub(crate) struct Replayed {
 /// checksum, so it was written by a newer version; what it said is asked for again from the other members.
 pub(crate) fn replay(records: &[Vec<u8>]) -> (Replayed, Result<(), DecodeError>) {
     let mut replayed = Replayed::default();
-    for record in records {
+    // What the last whole record replaced may be gone in part: what is left of it says nothing.
+    let from = records.iter().rposition(|record| record.first() == Some(&WHOLE)).unwrap_or(0);
+    for record in &records[from..] {
         if let Err(error) = replay_one(&mut replayed, record) {
             return (replayed, Err(error));
         }
@@ -69,7 +74,7 @@ pub(crate) fn replay(records: &[Vec<u8>]) -> (Replayed, Result<(), DecodeError>)
 fn replay_one(replayed: &mut Replayed, record: &[u8]) -> Result<(), DecodeError> {
     let mut r = Reader::new(record);
     match r.u8()? {
-        1 => {
+        WHOLE => {
             let hard = decode_hard(&mut r)?;
             let conf = ConfState {
                 voters: r.list(Reader::u64)?,
@@ -88,7 +93,8 @@ fn replay_one(replayed: &mut Replayed, record: &[u8]) -> Result<(), DecodeError>
             replayed.log = Some(log);
         }
         2 => {
-            let log = replayed.log.as_mut().ok_or(DecodeError::Invalid("order of control records"))?;
+            // A node that joined votes, and hears of terms, before the first snapshot reaches it.
+            let log = replayed.log.get_or_insert_default();
             log.hard = decode_hard(&mut r)?;
             append_checked(log, &r.list(decode_entry)?)?;
         }
@@ -142,4 +148,39 @@ fn decode_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     let (term, index) = (r.u64()?, r.u64()?);
     let data = r.bytes()?.to_vec().into();
     Ok(Entry { entry_type: kind, term, index, data, ..Entry::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promise(term: u64) -> Vec<u8> {
+        appended(&HardState { term, vote: 7, ..HardState::default() }, &[])
+    }
+    fn replayed(records: &[Vec<u8>]) -> (u64, u64) {
+        let (replayed, outcome) = replay(records);
+        outcome.expect("readable");
+        let log = replayed.log.expect("a part in the control group");
+        (log.hard.term, log.hard.vote)
+    }
+
+    /// A joiner votes before the first snapshot reaches it, and used to forget that, and all that came later, at a restart.
+    #[test]
+    fn a_promise_before_the_first_whole_record_counts() {
+        let mut log = ControlLog::default();
+        log.hard.term = 4;
+        assert_eq!(replayed(&[promise(3)]), (3, 7));
+        assert_eq!(replayed(&[promise(3), whole(&log), promise(5)]), (5, 7));
+    }
+
+    /// Segments go one by one: of what a whole record replaced any last part may still be there.
+    #[test]
+    fn what_is_left_of_replaced_records_is_skipped() {
+        let mut log = ControlLog { base: (9, 2), ..ControlLog::default() };
+        log.hard.term = 4;
+        log.map = Arc::new(ClusterMap { version: 9, ..ClusterMap::default() });
+        let entry = Entry { index: 8, term: 2, ..Entry::default() };
+        let left = appended(&HardState { term: 3, ..HardState::default() }, &[entry]);
+        assert_eq!(replayed(&[left, whole(&log)]), (4, 0));
+    }
 }

@@ -57,8 +57,14 @@ pub(crate) fn next_step(me: NodeId, nodes: &[Candidate]) -> Option<Reconfigure> 
         return Some(Reconfigure::Remove(learner.node));
     }
     let count = voters.clone().count();
+    // Those who would stay must be able to agree: a voter may be silent though nobody has given it up yet.
+    let agree_without = |leaver: NodeId| {
+        let heard = voters.clone().filter(|n| n.node != leaver && n.heard).count();
+        heard * 2 > count - 1
+    };
     if count > 1 {
-        if let Some(other) = voters.clone().filter(gone).find(|n| n.node != me) {
+        let mut others = voters.clone().filter(gone).filter(|n| n.node != me && agree_without(n.node));
+        if let Some(other) = others.next() {
             return Some(Reconfigure::Remove(other.node));
         }
         if voters.clone().filter(gone).any(|n| n.node == me) {
@@ -66,7 +72,8 @@ pub(crate) fn next_step(me: NodeId, nodes: &[Candidate]) -> Option<Reconfigure> 
             return heir.map(|heir| Reconfigure::HandOver(heir.node));
         }
         if count > wanted {
-            let spare = voters.filter(|n| n.node != me).max_by_key(|n| (!n.heard, n.node));
+            let spares = voters.clone().filter(|n| n.node != me && agree_without(n.node));
+            let spare = spares.max_by_key(|n| (!n.heard, n.node));
             return spare.map(|spare| Reconfigure::Remove(spare.node));
         }
     }
@@ -160,7 +167,7 @@ mod tests {
         let candidate = |(kind, node): &(&str, u32)| Candidate {
             node: NodeId(*node),
             fit: !kind.contains('-'),
-            heard: !kind.contains('x'),
+            heard: !kind.contains(['x', '?']),
             lost: kind.contains('x'),
             voter: kind.contains('v'),
             learner: kind.contains('l'),
@@ -188,6 +195,10 @@ mod tests {
             (&[("v", 1), ("v", 2), ("vx", 3)], None),
             (&[("v", 1), ("v", 2), ("vx", 3), ("", 4)], Some(AddLearner(NodeId(4)))),
             (&[("v", 1), ("v", 2), ("vx", 3), ("v", 4)], Some(Remove(NodeId(3)))),
+            // A silent voter: without the one that leaves the other two could agree on nothing.
+            (&[("v", 1), ("v-", 2), ("v?", 3), ("l", 4)], None),
+            (&[("v", 1), ("v-", 2), ("v?", 3), ("l=", 4)], Some(Promote(NodeId(4)))),
+            (&[("v", 1), ("v-", 2), ("v?", 3), ("v", 4)], Some(Remove(NodeId(2)))),
         ];
         for (spec, expected) in table {
             assert_eq!(next_step(me, &nodes(spec)), *expected, "{spec:?}");

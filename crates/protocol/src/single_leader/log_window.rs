@@ -111,7 +111,7 @@ impl LogWindow {
     }
     /// Records from `from` on, at most a batch: what comes before them and the bytes. `None` when the window begins
     /// later or ends earlier.
-    pub fn records_from(&self, from: Index) -> Option<(Mark, Bytes, Index)> {
+    fn records_from(&self, from: Index) -> Option<(Mark, Bytes, Index)> {
         let previous = from.previous();
         let at = self.batches.partition_point(|batch| batch.first < from);
         if let Some(batch) = self.batches.get(at)
@@ -125,6 +125,23 @@ impl LogWindow {
         };
         let (batch, offset, _) = self.walk(from)?;
         Some((mark, batch.records.slice(offset..), batch.last))
+    }
+    /// The same, and with them the batches behind, as far as all together stay within `bytes_max`: for a follower that is
+    /// far behind. One batch alone is not copied.
+    pub fn run_from(&self, from: Index, bytes_max: usize) -> Option<(Mark, Bytes, Index)> {
+        let (before, records, mut end) = self.records_from(from)?;
+        let fits = |run: usize, batch: &&Batch| run + batch.records.len() <= bytes_max;
+        let mut at = self.batches.partition_point(|batch| batch.first <= end);
+        if self.batches.get(at).filter(|batch| fits(records.len(), batch)).is_none() {
+            return Some((before, records, end));
+        }
+        let mut run = records.to_vec();
+        while let Some(batch) = self.batches.get(at).filter(|batch| fits(run.len(), batch)) {
+            run.extend_from_slice(&batch.records);
+            end = batch.last;
+            at += 1;
+        }
+        Some((before, Bytes::from(run), end))
     }
     /// Appends records that the caller made itself (a leader): `last` is the last one's mark.
     pub fn push(&mut self, first: Position, last: Mark, time_ms: i64, records: Bytes) {
@@ -230,5 +247,33 @@ impl LogWindow {
                 offset += record.len;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(sizes: &[usize]) -> LogWindow {
+        let mut window = LogWindow::new(Mark::default(), Vec::new(), 0);
+        for (at, size) in (1..).zip(sizes) {
+            let position = Position::new(1, at);
+            window.push(position, Mark { position, hash: at }, 0, Bytes::from(alloc::vec![at as u8; *size]));
+        }
+        window
+    }
+
+    #[test]
+    fn what_a_follower_lacks_goes_in_few_messages_of_bounded_size() {
+        let window = window(&[10, 10, 10, 50, 10]);
+        let run = |from, max| {
+            window.run_from(Index(from), max).map(|(before, run, end)| (before.hash, run.len(), end.0))
+        };
+        assert_eq!(run(1, 100), Some((0, 90, 5)));
+        assert_eq!(run(1, 35), Some((0, 30, 3)));
+        assert_eq!(run(3, 35), Some((2, 10, 3)));
+        // One batch alone may be larger.
+        assert_eq!(run(4, 35), Some((3, 50, 4)));
+        assert_eq!(run(6, 35), None);
     }
 }

@@ -2,9 +2,7 @@
 
 use super::log_window::Mark;
 use super::message::Message;
-use super::replica::{
-    DropReason, FETCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX, Output, Replica, Report, Role, SEND_BYTES_MAX,
-};
+use super::replica::{DropReason, FETCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX, Output, Replica, Report, Role};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -18,6 +16,9 @@ use data::{Epoch, Incarnation, Index, Instant, NodeId, Position};
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// Refusals of one pipeline of messages are one event. A guess: longer than a pipeline, shorter than anybody waits.
 const PART_EVERY: Duration = Duration::from_millis(20);
+/// What a follower lacks goes in messages of at most so many bytes, unless one turn alone made more. A guess: one message
+/// and one answer for each turn of the past would cost more than the entries, and more still when one of them is lost.
+const RUN_BYTES_MAX: usize = 64 << 10;
 /// Entries in flight without any answer for so long were lost: go back to what was acknowledged.
 const RESEND_AFTER: Duration = Duration::from_millis(400);
 
@@ -105,13 +106,11 @@ impl Replica {
         let last = self.log.last().position.index;
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.followers.get_mut(&node) else { return };
-        let mut sent = 0;
         while progress.mode == Mode::Replicate
             && progress.next <= last
             && progress.in_flight_bytes < IN_FLIGHT_BYTES_MAX
-            && sent < SEND_BYTES_MAX
         {
-            let Some((previous, records, end)) = self.log.records_from(progress.next) else {
+            let Some((previous, records, end)) = self.log.run_from(progress.next, RUN_BYTES_MAX) else {
                 progress.mode = Mode::Fetch;
                 progress.sent_at = now;
                 out.push(Output::Fetch { to: node, from: progress.next, bytes_max: FETCH_BYTES_MAX });
@@ -122,7 +121,6 @@ impl Replica {
             }
             progress.in_flight.push_back((end, records.len()));
             progress.in_flight_bytes += records.len();
-            sent += records.len();
             progress.next = end.next();
             progress.told = commit;
             progress.sent_at = now;

@@ -1,12 +1,15 @@
 //! A node's disk: the production log, recovery and snapshots on a simulated medium, driven as the server drives them.
 
 use bytes::Bytes;
+use control::ClusterMap;
+use data::codec::{Reader, Writer};
 use data::record::Record;
 use data::{GroupId, Index, KeyspaceId, NodeId, Position};
 use node::Restored;
 use protocol::single_leader::Mark;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use storage::disk::{read_all, replace};
 use storage::job::{FlushJob, SegmentJob, WriteJob};
 use storage::{
     Disk, Error, Files, Identity, Log, LogConfig, Options, Owner, SimDisk, SnapshotHeader, SnapshotReader,
@@ -15,6 +18,8 @@ use storage::{
 
 /// Small, so that segments come and go within a short run.
 const SEGMENT_BYTES: u64 = 64 << 10;
+/// The map that came with the answer to a request to join.
+const JOINED: &str = "joined";
 /// Writes on their way at once.
 const WRITES_MAX: usize = 2;
 
@@ -72,6 +77,13 @@ impl NodeDisk {
         NodeDisk { medium: SimDisk::new(), boot: 1, running: None }
     }
 
+    /// A joiner keeps the map that it was answered with before it starts as a member.
+    pub fn remember(&mut self, map: &ClusterMap) -> storage::Result<()> {
+        let mut bytes = Vec::new();
+        map.encode(&mut Writer::new(&mut bytes));
+        replace(&self.medium, "", JOINED, &bytes)
+    }
+
     /// The process ends. `power`: so does the machine, and what was not flushed is kept or lost as `seed` says.
     pub fn end(&mut self, power: bool, seed: u64) {
         self.running = None;
@@ -92,7 +104,9 @@ impl NodeDisk {
         };
         identity.check_cluster(cluster)?;
         identity.begin_run(&*shared, &self.boot.to_string(), flushed_only)?;
-        let mut restored = Restored::default();
+        let joined = read_all(&*shared, JOINED).ok();
+        let map = joined.and_then(|bytes| ClusterMap::decode(&mut Reader::new(&bytes)).ok());
+        let mut restored = Restored { map: map.map(Arc::new), ..Restored::default() };
         let mut marks: BTreeMap<GroupId, SnapshotHeader> = BTreeMap::new();
         for (group, position) in snapshot::clean_up(&*shared)? {
             let reader = SnapshotReader::open(&*shared, group, position)?;

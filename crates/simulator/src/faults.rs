@@ -38,11 +38,15 @@ pub enum Fault {
     HangUp,
     Switchover,
     Alter,
+    Wipe,
+    Join,
+    Leave,
+    Replace,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 24] = [
+    pub const ALL: [(Fault, &'static str, u64); 28] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -67,6 +71,10 @@ impl Fault {
         (Fault::HangUp, "hang-up", 2_000 * MS),
         (Fault::Switchover, "switchover", 8_000 * MS),
         (Fault::Alter, "alter", 15_000 * MS),
+        (Fault::Wipe, "wipe", 20_000 * MS),
+        (Fault::Join, "join", 20_000 * MS),
+        (Fault::Leave, "leave", 20_000 * MS),
+        (Fault::Replace, "replace", 25_000 * MS),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)
@@ -89,6 +97,10 @@ pub enum Undo {
     SpeedDisk(NodeId),
     FreeDisk(NodeId),
     TrueWall(NodeId),
+    /// A machine without data comes up and asks to join.
+    Return(u32),
+    /// The operator asks for the removal of a node.
+    Dismiss(NodeId),
 }
 
 /// One kind in one run.
@@ -123,7 +135,7 @@ impl Mix {
         let mut active = Vec::new();
         for (fault, _, mean) in Fault::ALL {
             let mut random = fault.random(seed);
-            let swarm = random.chance(430);
+            let swarm = random.chance(400);
             // From twice as often to four times as rare.
             let every = mean * random.between(50, 400) / 100;
             let wanted = match choice {
@@ -192,6 +204,13 @@ mod tests {
             (0..501).map(|seed| Mix::draw(seed, None, &Choice::Swarm).active.len()).collect();
         counts.sort_unstable();
         assert!(counts[250] >= 6, "{}", counts[250]);
+    }
+
+    #[test]
+    fn every_kind_is_in_use_over_a_thousand_seeds() {
+        let mut used = std::collections::BTreeSet::new();
+        (0..1000).for_each(|seed| used.extend(Mix::draw(seed, None, &Choice::Swarm).kinds()));
+        assert_eq!(used.len(), Fault::ALL.len());
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub enum Pending {
 
 pub struct Host {
     pub id: NodeId,
+    /// The machine that it lives on, and its addresses: a machine whose disk was wiped comes back as another node.
+    pub machine: u32,
+    /// Took part in the founding.
+    pub founder: bool,
     pub node: Option<Node>,
     pub disk: NodeDisk,
     pub clock: Clock,
@@ -35,9 +39,11 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(id: NodeId, clock: Clock) -> Host {
+    pub fn new(id: NodeId, machine: u32, founder: bool, clock: Clock) -> Host {
         Host {
             id,
+            machine,
+            founder,
             node: None,
             disk: NodeDisk::new(),
             clock,

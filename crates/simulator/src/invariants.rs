@@ -9,6 +9,7 @@
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
 //! | `state` | equal history means equal state |
 //! | `sound` | nothing is reported that a correct replica never reports |
+//! | `storm` | no message, answer or wish breeds more of itself |
 //! | `liveness` | after the faults: a leader, progress, convergence, nothing held back |
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
@@ -21,6 +22,7 @@ mod log_matching;
 mod one_leader;
 mod sound;
 mod state;
+mod storm;
 
 use crate::host::Host;
 use data::{GroupId, NodeId};
@@ -36,7 +38,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 15] = [
+pub const ALL: [(&str, &str); 16] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -45,6 +47,7 @@ pub const ALL: [(&str, &str); 15] = [
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
     (state::NAME, "equal rolling hash at the applied index, equal state hash"),
     (sound::NAME, "no replica reports divergence or a conflict with what it committed"),
+    (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
     ("registers are linearizable", "unique values, SET GET and WATCH/MULTI/EXEC, per key"),
     ("counters count once", "INCR: no result twice, none missing, real-time order"),
@@ -63,6 +66,7 @@ pub struct Invariants {
     completeness: completeness::Completeness,
     holders: holders::Holders,
     state: state::State,
+    storm: storm::Storm,
     /// Keyspaces that do not promise to keep what was acknowledged under the faults of this run.
     pub lossy_names: BTreeSet<String>,
     /// Their groups.
@@ -104,6 +108,13 @@ impl Invariants {
             }
         }
         if let Some(violation) = found {
+            self.fail(violation.property, violation.text);
+        }
+    }
+
+    /// An event happens.
+    pub fn happened(&mut self, now: u64) {
+        if let Some(violation) = self.storm.check(now) {
             self.fail(violation.property, violation.text);
         }
     }

@@ -54,6 +54,7 @@ pub struct Streams {
     pub workload: Random,
     pub order: Random,
     pub setup: Random,
+    pub members: Random,
 }
 
 impl Streams {
@@ -65,6 +66,7 @@ impl Streams {
             workload: Random::new(seed, 4),
             order: Random::new(seed, 5),
             setup: Random::new(seed, 6),
+            members: Random::new(seed, 8),
         }
     }
 }

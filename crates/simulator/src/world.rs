@@ -5,11 +5,13 @@
 //! | `world` | the queue, and what each event means |
 //! | `world/turn` | a node's turn: inputs, its end, carrying out what it wants |
 //! | `world/life` | processes and connections begin and end |
+//! | `world/members` | nodes join, leave and lose their data, as an operator has it |
 //! | `world/serve` | clients: tasks, replies, history |
 //!
 //! Everything is ordered: the queue by (time, sequence), machines by number; so a seed determines a run.
 
 mod life;
+pub mod members;
 mod serve;
 mod turn;
 
@@ -26,6 +28,7 @@ use control::Founded;
 use data::{NodeId, Process};
 use node::{ConnectionId, Input};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What will happen.
 pub enum Event {
@@ -93,6 +96,17 @@ pub enum Event {
         client: usize,
         exchange: u64,
     },
+    /// A machine without data asks to become a member.
+    AskToJoin {
+        machine: u32,
+    },
+    Joined {
+        machine: u32,
+        node: NodeId,
+        map: Arc<control::ClusterMap>,
+    },
+    /// The operator looks after nodes that shall leave.
+    Operate,
     Fault(Fault),
     Undo(Undo),
     Administer,
@@ -127,6 +141,7 @@ pub struct World {
     pub mix: Mix,
     pub trace: Trace,
     founded: Founded,
+    pub operator: members::Operator,
     pub events: u64,
     /// Faults have ended: nothing new is broken.
     pub healing: bool,
@@ -140,7 +155,7 @@ impl World {
     pub fn new(seed: u64, mix: Mix, spaces: Vec<Space>, readable: bool) -> World {
         let mut streams = Streams::new(seed);
         let count = mix.nodes;
-        let founders = (1..=count).map(|n| (format!("host{n:02}:1"), u64::from(n) + seed)).collect();
+        let founders = (1..=count).map(|n| (members::address(n, 1), u64::from(n) + seed)).collect();
         let flushed_only = spaces.iter().all(|space| !space.options.iter().any(|word| word == "received"));
         let snapshot_log_bytes = 1 << streams.setup.between(13, 18);
         let tick = streams.setup.between(5, 8) * 1_000_000;
@@ -163,6 +178,7 @@ impl World {
             mix,
             trace: Trace::new(readable),
             founded: Founded::new(founders),
+            operator: members::Operator::new(count),
             events: 0,
             healing: false,
             flushed_only,
@@ -172,7 +188,7 @@ impl World {
         };
         for n in 1..=count {
             let clock = world.mix.clock(world.now, &mut world.streams.clocks);
-            world.hosts.insert(NodeId(n), Host::new(NodeId(n), clock));
+            world.hosts.insert(NodeId(n), Host::new(NodeId(n), n, true, clock));
             let delay = world.streams.setup.below(50_000_000);
             world.after(delay, Event::Start { node: NodeId(n) });
         }
@@ -202,6 +218,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         self.events += 1;
+        self.invariants.happened(self.now);
         let (kind, place, content) = digest(&event);
         self.trace.fold(self.now, kind, place, content);
         match event {
@@ -229,6 +246,9 @@ impl World {
             Event::Reply { client, connection, bytes } => self.receive(client, connection, &bytes),
             Event::Closed { client, connection } => self.lose_connection(client, connection),
             Event::Timeout { client, exchange } => self.time_out(client, exchange),
+            Event::AskToJoin { machine } => self.ask_to_join(machine),
+            Event::Joined { machine, node, map } => self.become_member(machine, node, &map),
+            Event::Operate => self.operate(),
             Event::Fault(fault) => self.inject(fault),
             Event::Undo(undo) => self.undo(undo),
             Event::Administer => self.administer(),
@@ -274,5 +294,8 @@ fn digest(event: &Event) -> (u64, u64, u64) {
         Event::Fault(fault) => (15, *fault as u64, 0),
         Event::Undo(_) => (16, 0, 0),
         Event::Administer => (17, 0, 0),
+        Event::AskToJoin { machine } => (18, u64::from(*machine), 0),
+        Event::Joined { machine, node, map } => (19, u64::from(*machine) << 16 | at(node), map.version),
+        Event::Operate => (20, 0, 0),
     }
 }

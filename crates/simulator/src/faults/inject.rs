@@ -102,6 +102,26 @@ impl World {
             Fault::DiskSlow | Fault::DiskFail | Fault::DiskFull => {
                 self.disturb_disk(fault, victim, length, random);
             }
+            Fault::Wipe => {
+                if self.may_lose(victim) {
+                    self.wipe(victim, length, random.between(0, 8_000) * MS);
+                }
+            }
+            Fault::Join => {
+                self.add_machine();
+            }
+            Fault::Leave => {
+                if let Some(id) = self.dispensable(random) {
+                    self.dismiss(id);
+                }
+            }
+            Fault::Replace => {
+                if let Some(id) = self.dispensable(random)
+                    && self.add_machine().is_some()
+                {
+                    self.after(random.between(0, 3_000) * MS, Event::Undo(Undo::Dismiss(id)));
+                }
+            }
             Fault::HangUp => {
                 if !self.clients.is_empty() {
                     let client = random.below(self.clients.len() as u64) as usize;
@@ -234,6 +254,8 @@ impl World {
                 }
                 self.after(0, Event::Start { node: id });
             }
+            Undo::Return(machine) => self.bring_up(machine),
+            Undo::Dismiss(id) => self.dismiss(id),
             Undo::Mend(links) => {
                 for link in &links {
                     self.network.cut.remove(link);

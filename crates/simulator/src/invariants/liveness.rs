@@ -13,6 +13,9 @@ pub const NAME: &str = "liveness";
 
 /// What is still missing, if anything is.
 pub fn missing(world: &World) -> Option<Violation> {
+    if let Some(what) = world.operator.waits_for() {
+        return broken(format!("{what}; {}", known(world)));
+    }
     let mut leaders = BTreeSet::new();
     let mut states: BTreeMap<_, Vec<(NodeId, Index, u64)>> = BTreeMap::new();
     let mut held = Vec::new();
@@ -52,6 +55,24 @@ pub fn missing(world: &World) -> Option<Violation> {
         }
     }
     if held.is_empty() { None } else { broken(format!("replies are held: {held:?}")) }
+}
+
+/// What the newest map says, for whoever looks for the reason.
+fn known(world: &World) -> String {
+    let Some(map) = world.newest_map() else { return "no node knows a map".to_owned() };
+    let view = |view: &data::view::View| {
+        let nodes: Vec<_> = view.electable.iter().map(|replica| replica.node).collect();
+        format!(
+            "{} {} leader {:?} members {:?} electable {nodes:?} election {:?}",
+            view.group,
+            view.number,
+            view.leader.map(|leader| leader.replica.node),
+            view.members,
+            view.election
+        )
+    };
+    let views: Vec<String> = map.views().map(view).collect();
+    format!("map {}: voters {:?} learners {:?}, {}", map.version, map.voters, map.learners, views.join("; "))
 }
 
 fn broken(text: String) -> Option<Violation> {

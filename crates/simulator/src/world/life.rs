@@ -68,8 +68,8 @@ impl World {
     fn config(&self, id: NodeId) -> Config {
         let host = &self.hosts[&id];
         let (process, incarnation) = (host.process, host.incarnation);
-        let name = format!("n{}", id.0);
-        let address = |port: u32| format!("host{:02}:{port}", id.0);
+        let name = format!("m{}", host.machine);
+        let address = |port: u32| super::members::address(host.machine, port);
         let seed = self.seed.wrapping_mul(1_000_003) ^ u64::from(id.0) << 32 ^ process.0;
         Config {
             node: id,
@@ -83,7 +83,7 @@ impl World {
                 incarnation,
                 addresses: Addresses { resp: address(2), peer: address(1), http: address(3) },
                 site: "here".into(),
-                founded: Some(self.founded.clone()),
+                founded: host.founder.then(|| self.founded.clone()),
                 seed,
                 timings: control::Timings::default(),
             },
@@ -92,7 +92,6 @@ impl World {
             connections_max: 1000,
             seed,
             snapshot_log_bytes: self.snapshot_log_bytes,
-            transfer_bytes_per_second: 32 << 20,
             version: "simulated",
         }
     }

@@ -61,7 +61,7 @@ impl World {
         self.connected.insert((node, connection), client);
         self.clients[client].connection = Some((node, connection));
         self.clients[client].selected = false;
-        let (address, local) = (format!("c{client}:1"), format!("host{:02}:2", node.0));
+        let (address, local) = (format!("c{client}:1"), super::members::address(node.0, 2));
         self.step(node, Input::Connected { connection, address, local });
         self.after(CLIENT_NS, Event::Think { client });
     }

@@ -5,7 +5,7 @@ use crate::disk::{Job, Received};
 use crate::host::Pending;
 use data::codec::Writer;
 use data::{Incarnation, NodeId, Process};
-use node::{ConnectionId, Flow, Input, LoadedSnapshot, Output, PeerMessage};
+use node::{ConnectionId, Flow, Input, Output, PeerMessage};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Shortest time of a disk job, ns; a flush takes longer.
@@ -200,8 +200,7 @@ impl World {
                 let result = host.disk.drop_group(group);
                 self.check_disk(id, result);
             }
-            // Nobody asks to join yet: every node of a run is a founder.
-            Output::JoinAnswer { .. } => {}
+            Output::JoinAnswer { peer, node, map } => self.answer_join(&peer, node, map),
             Output::Close { connection } => self.close_from_server(id, connection),
             Output::Shutdown => self.stop(id, false),
             Output::Event(event) => {
@@ -216,12 +215,8 @@ impl World {
         let now = host.clock.now(self.now);
         let Some(node) = &mut host.node else { return };
         let mut pieces = Some(payload).into_iter();
-        match LoadedSnapshot::read(&mut || pieces.next()) {
-            Ok(snapshot) => drop(node.install_snapshot(now, group, snapshot, len)),
-            Err(error) => {
-                node.refuse_snapshot(group);
-                self.invariants.fail("snapshots can be installed", format!("{id} {group}: {error}"));
-            }
+        if let Err(error) = node.install_snapshot(now, group, &mut || pieces.next(), len) {
+            self.invariants.fail("snapshots can be installed", format!("{id} {group}: {error}"));
         }
         self.end_turn(id);
     }

@@ -33,3 +33,14 @@ fn a_deposed_leader_applies_what_others_committed_of_its_own_entries() {
     let outcome = run(&Plan { scenario: Some(Scenario::SplitBrain), clients: None, ..plan(5, 1) });
     assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
 }
+
+/// A node that had joined made promises to the control plane before the first snapshot of its log reached it. At its next
+/// start the record of these promises ended the replay: it forgot its votes and all of the control log behind them. With
+/// every founder replaced, a power cut of all nodes took the membership back by dozens of changes.
+#[test]
+fn nodes_that_joined_remember_the_control_log_after_a_power_cut() {
+    let names = "crash,power-cut-all,pause,pause-in-turn,isolate,partition,clog,loss,wild-clocks,clock-jump,wall-clock,disk-slow,disk-fail,replace";
+    let kinds = names.split(',').map(|name| Fault::named(name).expect("a fault")).collect();
+    let outcome = run(&Plan { choice: Choice::Only(kinds), clients: None, ..plan(255, 60) });
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+}

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::etcd_load::EtcdDialect;
-use crate::load::{self, KeyOrder, Load, Outcome, Stop};
+use crate::load::{self, KeyOrder, Load, Outcome, Pace, Stop};
 use crate::redis_load::{RedisDialect, Work};
 use crate::servers::{Contender, Running};
 
@@ -120,6 +120,7 @@ fn run_row(
                 addresses: vec![servers.address],
                 connections: row.clients,
                 pipeline: row.pipeline,
+                pace: Pace::Closed,
                 keys: KEYS,
                 key_order: KeyOrder::Random,
                 warm_up: Duration::from_millis(if is_quick { 200 } else { 500 }),
@@ -149,6 +150,7 @@ fn fill(servers: &Running) -> Load {
         addresses: vec![servers.address],
         connections: 8,
         pipeline: 64,
+        pace: Pace::Closed,
         keys: KEYS,
         key_order: KeyOrder::Sequential,
         warm_up: Duration::ZERO,

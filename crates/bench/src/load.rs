@@ -1,7 +1,10 @@
 //! The generator: one thread, N connections, each with at most one batch of P operations under way.
 //!
-//! A closed loop, like redis-benchmark: a connection sends its next batch when the last one is answered. So a slow
-//! server is offered less; the latencies say how long a client waited, not how a fixed rate would have fared.
+//! [`Pace::Closed`], like redis-benchmark: a connection sends its next batch when the last one is answered. So a slow server
+//! is offered less; the latencies say how long a client waited, not how a fixed rate would have fared. [`Pace::Open`] offers
+//! a fixed rate whatever the server does, and counts latency from the time at which an operation was due.
+
+mod ticker;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -13,6 +16,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::process::Usage;
+use ticker::Ticker;
 
 /// A protocol as the generator sees it. One value per connection.
 pub trait Dialect {
@@ -46,6 +50,7 @@ pub struct Load {
     pub connections: usize,
     /// Operations sent together.
     pub pipeline: usize,
+    pub pace: Pace,
     /// Keys are drawn evenly from `0..keys`, or taken in turn.
     pub keys: u64,
     pub key_order: KeyOrder,
@@ -56,6 +61,15 @@ pub struct Load {
     /// Server processes whose CPU time and disk writes are summed.
     pub pids: Vec<u32>,
     pub seed: u64,
+}
+
+/// When operations are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// The next batch follows the last one's answers.
+    Closed,
+    /// So many batches per second, over all connections in turn; answers are not waited for.
+    Open { per_second: u32 },
 }
 
 /// Which key comes next.
@@ -106,6 +120,7 @@ impl Outcome {
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Latencies are kept in microseconds up to a minute.
 const LATENCY_MICROS_MAX: u64 = 60_000_000;
+const TICK: Token = Token(usize::MAX);
 
 struct Connection<D> {
     stream: TcpStream,
@@ -140,6 +155,9 @@ struct Generator<'a, D> {
     /// Set when the warm-up is over.
     measured_from: Option<(Instant, Usage)>,
     measured_to: Option<(Instant, Usage)>,
+    /// Of an open loop.
+    ticker: Option<Ticker>,
+    next_connection: usize,
 }
 
 impl<'a, D: Dialect> Generator<'a, D> {
@@ -165,6 +183,10 @@ impl<'a, D: Dialect> Generator<'a, D> {
             connection.dialect.open(&mut connection.out);
             connections.push(connection);
         }
+        let ticker = match load.pace {
+            Pace::Closed => None,
+            Pace::Open { per_second } => Some(Ticker::start(&poll, TICK, per_second)?),
+        };
         let latencies = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).map_err(io::Error::other)?;
         Ok(Generator {
             load,
@@ -177,13 +199,17 @@ impl<'a, D: Dialect> Generator<'a, D> {
             errors: 0,
             measured_from: None,
             measured_to: None,
+            ticker,
+            next_connection: 0,
         })
     }
 
     fn drive(&mut self) -> io::Result<()> {
         let started = Instant::now();
         for number in 0..self.connections.len() {
-            self.send_batch(number)?;
+            if self.ticker.is_none() {
+                self.send_batch(number, Instant::now())?;
+            }
         }
         let mut events = Events::with_capacity(self.connections.len().max(16));
         let mut last_reply = Instant::now();
@@ -196,6 +222,10 @@ impl<'a, D: Dialect> Generator<'a, D> {
             let before = self.operations;
             for event in &events {
                 let number = event.token().0;
+                if event.token() == TICK {
+                    self.send_due()?;
+                    continue;
+                }
                 if event.is_writable() {
                     self.flush(number)?;
                 }
@@ -225,15 +255,23 @@ impl<'a, D: Dialect> Generator<'a, D> {
         }
     }
 
-    fn send_batch(&mut self, number: usize) -> io::Result<()> {
+    /// Sends what is due in an open loop.
+    fn send_due(&mut self) -> io::Result<()> {
+        while let Some(due) = self.ticker.as_mut().and_then(|ticker| ticker.next_due(Instant::now())) {
+            self.next_connection = (self.next_connection + 1) % self.connections.len();
+            self.send_batch(self.next_connection, due)?;
+        }
+        Ok(())
+    }
+
+    fn send_batch(&mut self, number: usize, since: Instant) -> io::Result<()> {
         for _ in 0..self.load.pipeline {
             let key = self.draw_key();
             let connection = &mut self.connections[number];
             connection.dialect.operation(key, &mut connection.out);
         }
-        let now = Instant::now();
         let connection = &mut self.connections[number];
-        connection.under_way.extend(std::iter::repeat_n(now, self.load.pipeline));
+        connection.under_way.extend(std::iter::repeat_n(since, self.load.pipeline));
         self.flush(number)
     }
 
@@ -318,7 +356,8 @@ impl<'a, D: Dialect> Generator<'a, D> {
         let connection = &mut self.connections[number];
         connection.input.drain(..connection.consumed);
         connection.consumed = 0;
-        if connection.under_way.is_empty() { self.send_batch(number) } else { self.flush(number) }
+        let next = connection.under_way.is_empty() && self.ticker.is_none();
+        if next { self.send_batch(number, now) } else { self.flush(number) }
     }
 
     fn count(&mut self, latency: Duration, ok: bool) {

@@ -58,6 +58,7 @@ fn main() {
         connections_max: 10,
         seed: 1,
         snapshot_log_bytes: usize::MAX,
+        transfer_bytes_per_second: 32 << 20,
         version: "speed",
     };
     let mut node = Node::new(config, Restored::default(), now(start));

@@ -41,6 +41,8 @@ pub struct Answers {
     /// Highest sequence trimmed per origin.
     trimmed: BTreeMap<(NodeId, Process), u64>,
     bytes: usize,
+    /// A snapshot's walk goes through the answers: nothing is trimmed meanwhile, so that places in `in_order` stay.
+    walked: bool,
 }
 
 impl Answers {
@@ -69,6 +71,9 @@ impl Answers {
         self.trim(position.index);
     }
     fn trim(&mut self, newest: Index) {
+        if self.walked {
+            return;
+        }
         while let Some(request) = self.in_order.front().copied() {
             let Some(answer) = self.by_request.get(&request) else {
                 self.in_order.pop_front();
@@ -99,14 +104,9 @@ impl Answers {
             self.in_order.pop_back();
         }
     }
-    pub fn encode(&self, w: &mut Writer<'_>) {
-        let live = self.in_order.iter().filter_map(|r| Some((r, self.by_request.get(r)?)));
-        let live: Vec<_> = live.collect();
-        w.list(&live, |w, (request, answer)| {
-            request.encode(w);
-            answer.position.encode(w);
-            w.bytes(&answer.reply);
-        });
+    /// Begins a walk of a snapshot and writes what is known of answers that are gone.
+    pub fn begin_walk(&mut self, w: &mut Writer<'_>) {
+        self.walked = true;
         let trimmed: Vec<_> = self.trimmed.iter().collect();
         w.list(&trimmed, |w, ((node, process), sequence)| {
             node.encode(w);
@@ -114,19 +114,49 @@ impl Answers {
             w.u64(**sequence);
         });
     }
-    pub fn decode(r: &mut Reader<'_>) -> Result<Answers, DecodeError> {
-        let mut answers = Answers::default();
-        for _ in 0..r.count()? {
-            let request = RequestId::decode(r)?;
-            let position = Position::decode(r)?;
-            answers.insert(request, position, r.bytes()?);
+    /// Writes some `budget_bytes` of the answers to entries through `through`, from place `at` on. Returns where to go on,
+    /// nothing at the end.
+    pub fn walk(&self, at: usize, through: Index, budget_bytes: usize, out: &mut Vec<u8>) -> Option<usize> {
+        let mut w = Writer::new(out);
+        let mut left = budget_bytes as i64;
+        for place in at..self.in_order.len() {
+            if left <= 0 {
+                return Some(place);
+            }
+            let request = self.in_order[place];
+            let Some(answer) = self.by_request.get(&request) else { continue };
+            if answer.position.index > through {
+                return None;
+            }
+            request.encode(&mut w);
+            answer.position.encode(&mut w);
+            w.bytes(&answer.reply);
+            left -= (answer.reply.len() + OVERHEAD) as i64;
         }
+        None
+    }
+    /// The walk is over, finished or not.
+    pub fn end_walk(&mut self) {
+        self.walked = false;
+    }
+    /// Reads what [`Answers::begin_walk`] wrote.
+    pub fn decode_trimmed(r: &mut Reader<'_>) -> Result<Answers, DecodeError> {
+        let mut answers = Answers::default();
         for _ in 0..r.count()? {
             let origin = (NodeId::decode(r)?, Process::decode(r)?);
             let sequence = r.u64()?;
             answers.trimmed.insert(origin, sequence);
         }
         Ok(answers)
+    }
+    /// Adds what one step of [`Answers::walk`] wrote.
+    pub fn load(&mut self, r: &mut Reader<'_>) -> Result<(), DecodeError> {
+        while r.remaining() > 0 {
+            let request = RequestId::decode(r)?;
+            let position = Position::decode(r)?;
+            self.insert(request, position, r.bytes()?);
+        }
+        Ok(())
     }
 }
 
@@ -158,9 +188,46 @@ mod tests {
         answers.insert(request(2), Position::new(1, 11), b"b");
         answers.undo(Index(10));
         assert_eq!(answers.find(request(2)), Known::New);
-        let mut bytes = Vec::new();
-        answers.encode(&mut Writer::new(&mut bytes));
-        let copy = Answers::decode(&mut Reader::new(&bytes)).expect("own encoding");
+        let mut copy = walked(&mut answers, Index(10), &mut |_| {});
         assert_eq!(copy.find(request(1)), answers.find(request(1)));
+        copy.insert(request(2), Position::new(1, 11), b"b");
+        assert_eq!(copy.find(request(2)), Known::Done { position: Position::new(1, 11), reply: "b".into() });
+    }
+
+    /// A copy as a snapshot carries it, in many small steps with `between` them.
+    fn walked(answers: &mut Answers, through: Index, between: &mut dyn FnMut(&mut Answers)) -> Answers {
+        let mut head = Vec::new();
+        answers.begin_walk(&mut Writer::new(&mut head));
+        let mut copy = Answers::decode_trimmed(&mut Reader::new(&head)).expect("own encoding");
+        let mut at = Some(0);
+        while let Some(place) = at {
+            let mut step = Vec::new();
+            at = answers.walk(place, through, 200, &mut step);
+            copy.load(&mut Reader::new(&step)).expect("own encoding");
+            between(answers);
+        }
+        answers.end_walk();
+        copy
+    }
+
+    #[test]
+    fn a_walk_gives_the_answers_of_its_moment_while_others_come_and_would_go() {
+        let mut answers = Answers::default();
+        for n in 1..=100 {
+            answers.insert(request(n), Position::new(1, n), b"+OK\r\n");
+        }
+        let mut next = 101;
+        let copy = walked(&mut answers, Index(100), &mut |answers| {
+            // So far ahead that every earlier one is too old.
+            answers.insert(request(next), Position::new(1, next + AGE_ENTRIES_MAX), b"+OK\r\n");
+            next += 1;
+        });
+        assert!(next > 110, "many steps");
+        for n in 1..=100 {
+            assert!(matches!(copy.find(request(n)), Known::Done { .. }), "{n}");
+        }
+        assert_eq!(copy.find(request(101)), Known::New);
+        answers.insert(request(next), Position::new(1, next + AGE_ENTRIES_MAX), b"+OK\r\n");
+        assert_eq!(answers.find(request(1)), Known::TooOld);
     }
 }

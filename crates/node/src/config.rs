@@ -2,14 +2,14 @@
 
 use crate::answers::Answers;
 use crate::group::apply;
-use crate::snapshot::SnapshotHead;
+use crate::snapshot::LoadedSnapshot;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use control::ClusterMap;
-use data::codec::{DecodeError, Reader};
+use data::codec::DecodeError;
 use data::record::{Kind, Record};
 use data::table::{Seed, Table};
 use data::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Process};
@@ -32,6 +32,8 @@ pub struct Config {
     pub seed: u64,
     /// A snapshot is taken after so many bytes of a group's log.
     pub snapshot_log_bytes: usize,
+    /// A copy that is far behind gets snapshot and log at this rate; the log faster when it does not gain on it.
+    pub transfer_bytes_per_second: u32,
     pub version: &'static str,
 }
 
@@ -61,11 +63,12 @@ impl RestoredGroup {
             snapshot: None,
         }
     }
-    fn from_head(head: SnapshotHead, len: u64) -> RestoredGroup {
+    fn from_snapshot(snapshot: LoadedSnapshot, len: u64) -> RestoredGroup {
+        let LoadedSnapshot { head, answers, table } = snapshot;
         RestoredGroup {
             keyspace: head.keyspace,
-            table: None,
-            answers: head.answers,
+            table: Some(table),
+            answers,
             log: LogWindow::new(head.mark, head.starts, head.time_ms),
             applied: head.mark.position.index,
             commit: head.mark.position.index,
@@ -95,11 +98,9 @@ impl Restored {
         pieces: &mut dyn FnMut() -> Option<Vec<u8>>,
         len: u64,
     ) -> Result<GroupId, DecodeError> {
-        let (head, table) = read_snapshot(pieces)?;
-        let group = head.group;
-        let mut restored = RestoredGroup::from_head(head, len);
-        restored.table = Some(table);
-        self.groups.insert(group, restored);
+        let snapshot = LoadedSnapshot::read(pieces)?;
+        let group = snapshot.head.group;
+        self.groups.insert(group, RestoredGroup::from_snapshot(snapshot, len));
         Ok(group)
     }
 
@@ -141,31 +142,4 @@ impl RestoredGroup {
         self.applied = through;
         self.log.shed(1 << 20, through);
     }
-}
-
-/// Reads a snapshot: framed pieces, of which the first is the head with the table's seed and the others are keys.
-pub(crate) fn read_snapshot(
-    pieces: &mut dyn FnMut() -> Option<Vec<u8>>,
-) -> Result<(SnapshotHead, Table), DecodeError> {
-    let mut buffer: Vec<u8> = Vec::new();
-    let mut loaded: Option<(SnapshotHead, Table)> = None;
-    while let Some(piece) = pieces() {
-        buffer.extend_from_slice(&piece);
-        let mut rest = Reader::new(&buffer);
-        let mut used = 0;
-        while let Ok(frame) = rest.bytes() {
-            used = buffer.len() - rest.remaining();
-            let mut frame = Reader::new(frame);
-            match &mut loaded {
-                Some((_, table)) => table.load(&mut frame)?,
-                None => {
-                    let head = SnapshotHead::decode(&mut frame)?;
-                    let seed = Seed(frame.u64()?, frame.u64()?);
-                    loaded = Some((head, Table::new(seed)));
-                }
-            }
-        }
-        buffer.drain(..used);
-    }
-    loaded.filter(|_| buffer.is_empty()).ok_or(DecodeError::Truncated)
 }

@@ -2,6 +2,7 @@
 
 use crate::answers::Answers;
 use crate::blocking::Blocked;
+use crate::catch_up::CatchUp;
 use crate::io::ConnectionId;
 use crate::payload::Payload;
 use crate::replies::SlotId;
@@ -104,6 +105,7 @@ pub struct Group {
     pub watches: Watches,
     pub blocked: Blocked,
     pub snapshots: Snapshots,
+    pub catch_up: CatchUp,
     /// The log on disk begins after this index, as far as this node released it.
     pub released: Index,
     /// A planned switchover: no new write until the target has everything.
@@ -144,6 +146,7 @@ impl Group {
             watches: Watches::default(),
             blocked: Blocked::default(),
             snapshots: Snapshots::default(),
+            catch_up: CatchUp::default(),
             released: Index(0),
             paused: None,
         }

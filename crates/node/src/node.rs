@@ -71,6 +71,8 @@ pub struct Node {
     pub(crate) leased: Vec<ConnectionId>,
     /// Groups with something for log or followers at the end of the turn.
     pub(crate) unflushed: BTreeSet<GroupId>,
+    /// Groups that send or pull what a lagging copy needs from disk.
+    pub(crate) catching_up: BTreeSet<GroupId>,
     /// Why this node takes no part in replication any more.
     pub(crate) stopped: Option<String>,
     /// The log waits for room on the disk: reads go on, writes are refused (bugs: X-05).
@@ -122,6 +124,7 @@ impl Node {
             resumed: Vec::new(),
             leased: Vec::new(),
             unflushed: BTreeSet::new(),
+            catching_up: BTreeSet::new(),
             stopped: None,
             disk_full: false,
             keyspace_requests: BTreeMap::new(),
@@ -181,6 +184,9 @@ impl Node {
     pub fn end_turn(&mut self, now: Now, out: &mut Vec<Output>) {
         self.now = now;
         self.send_unsent();
+        if !self.catching_up.is_empty() {
+            self.tend_catch_up();
+        }
         self.check_leases();
         while let Some(group) = self.unflushed.pop_first() {
             self.flush_group(group);

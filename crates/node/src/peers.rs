@@ -38,8 +38,7 @@ impl Node {
                 self.deliver(&channel, &payload);
             }
             PeerMessage::FetchSnapshot { group, position, offset, len_max } => {
-                let len_max = (len_max as usize).min(4 << 20);
-                self.outputs.push(Output::ReadSnapshot { group, to: from, position, offset, len_max });
+                self.on_fetch_snapshot(group, from, position, offset, len_max);
             }
             PeerMessage::SnapshotPiece { group, position, offset, bytes } => {
                 self.on_snapshot_piece(group, from, position, offset, bytes);

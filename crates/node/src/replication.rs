@@ -53,7 +53,9 @@ impl Node {
                 }
                 O::Sealed(answer) => self.answer_seal(answer),
                 O::Fetch { to, from, bytes_max } => {
-                    self.outputs.push(Output::ReadLog { group, to, from, bytes_max });
+                    let Some(it) = self.groups.get_mut(&group) else { continue };
+                    it.catch_up.want(to, from, bytes_max);
+                    self.catching_up.insert(group);
                 }
                 O::NeedSnapshot { to } => self.want_snapshot(group, to),
                 O::TakeSnapshot { from, mark, len } => self.take_snapshot(group, from, mark, len),
@@ -211,8 +213,7 @@ impl Node {
     fn step_down(&mut self, group: GroupId) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         it.undo_uncommitted();
-        it.snapshots.walk = None;
-        it.table.abandon_snapshot();
+        it.abandon_walk();
         it.watches.clear();
         it.paused = None;
         let waiters: Vec<Waiter> = it.waiters.drain(..).collect();

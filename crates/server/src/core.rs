@@ -19,7 +19,7 @@ use data::codec::Reader;
 use data::{GroupId, NodeId, Position};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
-use node::{Config, ConnectionId, Flow, Input, Node, Output, Restored};
+use node::{Config, ConnectionId, Flow, Input, LoadedSnapshot, Node, Output, Restored};
 use protocol::single_leader::Mark;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 use storage::Disk;
 use storage::disk::replace;
-use storage::snapshot::{SnapshotHeader, SnapshotReader};
+use storage::snapshot::SnapshotHeader;
 use wire::hello::Identity;
 use wire::{Limits, Parsed, RequestParser};
 
@@ -49,7 +49,17 @@ const VERSION_MAX: u8 = 1;
 /// What other threads finished.
 pub enum Completion {
     Input(Input),
-    Installed { group: GroupId, mark: Mark, len: u64, reader: SnapshotReader },
+    /// A snapshot of another node, whole and read.
+    Received {
+        header: SnapshotHeader,
+        snapshot: Box<LoadedSnapshot>,
+        len: u64,
+    },
+    /// One that cannot be read.
+    Unreadable {
+        group: GroupId,
+        why: String,
+    },
     Trouble(String),
 }
 
@@ -241,12 +251,15 @@ impl Core {
         {
             self.disk_failed(&error);
         }
+        self.collect_reads();
         self.submit();
         while let Ok(completion) = self.parts.completed.try_recv() {
             match completion {
                 Completion::Input(input) => self.node.step(clock::now(), input),
-                Completion::Installed { group, mark, len, reader } => {
-                    self.install(group, mark, len, &reader);
+                Completion::Received { header, snapshot, len } => self.install(&header, *snapshot, len),
+                Completion::Unreadable { group, why } => {
+                    eprintln!("{}: snapshot: {why}", self.parts.settings.name);
+                    self.node.refuse_snapshot(group);
                 }
                 Completion::Trouble(what) => eprintln!("{}: snapshot: {what}", self.parts.settings.name),
             }

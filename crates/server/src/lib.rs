@@ -14,6 +14,7 @@ mod peers;
 pub mod settings;
 mod snapshots;
 mod start;
+mod threads;
 
 pub use core::Status;
 pub use settings::{Settings, StartError};

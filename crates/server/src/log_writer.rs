@@ -4,15 +4,16 @@
 //! A keyspace that leaves flushing to the operating system, or to an interval, is written at once by the core itself and
 //! flushed in the background every second at the latest.
 
+use crate::threads::{Background, yield_to_others};
 use bytes::Bytes;
-use data::{GroupId, Index};
+use data::{GroupId, Index, NodeId};
 use mio::Waker;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use storage::job::{FlushJob, MarkJob, SegmentJob, WriteJob};
-use storage::{Error, Files, Log};
+use storage::{Error, Files, Log, ReadPlan};
 
 /// Batches on their way to the disk at once. Measured: two give nearly all of the rate that four give, at half the latency.
 const IN_FLIGHT_MAX: usize = 2;
@@ -27,12 +28,22 @@ enum Job {
     Segment(SegmentJob),
     Mark(MarkJob),
     Remove(Vec<String>),
+    Read { group: GroupId, to: NodeId, from: Index, plan: ReadPlan },
+}
+
+/// What was read of a group's log for a follower; nothing when the log no longer reaches back so far.
+pub struct LogReadDone {
+    pub group: GroupId,
+    pub to: NodeId,
+    pub from: Index,
+    pub read: Option<(storage::Mark, Vec<u8>)>,
 }
 
 enum Done {
-    Write(u64, Result<(), Error>),
+    Write { flusher: usize, batch: u64, result: Result<(), Error> },
     Flush(FlushJob, Result<(), Error>),
     Segment(SegmentJob, Result<(), Error>),
+    Read(LogReadDone),
     Nothing,
 }
 
@@ -46,8 +57,13 @@ struct Waiting {
 pub struct LogWriter {
     log: Log,
     files: Arc<Files>,
-    jobs: Sender<Job>,
+    /// One flusher thread each: a shared queue would wake two threads per batch.
+    flushers: Vec<Sender<Job>>,
+    /// Which of them have nothing to do.
+    idle: Vec<usize>,
     slow_jobs: Sender<Job>,
+    reads: Sender<Job>,
+    reads_done: Vec<LogReadDone>,
     done: Receiver<Done>,
     waiting: VecDeque<Waiting>,
     /// Whether the batch in the making must be flushed.
@@ -65,18 +81,21 @@ pub struct LogWriter {
 impl LogWriter {
     pub fn new(log: Log, files: Arc<Files>, waker: Arc<Waker>) -> LogWriter {
         let (done_sender, done) = channel();
-        let (jobs, job_receiver) = channel();
-        let (slow_jobs, slow_receiver) = channel();
-        let job_receiver = Arc::new(Mutex::new(job_receiver));
-        for _ in 0..IN_FLIGHT_MAX {
-            spawn(Arc::clone(&job_receiver), Arc::clone(&files), done_sender.clone(), Arc::clone(&waker));
-        }
-        spawn(Arc::new(Mutex::new(slow_receiver)), Arc::clone(&files), done_sender, waker);
+        let start = |number| {
+            let (jobs, receiver) = channel();
+            spawn(number, receiver, Arc::clone(&files), done_sender.clone(), Arc::clone(&waker));
+            jobs
+        };
+        let flushers: Vec<Sender<Job>> = (0..IN_FLIGHT_MAX).map(start).collect();
+        let (slow_jobs, reads) = (start(IN_FLIGHT_MAX), start(IN_FLIGHT_MAX + 1));
         LogWriter {
             log,
             files,
-            jobs,
+            idle: (0..flushers.len()).collect(),
+            flushers,
             slow_jobs,
+            reads,
+            reads_done: Vec::new(),
             done,
             waiting: VecDeque::new(),
             flush: false,
@@ -138,9 +157,11 @@ impl LogWriter {
         }
     }
 
-    fn send(&self, job: Job) {
-        // The threads live as long as this sender.
-        let _ = self.jobs.send(job);
+    /// Gives a flusher a batch; as many are in flight as there are flushers, at most.
+    fn send(&mut self, job: Job) {
+        let number = self.idle.pop().unwrap_or_default();
+        // The threads live as long as these senders.
+        let _ = self.flushers[number].send(job);
     }
 
     fn written(&mut self, batch: u64, result: Result<(), Error>) -> Result<(), Error> {
@@ -160,7 +181,10 @@ impl LogWriter {
     pub fn collect(&mut self) -> Result<(), Error> {
         while let Ok(done) = self.done.try_recv() {
             match done {
-                Done::Write(batch, result) => self.written(batch, result)?,
+                Done::Write { flusher, batch, result } => {
+                    self.idle.push(flusher);
+                    self.written(batch, result)?;
+                }
                 Done::Flush(job, Ok(())) => {
                     self.flushing = false;
                     self.log.flushed(&job);
@@ -184,6 +208,7 @@ impl LogWriter {
                     }
                     self.no_room_since = Some(Instant::now());
                 }
+                Done::Read(read) => self.reads_done.push(read),
                 Done::Nothing => {}
             }
         }
@@ -231,12 +256,15 @@ impl LogWriter {
         }
     }
 
-    /// Reads the log of a group; `None` when it no longer reaches back so far.
-    pub fn read(&self, group: GroupId, from: Index, bytes_max: usize) -> Option<(storage::Mark, Vec<u8>)> {
-        let plan = self.log.plan_read(group, from, bytes_max)?;
-        let read = plan.perform(&self.files).ok()?;
-        let before = read.before.or((from == Index(1)).then(storage::Mark::default))?;
-        Some((before, read.records))
+    /// Has a piece of a group's log read for a follower: see [`LogWriter::take_reads`]. False when the log no longer reaches
+    /// back so far.
+    pub fn read(&self, group: GroupId, to: NodeId, from: Index, bytes_max: usize) -> bool {
+        let plan = self.log.plan_read(group, from, bytes_max);
+        plan.is_some_and(|plan| self.reads.send(Job::Read { group, to, from, plan }).is_ok())
+    }
+    /// What was read since the last call.
+    pub fn take_reads(&mut self) -> Vec<LogReadDone> {
+        std::mem::take(&mut self.reads_done)
     }
 
     pub fn release(&mut self, group: GroupId, through: Index) {
@@ -265,18 +293,16 @@ impl LogWriter {
     }
 }
 
-fn spawn(jobs: Arc<Mutex<Receiver<Job>>>, files: Arc<Files>, done: Sender<Done>, waker: Arc<Waker>) {
+fn spawn(number: usize, jobs: Receiver<Job>, files: Arc<Files>, done: Sender<Done>, waker: Arc<Waker>) {
     std::thread::spawn(move || {
-        loop {
-            let job = match jobs.lock() {
-                Ok(receiver) => receiver.recv(),
-                Err(_) => return,
-            };
-            let Ok(job) = job else { return };
+        if number >= IN_FLIGHT_MAX {
+            yield_to_others(Background::Soon);
+        }
+        while let Ok(job) = jobs.recv() {
             let result = match job {
                 Job::Write(job) => {
                     let result = job.perform(&files);
-                    Done::Write(job.batch, result)
+                    Done::Write { flusher: number, batch: job.batch, result }
                 }
                 Job::Flush(job) => {
                     let result = job.perform(&files);
@@ -291,6 +317,9 @@ fn spawn(jobs: Arc<Mutex<Receiver<Job>>>, files: Arc<Files>, done: Sender<Done>,
                     let _ = job.perform(&files, false);
                     Done::Nothing
                 }
+                Job::Read { group, to, from, plan } => {
+                    Done::Read(LogReadDone { group, to, from, read: read(&plan, from, &files) })
+                }
                 Job::Remove(paths) => {
                     for path in paths {
                         let _ = files.remove(&path);
@@ -303,4 +332,17 @@ fn spawn(jobs: Arc<Mutex<Receiver<Job>>>, files: Arc<Files>, done: Sender<Done>,
             }
         }
     });
+}
+
+fn read(plan: &ReadPlan, from: Index, files: &Files) -> Option<(storage::Mark, Vec<u8>)> {
+    let read = match plan.perform(files) {
+        Ok(read) => read,
+        Err(error) => {
+            // The follower gets a snapshot instead; that the log is damaged here must be seen.
+            eprintln!("reading the log for a follower: {error}");
+            return None;
+        }
+    };
+    let before = read.before.or((from == Index(1)).then(storage::Mark::default))?;
+    Some((before, read.records))
 }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Bytes of log between two snapshots of a group.
     pub snapshot_log_bytes: usize,
+    /// A copy that is far behind gets snapshot and log at this rate, bytes per second.
+    pub transfer_rate: u32,
 }
 
 /// Why a node cannot start: a sentence for whoever started it.

@@ -1,10 +1,12 @@
 //! Snapshot files, written, read and received by a thread of their own: the core never waits for them.
 
 use crate::core::Completion;
+use crate::threads::{Background, yield_to_others};
 use bytes::Bytes;
+use data::codec::DecodeError;
 use data::{GroupId, Position};
 use mio::Waker;
-use node::Input;
+use node::{Input, LoadedSnapshot};
 use protocol::single_leader::Mark;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +15,33 @@ use storage::snapshot::{SnapshotHeader, SnapshotReader, SnapshotReceiver, Snapsh
 use storage::{Disk, Error};
 
 pub enum SnapshotJob {
-    Write { header: SnapshotHeader, bytes: Vec<u8>, first: bool, last: bool },
-    Read { group: GroupId, to: data::NodeId, position: Position, offset: u64, len_max: usize },
-    Receive { group: GroupId, mark: Mark, offset: u64, bytes: Bytes, len: u64 },
-    Drop { group: GroupId },
+    Write {
+        header: SnapshotHeader,
+        bytes: Vec<u8>,
+        first: bool,
+        last: bool,
+    },
+    Read {
+        group: GroupId,
+        to: data::NodeId,
+        position: Position,
+        offset: u64,
+        len_max: usize,
+    },
+    Receive {
+        group: GroupId,
+        mark: Mark,
+        offset: u64,
+        bytes: Bytes,
+        len: u64,
+    },
+    Drop {
+        group: GroupId,
+    },
+    /// Frees the memory of a state that is no longer held.
+    Forget {
+        replaced: Box<LoadedSnapshot>,
+    },
 }
 
 pub fn to_storage(mark: Mark) -> storage::Mark {
@@ -30,10 +55,19 @@ pub fn from_storage(mark: storage::Mark) -> Mark {
 pub fn start(disk: Arc<dyn Disk>, done: Sender<Completion>, waker: Arc<Waker>) -> Sender<SnapshotJob> {
     let (sender, jobs) = channel();
     std::thread::spawn(move || {
+        yield_to_others(Background::Whenever);
         let mut worker = Worker { disk, writing: BTreeMap::new(), receiving: BTreeMap::new() };
         worker.run(&jobs, &done, &waker);
     });
     sender
+}
+
+/// The payload as the node reads it; the outer error is the disk's.
+pub fn load(reader: &SnapshotReader) -> Result<Result<LoadedSnapshot, DecodeError>, Error> {
+    let mut pieces = Vec::new();
+    reader.payload(&mut |piece| pieces.push(piece.to_vec()))?;
+    let mut pieces = pieces.into_iter();
+    Ok(LoadedSnapshot::read(&mut || pieces.next()))
 }
 
 struct Worker {
@@ -74,6 +108,10 @@ impl Worker {
                 self.writing.remove(&group);
                 self.receiving.remove(&group);
                 remove_group(&*self.disk, group)?;
+                Ok(None)
+            }
+            SnapshotJob::Forget { replaced } => {
+                drop(replaced);
                 Ok(None)
             }
         }
@@ -127,7 +165,11 @@ impl Worker {
             return Ok(Some(Completion::Input(Input::SnapshotReceived { group, mark, offset })));
         }
         let Some((_, receiver)) = self.receiving.remove(&group) else { return Ok(None) };
-        let reader = receiver.finish()?;
-        Ok(Some(Completion::Installed { group, mark, len, reader }))
+        let loaded = receiver.finish().and_then(|reader| Ok((reader.header().clone(), load(&reader)?)));
+        Ok(Some(match loaded {
+            Ok((header, Ok(snapshot))) => Completion::Received { header, snapshot: Box::new(snapshot), len },
+            Ok((_, Err(error))) => Completion::Unreadable { group, why: error.to_string() },
+            Err(error) => Completion::Unreadable { group, why: error.to_string() },
+        }))
     }
 }

@@ -105,6 +105,7 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         connections_max: clients_served(settings.connections_max),
         seed: clock::random_u64(),
         snapshot_log_bytes: settings.snapshot_log_bytes,
+        transfer_bytes_per_second: settings.transfer_rate,
         version: VERSION,
     };
     data::table::set_collection_seed(clock::random_u64(), clock::random_u64());

@@ -25,11 +25,15 @@ use std::collections::VecDeque;
 /// Data bytes of a segment: large enough that making one is rare, small enough that keeping one too many is cheap.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Data bytes of the first segment of a run: a start waits for it. Each one after it is twice as large.
+pub const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
+
 #[derive(Clone, Copy, Debug)]
 pub struct LogConfig {
     pub owner: Owner,
     /// This run of the process, from the identity file: later runs have higher numbers.
     pub process: u64,
+    /// Of a segment, at most.
     pub segment_bytes: u64,
 }
 
@@ -105,6 +109,8 @@ pub struct Log {
     segments: VecDeque<Segment>,
     spare: Option<SegmentJob>,
     preparing: bool,
+    /// Data bytes of the next segment.
+    next_capacity: u64,
     next_sequence: u64,
     /// Room for the batch header, then records.
     buffer: Vec<u8>,
@@ -151,6 +157,7 @@ impl Log {
                 .collect(),
             spare: None,
             preparing: false,
+            next_capacity: config.segment_bytes.min(FIRST_SEGMENT_BYTES),
             next_sequence: found.next_sequence,
             buffer: vec![0; BATCH_HEADER_LEN],
             starts: Vec::new(),
@@ -410,7 +417,8 @@ impl Log {
             self.obsolete.push(spare.path());
             self.spare = None;
         }
-        let capacity = if waits { self.config.segment_bytes.max(needed) } else { self.config.segment_bytes };
+        let capacity = if waits { self.next_capacity.max(needed) } else { self.next_capacity };
+        self.next_capacity = (self.next_capacity * 2).min(self.config.segment_bytes);
         self.preparing = true;
         let sequence = self.next_sequence;
         self.next_sequence += 1;

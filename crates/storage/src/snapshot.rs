@@ -24,6 +24,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"tercetsn");
 pub const FORMAT: u32 = 1;
 /// A larger piece of payload is divided: a reader needs so much memory at most.
 pub const CHUNK_MAX: usize = 4 << 20;
+/// Bytes between two flushes of a file in the making: a flush of the log in between must not wait for all of it.
+const FLUSH_EVERY: u64 = 1 << 20;
 const FRONT_LEN: usize = 16;
 const CHUNK_HEADER_LEN: u64 = 8;
 const FOOTER_LEN: usize = 28;
@@ -131,6 +133,14 @@ fn put_in_place(disk: &dyn Disk, from: &str, header: &SnapshotHeader) -> Result<
     remove_files(disk, header.group, |file| file.ends_with(".snapshot") && file != name)
 }
 
+fn flush_now_and_then(file: &dyn File, len: u64, flushed: &mut u64) -> Result<()> {
+    if len - *flushed >= FLUSH_EVERY {
+        file.flush()?;
+        *flushed = len;
+    }
+    Ok(())
+}
+
 /// Writes a snapshot piece by piece. Dropped without [`SnapshotWriter::finish`] it leaves a file that the next start or the
 /// next snapshot of this place removes.
 pub struct SnapshotWriter {
@@ -139,6 +149,7 @@ pub struct SnapshotWriter {
     path: String,
     header: SnapshotHeader,
     len: u64,
+    flushed: u64,
     chunks: u64,
     payload: u64,
     crc: u32,
@@ -158,7 +169,7 @@ impl SnapshotWriter {
         let bytes = header.encode();
         file.write_at(0, &bytes)?;
         let len = bytes.len() as u64;
-        Ok(SnapshotWriter { disk, file, path, header, len, chunks: 0, payload: 0, crc: 0 })
+        Ok(SnapshotWriter { disk, file, path, header, len, flushed: 0, chunks: 0, payload: 0, crc: 0 })
     }
     /// Adds payload. An error ends the snapshot: [`SnapshotWriter::abandon`] it.
     pub fn chunk(&mut self, payload: &[u8]) -> Result<()> {
@@ -173,6 +184,7 @@ impl SnapshotWriter {
             self.chunks += 1;
             self.payload += piece.len() as u64;
             self.crc = crc32c::crc32c_append(self.crc, piece);
+            flush_now_and_then(&*self.file, self.len, &mut self.flushed)?;
         }
         Ok(())
     }
@@ -307,6 +319,7 @@ pub struct SnapshotReceiver {
     group: GroupId,
     mark: Mark,
     received: u64,
+    flushed: u64,
     len: u64,
 }
 
@@ -324,7 +337,8 @@ impl SnapshotReceiver {
             opened => opened?,
         };
         let received = file.len()?;
-        let mut receiver = SnapshotReceiver { disk, file, path, group, mark, received, len };
+        let mut receiver =
+            SnapshotReceiver { disk, file, path, group, mark, received, flushed: received, len };
         if received > len {
             receiver.begin_again()?;
         }
@@ -343,6 +357,7 @@ impl SnapshotReceiver {
         if offset == self.received && bytes.len() as u64 <= self.len - self.received {
             self.file.write_at(offset, bytes)?;
             self.received += bytes.len() as u64;
+            flush_now_and_then(&*self.file, self.received, &mut self.flushed)?;
         }
         Ok(self.received)
     }
@@ -373,7 +388,7 @@ impl SnapshotReceiver {
     fn begin_again(&mut self) -> Result<()> {
         self.disk.remove(&self.path)?;
         self.file = self.disk.create(&self.path)?;
-        self.received = 0;
+        (self.received, self.flushed) = (0, 0);
         Ok(())
     }
 }

@@ -43,6 +43,9 @@ pub struct NodeCommand {
     /// Client connections at most.
     #[arg(long, env = "TERCET_MAXCLIENTS")]
     maxclients: Option<usize>,
+    /// Bytes per second at which this node pulls a snapshot, or sends the log to a copy that is far behind. [default: 16777216]
+    #[arg(long, env = "TERCET_TRANSFER_RATE")]
+    transfer_rate: Option<u32>,
     /// The same settings in a TOML file.
     #[arg(long, env = "TERCET_CONFIG")]
     config: Option<PathBuf>,
@@ -65,8 +68,12 @@ struct File {
     requirepass: Option<String>,
     secret: Option<String>,
     maxclients: Option<usize>,
+    #[serde(rename = "transfer-rate")]
+    transfer_rate: Option<u32>,
 }
 
+/// Bytes per second, of snapshot or log, on their way to a copy that is far behind: a seventh of a gigabit link.
+pub const TRANSFER_RATE: u32 = 16 << 20;
 /// Bytes of log between two snapshots of a group: recovery replays at most about so much.
 pub const SNAPSHOT_LOG_BYTES: usize = 256 << 20;
 
@@ -110,6 +117,7 @@ impl NodeCommand {
             secret: self.secret.or(file.secret).unwrap_or_default(),
             connections_max: self.maxclients.or(file.maxclients).unwrap_or(10_000),
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
+            transfer_rate: self.transfer_rate.or(file.transfer_rate).unwrap_or(TRANSFER_RATE),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! `tercet up`: a whole cluster in one process, each node with threads of its own. Node i listens on the given port + i.
 
 use crate::connect::Client;
-use crate::node_command::{SNAPSHOT_LOG_BYTES, stop_on_signals};
+use crate::node_command::{SNAPSHOT_LOG_BYTES, TRANSFER_RATE, stop_on_signals};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -94,6 +94,7 @@ impl Up {
             secret: String::new(),
             connections_max: 10_000,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
+            transfer_rate: TRANSFER_RATE,
         };
         let status = Arc::new(Mutex::new(Status::default()));
         server::http::start(&http, Arc::clone(&status))?;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use bench::load::{self, KeyOrder, Load, Stop};
+use bench::load::{self, KeyOrder, Load, Pace, Stop};
 use bench::redis_load::{RedisDialect, Work};
 use bench::resp::{self, Value};
 
@@ -41,6 +41,7 @@ fn a_load(address: SocketAddr) -> Load {
         addresses: vec![address],
         connections: 3,
         pipeline: 4,
+        pace: Pace::Closed,
         keys: 10,
         key_order: KeyOrder::Sequential,
         warm_up: Duration::ZERO,

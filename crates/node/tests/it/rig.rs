@@ -4,7 +4,7 @@ use bytes::Bytes;
 use control::{Addresses, Founded};
 use data::record::Record;
 use data::{GroupId, Incarnation, Index, Instant, NodeId, Now, Position, Process, WallInterval};
-use node::{Config, ConnectionId, Input, Node, Output, PeerMessage, Restored};
+use node::{Config, ConnectionId, Input, LoadedSnapshot, Node, Output, PeerMessage, Restored};
 use protocol::lease;
 use protocol::single_leader::Mark;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +106,7 @@ impl Cluster {
             connections_max: 100,
             seed: 99 * u64::from(id.0) + process.0,
             snapshot_log_bytes: self.snapshot_log_bytes,
+            transfer_bytes_per_second: 32 << 20,
             version: "test",
         };
         let disk = self.disks.entry(id).or_default();
@@ -233,7 +234,8 @@ impl Cluster {
                     let mut pieces = Some(payload).into_iter();
                     let now = self.now();
                     let node = self.nodes.get_mut(&id).expect("it runs");
-                    node.install_snapshot(now, group, &mut || pieces.next(), len).expect("a whole snapshot");
+                    let snapshot = LoadedSnapshot::read(&mut || pieces.next()).expect("a whole snapshot");
+                    node.install_snapshot(now, group, snapshot, len);
                     self.end_turn(id);
                 } else {
                     let input = Box::new(Input::SnapshotReceived { group, mark, offset: have });

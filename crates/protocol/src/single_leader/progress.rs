@@ -2,7 +2,9 @@
 
 use super::log_window::Mark;
 use super::message::Message;
-use super::replica::{DropReason, FETCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX, Output, Replica, Report, Role};
+use super::replica::{
+    DropReason, FETCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX, Output, Replica, Report, Role, SEND_BYTES_MAX,
+};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -106,9 +108,11 @@ impl Replica {
         let last = self.log.last().position.index;
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.followers.get_mut(&node) else { return };
+        let mut sent = 0;
         while progress.mode == Mode::Replicate
             && progress.next <= last
             && progress.in_flight_bytes < IN_FLIGHT_BYTES_MAX
+            && sent < SEND_BYTES_MAX
         {
             let Some((previous, records, end)) = self.log.run_from(progress.next, RUN_BYTES_MAX) else {
                 progress.mode = Mode::Fetch;
@@ -121,6 +125,7 @@ impl Replica {
             }
             progress.in_flight.push_back((end, records.len()));
             progress.in_flight_bytes += records.len();
+            sent += records.len();
             progress.next = end.next();
             progress.told = commit;
             progress.sent_at = now;

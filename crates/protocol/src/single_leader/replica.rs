@@ -237,6 +237,8 @@ impl Default for Recovered {
 /// Limits of one replica, in bytes; every one is a guess that bounds memory at a few times the usual need.
 pub(super) const WINDOW_BYTES_MAX: usize = 32 << 20;
 pub(super) const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
+/// To one follower at one time: what it lacks beyond that follows its acknowledgement, between the writes of others.
+pub(super) const SEND_BYTES_MAX: usize = 512 << 10;
 pub(super) const FETCH_BYTES_MAX: usize = 1 << 20;
 
 /// Invariants: `commit <= log.last`, `persisted <= log.last`; `promised` never shrinks and is at least the epoch of

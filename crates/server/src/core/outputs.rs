@@ -1,22 +1,18 @@
 //! What the node wants done, carried out: log, snapshots, messages.
 
 use super::*;
+use crate::log_writer::LogReadDone;
+use data::Index;
 
 impl Core {
-    pub(super) fn install(&mut self, group: GroupId, mark: Mark, len: u64, reader: &SnapshotReader) {
-        let mut pieces = Vec::new();
-        if let Err(error) = reader.payload(&mut |piece| pieces.push(piece.to_vec())) {
-            eprintln!("{}: snapshot: {error}", self.parts.settings.name);
-            return;
-        }
+    pub(super) fn install(&mut self, header: &SnapshotHeader, snapshot: LoadedSnapshot, len: u64) {
         // The log must know that the group begins anew here, before the next entry is appended.
-        let header = reader.header();
         let mut record = Vec::new();
         storage::index::write_snapshot_record(
             &mut record,
             header.keyspace,
-            group,
-            to_storage(mark),
+            header.group,
+            header.mark,
             header.time_ms,
         );
         if let Some(log) = &mut self.parts.log
@@ -25,9 +21,21 @@ impl Core {
             self.disk_failed(&error);
             return;
         }
-        let mut pieces = pieces.into_iter();
-        if let Err(error) = self.node.install_snapshot(clock::now(), group, &mut || pieces.next(), len) {
-            eprintln!("{}: snapshot: {error}", self.parts.settings.name);
+        let replaced = self.node.install_snapshot(clock::now(), header.group, snapshot, len);
+        if let Some((replaced, jobs)) = replaced.zip(self.snapshot_jobs.as_ref()) {
+            let _ = jobs.send(SnapshotJob::Forget { replaced: Box::new(replaced) });
+        }
+    }
+
+    /// Hands the node what was read of the log.
+    pub(super) fn collect_reads(&mut self) {
+        let Some(log) = &mut self.parts.log else { return };
+        for LogReadDone { group, to, from, read } in log.take_reads() {
+            let (before, records) = match read {
+                Some((before, records)) => (from_storage(before), Bytes::from(records)),
+                None => (gone(from), Bytes::new()),
+            };
+            self.node.step(clock::now(), Input::LogRead { group, to, before, records });
         }
     }
 
@@ -63,15 +71,11 @@ impl Core {
             }
             Output::Persist { token, records, flush } => self.persist(token, &records, flush),
             Output::ReadLog { group, to, from, bytes_max } => {
-                let read = self.parts.log.as_ref().and_then(|log| log.read(group, from, bytes_max));
-                let (before, records) = match read {
-                    Some((before, records)) => (from_storage(before), Bytes::from(records)),
-                    None => {
-                        let position = Position { index: from.previous(), ..Position::default() };
-                        (Mark { position, hash: 0 }, Bytes::new())
-                    }
-                };
-                self.node.step(clock::now(), Input::LogRead { group, to, before, records });
+                let reads = self.parts.log.as_ref().is_some_and(|log| log.read(group, to, from, bytes_max));
+                if !reads {
+                    let (before, records) = (gone(from), Bytes::new());
+                    self.node.step(clock::now(), Input::LogRead { group, to, before, records });
+                }
             }
             Output::WriteSnapshot { group, mark, bytes, first, last } => {
                 self.write_snapshot(group, mark, bytes, first, last);
@@ -223,8 +227,17 @@ impl Core {
         let whole = std::mem::take(received);
         self.memory_snapshots.insert(group, (mark, whole.clone()));
         let mut pieces = Some(whole).into_iter();
-        if let Err(error) = self.node.install_snapshot(clock::now(), group, &mut || pieces.next(), len) {
-            eprintln!("{}: snapshot: {error}", self.parts.settings.name);
+        match LoadedSnapshot::read(&mut || pieces.next()) {
+            Ok(snapshot) => drop(self.node.install_snapshot(clock::now(), group, snapshot, len)),
+            Err(error) => {
+                eprintln!("{}: snapshot: {error}", self.parts.settings.name);
+                self.node.refuse_snapshot(group);
+            }
         }
     }
+}
+
+/// What a log says that does not reach back to the entry before `from`.
+fn gone(from: Index) -> Mark {
+    Mark { position: Position { index: from.previous(), ..Position::default() }, hash: 0 }
 }

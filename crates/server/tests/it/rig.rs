@@ -57,6 +57,7 @@ pub fn settings(name: &str) -> Settings {
         secret: String::new(),
         connections_max: 1000,
         snapshot_log_bytes: 256 << 20,
+        transfer_rate: 32 << 20,
     }
 }
 

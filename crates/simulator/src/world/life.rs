@@ -92,6 +92,7 @@ impl World {
             connections_max: 1000,
             seed,
             snapshot_log_bytes: self.snapshot_log_bytes,
+            transfer_bytes_per_second: 32 << 20,
             version: "simulated",
         }
     }

@@ -5,7 +5,7 @@ use crate::disk::{Job, Received};
 use crate::host::Pending;
 use data::codec::Writer;
 use data::{Incarnation, NodeId, Process};
-use node::{ConnectionId, Flow, Input, Output, PeerMessage};
+use node::{ConnectionId, Flow, Input, LoadedSnapshot, Output, PeerMessage};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Shortest time of a disk job, ns; a flush takes longer.
@@ -215,8 +215,12 @@ impl World {
         let now = host.clock.now(self.now);
         let Some(node) = &mut host.node else { return };
         let mut pieces = Some(payload).into_iter();
-        if let Err(error) = node.install_snapshot(now, group, &mut || pieces.next(), len) {
-            self.invariants.fail("snapshots can be installed", format!("{id} {group}: {error}"));
+        match LoadedSnapshot::read(&mut || pieces.next()) {
+            Ok(snapshot) => drop(node.install_snapshot(now, group, snapshot, len)),
+            Err(error) => {
+                node.refuse_snapshot(group);
+                self.invariants.fail("snapshots can be installed", format!("{id} {group}: {error}"));
+            }
         }
         self.end_turn(id);
     }

@@ -1,0 +1,90 @@
+//! The form of a snapshot: frames, each with its length before it.
+//!
+//! ```text
+//! head    group, keyspace, position, hash, time, epochs' starts, answers that are gone, the table's seed
+//! kind u8 and 1: some answers to requests | 2: some keys       as many as it takes
+//! ```
+
+use crate::answers::Answers;
+use alloc::vec::Vec;
+use data::codec::{DecodeError, Reader, Writer};
+use data::table::{Seed, Table};
+use data::{GroupId, KeyspaceId, Position};
+use protocol::single_leader::Mark;
+
+pub(super) const ANSWERS: u8 = 1;
+pub(super) const KEYS: u8 = 2;
+
+/// What precedes the answers and keys of a snapshot.
+#[derive(Debug)]
+pub struct SnapshotHead {
+    pub group: GroupId,
+    pub keyspace: KeyspaceId,
+    pub mark: Mark,
+    pub time_ms: i64,
+    /// Where the epochs of the log before the snapshot begin.
+    pub starts: Vec<Position>,
+}
+
+impl SnapshotHead {
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        self.group.encode(w);
+        self.keyspace.encode(w);
+        self.mark.position.encode(w);
+        w.u64(self.mark.hash);
+        w.i64(self.time_ms);
+        w.list(&self.starts, |w, p| p.encode(w));
+    }
+    pub fn decode(r: &mut Reader<'_>) -> Result<SnapshotHead, DecodeError> {
+        Ok(SnapshotHead {
+            group: GroupId::decode(r)?,
+            keyspace: KeyspaceId::decode(r)?,
+            mark: Mark { position: Position::decode(r)?, hash: r.u64()? },
+            time_ms: r.i64()?,
+            starts: r.list(Position::decode)?,
+        })
+    }
+}
+
+/// A snapshot in memory: what a group is on a node that holds exactly the entries through its position.
+pub struct LoadedSnapshot {
+    pub(crate) head: SnapshotHead,
+    pub(crate) answers: Answers,
+    pub(crate) table: Table,
+}
+
+impl LoadedSnapshot {
+    /// Reads a snapshot from its pieces, cut anywhere. Takes as long as the state is large: nothing for a core.
+    pub fn read(pieces: &mut dyn FnMut() -> Option<Vec<u8>>) -> Result<LoadedSnapshot, DecodeError> {
+        let mut buffer: Vec<u8> = Vec::new();
+        let mut loaded: Option<LoadedSnapshot> = None;
+        while let Some(piece) = pieces() {
+            buffer.extend_from_slice(&piece);
+            let mut rest = Reader::new(&buffer);
+            let mut used = 0;
+            while let Ok(frame) = rest.bytes() {
+                used = buffer.len() - rest.remaining();
+                let mut frame = Reader::new(frame);
+                match &mut loaded {
+                    Some(loaded) => loaded.load(&mut frame)?,
+                    None => loaded = Some(LoadedSnapshot::begin(&mut frame)?),
+                }
+            }
+            buffer.drain(..used);
+        }
+        loaded.filter(|_| buffer.is_empty()).ok_or(DecodeError::Truncated)
+    }
+    fn begin(frame: &mut Reader<'_>) -> Result<LoadedSnapshot, DecodeError> {
+        let head = SnapshotHead::decode(frame)?;
+        let answers = Answers::decode_trimmed(frame)?;
+        let seed = Seed(frame.u64()?, frame.u64()?);
+        Ok(LoadedSnapshot { head, answers, table: Table::new(seed) })
+    }
+    fn load(&mut self, frame: &mut Reader<'_>) -> Result<(), DecodeError> {
+        match frame.u8()? {
+            ANSWERS => self.answers.load(frame),
+            KEYS => self.table.load(frame),
+            _ => Err(DecodeError::Invalid("kind of snapshot frame")),
+        }
+    }
+}

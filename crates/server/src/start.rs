@@ -104,7 +104,8 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         password: settings.password.clone(),
         connections_max: clients_served(settings.connections_max),
         seed: clock::random_u64(),
-        snapshot_log_bytes: settings.snapshot_log_bytes,
+        // Without a disk there is no log to shorten: a snapshot is taken when a follower needs one.
+        snapshot_log_bytes: if disk.is_some() { settings.snapshot_log_bytes } else { usize::MAX },
         transfer_bytes_per_second: settings.transfer_rate,
         version: VERSION,
     };

@@ -9,6 +9,10 @@ mod up;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// Chosen by the benchmark: it made SET in pipelines about a tenth faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "tercet", version, about = "A replicated store that any Redis client can use.")]
 struct Cli {

@@ -7,17 +7,36 @@
 use super::store::Store;
 use super::{Found, Table, hash_key};
 use crate::codec::Writer;
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::{BuildHasherDefault, Hasher};
+use hashbrown::HashSet;
+
+/// A key's hash is one already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
 
 /// Invariant: every key of the moment is in exactly one of: written (hash below `from`), `aside` or `out` before (hash in
 /// `changed`), or still in the walked store as it was then.
 pub(super) struct Walk {
     /// The next hash to visit; `None` behind the last one.
     from: Option<u64>,
-    /// Hashes from `from` on of which a writer changed a key: all keys of the moment with this hash lie in `aside`.
-    changed: BTreeSet<u64>,
+    /// Hashes of which a writer changed a key before the walk came by: all keys of the moment with this hash lie in `aside`.
+    changed: HashSet<u64, BuildHasherDefault<AsItIs>>,
     /// Old forms of changed keys that were not handed out yet.
     aside: Vec<u8>,
     /// The contents of the moment when a flush took them out of the table.
@@ -27,7 +46,7 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn bytes(&self) -> usize {
         let flushed = self.flushed.as_ref().map_or(0, |store| store.bytes());
-        self.aside.capacity() + self.changed.len() * 16 + flushed
+        self.aside.capacity() + self.changed.capacity() * 9 + flushed
     }
     /// A writer is about to change a key with this hash.
     pub(super) fn before_change(&mut self, store: &Store, hash: u64) {
@@ -65,9 +84,6 @@ impl Walk {
                     encode_key(out, key, found);
                 }
             });
-            if !self.changed.is_empty() {
-                self.changed = self.from.map_or_else(BTreeSet::new, |next| self.changed.split_off(&next));
-            }
         }
         self.from.is_none()
     }
@@ -85,7 +101,8 @@ impl Table {
     /// Begins a walk over the state of this moment, operations that may yet be taken back included: whoever wants a
     /// committed state takes those back first and applies them again after. A walk under way is abandoned.
     pub fn begin_snapshot(&mut self) {
-        self.walk = Some(Walk { from: Some(0), changed: BTreeSet::new(), aside: Vec::new(), flushed: None });
+        self.walk =
+            Some(Walk { from: Some(0), changed: HashSet::default(), aside: Vec::new(), flushed: None });
     }
     /// Appends the next whole keys, some `budget_bytes` of them (more when one value is larger), and tells whether the
     /// walk is finished. Without a walk it is.

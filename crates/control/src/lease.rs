@@ -21,8 +21,8 @@ const ASKED_MAX: usize = 32;
 pub(crate) struct Holder {
     sequence: u64,
     asked: BTreeMap<u64, Instant>,
-    /// Grants that wait for the map: version and end.
-    waiting: Option<(u64, Instant)>,
+    /// A grant that waits for the map: version, end, grantor.
+    waiting: Option<(u64, Instant, NodeId)>,
     until: Instant,
 }
 
@@ -38,27 +38,27 @@ impl Holder {
     }
 
     /// A grant for heartbeat `sequence`; it counts from map `version` on.
-    pub fn granted(&mut self, sequence: u64, version: u64, timings: &Timings) {
+    pub fn granted(&mut self, from: NodeId, sequence: u64, version: u64, timings: &Timings) {
         let Some(sent_at) = self.asked.remove(&sequence) else { return };
         self.asked = self.asked.split_off(&sequence);
         let until = sent_at + timings.lease - timings.lease_margin;
         self.waiting = match self.waiting {
             // A grant that needs the older map counts sooner, the newer one lasts longer: keep the one that lasts.
-            Some((_, kept)) if kept >= until => self.waiting,
-            _ => Some((version, until)),
+            Some((_, kept, _)) if kept >= until => self.waiting,
+            _ => Some((version, until, from)),
         };
     }
 
-    /// The end of the lease, when it has moved.
-    pub fn counts(&mut self, version: u64) -> Option<Instant> {
-        let (needed, until) = self.waiting?;
+    /// The end of the lease and whose clock it was granted by, when it has moved.
+    pub fn counts(&mut self, version: u64) -> Option<(Instant, NodeId)> {
+        let (needed, until, grantor) = self.waiting?;
         if version < needed {
             return None;
         }
         self.waiting = None;
         (until > self.until).then(|| {
             self.until = until;
-            until
+            (until, grantor)
         })
     }
 }
@@ -146,6 +146,7 @@ mod tests {
     use super::*;
 
     const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
 
     fn ms(ms: u64) -> Instant {
         Instant::from_millis(ms)
@@ -162,8 +163,8 @@ mod tests {
         grantor.asked(asker(sequence));
         let round = grantor.begin_round(ms(1005)).unwrap();
         assert_eq!(grantor.confirmed(ms(1010), round).len(), 1);
-        holder.granted(sequence, 5, &timings);
-        assert_eq!(holder.counts(5), Some(ms(1250)));
+        holder.granted(B, sequence, 5, &timings);
+        assert_eq!(holder.counts(5), Some((ms(1250), B)));
         assert_eq!(grantor.free_at(A), ms(1310));
     }
 
@@ -172,9 +173,9 @@ mod tests {
         let timings = Timings::default();
         let mut holder = Holder::default();
         let sequence = holder.ask(ms(1000));
-        holder.granted(sequence, 9, &timings);
+        holder.granted(B, sequence, 9, &timings);
         assert_eq!(holder.counts(8), None);
-        assert_eq!(holder.counts(9), Some(ms(1250)));
+        assert_eq!(holder.counts(9), Some((ms(1250), B)));
     }
 
     #[test]

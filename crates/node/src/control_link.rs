@@ -84,7 +84,11 @@ impl Node {
                 }
             }
             O::Answer { ticket, result } => self.on_control_answer(ticket, result),
-            O::ControlLease { until } => self.control_lease = self.control_lease.max(until),
+            O::ControlLease { until, grantor } => {
+                if until > self.control_lease.0 {
+                    self.control_lease = (until, grantor);
+                }
+            }
             O::Report(event) => {
                 self.outputs.push(Output::Event(Event::Control(format!("{event:?}"))));
             }

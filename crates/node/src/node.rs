@@ -55,7 +55,7 @@ pub struct Node {
     pub(crate) holder: Holder,
     pub(crate) grantor: Grantor,
     /// Until when the control plane guarantees that nothing this node leads is given to another.
-    pub(crate) control_lease: Instant,
+    pub(crate) control_lease: (Instant, NodeId),
     pub(crate) peers: BTreeSet<NodeId>,
     pub(crate) heartbeat_at: Instant,
     pub(crate) token: u64,
@@ -111,7 +111,7 @@ impl Node {
             pubsub: PubSub::default(),
             holder: Holder::new(config.lease),
             grantor: Grantor::new(config.lease, now.instant),
-            control_lease: Instant::ZERO,
+            control_lease: (Instant::ZERO, NodeId(0)),
             peers: BTreeSet::new(),
             heartbeat_at: Instant::ZERO,
             token: 0,

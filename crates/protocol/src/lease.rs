@@ -226,6 +226,10 @@ impl Holder {
             _ => Instant::ZERO,
         }
     }
+    /// Whether the peer's clock was found to run at another rate than this node's: nothing that it counts may be relied on.
+    pub fn drifts(&self, node: NodeId) -> bool {
+        self.held.get(&node).is_some_and(|held| held.drifting)
+    }
     /// Everything held is given up (this node resumed from a pause of unknown length, or steps down).
     pub fn forget(&mut self) {
         self.held.clear();

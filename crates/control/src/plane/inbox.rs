@@ -22,7 +22,7 @@ impl Plane {
             Message::HeartbeatAck { sequence, process, version } => {
                 self.heard_leader(now, from);
                 if process == self.config.process {
-                    self.holder.granted(sequence, version, &self.config.timings);
+                    self.holder.granted(from, sequence, version, &self.config.timings);
                     self.count_lease(out);
                 }
             }
@@ -124,8 +124,8 @@ impl Plane {
     }
 
     pub(super) fn count_lease(&mut self, out: &mut Vec<Output>) {
-        if let Some(until) = self.holder.counts(self.map.version) {
-            out.push(Output::ControlLease { until });
+        if let Some((until, grantor)) = self.holder.counts(self.map.version) {
+            out.push(Output::ControlLease { until, grantor });
         }
     }
 

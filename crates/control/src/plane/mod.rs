@@ -97,6 +97,7 @@ pub enum Output {
     /// Until then no other leader is elected for a group that the newest map says this process leads.
     ControlLease {
         until: Instant,
+        grantor: NodeId,
     },
     Report(Event),
 }

@@ -353,7 +353,7 @@ impl Rig {
             Output::Answer { ticket, result } => {
                 assert!(self.answers.insert(ticket, result).is_none(), "one answer per ticket");
             }
-            Output::ControlLease { until } => {
+            Output::ControlLease { until, .. } => {
                 let node = self.nodes.get_mut(&id).unwrap();
                 node.lease_until = node.lease_until.max(until);
                 self.check_lease(id);

@@ -5,6 +5,9 @@
 //! leaving one out shifts no other.
 
 mod inject;
+mod squeeze;
+
+pub use squeeze::Blow;
 
 use crate::clocks::{Clock, TRUE_RATE};
 use crate::network::{MS, Quality};
@@ -42,11 +45,13 @@ pub enum Fault {
     Join,
     Leave,
     Replace,
+    Squeeze,
+    Newcomer,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 28] = [
+    pub const ALL: [(Fault, &'static str, u64); 30] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -75,6 +80,8 @@ impl Fault {
         (Fault::Join, "join", 20_000 * MS),
         (Fault::Leave, "leave", 20_000 * MS),
         (Fault::Replace, "replace", 25_000 * MS),
+        (Fault::Squeeze, "squeeze", 1_200 * MS),
+        (Fault::Newcomer, "newcomer", 0),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)

@@ -7,6 +7,7 @@
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
 //! | `completeness` | a new leader holds everything that was committed before |
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
+//! | `recorded` | the same under the newest recorded set, whether its leader has heard of it or not |
 //! | `state` | equal history means equal state |
 //! | `sound` | nothing is reported that a correct replica never reports |
 //! | `storm` | no message, answer or wish breeds more of itself |
@@ -20,6 +21,7 @@ mod holders;
 pub mod liveness;
 mod log_matching;
 mod one_leader;
+mod recorded;
 mod sound;
 mod state;
 mod storm;
@@ -38,13 +40,14 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 16] = [
+pub const ALL: [(&str, &str); 17] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
     (committed::MONOTONE, "the commit index of a process never shrinks"),
     (completeness::NAME, "a leader holds all that was committed before its epoch"),
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
+    (recorded::NAME, "committed entries meet the newest recorded electable set; none changes in an election"),
     (state::NAME, "equal rolling hash at the applied index, equal state hash"),
     (sound::NAME, "no replica reports divergence or a conflict with what it committed"),
     (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
@@ -65,6 +68,7 @@ pub struct Invariants {
     committed: committed::Committed,
     completeness: completeness::Completeness,
     holders: holders::Holders,
+    recorded: recorded::Recorded,
     state: state::State,
     storm: storm::Storm,
     /// Keyspaces that do not promise to keep what was acknowledged under the faults of this run.
@@ -102,7 +106,8 @@ impl Invariants {
             let four = self.completeness.check(host, &state, &self.committed, lossy);
             let five = self.holders.check(host, &state, lossy);
             let six = self.state.check(now, host, &state);
-            found = one.or(two).or(three).or(four).or(five).or(six);
+            let seven = self.recorded.check(host, &state, &self.holders, lossy);
+            found = one.or(two).or(three).or(four).or(five).or(six).or(seven);
             if found.is_some() {
                 break;
             }

@@ -131,11 +131,12 @@ fn spans(clusters: &BTreeMap<Value, Cluster>) -> Result<Vec<(u64, u64, Value)>, 
     Ok(spans)
 }
 
-/// Values read that nobody wrote.
-pub fn phantoms(operations: &[&Operation]) -> Option<i64> {
+/// Values read that nobody wrote. `keeps`: nor may a refused write be seen. Where writes may be lost it may: done, seen,
+/// lost with its leader, and refused when its forwarder asked the next one.
+pub fn phantoms(operations: &[&Operation], keeps: bool) -> Option<i64> {
     let written: BTreeSet<i64> = operations
         .iter()
-        .filter(|operation| operation.outcome != Outcome::Fail)
+        .filter(|operation| !keeps || operation.outcome != Outcome::Fail)
         .filter_map(|operation| match operation.did {
             Did::Write { value } => Some(value),
             Did::Swap { new, .. } => Some(new),

@@ -9,7 +9,9 @@ use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::verdict::judge;
 use crate::workload::{self, Kind};
+
 use crate::world::{Space, World};
+use data::NodeId;
 
 /// What a run is given.
 #[derive(Clone, Debug)]
@@ -84,13 +86,32 @@ fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Cli
     let mut clients = Vec::new();
     for _ in 0..count {
         let mut kinds: Vec<Kind> = Kind::ALL.iter().map(|(kind, _)| *kind).collect();
-        kinds.retain(|kind| *kind != Kind::Anything);
+        kinds.retain(|kind| !matches!(kind, Kind::Anything | Kind::Watch | Kind::Heat));
         random.shuffle(&mut kinds);
         kinds.truncate(random.between(1, 4) as usize);
         clients.push(Client::new(kinds, random.below(spaces as u64 - 1) as usize, pause));
     }
     // FLUSHALL empties the numbered keyspaces: whoever does anything works in one that nobody judges.
     clients.push(Client::new(vec![Kind::Anything], spaces - 1, pause));
+    clients
+}
+
+/// A register that is written all the time and read on every node, by readers that stay with theirs: a deposed leader that
+/// still answers is noticed within milliseconds.
+fn watchers(spaces: &[Space], nodes: u32, random: &mut Random) -> Vec<Client> {
+    let judged: Vec<usize> = (0..spaces.len() - 1).filter(|at| spaces[*at].durable).collect();
+    let (hot, busy) = (random.chance(700), random.pick(&judged));
+    let mut clients = Vec::new();
+    if let (true, Some(busy)) = (hot, busy) {
+        for node in 1..=nodes.min(5) {
+            let mut client = Client::new(vec![Kind::Watch], busy, random.between(3, 12) * MS);
+            client.home = Some(NodeId(node));
+            clients.push(client);
+        }
+        for _ in 0..2 {
+            clients.push(Client::new(vec![Kind::Heat], busy, random.between(5, 30) * MS));
+        }
+    }
     clients
 }
 
@@ -109,7 +130,11 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut world = World::new(plan.seed, mix, spaces, plan.readable);
     world.clients = match &plan.scenario {
         Some(scenario) => scenario.clients(),
-        None => clients(world.spaces.len(), plan.clients, &mut setup),
+        None => {
+            let mut all = clients(world.spaces.len(), plan.clients, &mut setup);
+            all.extend(watchers(&world.spaces, nodes, &mut Random::new(plan.seed, 8)));
+            all
+        }
     };
     let lossy = world.spaces.iter().filter(|space| !space.durable);
     world.invariants.lossy_names = lossy.map(|space| space.name.clone()).collect();

@@ -75,7 +75,7 @@ fn always(property: &'static str, text: String) -> Result<u64, Broken> {
 
 fn register(operations: &[&Operation], keeps: bool) -> Result<u64, Broken> {
     const NAME: &str = "registers are linearizable";
-    if let Some(value) = linearizable::phantoms(operations) {
+    if let Some(value) = linearizable::phantoms(operations, keeps) {
         return always(NAME, format!("{value} was read and never written"));
     }
     if !keeps {

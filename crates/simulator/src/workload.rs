@@ -18,10 +18,14 @@ pub enum Kind {
     Bank,
     Expiry,
     Anything,
+    /// Reads of one register, from a client that stays with its node: whoever was deposed is asked too.
+    Watch,
+    /// Writes of that register.
+    Heat,
 }
 
 impl Kind {
-    pub const ALL: [(Kind, &'static str); 7] = [
+    pub const ALL: [(Kind, &'static str); 9] = [
         (Kind::Register, "register"),
         (Kind::Counter, "counter"),
         (Kind::Set, "set"),
@@ -29,6 +33,8 @@ impl Kind {
         (Kind::Bank, "bank"),
         (Kind::Expiry, "expiry"),
         (Kind::Anything, "anything"),
+        (Kind::Watch, "watch"),
+        (Kind::Heat, "heat"),
     ];
 }
 
@@ -111,12 +117,24 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
                 _ => single(key.clone(), Did::ReadExpiring { value: None }, &["GET", &key]),
             }
         }
+        Kind::Watch => {
+            let key = hot(now);
+            single(key.clone(), Did::Read { value: None }, &["GET", &key])
+        }
+        Kind::Heat => {
+            let key = hot(now);
+            single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value])
+        }
         Kind::Anything => {
             let words = anything::draw(random);
             let replies = usize::from(anything::answers(&words));
             (Task { key: String::new(), did: Did::Anything, replies, second: None }, vec![words])
         }
     }
+}
+
+fn hot(now: u64) -> String {
+    format!("hot{}", now / KEYS_LIVE)
 }
 
 /// Reading everything again at the end of a run, as the history's last word.

@@ -17,7 +17,7 @@ mod turn;
 
 use crate::client::{Client, Request};
 use crate::disk::Job;
-use crate::faults::{Fault, Mix, Undo};
+use crate::faults::{Blow, Fault, Mix, Undo};
 use crate::history::Operation;
 use crate::host::Host;
 use crate::invariants::Invariants;
@@ -108,6 +108,7 @@ pub enum Event {
     /// The operator looks after nodes that shall leave.
     Operate,
     Fault(Fault),
+    Blow(Blow),
     Undo(Undo),
     Administer,
 }
@@ -250,6 +251,7 @@ impl World {
             Event::Joined { machine, node, map } => self.become_member(machine, node, &map),
             Event::Operate => self.operate(),
             Event::Fault(fault) => self.inject(fault),
+            Event::Blow(blow) => self.fall(blow),
             Event::Undo(undo) => self.undo(undo),
             Event::Administer => self.administer(),
         }
@@ -297,5 +299,6 @@ fn digest(event: &Event) -> (u64, u64, u64) {
         Event::AskToJoin { machine } => (18, u64::from(*machine), 0),
         Event::Joined { machine, node, map } => (19, u64::from(*machine) << 16 | at(node), map.version),
         Event::Operate => (20, 0, 0),
+        Event::Blow(_) => (30, 0, 0),
     }
 }

@@ -96,6 +96,9 @@ impl World {
             }
             // In force all the time: nothing strikes.
             Fault::Loss | Fault::Duplicate | Fault::Reorder | Fault::WildClocks => {}
+            // That strikes at elections.
+            Fault::Newcomer => {}
+            Fault::Squeeze => self.squeeze(random),
             Fault::Drift | Fault::ClockJump | Fault::WallClock => {
                 self.disturb_clock(fault, victim, length, random)
             }
@@ -141,7 +144,7 @@ impl World {
         self.hosts.keys().copied().find(leads)
     }
 
-    fn take_down(&mut self, id: NodeId, power: bool, length: u64) {
+    pub(super) fn take_down(&mut self, id: NodeId, power: bool, length: u64) {
         self.stop(id, power);
         self.after(length, Event::Undo(Undo::Restart(id)));
         if let Some(host) = self.hosts.get_mut(&id) {
@@ -149,7 +152,7 @@ impl World {
         }
     }
 
-    fn pause(&mut self, id: NodeId, length: u64) {
+    pub(super) fn pause(&mut self, id: NodeId, length: u64) {
         if let Some(host) = self.hosts.get_mut(&id).filter(|host| host.is_running() && !host.paused) {
             host.paused = true;
             self.after(length, Event::Wake { node: id });
@@ -157,11 +160,17 @@ impl World {
     }
 
     fn cut(&mut self, links: Vec<(NodeId, NodeId)>, length: u64, random: &mut Random) {
+        for link in links {
+            // Noticed by a failed write or a keep-alive, or not before it is over.
+            let noticed = random.between(1, 3_000) * MS;
+            self.cut_noticed(vec![link], length, noticed);
+        }
+    }
+
+    pub(super) fn cut_noticed(&mut self, links: Vec<(NodeId, NodeId)>, length: u64, noticed: u64) {
         for (from, to) in &links {
             self.network.cut.insert((*from, *to));
-            // Noticed by a failed write or a keep-alive, or not before it is over.
             let number = self.network.connection(*from, *to).number;
-            let noticed = random.between(1, 3_000) * MS;
             if noticed < length {
                 self.after(noticed, Event::Disconnect { a: *from, b: *to, number });
             }

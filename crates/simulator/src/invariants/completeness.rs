@@ -14,6 +14,8 @@ pub const NAME: &str = "acknowledged entries survive elections";
 #[derive(Default)]
 pub struct Completeness {
     checked: BTreeMap<(NodeId, GroupId), Epoch>,
+    /// The newest epoch that was seen led.
+    newest: BTreeMap<GroupId, Epoch>,
 }
 
 impl Completeness {
@@ -27,6 +29,12 @@ impl Completeness {
         let epoch = state.replica.leads()?;
         // Once per leadership: when it is first seen.
         if lossy || self.checked.insert((host.id, state.group), epoch) == Some(epoch) {
+            return None;
+        }
+        // One that was paused may hear of its election when others have been elected and have committed since.
+        let newest = self.newest.entry(state.group).or_default();
+        *newest = epoch.max(*newest);
+        if *newest > epoch {
             return None;
         }
         let (index, hash) = committed.highest(state.group)?;

@@ -20,6 +20,11 @@ pub struct Holders {
 }
 
 impl Holders {
+    /// Whether a life of a node was seen to hold the log through `index`.
+    pub fn holds(&self, group: GroupId, replica: Replica, index: Index) -> bool {
+        self.persisted.get(&(group, replica)).is_some_and(|through| *through >= index)
+    }
+
     pub fn check(&mut self, host: &Host, state: &GroupState<'_>, lossy: bool) -> Option<Violation> {
         let me = Replica { node: host.id, incarnation: host.incarnation };
         let persisted = state.replica.persisted();

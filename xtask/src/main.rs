@@ -1,9 +1,12 @@
-//! What a developer and CI run: `cargo xtask verify` (writes nothing), `fix`, `tidy`, `purity`, `bench`, `e2e`.
+//! What a developer and CI run: `cargo xtask verify` (writes nothing), `fix`, `tidy`, `purity`, `bench`,
+//! `e2e`, `sim-nightly`, `sim-hash`.
 
 mod bench_command;
 mod e2e;
 mod purity;
 mod shell;
+mod sim_hash;
+mod sim_nightly;
 mod tidy;
 mod verify;
 
@@ -34,6 +37,10 @@ enum Command {
     Purity,
     /// Tercet beside the servers that are on the PATH.
     Bench(bench_command::Options),
+    /// Every planted bug is found by the simulator; fresh seeds find nothing else. Takes long.
+    SimNightly(sim_nightly::Options),
+    /// The simulator runs seeds alike in debug and release builds.
+    SimHash(sim_hash::Options),
     /// Real processes and real clients.
     #[command(subcommand)]
     E2e(e2e::Suite),
@@ -46,6 +53,8 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Purity => purity::run(),
         Command::Bench(options) => bench_command::run(&options),
+        Command::SimNightly(options) => sim_nightly::run(&options),
+        Command::SimHash(options) => sim_hash::run(&options),
         Command::E2e(suite) => e2e::run(suite),
     };
     match done {

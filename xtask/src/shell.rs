@@ -57,6 +57,11 @@ fn describe(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
 /// The release binary: `TERCET_BIN`, else where `cargo build --release` puts it.
 ///
 /// # Errors
@@ -64,10 +69,7 @@ fn describe(command: &Command) -> String {
 pub fn tercet_binary() -> Result<PathBuf> {
     let path = match env::var_os("TERCET_BIN") {
         Some(path) => PathBuf::from(path),
-        None => match env::var_os("CARGO_TARGET_DIR") {
-            Some(folder) => root().join(folder).join("release/tercet"),
-            None => root().join("target/release/tercet"),
-        },
+        None => target().join("release/tercet"),
     };
     if !path.is_file() {
         bail!("{} is not there: run `cargo build --release`, or set TERCET_BIN", path.display());

@@ -7,8 +7,9 @@ mod connection;
 mod info;
 mod keyspace;
 mod receipt;
-pub(crate) mod server;
+mod server;
 mod status;
+pub(crate) mod wait;
 
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};

@@ -31,6 +31,8 @@ pub enum Purpose {
     Part {
         batch: u64,
     },
+    /// A look of WAIT: the reply is not the client's.
+    Holders,
 }
 
 #[derive(Clone, Debug)]

@@ -243,7 +243,7 @@ impl Node {
         let route = self.routes.get(&outgoing.keyspace).copied();
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded -= 1;
-            session.receipt = Some(Receipt {
+            let receipt = Receipt {
                 keyspace: outgoing.keyspace,
                 group: route.map_or(GroupId(0), |route| route.group),
                 node: outgoing.sent_to.unwrap_or_default(),
@@ -251,12 +251,16 @@ impl Node {
                 write: outgoing.write,
                 indeterminate,
                 stale: false,
-            });
+            };
+            if purpose != Purpose::Holders {
+                session.achieved(receipt);
+            }
         }
         match purpose {
             Purpose::Command => self.fill(connection, slot, bytes),
             Purpose::Watch => self.watched(connection, slot, route.map(|r| r.group), bytes),
             Purpose::Part { batch } => self.settle_part(batch, bytes),
+            Purpose::Holders => self.on_holders(connection, slot, bytes),
         }
         if outgoing.blocking {
             self.resume(connection);

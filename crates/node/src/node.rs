@@ -79,7 +79,7 @@ pub struct Node {
     pub(crate) disk_full: bool,
     pub(crate) keyspace_requests: BTreeMap<KeyspaceId, Instant>,
     /// Clients in WAIT.
-    pub(crate) waits: Vec<crate::admin::server::Waiting>,
+    pub(crate) waits: Vec<crate::admin::wait::Waiting>,
 }
 
 impl Node {

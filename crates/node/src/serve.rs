@@ -164,14 +164,8 @@ impl Node {
         let keyspace = self.groups.get(&group).map_or(KeyspaceId(0), |it| it.keyspace.id);
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let slot = session.replies.hold();
-        session.receipt = Some(Receipt {
-            keyspace,
-            group,
-            node: self.config.node,
-            position,
-            write: true,
-            ..Receipt::default()
-        });
+        let node = self.config.node;
+        session.achieved(Receipt { keyspace, group, node, position, write: true, ..Receipt::default() });
         let to = Target::Client { connection, slot };
         self.wait_for_commit(group, Waiter { index: position.index, since: now, to, write: true });
         self.wake_blocked(group);

@@ -61,6 +61,8 @@ pub struct Session {
     pub channels: BTreeSet<Box<[u8]>>,
     pub patterns: BTreeSet<Box<[u8]>>,
     pub receipt: Option<Receipt>,
+    /// Of the last write whose place in the log is known.
+    pub written: Option<Receipt>,
     pub reply_mode: ReplyMode,
     /// READONLY: reads may be answered by this node's own copy, however old.
     pub stale_reads: bool,
@@ -78,6 +80,14 @@ pub struct Session {
 }
 
 impl Session {
+    /// Notes what a command achieved.
+    pub fn achieved(&mut self, receipt: Receipt) {
+        if receipt.write && receipt.position != Position::default() {
+            self.written = Some(receipt.clone());
+        }
+        self.receipt = Some(receipt);
+    }
+
     pub fn new(
         id: ConnectionId,
         address: String,
@@ -100,6 +110,7 @@ impl Session {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             receipt: None,
+            written: None,
             reply_mode: ReplyMode::On,
             stale_reads: false,
             forwarded: 0,

@@ -100,8 +100,14 @@ impl NodeCommand {
                 ))
             })
         };
-        let either = |flag: Vec<String>, file: Vec<String>| if flag.is_empty() { file } else { flag };
-        let joins = !self.join.is_empty();
+        // One question, found or join: an answer in flags or variables replaces the file's answer, whichever it was.
+        let told = !self.founders.is_empty() || !self.join.is_empty();
+        let (founders, join) = if told { (self.founders, self.join) } else { (file.founders, file.join) };
+        if !founders.is_empty() && !join.is_empty() {
+            return Err(StartError::new(
+                "`founders` and `join` are both set: a node founds a cluster or joins one",
+            ));
+        }
         Ok(Settings {
             name: needed("name", self.name.or(file.name))?,
             data: Some(self.data.or(file.data).ok_or_else(|| {
@@ -111,8 +117,8 @@ impl NodeCommand {
             peer: needed("peer", self.peer.or(file.peer))?,
             http: needed("http", self.http.or(file.http))?,
             site: self.site.or(file.site).unwrap_or_default(),
-            founders: if joins { Vec::new() } else { either(self.founders, file.founders) },
-            join: either(self.join, file.join),
+            founders,
+            join,
             password: self.requirepass.or(file.requirepass).filter(|password| !password.is_empty()),
             secret: self.secret.or(file.secret).unwrap_or_default(),
             connections_max: self.maxclients.or(file.maxclients).unwrap_or(10_000),

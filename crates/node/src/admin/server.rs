@@ -1,4 +1,4 @@
-//! COMMAND, FLUSHALL, TIME, ROLE, WAIT, SHUTDOWN, LOLWUT.
+//! COMMAND, FLUSHALL, TIME, ROLE, SHUTDOWN, LOLWUT.
 
 use crate::forward::Purpose;
 use crate::io::{ConnectionId, Output};
@@ -13,9 +13,8 @@ use bytes::Bytes;
 use commands::docs;
 use commands::spec::unknown_subcommand;
 use core::time::Duration;
-use data::{GroupId, KeyspaceId, Position};
+use data::KeyspaceId;
 use protocol::single_leader::RoleName;
-use wire::number::parse_integer;
 
 impl Node {
     pub(super) fn command(&mut self, connection: ConnectionId, args: &[&[u8]]) -> Flow {
@@ -71,7 +70,7 @@ impl Node {
             return self.reply(connection, |w| w.ok());
         }
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
-        let (keyspace, protocol) = (session.keyspace, session.protocol);
+        let protocol = session.protocol;
         session.replies.begin();
         session.replies.rollback();
         let slot = session.replies.hold();
@@ -83,7 +82,6 @@ impl Node {
             let work = Work::Command(vec![Bytes::from_static(b"FLUSHDB")]);
             self.forward_part(connection, *keyspace, protocol, work, Purpose::Part { batch }, deadline);
         }
-        let _ = keyspace;
         Flow::Continue
     }
 
@@ -140,95 +138,6 @@ impl Node {
         (host.to_string(), port.to_string())
     }
 
-    /// How many followers hold the log of a group led here through a position.
-    pub(crate) fn holders(&self, group: GroupId, position: Position) -> usize {
-        let Some(it) = self.groups.get(&group) else { return 0 };
-        let electable =
-            |node| it.replica.view().is_some_and(|view| view.electable.iter().any(|r| r.node == node));
-        it.replica.followers().filter(|(node, p)| electable(*node) && p.matched >= position.index).count()
-    }
-
-    /// WAIT and WAITAOF: followers that hold the connection's last write, as far as the leader knows now. Waits for the rest
-    /// of them until the time-out. Followers acknowledge what they have made durable as the keyspace asks, so both count the
-    /// same followers.
-    pub(super) fn wait(&mut self, connection: ConnectionId, args: &[&[u8]], flushed: bool) -> Flow {
-        let numbers: Option<Vec<i64>> = args[1..].iter().map(|text| parse_integer(text)).collect();
-        let Some(numbers) = numbers else {
-            return self.reply_error(connection, "ERR value is not an integer or out of range");
-        };
-        let (local, wanted, timeout) = match numbers[..] {
-            [wanted, timeout] => (0, wanted, timeout),
-            [local, wanted, timeout] => (local, wanted, timeout),
-            _ => return self.reply_error(connection, "ERR syntax error"),
-        };
-        if timeout < 0 {
-            return self.reply_error(connection, "ERR timeout is negative");
-        }
-        if !(0..=1).contains(&local) || wanted < 0 {
-            return self.reply_error(connection, "ERR value is out of range, must be positive");
-        }
-        let deadline = (timeout > 0).then(|| self.now.instant + Duration::from_millis(timeout as u64));
-        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
-        let write = session.receipt.clone().filter(|receipt| receipt.write);
-        session.replies.begin();
-        session.replies.rollback();
-        let slot = session.replies.hold();
-        session.paused = true;
-        let (keyspace, group, position) = write
-            .map_or((session.keyspace, GroupId(0), Position::default()), |w| {
-                (w.keyspace, w.group, w.position)
-            });
-        let waiting = Waiting {
-            connection,
-            slot,
-            keyspace,
-            group,
-            position,
-            wanted: wanted as usize,
-            flushed,
-            deadline,
-            known: 0,
-        };
-        self.waits.push(waiting);
-        self.tend_waits();
-        if self.is_paused(connection) { Flow::Pause } else { Flow::Continue }
-    }
-
-    /// Looks again how many followers hold what clients wait for.
-    pub(crate) fn tend_waits(&mut self) {
-        let now = self.now.instant;
-        let mut kept = Vec::new();
-        for mut wait in core::mem::take(&mut self.waits) {
-            let everyone = self.map.view(wait.group).map_or(0, |view| view.electable.len().saturating_sub(1));
-            wait.known = if wait.position == Position::default() {
-                // Nothing was written: every follower holds that.
-                self.routes
-                    .get(&wait.keyspace)
-                    .and_then(|route| self.map.view(route.group))
-                    .map_or(0, |view| view.electable.len().saturating_sub(1))
-            } else if self.groups.get(&wait.group).is_some_and(|it| it.is_serving()) {
-                self.holders(wait.group, wait.position)
-            } else {
-                // Led elsewhere: the write was answered, so its commit rule's followers hold it.
-                let rule = self.map.view(wait.group).map(|view| view.settings.commit);
-                rule.map_or(0, |rule| rule.followers_needed(everyone + 1)).max(wait.known)
-            };
-            let over = wait.deadline.is_some_and(|deadline| now >= deadline);
-            if wait.known < wait.wanted && !over && self.sessions.get(wait.connection).is_some() {
-                kept.push(wait);
-                continue;
-            }
-            let bytes = if wait.flushed {
-                format!("*2\r\n:1\r\n:{}\r\n", wait.known)
-            } else {
-                format!(":{}\r\n", wait.known)
-            };
-            self.fill(wait.connection, wait.slot, bytes.as_bytes());
-            self.resume(wait.connection);
-        }
-        self.waits = kept;
-    }
-
     pub(super) fn shutdown(&mut self, connection: ConnectionId) -> Flow {
         self.outputs.push(Output::Close { connection });
         self.outputs.push(Output::Shutdown);
@@ -239,17 +148,4 @@ impl Node {
         let text = format!("Tercet ver. {}\n", self.config.version);
         self.reply(connection, |w| w.verbatim(&text))
     }
-}
-
-/// A client in WAIT.
-pub(crate) struct Waiting {
-    connection: ConnectionId,
-    slot: crate::replies::SlotId,
-    keyspace: KeyspaceId,
-    group: GroupId,
-    position: Position,
-    wanted: usize,
-    flushed: bool,
-    deadline: Option<data::Instant>,
-    known: usize,
 }

@@ -237,3 +237,27 @@ fn a_planned_switchover_moves_leadership_and_loses_nothing() {
     cluster.run(100);
     assert_eq!(cluster.leader(), Some(target));
 }
+
+// catalogue: C14
+#[test]
+fn wait_tells_of_every_node_what_the_leader_knows() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader().expect("a leader");
+    for n in 1..=3 {
+        let client = cluster.connect(NodeId(n));
+        assert_eq!(cluster.ask(client, "WAIT 0 0"), ":2", "nothing was written: everybody has that");
+        assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+        assert_eq!(cluster.ask(client, "GET a"), "$1 1");
+        assert_eq!(cluster.ask(client, "WAIT 2 1000"), ":2", "node {n}");
+        assert_eq!(cluster.ask(client, "WAITAOF 1 2 1000"), "*2 :1 :2", "node {n}");
+    }
+    let gone = NodeId(leader.0 % 3 + 1);
+    let other = NodeId(gone.0 % 3 + 1);
+    cluster.kill(gone);
+    for n in [leader, other] {
+        let client = cluster.connect(n);
+        assert_eq!(cluster.ask(client, "SET a 2"), "+OK");
+        assert_eq!(cluster.ask(client, "WAIT 2 200"), ":1", "one of two is gone");
+        assert_eq!(cluster.ask(client, "WAIT 1 0"), ":1");
+    }
+}

@@ -268,6 +268,10 @@ impl Node {
                 if let Some(keyspace) = map.keyspaces.get(&view.keyspace) {
                     it.keyspace = keyspace.clone();
                 }
+                if it.replica.view().is_none_or(|known| known.number != view.number) {
+                    // A lease was granted under the set of its day: the only electable replica has one for ever.
+                    it.read_until = Instant::ZERO;
+                }
                 self.feed(view.group, single_leader::Input::View(view.clone()));
             }
         }

@@ -60,6 +60,10 @@ impl Node {
                 O::NeedSnapshot { to } => self.want_snapshot(group, to),
                 O::TakeSnapshot { from, mark, len } => self.take_snapshot(group, from, mark, len),
                 O::ProposeElectable { number, electable } => {
+                    if let Some(it) = self.groups.get_mut(&group) {
+                        // From now on a read must stand under both sets.
+                        it.read_until = Instant::ZERO;
+                    }
                     self.propose_electable(group, number, electable);
                 }
                 O::ReadConfirmed(round) => self.on_read_confirmed(group, round),

@@ -293,6 +293,7 @@ impl Node {
             table: &group.table,
             applied: group.applied,
             waiting: group.waiters.len(),
+            read_until: group.read_until,
         })
     }
 }
@@ -306,4 +307,6 @@ pub struct GroupState<'a> {
     pub applied: data::Index,
     /// Replies that wait for the log.
     pub waiting: usize,
+    /// A leader answers reads alone before this.
+    pub read_until: Instant,
 }

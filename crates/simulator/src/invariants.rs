@@ -7,6 +7,8 @@
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
 //! | `completeness` | a new leader holds everything that was committed before |
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
+//! | `own_epoch` | a leader commits nothing older before its own first entry |
+//! | `leases` | when a leader serves, no lease of an older one runs |
 //! | `recorded` | the same under the newest recorded set, whether its leader has heard of it or not |
 //! | `state` | equal history means equal state |
 //! | `sound` | nothing is reported that a correct replica never reports |
@@ -18,9 +20,11 @@
 mod committed;
 mod completeness;
 mod holders;
+mod leases;
 pub mod liveness;
 mod log_matching;
 mod one_leader;
+mod own_epoch;
 mod recorded;
 mod sound;
 mod state;
@@ -30,7 +34,7 @@ use crate::host::Host;
 use data::{GroupId, NodeId};
 use node::Event;
 use protocol::single_leader::Report;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,13 +44,15 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 17] = [
+pub const ALL: [(&str, &str); 19] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
     (committed::MONOTONE, "the commit index of a process never shrinks"),
     (completeness::NAME, "a leader holds all that was committed before its epoch"),
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
+    (own_epoch::NAME, "a leader-elect commits nothing before its empty entry"),
+    (leases::NAME, "no older leader's lease runs when a leader begins to serve"),
     (recorded::NAME, "committed entries meet the newest recorded electable set; none changes in an election"),
     (state::NAME, "equal rolling hash at the applied index, equal state hash"),
     (sound::NAME, "no replica reports divergence or a conflict with what it committed"),
@@ -69,6 +75,8 @@ pub struct Invariants {
     completeness: completeness::Completeness,
     holders: holders::Holders,
     recorded: recorded::Recorded,
+    own_epoch: own_epoch::OwnEpoch,
+    leases: leases::Leases,
     state: state::State,
     storm: storm::Storm,
     /// Keyspaces that do not promise to keep what was acknowledged under the faults of this run.
@@ -107,12 +115,20 @@ impl Invariants {
             let five = self.holders.check(host, &state, lossy);
             let six = self.state.check(now, host, &state);
             let seven = self.recorded.check(host, &state, &self.holders, lossy);
-            found = one.or(two).or(three).or(four).or(five).or(six).or(seven);
+            let eight = self.own_epoch.check(host, &state);
+            found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight);
             if found.is_some() {
                 break;
             }
         }
         if let Some(violation) = found {
+            self.fail(violation.property, violation.text);
+        }
+    }
+
+    /// After a turn of `id`, among all the others.
+    pub fn compare(&mut self, now: u64, hosts: &BTreeMap<NodeId, Host>, id: NodeId) {
+        if let Some(violation) = self.leases.check(now, hosts, id, &self.lossy) {
             self.fail(violation.property, violation.text);
         }
     }

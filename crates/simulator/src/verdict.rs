@@ -29,9 +29,9 @@ pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
     for ((keyspace, key), operations) in keys {
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
         let lost = match operations.first().map(|operation| &operation.did) {
-            Some(Did::Add { .. } | Did::Members { .. }) => elements(&operations, false),
-            Some(Did::Push { .. } | Did::Range { .. }) => elements(&operations, true),
-            Some(Did::Increment { .. } | Did::Count { .. }) => counter(&operations),
+            Some(Did::Add { .. } | Did::Members { .. }) => elements(&operations, false, keeps),
+            Some(Did::Push { .. } | Did::Range { .. }) => elements(&operations, true, keeps),
+            Some(Did::Increment { .. } | Did::Count { .. }) => counter(&operations, keeps),
             Some(Did::Read { .. } | Did::Write { .. } | Did::Swap { .. }) => register(&operations, keeps),
             Some(Did::Transfer | Did::Total { .. }) => bank(&operations),
             Some(Did::SetExpiring { .. } | Did::ReadExpiring { .. }) => expiring(&operations, keeps),
@@ -88,7 +88,7 @@ fn register(operations: &[&Operation], keeps: bool) -> Result<u64, Broken> {
 }
 
 /// Increments: results are distinct, grow in real time, and no more happened than were asked for.
-fn counter(operations: &[&Operation]) -> Result<u64, Broken> {
+fn counter(operations: &[&Operation], keeps: bool) -> Result<u64, Broken> {
     const NAME: &str = "counters count once";
     let loss = |text: String| Err(Broken::Loss(1, Violation { property: NAME, text }));
     let mut by_start: Vec<&&Operation> = operations.iter().filter(|it| it.outcome == Outcome::Ok).collect();
@@ -97,7 +97,8 @@ fn counter(operations: &[&Operation]) -> Result<u64, Broken> {
     by_end.sort_by_key(|it| it.end);
     let attempts = |until: u64| {
         let asked = operations.iter().filter(|it| matches!(it.did, Did::Increment { .. }));
-        asked.filter(|it| it.outcome != Outcome::Fail && it.start < until).count() as i64
+        // What was done, lost with its leader and refused by the next one was seen meanwhile.
+        asked.filter(|it| (!keeps || it.outcome != Outcome::Fail) && it.start < until).count() as i64
     };
     let (mut results, mut highest, mut ended) = (BTreeSet::new(), 0, by_end.iter().peekable());
     for operation in by_start {
@@ -143,7 +144,7 @@ fn counter(operations: &[&Operation]) -> Result<u64, Broken> {
 }
 
 /// Elements of a set or a list: what was acknowledged is there in every later read, once, and nothing that failed is.
-fn elements(operations: &[&Operation], ordered: bool) -> Result<u64, Broken> {
+fn elements(operations: &[&Operation], ordered: bool, keeps: bool) -> Result<u64, Broken> {
     let name = if ordered { "lists keep what was pushed" } else { "sets keep what was added" };
     let mut written: BTreeMap<i64, &Operation> = BTreeMap::new();
     for operation in operations {
@@ -160,7 +161,7 @@ fn elements(operations: &[&Operation], ordered: bool) -> Result<u64, Broken> {
         }
         for element in &present {
             match written.get(element) {
-                Some(write) if write.outcome == Outcome::Fail => {
+                Some(write) if keeps && write.outcome == Outcome::Fail => {
                     return always(name, format!("{element} was refused, and is there"));
                 }
                 Some(write) if write.start < read.end => {}

@@ -2,6 +2,7 @@
 
 use super::{Event, World};
 use crate::disk::{Job, Received};
+use crate::faults::Fault;
 use crate::host::Pending;
 use data::codec::Writer;
 use data::{Incarnation, NodeId, Process};
@@ -131,6 +132,9 @@ impl World {
             replies.push((connection, bytes));
         }
         self.invariants.observe(self.now, host);
+        if !self.mix.has(Fault::WildClocks) {
+            self.invariants.compare(self.now, &self.hosts, id);
+        }
         for (connection, bytes) in replies {
             self.send_reply(id, connection, bytes);
         }

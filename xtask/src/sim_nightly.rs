@@ -20,13 +20,14 @@ pub struct Options {
     /// Seeds of the clean run, which begins at another seed every second; 0 leaves it out.
     #[arg(long, default_value_t = 1000)]
     clean: u64,
+    /// Seeds after which a hunt is given up: about ten times the median of those that take longest.
+    #[arg(long, default_value_t = 600)]
+    budget: u64,
     /// Threads of each run.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
 }
 
-/// Seeds after which a hunt is given up: about ten times the median of those that take longest.
-const BUDGET: u64 = 600;
 /// Virtual time of one seed of a hunt: long enough for a few elections, short enough to try many mixes of faults.
 const TIME: &str = "60s";
 /// Far enough apart that no two hunts share a seed.
@@ -54,10 +55,9 @@ pub fn run(options: &Options) -> Result<()> {
         |planted: &&Planted| options.only.is_empty() || options.only.iter().any(|id| id == planted.id);
     let mut rows = Vec::new();
     for planted in ALL.iter().filter(wanted) {
-        let hunts =
-            (0..options.starts.max(1)).map(|at| hunt(&sim, planted.id, 1 + at * STRIDE, options.jobs));
+        let hunts = (0..options.starts.max(1)).map(|at| hunt(&sim, planted.id, 1 + at * STRIDE, options));
         let row = row(*planted, &hunts.collect::<Result<Vec<_>>>()?);
-        println!("{}", line(&row));
+        println!("{}", line(&row, options));
         rows.push(row);
     }
     if rows.is_empty() {
@@ -65,14 +65,14 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if options.only.is_empty() {
         let path = shell::root().join("docs/internals/planted-bugs.md");
-        std::fs::write(&path, page(&rows, options.starts)).with_context(|| path.display().to_string())?;
+        std::fs::write(&path, page(&rows, options)).with_context(|| path.display().to_string())?;
     }
     if options.clean > 0 {
         clean(&sim, options)?;
     }
     let missed: Vec<&str> = rows.iter().filter(|row| row.missed > 0).map(|row| row.planted.id).collect();
     if !missed.is_empty() {
-        bail!("not found within {BUDGET} seeds by every hunt: {}", missed.join(", "));
+        bail!("not found within {} seeds by every hunt: {}", options.budget, missed.join(", "));
     }
     Ok(())
 }
@@ -85,8 +85,8 @@ fn build() -> Result<PathBuf> {
     Ok(shell::target().join("release/examples/sim"))
 }
 
-fn hunt(sim: &Path, id: &str, first: u64, jobs: usize) -> Result<Hunt> {
-    let (seed, seeds, jobs) = (first.to_string(), BUDGET.to_string(), jobs.to_string());
+fn hunt(sim: &Path, id: &str, first: u64, options: &Options) -> Result<Hunt> {
+    let (seed, seeds, jobs) = (first.to_string(), options.budget.to_string(), options.jobs.to_string());
     let args =
         ["--plant", id, "--seed", &seed, "--seeds", &seeds, "--time", TIME, "--jobs", &jobs, "--first"];
     let mut command = shell::command(&sim.to_string_lossy(), &args);
@@ -113,22 +113,26 @@ fn row(planted: Planted, hunts: &[Hunt]) -> Row {
     Row { planted, missed, seeds: seeds[seeds.len() / 2], seconds: seconds[seconds.len() / 2] }
 }
 
-fn line(row: &Row) -> String {
+fn line(row: &Row, options: &Options) -> String {
     let Planted { id, what, guard, .. } = row.planted;
     let found = if row.missed == 0 { "yes".to_owned() } else { format!("missed {} times", row.missed) };
-    format!("| {id} | {what} | `{guard}` | {found} | {} | {:.1} | {BUDGET} |", row.seeds, row.seconds)
+    format!(
+        "| {id} | {what} | `{guard}` | {found} | {} | {:.1} | {} |",
+        row.seeds, row.seconds, options.budget
+    )
 }
 
-fn page(rows: &[Row], starts: u64) -> String {
-    let lines: Vec<String> = rows.iter().map(line).collect();
+fn page(rows: &[Row], options: &Options) -> String {
+    let lines: Vec<String> = rows.iter().map(|row| line(row, options)).collect();
     format!(
         "# Planted bugs\n\n\
         Written by `cargo xtask sim-nightly`; do not edit. Each bug is put back into the product and looked for by the\n\
-        simulator's general run (seeds of {TIME}, no fault or workload chosen for it), {starts} times from different seeds. The\n\
+        simulator's general run (seeds of {TIME}, no fault or workload chosen for it), {} times from different seeds. The\n\
         list of bugs is `crates/data/src/plant.rs`; paths below are under `crates/`. Seconds are those of one machine.\n\n\
         | bug | what is broken | guard | found | seeds (median) | seconds (median) | budget of seeds |\n\
         |---|---|---|---|---|---|---|\n\
         {}\n",
+        options.starts,
         lines.join("\n")
     )
 }

@@ -4,6 +4,8 @@
 //! a fault that is always there hides what only happens without it. Each kind draws from a stream of its own, so that
 //! leaving one out shifts no other.
 
+mod damage;
+mod heal;
 mod inject;
 mod squeeze;
 
@@ -47,11 +49,14 @@ pub enum Fault {
     Replace,
     Squeeze,
     Newcomer,
+    BitFlip,
+    LostWrite,
+    StrayWrite,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 30] = [
+    pub const ALL: [(Fault, &'static str, u64); 33] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -82,6 +87,9 @@ impl Fault {
         (Fault::Replace, "replace", 25_000 * MS),
         (Fault::Squeeze, "squeeze", 1_200 * MS),
         (Fault::Newcomer, "newcomer", 0),
+        (Fault::BitFlip, "bit-flip", 12_000 * MS),
+        (Fault::LostWrite, "lost-write", 20_000 * MS),
+        (Fault::StrayWrite, "stray-write", 20_000 * MS),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)
@@ -104,6 +112,8 @@ pub enum Undo {
     SpeedDisk(NodeId),
     FreeDisk(NodeId),
     TrueWall(NodeId),
+    /// The operator has a disk that may be damaged read: by a restart.
+    Scrub(NodeId),
     /// A machine without data comes up and asks to join.
     Return(u32),
     /// The operator asks for the removal of a node.

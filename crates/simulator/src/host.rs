@@ -12,6 +12,15 @@ pub enum Pending {
     Request(ConnectionId, Vec<Vec<u8>>),
 }
 
+/// What was done to a disk behind the back of its node, since its log was last read whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Harm {
+    /// Bits of what was written have changed.
+    Flipped,
+    /// A write was reported done and is not there.
+    Missing,
+}
+
 pub struct Host {
     pub id: NodeId,
     /// The machine that it lives on, and its addresses: a machine whose disk was wiped comes back as another node.
@@ -36,6 +45,7 @@ pub struct Host {
     pub held_down: bool,
     /// Its disk was found damaged, or could not be read: it stays away.
     pub lost: bool,
+    pub harm: Option<Harm>,
 }
 
 impl Host {
@@ -56,6 +66,7 @@ impl Host {
             disk_slow: 0,
             held_down: false,
             lost: false,
+            harm: None,
         }
     }
     pub fn is_running(&self) -> bool {

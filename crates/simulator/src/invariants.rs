@@ -86,6 +86,8 @@ pub struct Invariants {
     /// Acknowledged entries may be gone by the operator's or the rule's choice: announced by the control plane.
     pub announced_losses: u64,
     pub damaged: u64,
+    /// Copies that were rebuilt because their disk was harmed.
+    pub rebuilt: u64,
     /// Copies of keyspaces that may lose, stopped because a new leader lacks what they had committed: they stay behind
     /// until somebody rebuilds them. Counted, not judged.
     pub stranded: BTreeSet<(NodeId, GroupId)>,

@@ -10,7 +10,7 @@
 //! | [`faults`] | kinds of faults, drawn per seed |
 //! | [`workload`], [`client`], [`history`] | what clients do and saw |
 //! | [`invariants`], [`verdict`], [`linearizable`] | what must hold, during a run and of its history |
-//! | [`run`], [`scenario`], [`shrink`], [`command`] | one run, told runs, smaller runs, the command line |
+//! | [`run`], [`settle`], [`scenario`], [`shrink`], [`command`] | one run, told runs, smaller runs, the command line |
 //!
 //! *Invariant:* a run is a function of its plan: no clock, no thread, no randomness from outside, no order of a hash map.
 
@@ -29,6 +29,7 @@ pub mod random;
 pub mod reply;
 pub mod run;
 pub mod scenario;
+pub mod settle;
 pub mod shrink;
 pub mod trace;
 pub mod verdict;

@@ -3,13 +3,13 @@
 use crate::client::Client;
 use crate::faults::{Choice, Fault, Mix};
 use crate::history::Operation;
-use crate::invariants::{Violation, liveness};
+use crate::invariants::Violation;
 use crate::network::MS;
 use crate::random::Random;
 use crate::scenario::Scenario;
+use crate::settle::settle;
 use crate::verdict::judge;
-use crate::workload::{self, Kind};
-
+use crate::workload::Kind;
 use crate::world::{Space, World};
 use data::NodeId;
 
@@ -46,9 +46,6 @@ pub struct Outcome {
     pub trace: Option<String>,
     pub history: Vec<Operation>,
 }
-
-/// How long after healing everything may take to be in order.
-const LIVENESS_BOUND: u64 = 30_000 * MS;
 
 fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
@@ -161,57 +158,5 @@ pub fn run(plan: &Plan) -> Outcome {
         trace_hash: world.trace.hash(),
         trace: world.trace.take_text(),
         history: world.history,
-    }
-}
-
-/// Heals, waits for order, reads everything back.
-fn settle(world: &mut World) {
-    world.heal();
-    // Work goes on for a while: a cluster that is whole again must serve.
-    world.run_until(world.now + 3_000 * MS);
-    for client in &mut world.clients {
-        client.quiet = true;
-    }
-    let end = world.now + LIVENESS_BOUND;
-    let mut missing = liveness::missing(world);
-    while missing.is_some() && world.now < end && !world.invariants.is_broken() {
-        world.replace_failed_disks();
-        world.run_until(world.now + 250 * MS);
-        missing = liveness::missing(world);
-    }
-    if let Some(violation) = missing {
-        world.invariants.fail(violation.property, violation.text);
-        return;
-    }
-    read_back(world);
-}
-
-/// One read of every key by a fresh client of its keyspace: each must be answered.
-fn read_back(world: &mut World) {
-    let mut keys: std::collections::BTreeMap<(usize, String), crate::history::Did> = Default::default();
-    for operation in &world.history {
-        if workload::read_back(&operation.did, &operation.key).is_some() {
-            keys.entry((operation.keyspace, operation.key.clone())).or_insert(operation.did.clone());
-        }
-    }
-    let first = world.clients.len();
-    for keyspace in 0..world.spaces.len() {
-        let mut reads: Vec<(crate::history::Did, String)> = keys
-            .iter()
-            .filter(|((of, _), _)| *of == keyspace)
-            .map(|((_, key), did)| (did.clone(), key.clone()))
-            .collect();
-        reads.reverse();
-        world.add_reader(keyspace, reads);
-    }
-    let end = world.now + LIVENESS_BOUND;
-    while world.now < end
-        && !world.invariants.is_broken()
-        && world.clients[first..].iter().any(|c| !c.is_done())
-    {
-        world.run_until(world.now + 50 * MS);
-    }
-    if world.clients[first..].iter().any(|client| !client.is_done()) {
-        world.invariants.fail(liveness::NAME, "keys could not be read back".to_owned());
     }
 }

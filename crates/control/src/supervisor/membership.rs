@@ -63,9 +63,14 @@ pub(crate) fn next_step(me: NodeId, nodes: &[Candidate]) -> Option<Reconfigure> 
         heard * 2 > count - 1
     };
     if count > 1 {
-        let mut others = voters.clone().filter(gone).filter(|n| n.node != me && agree_without(n.node));
-        if let Some(other) = others.next() {
-            return Some(Reconfigure::Remove(other.node));
+        let others = voters.clone().filter(gone).filter(|n| n.node != me);
+        let next = others.clone().filter(|n| agree_without(n.node)).max_by_key(|n| !n.heard);
+        if let Some(next) = next {
+            return Some(Reconfigure::Remove(next.node));
+        }
+        if others.count() > 0 {
+            // A spare one that goes first would leave the rest with a voter that is as good as gone.
+            return None;
         }
         if voters.clone().filter(gone).any(|n| n.node == me) {
             let heir = voters.clone().find(|n| n.node != me && n.fit && n.heard && n.caught_up);
@@ -195,6 +200,7 @@ mod tests {
             (&[("v", 1), ("v", 2), ("vx", 3)], None),
             (&[("v", 1), ("v", 2), ("vx", 3), ("", 4)], Some(AddLearner(NodeId(4)))),
             (&[("v", 1), ("v", 2), ("vx", 3), ("v", 4)], Some(Remove(NodeId(3)))),
+            (&[("v", 1), ("v-", 2), ("v?", 4)], None),
             // A silent voter: without the one that leaves the other two could agree on nothing.
             (&[("v", 1), ("v-", 2), ("v?", 3), ("l", 4)], None),
             (&[("v", 1), ("v-", 2), ("v?", 3), ("l=", 4)], Some(Promote(NodeId(4)))),

@@ -105,6 +105,9 @@ impl World {
             Fault::DiskSlow | Fault::DiskFail | Fault::DiskFull => {
                 self.disturb_disk(fault, victim, length, random);
             }
+            Fault::BitFlip | Fault::LostWrite | Fault::StrayWrite => {
+                self.damage(fault, victim, length, random);
+            }
             Fault::Wipe => {
                 if self.may_lose(victim) {
                     self.wipe(victim, length, random.between(0, 8_000) * MS);
@@ -263,6 +266,7 @@ impl World {
                 }
                 self.after(0, Event::Start { node: id });
             }
+            Undo::Scrub(id) => self.scrub(id),
             Undo::Return(machine) => self.bring_up(machine),
             Undo::Dismiss(id) => self.dismiss(id),
             Undo::Mend(links) => {
@@ -293,37 +297,6 @@ impl World {
                     host.clock.freeze_wall(None);
                 }
             }
-        }
-    }
-
-    /// An operator starts processes again whose disk failed, as often as that happens: an injected failure may strike late.
-    pub fn replace_failed_disks(&mut self) {
-        let ids: Vec<NodeId> = self.hosts.keys().copied().collect();
-        for id in ids {
-            if self.hosts.get(&id).is_some_and(|host| host.disk.has_failed()) {
-                self.after(0, Event::Undo(Undo::Restart(id)));
-            }
-        }
-    }
-
-    /// The end of all faults: everything works and runs again.
-    pub fn heal(&mut self) {
-        self.healing = true;
-        self.network.heal();
-        let ids: Vec<NodeId> = self.hosts.keys().copied().collect();
-        for id in ids {
-            let now = self.now;
-            let Some(host) = self.hosts.get_mut(&id) else { return };
-            host.disk.medium.limit(None);
-            host.disk_slow = 0;
-            host.pause_in_turn = None;
-            host.clock.set_wall(0, 5);
-            host.clock.freeze_wall(None);
-            if !self.mix.has(Fault::WildClocks) {
-                host.clock.set_rate(now, TRUE_RATE);
-            }
-            self.after(0, Event::Wake { node: id });
-            self.after(1, Event::Undo(Undo::Restart(id)));
         }
     }
 }

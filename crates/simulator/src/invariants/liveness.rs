@@ -58,7 +58,7 @@ pub fn missing(world: &World) -> Option<Violation> {
 }
 
 /// What the newest map says, for whoever looks for the reason.
-fn known(world: &World) -> String {
+pub fn known(world: &World) -> String {
     let Some(map) = world.newest_map() else { return "no node knows a map".to_owned() };
     let view = |view: &data::view::View| {
         let nodes: Vec<_> = view.electable.iter().map(|replica| replica.node).collect();

@@ -35,6 +35,10 @@ impl World {
                         | storage::Error::Poisoned { .. }
                 );
                 self.trace.note(now, || format!("{id} cannot start: {text}"));
+                if !error.is_full() && !self.trusts(id, Some(&text)) {
+                    return;
+                }
+                let Some(host) = self.hosts.get_mut(&id) else { return };
                 if expected {
                     self.after(500_000_000, Event::Start { node: id });
                 } else {
@@ -44,6 +48,10 @@ impl World {
                 return;
             }
         };
+        if host.harm.is_some() && !self.trusts(id, None) {
+            return;
+        }
+        let Some(host) = self.hosts.get_mut(&id) else { return };
         host.process = opened.identity.process;
         host.incarnation = opened.identity.incarnation;
         host.paused = false;

@@ -71,7 +71,9 @@ impl World {
         }
         let Some(map) = self.newest_map() else { return false };
         let running = |id: &&NodeId| self.hosts.get(id).is_some_and(Host::is_running);
-        let stays = |id: &NodeId| *id != victim && self.hosts.get(id).is_some_and(|host| !host.lost);
+        let stays = |id: &NodeId| {
+            *id != victim && self.hosts.get(id).is_some_and(|host| !host.lost && host.harm.is_none())
+        };
         let voters = map.voters.len();
         // With fewer this map may be old.
         let knows = map.voters.iter().filter(running).count() * 2 > voters;
@@ -84,6 +86,25 @@ impl World {
             clean.count() >= view.seals_needed().max(1)
         };
         knows && governs && map.views().all(serves)
+    }
+
+    /// Whether these nodes alone can agree, elect and acknowledge in every group under majority, as far as is known.
+    pub fn suffices(&self, core: &BTreeSet<NodeId>) -> bool {
+        let Some(map) = self.newest_map() else { return false };
+        let running = map.voters.iter().filter(|id| self.hosts.get(id).is_some_and(Host::is_running)).count();
+        let serves = |view: &View| {
+            let clean = view.electable.iter().filter(|replica| {
+                let life = self.hosts.get(&replica.node).map(|host| host.incarnation);
+                core.contains(&replica.node) && life == Some(replica.incarnation)
+            });
+            let electable = view.electable.len();
+            let needed = view.seals_needed().max(view.settings.commit.followers_needed(electable) + 1);
+            view.settings.commit != CommitRule::Majority || clean.count() >= needed
+        };
+        let voters = map.voters.len();
+        running * 2 > voters
+            && map.voters.iter().filter(|id| core.contains(id)).count() * 2 > voters
+            && map.views().all(serves)
     }
 
     /// The machine's data is gone. It comes back empty after `length`, and its former node is removed after `patience`.
@@ -161,7 +182,13 @@ impl World {
     }
 
     /// A node that may be asked to leave: two others stay, and as many as an in-sync set must not shrink below.
+    /// Nobody goes while a copy is damaged or missing: the voters and copies that stay would count on it.
     pub fn dispensable(&self, random: &mut Random) -> Option<NodeId> {
+        let whole = self.hosts.values().all(|host| host.harm.is_none());
+        let missing = self.operator.leaving.iter().any(|id| !self.hosts.contains_key(id));
+        if !whole || missing {
+            return None;
+        }
         let map = self.newest_map()?;
         let minimum = |view: &View| match view.settings.commit {
             CommitRule::InSyncSet { minimum } => minimum as usize,

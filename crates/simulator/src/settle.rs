@@ -1,0 +1,127 @@
+//! The end of a run: first only as much is healed as the rules promise to serve with, then all of it; then every key is read.
+//!
+//! Source: DESIGN, "heal only a minimal core that the mode promises to serve with, and require progress"; the first half is
+//! what tells a cluster that survives a failure from one that survives its repair.
+
+use crate::history::Outcome;
+use crate::invariants::liveness;
+use crate::network::MS;
+use crate::workload;
+use crate::world::World;
+use data::NodeId;
+use data::keyspace::CommitRule;
+use std::collections::BTreeSet;
+
+/// How long after healing everything may take to be in order.
+const LIVENESS_BOUND: u64 = 30_000 * MS;
+
+/// Heals a core that suffices, leaves the others dead or cut off, and requires progress under majority.
+///
+/// An in-sync set may be on its way to excluding a member of the core, and `async` promises nothing about who leads:
+/// nothing is required of them before all is healed.
+fn serve_with_a_core(world: &mut World) {
+    let Some(core) = choose_core(world) else { return };
+    world.heal_only(&core);
+    let (begin, seen) = (world.now, world.history.len());
+    let waiting = |world: &World| {
+        let served: BTreeSet<usize> = world.history[seen..]
+            .iter()
+            .filter(|it| it.outcome == Outcome::Ok && it.start > begin)
+            .map(|it| it.keyspace)
+            .collect();
+        let asked: BTreeSet<usize> = world.clients.iter().map(|client| client.keyspace).collect();
+        asked.into_iter().find(|space| !served.contains(space) && under_majority(world, *space))
+    };
+    while let Some(space) = waiting(world) {
+        if world.invariants.is_broken() {
+            return;
+        }
+        if world.now >= begin + LIVENESS_BOUND {
+            let name = &world.spaces[space].name;
+            let text = format!("keyspace {name} is not served by {core:?}; {}", liveness::known(world));
+            return world.invariants.fail(liveness::NAME, text);
+        }
+        world.replace_failed_disks_of(&core);
+        world.run_until(world.now + 250 * MS);
+    }
+}
+
+fn under_majority(world: &World, space: usize) -> bool {
+    let Some(map) = world.newest_map() else { return true };
+    let keyspace = world.spaces.get(space).and_then(|space| map.keyspace_named(&space.name));
+    keyspace.is_some_and(|it| it.settings.commit == CommitRule::Majority)
+}
+
+/// As few nodes as suffice; `None` when nobody can be left out, or when an operator's work is under way.
+fn choose_core(world: &mut World) -> Option<BTreeSet<NodeId>> {
+    let mut nodes: Vec<NodeId> = world.hosts.keys().copied().collect();
+    let harmed = world.hosts.values().any(|host| host.harm.is_some() || host.lost);
+    if harmed || world.operator.waits_for().is_some() {
+        return None;
+    }
+    let mut core: BTreeSet<NodeId> = nodes.iter().copied().collect();
+    world.streams.members.shuffle(&mut nodes);
+    for id in nodes {
+        let rest: BTreeSet<NodeId> = core.iter().copied().filter(|other| *other != id).collect();
+        if world.suffices(&rest) {
+            core = rest;
+        }
+    }
+    (core.len() < world.hosts.len()).then_some(core)
+}
+
+/// A core serves, then everything heals, comes to order, and is read back.
+pub fn settle(world: &mut World) {
+    serve_with_a_core(world);
+    if world.invariants.is_broken() {
+        return;
+    }
+    world.heal();
+    // Work goes on for a while: a cluster that is whole again must serve.
+    world.run_until(world.now + 3_000 * MS);
+    for client in &mut world.clients {
+        client.quiet = true;
+    }
+    let end = world.now + LIVENESS_BOUND;
+    let mut missing = liveness::missing(world);
+    while missing.is_some() && world.now < end && !world.invariants.is_broken() {
+        world.replace_failed_disks();
+        world.run_until(world.now + 250 * MS);
+        missing = liveness::missing(world);
+    }
+    if let Some(violation) = missing {
+        world.invariants.fail(violation.property, violation.text);
+        return;
+    }
+    read_back(world);
+}
+
+/// One read of every key by a fresh client of its keyspace: each must be answered.
+fn read_back(world: &mut World) {
+    let mut keys: std::collections::BTreeMap<(usize, String), crate::history::Did> = Default::default();
+    for operation in &world.history {
+        if workload::read_back(&operation.did, &operation.key).is_some() {
+            keys.entry((operation.keyspace, operation.key.clone())).or_insert(operation.did.clone());
+        }
+    }
+    let first = world.clients.len();
+    for keyspace in 0..world.spaces.len() {
+        let mut reads: Vec<(crate::history::Did, String)> = keys
+            .iter()
+            .filter(|((of, _), _)| *of == keyspace)
+            .map(|((_, key), did)| (did.clone(), key.clone()))
+            .collect();
+        reads.reverse();
+        world.add_reader(keyspace, reads);
+    }
+    let end = world.now + LIVENESS_BOUND;
+    while world.now < end
+        && !world.invariants.is_broken()
+        && world.clients[first..].iter().any(|c| !c.is_done())
+    {
+        world.run_until(world.now + 50 * MS);
+    }
+    if world.clients[first..].iter().any(|client| !client.is_done()) {
+        world.invariants.fail(liveness::NAME, "keys could not be read back".to_owned());
+    }
+}

@@ -51,6 +51,8 @@ pub struct Outgoing {
     pub turned_away: Option<NodeId>,
     /// It has left this node at least once: it may have been executed.
     pub may_be_done: bool,
+    /// It has left more than once: an error in answer to one copy says nothing of the others.
+    pub resent: bool,
 }
 
 /// Bytes of forwarded commands that one node keeps at most; beyond, new ones are refused.

@@ -80,6 +80,7 @@ impl Node {
             sent_to: None,
             turned_away: None,
             may_be_done: false,
+            resent: false,
         };
         if self.forwards.add(outgoing).is_err() {
             let mut bytes = Vec::new();
@@ -119,6 +120,7 @@ impl Node {
             sent_to: None,
             turned_away: None,
             may_be_done: false,
+            resent: false,
         };
         if let Err(outgoing) = self.forwards.add(outgoing) {
             self.settle_forwarded(
@@ -151,6 +153,7 @@ impl Node {
             sent_to: None,
             turned_away: None,
             may_be_done: false,
+            resent: false,
         };
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded += 1;
@@ -194,6 +197,7 @@ impl Node {
                 continue;
             }
             outgoing.sent_to = Some(leader);
+            outgoing.resent |= outgoing.may_be_done;
             outgoing.may_be_done = true;
             let left = outgoing.deadline.map(|d| d.since(now).as_millis().clamp(1, u128::from(u32::MAX)));
             let forward = Forward {
@@ -226,9 +230,23 @@ impl Node {
             }
             ForwardOutcome::Reply { bytes, position } => {
                 let Some(outgoing) = self.forwards.remove(request.sequence) else { return };
+                if outgoing.write && outgoing.resent && bytes.first() == Some(&b'-') {
+                    self.settle_doubtful(outgoing);
+                    return;
+                }
                 self.settle_forwarded(outgoing, &bytes, position, false);
             }
         }
+    }
+
+    /// One copy of a write was refused, another may have been executed before or behind it: "surely not" would be a lie.
+    fn settle_doubtful(&mut self, outgoing: Outgoing) {
+        self.statistics.indeterminate += 1;
+        let mut bytes = Vec::new();
+        ReplyWriter::new(&mut bytes, outgoing.protocol).error(
+            "INDETERMINATE the write was sent again after a failure and then refused: an earlier sending may have taken effect",
+        );
+        self.settle_forwarded(outgoing, &bytes, Position::default(), true);
     }
 
     /// A forwarded command has its reply.

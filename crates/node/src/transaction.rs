@@ -277,6 +277,7 @@ impl Node {
             sent_to: None,
             turned_away: None,
             may_be_done: false,
+            resent: false,
         };
         // Best effort: it leaves with this turn or never, and the leader ends old watches by itself.
         let _ = self.forwards.add(outgoing);

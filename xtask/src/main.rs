@@ -1,5 +1,5 @@
 //! What a developer and CI run: `cargo xtask verify` (writes nothing), `fix`, `tidy`, `purity`, `bench`,
-//! `e2e`, `sim-nightly`, `sim-hash`.
+//! `e2e`, `sim-nightly`, `sim-slice`, `sim-hash`.
 
 mod bench_command;
 mod e2e;
@@ -7,6 +7,7 @@ mod purity;
 mod shell;
 mod sim_hash;
 mod sim_nightly;
+mod sim_slice;
 mod tidy;
 mod verify;
 
@@ -39,6 +40,8 @@ enum Command {
     Bench(bench_command::Options),
     /// Every planted bug is found by the simulator; fresh seeds find nothing else. Takes long.
     SimNightly(sim_nightly::Options),
+    /// Fixed and fresh seeds of the simulator within a budget of seconds: the part of it that every check runs.
+    SimSlice(sim_slice::Options),
     /// The simulator runs seeds alike in debug and release builds.
     SimHash(sim_hash::Options),
     /// Real processes and real clients.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Purity => purity::run(),
         Command::Bench(options) => bench_command::run(&options),
         Command::SimNightly(options) => sim_nightly::run(&options),
+        Command::SimSlice(options) => sim_slice::run(&options),
         Command::SimHash(options) => sim_hash::run(&options),
         Command::E2e(suite) => e2e::run(suite),
     };

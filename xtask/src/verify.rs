@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::e2e::{self, Suite};
-use crate::{purity, shell, tidy};
+use crate::{purity, shell, sim_slice, tidy};
 
 /// Checks everything, cheapest first.
 pub fn verify(no_e2e: bool) -> Result<()> {
@@ -17,6 +17,8 @@ pub fn verify(no_e2e: bool) -> Result<()> {
         return Ok(());
     }
     shell::run(shell::cargo(&["build", "--quiet", "--release"]))?;
+    println!("== sim-slice");
+    sim_slice::run(&sim_slice::Options::default())?;
     let mut failed = Vec::new();
     for suite in Suite::ci_slices() {
         let name = suite.name();

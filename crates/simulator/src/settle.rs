@@ -42,13 +42,25 @@ fn serve_with_a_core(world: &mut World) {
             return world.invariants.fail(liveness::NAME, text);
         }
         world.replace_failed_disks_of(&core);
-        world.run_until(world.now + 250 * MS);
+        world.run_until(world.now + 2_000 * MS);
+        leave_the_others(world, &core);
     }
+}
+
+/// Clients that got nothing but errors from a node that is cut off try another one.
+fn leave_the_others(world: &mut World, core: &BTreeSet<NodeId>) {
+    let strays = |client: &crate::client::Client| {
+        client.connection.is_some_and(|(node, _)| !core.contains(&node)) && client.home.is_none()
+    };
+    let strays: Vec<usize> = (0..world.clients.len()).filter(|at| strays(&world.clients[*at])).collect();
+    strays.into_iter().for_each(|client| world.hang_up(client));
 }
 
 fn under_majority(world: &World, space: usize) -> bool {
     let Some(map) = world.newest_map() else { return true };
-    let keyspace = world.spaces.get(space).and_then(|space| map.keyspace_named(&space.name));
+    // Copies of a keyspace that may lose can stand still after a loss, until somebody rebuilds them.
+    let durable = world.spaces.get(space).filter(|space| space.durable);
+    let keyspace = durable.and_then(|space| map.keyspace_named(&space.name));
     keyspace.is_some_and(|it| it.settings.commit == CommitRule::Majority)
 }
 

@@ -146,6 +146,7 @@ impl Node {
             sent_to: None,
             turned_away: None,
             may_be_done: false,
+            resent: false,
         };
         // Without room for it now, there may be some at the next look.
         if self.forwards.add(outgoing).is_ok()

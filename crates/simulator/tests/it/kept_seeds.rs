@@ -44,3 +44,15 @@ fn nodes_that_joined_remember_the_control_log_after_a_power_cut() {
     let outcome = run(&Plan { choice: Choice::Only(kinds), clients: None, ..plan(255, 60) });
     assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
 }
+
+/// A node forwarded a write, lost its connection to the leader, and sent it again. The leader, paused, found both in its
+/// inbox: it refused the first for want of followers and executed the second. The refusal came back first and was told
+/// as "surely not applied".
+#[test]
+fn a_write_that_was_sent_twice_is_not_called_refused() {
+    let names = "isolate,partition,wild-clocks,hang-up,squeeze,newcomer";
+    let kinds = names.split(',').map(|name| Fault::named(name).expect("a fault")).collect();
+    let outcome =
+        run(&Plan { choice: Choice::Only(kinds), clients: None, ..plan(1_795_253_590_500_009, 60) });
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+}

@@ -49,10 +49,9 @@ pub struct Outgoing {
     pub sent_to: Option<NodeId>,
     /// A node that said it does not lead: not asked again before the next tick, unless another one is said to lead.
     pub turned_away: Option<NodeId>,
-    /// It has left this node at least once: it may have been executed.
-    pub may_be_done: bool,
-    /// It has left more than once: an error in answer to one copy says nothing of the others.
-    pub resent: bool,
+    /// How often it has left this node, at most 255: after the first it may have been executed, and after the second an
+    /// error in answer to one copy says nothing of the others.
+    pub copies: u8,
 }
 
 /// Bytes of forwarded commands that one node keeps at most; beyond, new ones are refused.

@@ -79,8 +79,7 @@ impl Node {
             blocking,
             sent_to: None,
             turned_away: None,
-            may_be_done: false,
-            resent: false,
+            copies: 0,
         };
         if self.forwards.add(outgoing).is_err() {
             let mut bytes = Vec::new();
@@ -119,8 +118,7 @@ impl Node {
             blocking: true,
             sent_to: None,
             turned_away: None,
-            may_be_done: false,
-            resent: false,
+            copies: 0,
         };
         if let Err(outgoing) = self.forwards.add(outgoing) {
             self.settle_forwarded(
@@ -152,8 +150,7 @@ impl Node {
             blocking: false,
             sent_to: None,
             turned_away: None,
-            may_be_done: false,
-            resent: false,
+            copies: 0,
         };
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded += 1;
@@ -186,7 +183,7 @@ impl Node {
                 continue;
             }
             let now = self.now.instant;
-            let again = self.forwards.get_mut(sequence).is_some_and(|outgoing| outgoing.may_be_done);
+            let again = self.forwards.get_mut(sequence).is_some_and(|outgoing| outgoing.copies > 0);
             let sequence = match again && plant::is(Bug::ResendsAnew) {
                 true => self.forwards.renumber(sequence),
                 false => sequence,
@@ -197,8 +194,7 @@ impl Node {
                 continue;
             }
             outgoing.sent_to = Some(leader);
-            outgoing.resent |= outgoing.may_be_done;
-            outgoing.may_be_done = true;
+            outgoing.copies = outgoing.copies.saturating_add(1);
             let left = outgoing.deadline.map(|d| d.since(now).as_millis().clamp(1, u128::from(u32::MAX)));
             let forward = Forward {
                 request,
@@ -230,7 +226,7 @@ impl Node {
             }
             ForwardOutcome::Reply { bytes, position } => {
                 let Some(outgoing) = self.forwards.remove(request.sequence) else { return };
-                if outgoing.write && outgoing.resent && bytes.first() == Some(&b'-') {
+                if outgoing.write && outgoing.copies > 1 && bytes.first() == Some(&b'-') {
                     self.settle_doubtful(outgoing);
                     return;
                 }
@@ -307,7 +303,7 @@ impl Node {
             let Some(outgoing) = self.forwards.remove(sequence) else { continue };
             let mut bytes = Vec::new();
             let mut writer = ReplyWriter::new(&mut bytes, outgoing.protocol);
-            let indeterminate = outgoing.write && outgoing.may_be_done;
+            let indeterminate = outgoing.write && outgoing.copies > 0;
             if indeterminate {
                 self.statistics.indeterminate += 1;
                 writer.error(

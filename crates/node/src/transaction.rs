@@ -276,8 +276,7 @@ impl Node {
             blocking: false,
             sent_to: None,
             turned_away: None,
-            may_be_done: false,
-            resent: false,
+            copies: 0,
         };
         // Best effort: it leaves with this turn or never, and the leader ends old watches by itself.
         let _ = self.forwards.add(outgoing);

@@ -145,8 +145,7 @@ impl Node {
             blocking: false,
             sent_to: None,
             turned_away: None,
-            may_be_done: false,
-            resent: false,
+            copies: 0,
         };
         // Without room for it now, there may be some at the next look.
         if self.forwards.add(outgoing).is_ok()

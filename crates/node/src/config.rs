@@ -119,10 +119,12 @@ impl Restored {
             }
             Kind::Fence => group.promised = group.promised.max(header.epoch),
             kind if kind.is_entry() && header.index == group.last_index().next() => {
-                group.commit = group.commit.max(header.commit);
-                // An entry that does not follow from the history before it is refused here and fetched from a peer.
-                let _ = group.log.append(Bytes::copy_from_slice(&bytes[..record.len]));
-                group.apply_committed();
+                // An entry that does not follow from the history before it is refused here and fetched from a peer; so are
+                // entries of a copy that a snapshot has replaced since.
+                if group.log.append(Bytes::copy_from_slice(&bytes[..record.len])).is_ok() {
+                    group.commit = group.commit.max(header.commit);
+                    group.apply_committed();
+                }
             }
             _ => {}
         }

@@ -57,7 +57,7 @@ impl Node {
                     it.catch_up.want(to, from, bytes_max);
                     self.catching_up.insert(group);
                 }
-                O::NeedSnapshot { to } => self.want_snapshot(group, to),
+                O::NeedSnapshot { to, after } => self.want_snapshot(group, to, after),
                 O::TakeSnapshot { from, mark, len } => self.take_snapshot(group, from, mark, len),
                 O::ProposeElectable { number, electable } => {
                     if let Some(it) = self.groups.get_mut(&group) {

@@ -15,7 +15,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use data::codec::Writer;
 use data::plant::{self, Bug};
-use data::{GroupId, Instant, NodeId, Position};
+use data::{GroupId, Index, Instant, NodeId, Position};
 pub use form::{LoadedSnapshot, SnapshotHead};
 use protocol::single_leader::{self, Mark};
 pub use transfer::Transfer;
@@ -116,10 +116,11 @@ impl Group {
 
 impl Node {
     /// A follower's log ends before this leader's begins: it gets the stored snapshot, or one that is taken now.
-    pub(crate) fn want_snapshot(&mut self, group: GroupId, to: NodeId) {
+    pub(crate) fn want_snapshot(&mut self, group: GroupId, to: NodeId, after: Index) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         // A snapshot serves only if the log goes on behind it.
-        let stored = it.snapshots.stored.filter(|(mark, _)| mark.position.index >= it.released);
+        let serves = |mark: &Mark| mark.position.index >= it.released && mark.position.index > after;
+        let stored = it.snapshots.stored.filter(|(mark, _)| serves(mark));
         if let Some((mark, len)) = stored {
             self.feed(group, single_leader::Input::SnapshotReady { to, mark, len });
             return;

@@ -149,7 +149,7 @@ impl Invariants {
         }
         if let Event::Replica { group, report } = event
             && self.lossy.contains(group)
-            && matches!(report, Report::CommittedConflict { .. } | Report::Diverged { .. })
+            && matches!(report, Report::Stranded { .. })
         {
             self.stranded.insert((id, *group));
         }

@@ -120,6 +120,12 @@ impl Node {
         }
     }
 
+    /// Whether a snapshot of this position would become the group's state. To be asked before the log is told of it.
+    pub fn accepts_snapshot(&self, group: GroupId, mark: Mark) -> bool {
+        let held = self.groups.get(&group);
+        held.is_some_and(|it| mark.position.index > it.replica.commit() || it.replica.is_stranded())
+    }
+
     /// A whole snapshot of another node is here and verified: it becomes the group's state. Returns what it replaces, for
     /// somebody else to drop: that takes long.
     pub fn install_snapshot(
@@ -131,9 +137,10 @@ impl Node {
     ) -> Option<LoadedSnapshot> {
         self.now = now;
         let LoadedSnapshot { head, answers, table } = snapshot;
+        let accepted = head.group == group && self.accepts_snapshot(group, head.mark);
         let it = self.groups.get_mut(&group)?;
         it.snapshots.transfer = None;
-        if head.group != group || head.mark.position.index <= it.replica.commit() {
+        if !accepted {
             return None;
         }
         it.abandon_walk();

@@ -5,6 +5,7 @@ use super::message::Message;
 use super::replica::{DropReason, Output, Replica, Report, Role, WINDOW_BYTES_MAX};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use data::keyspace::CommitRule;
 use data::plant::{self, Bug};
 use data::record::Record;
 use data::{Epoch, Index, Instant, NodeId, Position};
@@ -17,6 +18,9 @@ pub(super) struct Follower {
     pub matched: Index,
     acknowledged: Index,
     round: u64,
+    /// This copy has committed, behind this entry, what the leader's log lacks, and waits for a snapshot of what lies beyond.
+    /// One of what lies before would leave records in the log that could pass for its continuation.
+    stranded: Option<Index>,
 }
 
 impl Replica {
@@ -115,12 +119,48 @@ impl Replica {
             return true;
         }
         if index <= self.commit {
-            let report = Report::CommittedConflict { committed: self.commit, cut: index.previous() };
-            out.push(Output::Report(report));
+            self.contradicted(index.previous(), out);
             return false;
         }
         self.tell_end(out);
         false
+    }
+
+    /// The leader's log lacks what is committed here. Under a rule that promises to keep it, one of both is damaged and this
+    /// copy does nothing more. Under `async` an election lost it: this copy is made anew from a snapshot of the leader, and
+    /// stays what it is until that is here.
+    fn contradicted(&mut self, cut: Index, out: &mut Vec<Output>) {
+        let committed = self.commit;
+        if self.view.is_none() {
+            // Which of both it is, the view will tell; the leader asks again.
+            return;
+        }
+        if !self.may_lose() {
+            out.push(Output::Report(Report::CommittedConflict { committed, cut }));
+            return;
+        }
+        let Role::Follower(follower) = &mut self.role else { return };
+        if follower.stranded.is_none() {
+            follower.stranded = Some(cut);
+            (follower.matched, follower.acknowledged) = (Index(0), Index(0));
+            out.push(Output::Report(Report::Stranded { committed, cut }));
+        }
+        self.to_leader(|epoch| Message::Stranded { epoch, cut }, out);
+    }
+
+    /// Whether an election may lose what was committed.
+    pub(super) fn may_lose(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.settings.commit == CommitRule::Async)
+    }
+    fn stranded_at(&self) -> Option<Index> {
+        match &self.role {
+            Role::Follower(follower) => follower.stranded,
+            _ => None,
+        }
+    }
+    /// Whether this copy holds committed entries that its leader lacks, and waits for a snapshot to be made anew.
+    pub fn is_stranded(&self) -> bool {
+        self.stranded_at().is_some()
     }
 
     /// Appends what is new of the records, cutting first what contradicts them. Returns where the records end, `None`
@@ -143,8 +183,7 @@ impl Replica {
             }
             let differs = self.log.epoch_at(position.index) != Some(position.epoch);
             if differs && position.index <= self.commit {
-                let report = Report::CommittedConflict { committed: self.commit, cut: end };
-                out.push(Output::Report(report));
+                self.contradicted(end, out);
                 return None;
             }
             if differs && !plant::is(Bug::SkipsUnknownEpoch) {
@@ -216,6 +255,19 @@ impl Replica {
         if !self.accept_leader(from, epoch, out) {
             return;
         }
+        let index = mark.position.index;
+        if index <= self.commit && self.log.epoch_at(index) != Some(mark.position.epoch) {
+            // Said before perhaps, and forgotten with an earlier role.
+            self.contradicted(index.previous(), out);
+        }
+        if let Some(cut) = self.stranded_at() {
+            if mark.position.index > cut {
+                out.push(Output::TakeSnapshot { from, mark, len });
+            } else {
+                self.to_leader(|epoch| Message::Stranded { epoch, cut }, out);
+            }
+            return;
+        }
         if mark.position.index <= self.commit {
             // Caught up by another way in the meantime: the leader shall look again where this log ends.
             self.tell_end(out);
@@ -234,12 +286,14 @@ impl Replica {
         out: &mut Vec<Output>,
     ) {
         let index = mark.position.index;
-        if index <= self.commit || matches!(self.role, Role::Leader(_)) {
+        let stranded = self.stranded_at().is_some_and(|cut| index > cut);
+        if (index <= self.commit && !stranded) || matches!(self.role, Role::Leader(_)) {
             out.push(Output::Report(Report::Dropped(DropReason::Overtaken)));
             return;
         }
         // Entries behind the snapshot that belong to the same history stay: they may be acknowledged already.
-        let same = self.log.epoch_at(index) == Some(mark.position.epoch)
+        let same = !stranded
+            && self.log.epoch_at(index) == Some(mark.position.epoch)
             && self.log.hash_at(index).is_none_or(|hash| hash == mark.hash);
         self.commit = index;
         if same {
@@ -249,6 +303,11 @@ impl Replica {
             self.log = LogWindow::new(mark, starts, time_ms);
             self.persisted = index;
             self.clamp_persisting(index);
+        }
+        if let Role::Follower(follower) = &mut self.role {
+            follower.stranded = None;
+            follower.matched = follower.matched.min(index);
+            follower.acknowledged = follower.acknowledged.min(index);
         }
         match &self.role {
             // The leader may be another than the one that offered: it checks where the logs part.

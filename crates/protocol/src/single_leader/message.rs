@@ -18,6 +18,9 @@ pub enum Message {
     Stale { promised: Epoch },
     /// Leader to follower: my log begins after your end; take my snapshot of this position.
     Offer { epoch: Epoch, position: Position, hash: u64, len: u64 },
+    /// Follower to leader, under a rule that may lose: I have committed what your log lacks, behind `cut` at the earliest;
+    /// give me a snapshot of what lies beyond.
+    Stranded { epoch: Epoch, cut: Index },
 }
 
 impl Message {
@@ -56,6 +59,11 @@ impl Message {
                 w.u64(*hash);
                 w.u64(*len);
             }
+            Message::Stranded { epoch, cut } => {
+                w.u8(6);
+                epoch.encode(w);
+                cut.encode(w);
+            }
         }
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Message, DecodeError> {
@@ -86,6 +94,7 @@ impl Message {
                 hash: r.u64()?,
                 len: r.u64()?,
             },
+            6 => Message::Stranded { epoch: Epoch::decode(r)?, cut: Index::decode(r)? },
             _ => return Err(DecodeError::Invalid("replication message")),
         })
     }

@@ -55,6 +55,8 @@ pub struct Progress {
     parted_at: Instant,
     /// Where it was found to part last: the next entry then.
     parted_to: Index,
+    /// A snapshot for it must lie behind this.
+    snapshot_after: Index,
     pub(super) round: u64,
     told: Index,
     pub(super) connected: bool,
@@ -75,6 +77,7 @@ impl Progress {
             heard_at: now,
             parted_at: Instant::ZERO,
             parted_to: Index(0),
+            snapshot_after: Index(0),
             round: 0,
             told: Index(0),
             connected: true,
@@ -228,8 +231,13 @@ impl Replica {
         out: &mut Vec<Output>,
     ) {
         let common = common_end(self.log.starts(), self.log.last().position.index, starts, last.index);
+        let may_lose = self.may_lose();
         let Some(progress) = self.progress_of(now, from, epoch, out) else { return };
         let next = common.next();
+        if may_lose && progress.mode == Mode::Snapshot {
+            // Made anew from a snapshot older than what the copy before it had acknowledged.
+            progress.matched = progress.matched.min(common);
+        }
         // An answer that tells of less than was acknowledged is an old one. Of a copy that lost what it acknowledged it
         // would be true, but such a copy must come back as another life.
         let news = match progress.mode {
@@ -252,6 +260,29 @@ impl Replica {
         progress.parted_to = next;
         progress.probe(next);
         self.send_notice(now, from.node, out);
+    }
+
+    /// A follower has committed what this log lacks: it gets a snapshot.
+    pub(super) fn on_stranded(
+        &mut self,
+        now: Instant,
+        from: view::Replica,
+        epoch: Epoch,
+        cut: Index,
+        out: &mut Vec<Output>,
+    ) {
+        let last = self.log.last().position.index;
+        let Some(progress) = self.progress_of(now, from, epoch, out) else { return };
+        if progress.mode == Mode::Snapshot && progress.snapshot_after >= cut {
+            return;
+        }
+        progress.snapshot_after = cut;
+        // What it acknowledged goes with the copy.
+        progress.matched = Index(0);
+        progress.probe(last.next());
+        progress.mode = Mode::Snapshot;
+        progress.sent_at = now;
+        out.push(Output::NeedSnapshot { to: from.node, after: cut });
     }
 
     /// The follower that a message came from, if it counts: of this epoch, a member, and of its newest life.
@@ -319,7 +350,7 @@ impl Replica {
         if offset == 0 {
             progress.mode = Mode::Snapshot;
             progress.sent_at = now;
-            out.push(Output::NeedSnapshot { to });
+            out.push(Output::NeedSnapshot { to, after: progress.snapshot_after });
             return;
         }
         progress.mode = Mode::Replicate;
@@ -404,7 +435,7 @@ impl Replica {
                 }
                 Mode::Snapshot if now.since(progress.sent_at) >= RESEND_AFTER => {
                     progress.sent_at = now;
-                    out.push(Output::NeedSnapshot { to: *node });
+                    out.push(Output::NeedSnapshot { to: *node, after: progress.snapshot_after });
                 }
                 _ => {}
             }

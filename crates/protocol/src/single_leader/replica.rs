@@ -93,9 +93,10 @@ pub enum Output {
         from: Index,
         bytes_max: usize,
     },
-    /// A follower needs a snapshot.
+    /// A follower needs a snapshot that lies behind `after`.
     NeedSnapshot {
         to: NodeId,
+        after: Index,
     },
     /// Take the leader's snapshot.
     TakeSnapshot {
@@ -168,6 +169,11 @@ pub enum Report {
     },
     /// The leader's log would cut what is committed here: this replica stops.
     CommittedConflict {
+        committed: Index,
+        cut: Index,
+    },
+    /// What is committed here was lost by an election, as the keyspace's rule allows: this copy is made anew.
+    Stranded {
         committed: Index,
         cut: Index,
     },
@@ -422,6 +428,10 @@ impl Replica {
             Message::Mismatch { epoch, last, starts } => {
                 let from = view::Replica { node: from, incarnation };
                 self.on_mismatch(now, from, epoch, last, &starts, out);
+            }
+            Message::Stranded { epoch, cut } => {
+                let from = view::Replica { node: from, incarnation };
+                self.on_stranded(now, from, epoch, cut, out);
             }
             Message::Stale { promised } => {
                 // The control plane will say who leads; until then this leader commits nothing, for its follower refuses.

@@ -55,7 +55,7 @@ impl Stage {
                     self.say(node, format!("reads its disk from {from} for {to}: {} bytes", records.len()));
                     self.step(node, Input::Fetched { to, from: mark, records });
                 }
-                Output::NeedSnapshot { to } => {
+                Output::NeedSnapshot { to, .. } => {
                     let commit = self.replicas[&node].commit();
                     let mark = self.disks[&node].mark(commit).unwrap_or_default();
                     self.say(node, format!("offers {to} a snapshot at {}", mark.position));

@@ -6,6 +6,10 @@ use data::Index;
 
 impl Core {
     pub(super) fn install(&mut self, header: &SnapshotHeader, snapshot: LoadedSnapshot, len: u64) {
+        if !self.node.accepts_snapshot(header.group, from_storage(header.mark)) {
+            self.node.refuse_snapshot(header.group);
+            return;
+        }
         // The log must know that the group begins anew here, before the next entry is appended.
         let mut record = Vec::new();
         storage::index::write_snapshot_record(

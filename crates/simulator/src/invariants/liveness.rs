@@ -20,7 +20,6 @@ pub fn missing(world: &World) -> Option<Violation> {
     let mut states: BTreeMap<_, Vec<(NodeId, Index, u64)>> = BTreeMap::new();
     let mut held = Vec::new();
     let mut members: BTreeMap<GroupId, i64> = BTreeMap::new();
-    let mut stranded: BTreeMap<GroupId, i64> = BTreeMap::new();
     for host in world.hosts.values().filter(|host| !host.lost) {
         let Some(node) = &host.node else { return broken(format!("{} does not run", host.id)) };
         if !node.is_ready() {
@@ -36,15 +35,10 @@ pub fn missing(world: &World) -> Option<Violation> {
             if state.waiting > 0 {
                 held.push((host.id, state.group, state.waiting));
             }
-            if world.invariants.stranded.contains(&(host.id, state.group)) {
-                *stranded.entry(state.group).or_default() += 1;
-                continue;
-            }
             states.entry(state.group).or_default().push((host.id, state.applied, state.table.state_hash()));
         }
     }
     for (group, members) in members {
-        let members = members - stranded.get(&group).copied().unwrap_or(0);
         if !leaders.contains(&group) {
             return broken(format!("{group} has no leader"));
         }

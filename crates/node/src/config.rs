@@ -119,12 +119,7 @@ impl Restored {
             }
             Kind::Fence => group.promised = group.promised.max(header.epoch),
             kind if kind.is_entry() && header.index == group.last_index().next() => {
-                // An entry that does not follow from the history before it is refused here and fetched from a peer; so are
-                // entries of a copy that a snapshot has replaced since.
-                if group.log.append(Bytes::copy_from_slice(&bytes[..record.len])).is_ok() {
-                    group.commit = group.commit.max(header.commit);
-                    group.apply_committed();
-                }
+                group.take_entry(header.commit, Bytes::copy_from_slice(&bytes[..record.len]));
             }
             _ => {}
         }
@@ -132,6 +127,14 @@ impl Restored {
 }
 
 impl RestoredGroup {
+    /// An entry that does not follow from the history before it is refused here and fetched from a peer; so are entries of a
+    /// copy that a snapshot has replaced since.
+    fn take_entry(&mut self, commit: Index, entry: Bytes) {
+        if self.log.append(entry).is_ok() {
+            self.commit = self.commit.max(commit);
+            self.apply_committed();
+        }
+    }
     fn apply_committed(&mut self) {
         let through = self.commit.min(self.last_index());
         if through <= self.applied {

@@ -1,6 +1,7 @@
 //! The one binary: `tercet up` for a newcomer, `tercet node` for production, `tercet ctl` for administration,
-//! `tercet sim` to see it survive.
+//! `tercet sim` to see it survive, `tercet check` to judge what clients saw.
 
+mod check;
 mod connect;
 mod ctl;
 mod node_command;
@@ -28,6 +29,8 @@ enum Command {
     Node(node_command::NodeCommand),
     /// Looks at a cluster and changes it.
     Ctl(ctl::Ctl),
+    /// Judges a recorded history of client operations.
+    Check(check::Check),
     /// Simulates whole clusters under faults, from a seed.
     Sim(simulator::Args),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up.run(),
         Command::Node(node) => node.run(),
         Command::Ctl(ctl) => ctl.run(),
+        Command::Check(check) => return check.run(),
         Command::Sim(args) => return simulator::run_args(&args),
     };
     match outcome {

@@ -25,9 +25,7 @@ impl Replica {
         if let Some(proposal) = &leader.proposal {
             until = until.min(by(&proposal.electable));
         }
-        // The control plane goes on granting a lease to the node while it elects another leader for this group: what it grants
-        // from then on is not about this group. Followers that answered the election refuse by themselves.
-        let until = if view.election.is_none() { until.max(control) } else { until };
+        let until = until.max(control);
         if now < until {
             return ReadPermit::Until(until);
         }

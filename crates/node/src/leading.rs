@@ -1,5 +1,6 @@
 //! Commands of other nodes' clients, executed by the leader: once each, answered when what they show is committed.
 
+use crate::admin::wait;
 use crate::blocking::Entry;
 use crate::execute::{Context, Executed};
 use crate::group::{Target, Waiter};
@@ -41,7 +42,7 @@ impl Node {
                 }
             }
             Work::Holders { position } => {
-                let reply = Bytes::from(format!(":{}\r\n", self.holders(group, position)));
+                let reply = Bytes::from(wait::encode_holders(&self.holders(group, position)));
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);
             }
         }

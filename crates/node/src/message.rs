@@ -57,7 +57,7 @@ pub enum Work {
     Unwatch {
         watch: u64,
     },
-    /// How many replicas, and how many of them flushed, hold everything up to this position.
+    /// Which followers hold everything up to this position, as the keyspace asks: their numbers as a RESP array.
     Holders {
         position: Position,
     },

@@ -1,5 +1,6 @@
-//! WAIT and WAITAOF: how many followers hold the connection's last write. The group's leader knows; it is asked when it is
-//! another node. Followers acknowledge what they have made durable as the keyspace asks, so both count the same followers.
+//! WAIT, WAITAOF and RECEIPT: which followers hold the connection's last write. The group's leader knows; it is asked when it
+//! is another node. Followers acknowledge what they have made durable as the keyspace asks, so WAIT and WAITAOF count the same
+//! followers.
 // catalogue: C14
 
 use crate::forward::{Origin, Outgoing, Purpose};
@@ -11,21 +12,28 @@ use crate::session::Receipt;
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::{GroupId, Instant, KeyspaceId, Position};
-use wire::Protocol;
+use data::{GroupId, Instant, KeyspaceId, NodeId, Position};
 use wire::number::parse_integer;
+use wire::{Protocol, ReplyWriter};
 
 /// The leader is asked again so often.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
-/// A client in WAIT.
+/// What a client wants to hear of the holders of its last write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Question {
+    Wait { followers: usize },
+    WaitAof { followers: usize },
+    Receipt,
+}
+
+/// A client that waits for the answer.
 pub(crate) struct Waiting {
     connection: ConnectionId,
     slot: SlotId,
-    wanted: usize,
-    flushed: bool,
+    question: Question,
     deadline: Option<Instant>,
-    known: usize,
+    known: Vec<NodeId>,
     /// When the leader was asked last, and whether its answer is still to come.
     asked_at: Instant,
     asked: bool,
@@ -33,8 +41,8 @@ pub(crate) struct Waiting {
 
 /// What WAIT knows at a look.
 enum Look {
-    /// So many followers hold it, and the leader of this moment said so.
-    Held(usize),
+    /// These followers hold it, and the leader of this moment said so.
+    Held(Vec<NodeId>),
     /// The leader elsewhere must be asked for this write.
     Ask(KeyspaceId, Position),
     /// An earlier command of the connection has no answer yet.
@@ -59,6 +67,18 @@ impl Node {
             return self.reply_error(connection, "ERR value is out of range, must be positive");
         }
         let deadline = (timeout > 0).then(|| self.now.instant + Duration::from_millis(timeout as u64));
+        let followers = wanted as usize;
+        let question = if flushed { Question::WaitAof { followers } } else { Question::Wait { followers } };
+        self.ask_later(connection, question, deadline)
+    }
+
+    /// Holds the reply until the question has an answer.
+    pub(super) fn ask_later(
+        &mut self,
+        connection: ConnectionId,
+        question: Question,
+        deadline: Option<Instant>,
+    ) -> Flow {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         session.replies.begin();
         session.replies.rollback();
@@ -67,10 +87,9 @@ impl Node {
         self.waits.push(Waiting {
             connection,
             slot,
-            wanted: wanted as usize,
-            flushed,
+            question,
             deadline,
-            known: 0,
+            known: Vec::new(),
             asked_at: Instant::ZERO,
             asked: false,
         });
@@ -78,12 +97,14 @@ impl Node {
         if self.is_paused(connection) { Flow::Pause } else { Flow::Continue }
     }
 
-    /// How many followers hold the log of a group led here through a position.
-    pub(crate) fn holders(&self, group: GroupId, position: Position) -> usize {
-        let Some(it) = self.groups.get(&group) else { return 0 };
+    /// Which followers hold the log of a group led here through a position.
+    pub(crate) fn holders(&self, group: GroupId, position: Position) -> Vec<NodeId> {
+        let Some(it) = self.groups.get(&group) else { return Vec::new() };
         let electable =
             |node| it.replica.view().is_some_and(|view| view.electable.iter().any(|r| r.node == node));
-        it.replica.followers().filter(|(node, p)| electable(*node) && p.matched >= position.index).count()
+        let holding =
+            it.replica.followers().filter(|(node, p)| electable(*node) && p.matched >= position.index);
+        holding.map(|(node, _)| node).collect()
     }
 
     /// Looks again how many followers hold what clients wait for.
@@ -94,15 +115,23 @@ impl Node {
             if self.sessions.get(wait.connection).is_none() {
                 continue;
             }
-            let look = self.look(&wait);
-            match look {
-                Look::Held(count) => wait.known = count,
-                Look::Ask(keyspace, position) => self.ask_for_holders(&mut wait, keyspace, position),
-                Look::NotYet => {}
-            }
-            let answered = matches!(look, Look::Held(_)) || (wait.asked_at != Instant::ZERO && !wait.asked);
+            let answered = match self.look(&wait) {
+                Look::Held(holders) => {
+                    wait.known = holders;
+                    true
+                }
+                Look::Ask(keyspace, position) => {
+                    self.ask_for_holders(&mut wait, keyspace, position);
+                    wait.asked_at != Instant::ZERO && !wait.asked
+                }
+                Look::NotYet => false,
+            };
+            let wanted = match wait.question {
+                Question::Wait { followers } | Question::WaitAof { followers } => followers,
+                Question::Receipt => 0,
+            };
             let over = wait.deadline.is_some_and(|deadline| now >= deadline);
-            if over || (answered && wait.known >= wait.wanted) {
+            if over || (answered && wait.known.len() >= wanted) {
                 self.end_wait(&wait);
             } else {
                 kept.push(wait);
@@ -121,7 +150,11 @@ impl Node {
             // Nothing was written: every follower holds that.
             let route = self.routes.get(&session.keyspace);
             let view = route.and_then(|route| self.map.view(route.group));
-            return Look::Held(view.map_or(0, |view| view.electable.len().saturating_sub(1)));
+            let followers = |view: &data::view::View| {
+                let leader = view.leader.map(|leader| leader.replica.node);
+                view.electable.iter().map(|r| r.node).filter(|node| Some(*node) != leader).collect()
+            };
+            return Look::Held(view.map_or_else(Vec::new, followers));
         };
         if self.groups.get(group).is_some_and(|it| it.is_serving()) {
             return Look::Held(self.holders(*group, *position));
@@ -162,9 +195,8 @@ impl Node {
         let its = |wait: &&mut Waiting| wait.connection == connection && wait.slot == slot;
         let Some(wait) = self.waits.iter_mut().find(its) else { return };
         wait.asked = false;
-        let digits = reply.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b"\r\n"));
-        match digits.and_then(parse_integer).and_then(|count| usize::try_from(count).ok()) {
-            Some(count) => wait.known = count,
+        match decode_holders(reply) {
+            Some(holders) => wait.known = holders,
             // An error tells nothing: asked again.
             None => wait.asked_at = Instant::ZERO,
         }
@@ -172,12 +204,46 @@ impl Node {
     }
 
     fn end_wait(&mut self, wait: &Waiting) {
-        let bytes = if wait.flushed {
-            format!("*2\r\n:1\r\n:{}\r\n", wait.known)
-        } else {
-            format!(":{}\r\n", wait.known)
+        let count = wait.known.len();
+        let bytes = match wait.question {
+            Question::Wait { .. } => format!(":{count}\r\n").into_bytes(),
+            Question::WaitAof { .. } => format!("*2\r\n:1\r\n:{count}\r\n").into_bytes(),
+            Question::Receipt => self.receipt_bytes(wait.connection, &wait.known),
         };
-        self.fill(wait.connection, wait.slot, bytes.as_bytes());
+        self.fill(wait.connection, wait.slot, &bytes);
         self.resume(wait.connection);
+    }
+}
+
+/// The answer to [`Work::Holders`].
+pub(crate) fn encode_holders(holders: &[NodeId]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut w = ReplyWriter::new(&mut bytes, Protocol::Resp2);
+    w.array(holders.len());
+    holders.iter().for_each(|node| w.integer(i64::from(node.0)));
+    bytes
+}
+
+fn decode_holders(reply: &[u8]) -> Option<Vec<NodeId>> {
+    let mut lines = reply.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let count = parse_integer(lines.next()?.strip_prefix(b"*")?)?;
+    let node = |line: &[u8]| u32::try_from(parse_integer(line.strip_prefix(b":")?)?).ok().map(NodeId);
+    let holders: Vec<NodeId> = lines.take(usize::try_from(count).ok()?).map(node).collect::<Option<_>>()?;
+    (holders.len() as i64 == count).then_some(holders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_travel_as_a_reply() {
+        for nodes in [&[][..], &[2], &[2, 3, 4_000_000_000]] {
+            let holders: Vec<NodeId> = nodes.iter().map(|n| NodeId(*n)).collect();
+            assert_eq!(decode_holders(&encode_holders(&holders)), Some(holders));
+        }
+        for wrong in [&b"-TRYAGAIN no\r\n"[..], b"*2\r\n:1\r\n", b"*1\r\n:x\r\n", b"", b"*-1\r\n"] {
+            assert_eq!(decode_holders(wrong), None, "{wrong:?}");
+        }
     }
 }

@@ -261,3 +261,22 @@ fn wait_tells_of_every_node_what_the_leader_knows() {
         assert_eq!(cluster.ask(client, "WAIT 1 0"), ":1");
     }
 }
+
+// catalogue: B10
+#[test]
+fn a_receipt_names_the_holders_of_a_write_on_every_node() {
+    let mut cluster = serving(3);
+    for n in 1..=3 {
+        let client = cluster.connect(NodeId(n));
+        assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+        cluster.run(20);
+        let receipt = cluster.ask(client, "RECEIPT");
+        for name in ["n1", "n2", "n3"] {
+            let holder = format!("$4 node $2 {name} $5 level");
+            assert!(receipt.contains(&holder), "{name} holds it, says node {n}: {receipt}");
+        }
+        assert_eq!(cluster.ask(client, "GET a"), "$1 1");
+        let receipt = cluster.ask(client, "RECEIPT");
+        assert!(receipt.contains("$4 kind $4 read"), "{receipt}");
+    }
+}

@@ -147,7 +147,11 @@ impl Judge<'_, '_> {
             };
             let Some(proof) = proof else { continue };
             let end = self.of(read).end;
+            let is_acknowledged = self.element.adds.iter().any(|at| self.of(*at).is_ok());
             match self.element.seen.iter().find(|it| self.of(**it).start > end) {
+                _ if !is_acknowledged => {
+                    self.found(verdict, Kind::Vanished, &[proof, read], "was seen and is gone")
+                }
                 Some(&again) if self.element.removes.is_empty() => self.found(
                     verdict,
                     Kind::Stale,
@@ -237,7 +241,7 @@ fn order(
             if let Some(&place) = places.get(value) {
                 if place < furthest {
                     let text = format!("{value} stands elsewhere among its neighbours in another read");
-                    verdict.found(Kind::Reordered, key.name, &[*longest, *read], text);
+                    verdict.found(Kind::Rearranged, key.name, &[*longest, *read], text);
                     break;
                 }
                 furthest = place;

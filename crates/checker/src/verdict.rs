@@ -14,6 +14,8 @@ const VIOLATIONS_KEPT_MAX: usize = 1_000;
 pub enum Kind {
     /// Acknowledged, and not there.
     Lost,
+    /// Seen, though never acknowledged, and gone again.
+    Vanished,
     /// Taken away, and there again.
     Resurrected,
     /// Seen, though nobody wrote it.
@@ -30,8 +32,10 @@ pub enum Kind {
     LostUpdate,
     /// No order explains it; each operation alone could be explained.
     NotLinearizable,
-    /// In another order than that in which they were written, or than another read saw.
+    /// In another order than that in which they were written.
     Reordered,
+    /// In another order than another read saw.
+    Rearranged,
     ReadYourWrites,
     MonotonicReads,
     MonotonicWrites,
@@ -48,8 +52,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Lost,
+        Kind::Vanished,
         Kind::Resurrected,
         Kind::Phantom,
         Kind::Refused,
@@ -59,6 +64,7 @@ impl Kind {
         Kind::LostUpdate,
         Kind::NotLinearizable,
         Kind::Reordered,
+        Kind::Rearranged,
         Kind::ReadYourWrites,
         Kind::MonotonicReads,
         Kind::MonotonicWrites,
@@ -73,6 +79,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Lost => "lost",
+            Kind::Vanished => "vanished",
             Kind::Resurrected => "resurrected",
             Kind::Phantom => "phantom",
             Kind::Refused => "refused-visible",
@@ -82,6 +89,7 @@ impl Kind {
             Kind::LostUpdate => "lost-update",
             Kind::NotLinearizable => "not-linearizable",
             Kind::Reordered => "reordered",
+            Kind::Rearranged => "rearranged",
             Kind::ReadYourWrites => "read-your-writes",
             Kind::MonotonicReads => "monotonic-reads",
             Kind::MonotonicWrites => "monotonic-writes",

@@ -6,6 +6,7 @@ use crate::options::Args;
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -109,6 +110,9 @@ fn tell(args: &Args, outcome: Outcome, first: bool) {
     }
     if outcome.violation.is_none() {
         write_trace(args, &outcome);
+        if first && outcome.plan.seed == args.seed {
+            write_history(args, &outcome);
+        }
         return;
     }
     print_failure(&outcome);
@@ -122,6 +126,9 @@ fn tell(args: &Args, outcome: Outcome, first: bool) {
         shown = run(&Plan { readable: true, ..shown.plan });
     }
     write_trace(args, &shown);
+    if first {
+        write_history(args, &shown);
+    }
 }
 
 fn print_failure(outcome: &Outcome) {
@@ -165,6 +172,21 @@ fn write_trace(args: &Args, outcome: &Outcome) {
         if let Err(error) = std::fs::write(path, text) {
             eprintln!("{}: {error}", path.display());
         }
+    }
+}
+
+/// One line per operation that a judge without knowledge of the cluster understands.
+fn write_history(args: &Args, outcome: &Outcome) {
+    let Some(path) = &args.history else { return };
+    let write = || {
+        let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+        for operation in outcome.history.iter().filter_map(|operation| operation.recorded()) {
+            checker::format::write(&mut file, &operation)?;
+        }
+        file.flush()
+    };
+    if let Err(error) = write() {
+        eprintln!("{}: {error}", path.display());
     }
 }
 

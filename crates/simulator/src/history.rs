@@ -1,5 +1,6 @@
 //! What clients did and saw.
 
+use checker::{Action, Status, Value};
 use data::NodeId;
 
 /// How an operation ended.
@@ -72,6 +73,35 @@ pub struct Operation {
     pub start: u64,
     pub end: u64,
     pub outcome: Outcome,
+}
+
+impl Operation {
+    /// As a judge reads it that knows nothing of the cluster, if there is one for it.
+    pub fn recorded(&self) -> Option<checker::Operation> {
+        let number = |it: &i64| Value::Integer(*it);
+        let numbers = |seen: &[i64]| seen.iter().map(number).collect();
+        let action = match &self.did {
+            Did::Write { value } => Action::Write { value: Some(number(value)) },
+            Did::Read { value } => Action::Read { seen: value.as_ref().map(number) },
+            Did::Swap { old, new } => Action::Swap { expected: old.as_ref().map(number), value: number(new) },
+            Did::Increment { seen } => Action::Increment { by: 1, result: Some(*seen) },
+            Did::Count { seen } => Action::Count { seen: *seen },
+            Did::Add { element } => Action::Add { element: number(element) },
+            Did::Members { seen } => Action::Members { seen: numbers(seen) },
+            Did::Push { element } => Action::Append { element: number(element) },
+            Did::Range { seen } => Action::Range { seen: numbers(seen) },
+            Did::Transfer => Action::Transfer,
+            Did::Total { seen } => Action::Balances { seen: vec![*seen] },
+            Did::SetExpiring { .. } | Did::ReadExpiring { .. } | Did::Anything => return None,
+        };
+        let status = match self.outcome {
+            Outcome::Ok => Status::Ok,
+            Outcome::Fail => Status::Fail,
+            Outcome::Info => Status::Info,
+        };
+        let key = format!("{}/{}", self.keyspace, self.key);
+        Some(checker::Operation::new(self.client as u64, &key, action, self.start, self.end, status))
+    }
 }
 
 /// First words of replies that mean: surely not applied.

@@ -9,7 +9,7 @@
 //! | [`network`], [`clocks`], [`disk`], [`host`] | what a machine stands on |
 //! | [`faults`] | kinds of faults, drawn per seed |
 //! | [`workload`], [`client`], [`history`] | what clients do and saw |
-//! | [`invariants`], [`verdict`], [`linearizable`] | what must hold, during a run and of its history |
+//! | [`invariants`], [`verdict`] | what must hold, during a run and of its history |
 //! | [`run`], [`settle`], [`scenario`], [`shrink`], [`command`] | one run, told runs, smaller runs, the command line |
 //!
 //! *Invariant:* a run is a function of its plan: no clock, no thread, no randomness from outside, no order of a hash map.
@@ -22,7 +22,6 @@ pub mod faults;
 pub mod history;
 pub mod host;
 pub mod invariants;
-pub mod linearizable;
 pub mod network;
 pub mod options;
 pub mod random;

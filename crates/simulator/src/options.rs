@@ -44,6 +44,9 @@ pub struct Args {
     /// Writes a readable trace of the first seed, or of the first that fails.
     #[arg(long)]
     pub trace: Option<std::path::PathBuf>,
+    /// Writes what the clients saw in the first seed, or in the first that fails, for `tercet check`.
+    #[arg(long)]
+    pub history: Option<std::path::PathBuf>,
     /// One JSON object per seed.
     #[arg(long)]
     pub json: bool,

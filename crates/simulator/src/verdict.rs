@@ -1,9 +1,10 @@
-//! What clients saw, judged at the end of a run.
+//! What clients saw, judged at the end of a run by `checker`, which knows nothing of the cluster. Here stands what a
+//! keyspace promises, and what needs knowledge of expiry.
 
 use crate::history::{Did, Operation, Outcome};
 use crate::invariants::Violation;
-use crate::linearizable;
-use std::collections::{BTreeMap, BTreeSet};
+use checker::{Action, Kind, Model};
+use std::collections::BTreeMap;
 
 /// What a history adds up to.
 #[derive(Default)]
@@ -29,18 +30,12 @@ pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
     for ((keyspace, key), operations) in keys {
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
         let lost = match operations.first().map(|operation| &operation.did) {
-            Some(Did::Add { .. } | Did::Members { .. }) => elements(&operations, false, keeps),
-            Some(Did::Push { .. } | Did::Range { .. }) => elements(&operations, true, keeps),
-            Some(Did::Increment { .. } | Did::Count { .. }) => counter(&operations, keeps),
-            Some(Did::Read { .. } | Did::Write { .. } | Did::Swap { .. }) => register(&operations, keeps),
-            Some(Did::Transfer | Did::Total { .. }) => bank(&operations),
             Some(Did::SetExpiring { .. } | Did::ReadExpiring { .. }) => expiring(&operations, keeps),
-            Some(Did::Anything) | None => Ok(0),
+            _ => judged(&operations, keeps),
         };
         match lost {
             Ok(lost) => verdict.lost += lost,
-            Err(Broken::Loss(lost, _)) if !keeps => verdict.lost += lost,
-            Err(Broken::Loss(_, violation) | Broken::Always(violation)) => {
+            Err(violation) => {
                 let text = format!("keyspace {keyspace} key {key}: {}", violation.text);
                 verdict.violation.get_or_insert(Violation { text, ..violation });
             }
@@ -62,154 +57,81 @@ fn is_read(did: &Did) -> bool {
     )
 }
 
-enum Broken {
+fn always(property: &'static str, text: String) -> Result<u64, Violation> {
+    Err(Violation { property, text })
+}
+
+/// What a judge that knows nothing of the cluster says about one key.
+fn judged(operations: &[&Operation], keeps: bool) -> Result<u64, Violation> {
+    let clients: Vec<checker::Operation> = operations.iter().filter_map(|it| recorded(it, keeps)).collect();
+    let Some((model, property)) = clients.first().and_then(model) else { return Ok(0) };
+    let settings = checker::Settings { total: Some(0), ..checker::Settings::default() };
+    let verdict = checker::judge(&clients, model, &settings);
+    let mut lost = 0;
+    for (kind, count) in &verdict.counts {
+        match (class(model, *kind), verdict.violations.iter().find(|it| it.kind == *kind)) {
+            (Class::Loss, _) if !keeps && model == Model::Set => lost += count,
+            (Class::Loss, _) if !keeps => lost = 1,
+            (Class::Order, _) if !keeps => {}
+            (_, Some(violation)) => return always(property, violation.text.clone()),
+            (_, None) => return always(property, kind.name().to_owned()),
+        }
+    }
+    match verdict.undecided.is_empty() {
+        true => Ok(lost),
+        false => always(property, "no judge could decide".to_owned()),
+    }
+}
+
+/// Which promise a violation breaks.
+enum Class {
     /// Acknowledged writes are gone: a promise of some keyspaces only.
-    Loss(u64, Violation),
+    Loss,
+    /// Only keyspaces that lose nothing have one order for all.
+    Order,
     /// No keyspace may do this.
-    Always(Violation),
+    Always,
 }
 
-fn always(property: &'static str, text: String) -> Result<u64, Broken> {
-    Err(Broken::Always(Violation { property, text }))
-}
-
-fn register(operations: &[&Operation], keeps: bool) -> Result<u64, Broken> {
-    const NAME: &str = "registers are linearizable";
-    if let Some(value) = linearizable::phantoms(operations, keeps) {
-        return always(NAME, format!("{value} was read and never written"));
-    }
-    if !keeps {
-        return Ok(0);
-    }
-    match linearizable::check(operations) {
-        Ok(()) => Ok(0),
-        Err(text) => always(NAME, text),
+fn class(model: Model, kind: Kind) -> Class {
+    match (model, kind) {
+        // Without a promise to keep what was acknowledged, a register may show anything that somebody wrote.
+        (Model::Register, Kind::Stale | Kind::Lost | Kind::LostUpdate | Kind::NotLinearizable) => {
+            Class::Order
+        }
+        // A push that was seen, lost with its leader and done again by its forwarder stands elsewhere then.
+        (Model::Set, Kind::Rearranged | Kind::Vanished) => Class::Order,
+        (Model::Set, Kind::Lost | Kind::Stale) => Class::Loss,
+        (Model::Counter, Kind::Stale | Kind::TooLow | Kind::Duplicated) => Class::Loss,
+        _ => Class::Always,
     }
 }
 
-/// Increments: results are distinct, grow in real time, and no more happened than were asked for.
-fn counter(operations: &[&Operation], keeps: bool) -> Result<u64, Broken> {
-    const NAME: &str = "counters count once";
-    let loss = |text: String| Err(Broken::Loss(1, Violation { property: NAME, text }));
-    let mut by_start: Vec<&&Operation> = operations.iter().filter(|it| it.outcome == Outcome::Ok).collect();
-    by_start.sort_by_key(|it| it.start);
-    let mut by_end = by_start.clone();
-    by_end.sort_by_key(|it| it.end);
-    let attempts = |until: u64| {
-        let asked = operations.iter().filter(|it| matches!(it.did, Did::Increment { .. }));
-        // What was done, lost with its leader and refused by the next one was seen meanwhile.
-        asked.filter(|it| (!keeps || it.outcome != Outcome::Fail) && it.start < until).count() as i64
-    };
-    let (mut results, mut highest, mut ended) = (BTreeSet::new(), 0, by_end.iter().peekable());
-    for operation in by_start {
-        while let Some(past) = ended.next_if(|past| past.end < operation.start) {
-            if let Did::Increment { seen } | Did::Count { seen } = past.did {
-                highest = seen.max(highest);
-            }
+fn model(operation: &checker::Operation) -> Option<(Model, &'static str)> {
+    match operation.action {
+        Action::Read { .. } | Action::Write { .. } | Action::Swap { .. } => {
+            Some((Model::Register, "registers are linearizable"))
         }
-        match operation.did {
-            Did::Increment { seen } => {
-                if !results.insert(seen) {
-                    return loss(format!("two increments gave {seen}"));
-                }
-                if seen <= highest {
-                    return loss(format!("an increment gave {seen} after {highest} was seen"));
-                }
-            }
-            Did::Count { seen } if seen < highest => {
-                return loss(format!("{seen} was read after {highest} was seen"));
-            }
-            Did::Count { seen } if seen > attempts(operation.end) => {
-                return always(
-                    NAME,
-                    format!("{seen} was read, but only {} were asked for", attempts(operation.end)),
-                );
-            }
-            _ => {}
-        }
-    }
-    // Results that nobody was told must belong to increments of unknown outcome.
-    let unknown = operations
-        .iter()
-        .filter(|it| it.outcome == Outcome::Info && matches!(it.did, Did::Increment { .. }))
-        .count() as i64;
-    let top = results.last().copied().unwrap_or(0);
-    if top - results.len() as i64 > unknown {
-        return always(
-            NAME,
-            format!("{top} was reached by {} increments and {unknown} unknown ones", results.len()),
-        );
-    }
-    Ok(0)
-}
-
-/// Elements of a set or a list: what was acknowledged is there in every later read, once, and nothing that failed is.
-fn elements(operations: &[&Operation], ordered: bool, keeps: bool) -> Result<u64, Broken> {
-    let name = if ordered { "lists keep what was pushed" } else { "sets keep what was added" };
-    let mut written: BTreeMap<i64, &Operation> = BTreeMap::new();
-    for operation in operations {
-        if let Did::Add { element } | Did::Push { element } = operation.did {
-            written.insert(element, operation);
-        }
-    }
-    let mut lost = BTreeSet::new();
-    for read in operations.iter().filter(|it| it.outcome == Outcome::Ok) {
-        let (Did::Members { seen } | Did::Range { seen }) = &read.did else { continue };
-        let present: BTreeSet<i64> = seen.iter().copied().collect();
-        if present.len() < seen.len() {
-            return always(name, format!("an element is there twice in {seen:?}"));
-        }
-        for element in &present {
-            match written.get(element) {
-                Some(write) if keeps && write.outcome == Outcome::Fail => {
-                    return always(name, format!("{element} was refused, and is there"));
-                }
-                Some(write) if write.start < read.end => {}
-                _ => return always(name, format!("{element} is there before it was written")),
-            }
-        }
-        for (element, write) in &written {
-            if write.outcome == Outcome::Ok && write.end < read.start && !present.contains(element) {
-                lost.insert(*element);
-            }
-        }
-        if ordered && let Some(text) = misplaced(seen, &written) {
-            return always(name, text);
-        }
-    }
-    if lost.is_empty() {
-        return Ok(0);
-    }
-    let text = format!("acknowledged and gone: {lost:?}");
-    Err(Broken::Loss(lost.len() as u64, Violation { property: name, text }))
-}
-
-/// Neighbours in a list whose writes did not overlap and that stand in the wrong order.
-fn misplaced(seen: &[i64], written: &BTreeMap<i64, &Operation>) -> Option<String> {
-    let mut latest_start = 0;
-    for element in seen {
-        let write = written.get(element)?;
-        if write.outcome == Outcome::Ok && write.end < latest_start {
-            return Some(format!("{element} stands behind what was pushed later"));
-        }
-        latest_start = write.start.max(latest_start);
-    }
-    None
-}
-
-fn bank(operations: &[&Operation]) -> Result<u64, Broken> {
-    let sum = operations.iter().filter(|it| it.outcome == Outcome::Ok).find_map(|it| match it.did {
-        Did::Total { seen } if seen != 0 => Some(seen),
+        Action::Add { .. } | Action::Members { .. } => Some((Model::Set, "sets keep what was added")),
+        Action::Append { .. } | Action::Range { .. } => Some((Model::Set, "lists keep what was pushed")),
+        Action::Increment { .. } | Action::Count { .. } => Some((Model::Counter, "counters count once")),
+        Action::Transfer | Action::Balances { .. } => Some((Model::Bank, "transfers are atomic")),
         _ => None,
-    });
-    match sum {
-        Some(sum) => always("transfers are atomic", format!("the accounts add up to {sum}, not 0")),
-        None => Ok(0),
     }
+}
+
+/// An operation as its judge reads it. Where writes may be lost a refused one may have been seen: done, seen, lost with its
+/// leader, and refused when its forwarder asked the next one. There its outcome counts as unknown.
+fn recorded(operation: &Operation, keeps: bool) -> Option<checker::Operation> {
+    let mut recorded = operation.recorded()?;
+    if !keeps && operation.outcome == Outcome::Fail && !is_read(&operation.did) {
+        (recorded.status, recorded.end) = (checker::Status::Info, checker::NEVER);
+    }
+    Some(recorded)
 }
 
 /// A value that a later read missed is never seen again.
-fn expiring(operations: &[&Operation], keeps: bool) -> Result<u64, Broken> {
+fn expiring(operations: &[&Operation], keeps: bool) -> Result<u64, Violation> {
     const NAME: &str = "the expired stays expired";
     let mut reads: Vec<(&Operation, Option<i64>)> = Vec::new();
     for operation in operations.iter().filter(|it| it.outcome == Outcome::Ok) {

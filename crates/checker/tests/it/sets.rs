@@ -35,7 +35,7 @@ fn each_way_to_be_wrong_has_its_name() {
     bad(
         S,
         &[unknown(1, add(1), 0), ok(2, members(&[1]), 1, 2), ok(2, members(&[]), 3, 4)],
-        Kind::Lost,
+        Kind::Vanished,
         &[1, 2],
     );
     let late = [ok(1, add(1), 0, 1), ok(2, members(&[]), 2, 3), ok(2, members(&[1]), 4, 5)];
@@ -69,5 +69,5 @@ fn lists_have_an_order() {
     let (three, four) = (ok(1, append(3), 0, 9), ok(2, append(4), 0, 9));
     good(S, &[three.clone(), four.clone(), ok(2, range(&[4, 3]), 10, 11)]);
     let history = [three, four, ok(2, range(&[4, 3]), 10, 11), ok(3, range(&[3, 4]), 10, 11)];
-    assert_eq!(kinds(S, &history), [Kind::Reordered]);
+    assert_eq!(kinds(S, &history), [Kind::Rearranged]);
 }

@@ -61,6 +61,13 @@ impl Node {
         }
         let mut outputs = core::mem::take(&mut self.control_outputs);
         self.plane.step(self.now.instant, input, &mut outputs);
+        // Log writes come first: what the others lead to may come back to the control plane and make it write more. Written out
+        // of their order, a replay after a restart would end between them, and this node would forget what it promised.
+        for output in &outputs {
+            if let control::Output::Persist { token, replaces, records } = output {
+                self.persist_control(*token, *replaces, records);
+            }
+        }
         for output in outputs.drain(..) {
             self.carry_out_control(output);
         }
@@ -71,7 +78,7 @@ impl Node {
         use control::Output as O;
         match output {
             O::Send { to, message } => self.send(to, PeerMessage::Control(message)),
-            O::Persist { token, replaces, records } => self.persist_control(token, replaces, &records),
+            O::Persist { .. } => {}
             O::MapChanged(map) => {
                 self.map = map;
                 self.meet_map();

@@ -37,14 +37,21 @@ impl Node {
         self.carry_out(group, out);
     }
 
-    fn carry_out(&mut self, group: GroupId, outputs: Vec<single_leader::Output>) {
+    /// Log writes come first: what the others lead to may come back to this replica and make it write more, which must not
+    /// overtake.
+    fn carry_out(&mut self, group: GroupId, mut outputs: Vec<single_leader::Output>) {
         use single_leader::Output as O;
+        for output in &mut outputs {
+            if let O::Persist { token, records, promise } = output {
+                self.persist_group(group, *token, core::mem::take(records), *promise);
+            }
+        }
         for output in outputs {
             match output {
                 O::Send { to, message } => {
                     self.send(to, PeerMessage::Replication { group, message });
                 }
-                O::Persist { token, records, promise } => self.persist_group(group, token, records, promise),
+                O::Persist { .. } => {}
                 O::Committed(index) => self.on_committed(group, index),
                 O::Truncated(to) => {
                     if let Some(it) = self.groups.get_mut(&group) {

@@ -56,3 +56,12 @@ fn a_write_that_was_sent_twice_is_not_called_refused() {
         run(&Plan { choice: Choice::Only(kinds), clients: None, ..plan(1_795_253_590_500_009, 60) });
     assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
 }
+
+/// What the control plane wanted done led back to it before all of that was done, and its second log write overtook its first.
+/// The replay of the next start ended between the two: the node forgot its votes and what it had agreed to, and two majorities
+/// of one control group elected two leaders for one epoch.
+#[test]
+fn control_log_writes_keep_their_order() {
+    let outcome = run(&plan(31_014, 60));
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+}

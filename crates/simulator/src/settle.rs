@@ -33,7 +33,8 @@ fn serve_with_a_core(world: &mut World) {
         asked.into_iter().find(|space| !served.contains(space) && under_majority(world, *space))
     };
     while let Some(space) = waiting(world) {
-        if world.invariants.is_broken() {
+        // A member of the core may come back as another life: it could not prove what it holds, and counts no more.
+        if world.invariants.is_broken() || !world.suffices(&core) {
             return;
         }
         if world.now >= begin + LIVENESS_BOUND {

@@ -25,7 +25,9 @@ impl Replica {
         if let Some(proposal) = &leader.proposal {
             until = until.min(by(&proposal.electable));
         }
-        let until = until.max(control);
+        // The control plane goes on granting a lease to the node while it elects another leader for this group: what it grants
+        // from then on is not about this group. Followers that answered the election refuse by themselves.
+        let until = if view.election.is_none() { until.max(control) } else { until };
         if now < until {
             return ReadPermit::Until(until);
         }

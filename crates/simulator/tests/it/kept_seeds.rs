@@ -63,5 +63,12 @@ fn a_write_that_was_sent_twice_is_not_called_refused() {
 #[test]
 fn control_log_writes_keep_their_order() {
     let outcome = run(&plan(31_014, 60));
+
+/// A leader came back from behind a cut, heard of the election against it, and then got a lease from the control plane, which
+/// grants leases to nodes and not to groups. It took that for its old leadership and answered reads after the next leader
+/// served.
+#[test]
+fn a_lease_granted_during_an_election_is_not_for_the_leader_it_replaces() {
+    let outcome = run(&plan(20_042, 60));
     assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
 }

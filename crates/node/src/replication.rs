@@ -191,11 +191,14 @@ impl Node {
         let holder = &self.holder;
         let granted = |replica: data::view::Replica| holder.until(replica.node, replica.incarnation, group);
         // bugs: SL-07. The margin of a control lease covers no more than that of a follower's: where clocks run too far
-        // apart the followers are asked instead. Under `async` there is nobody to ask, and a read promises less.
+        // apart, or may do so, the followers are asked instead. Under `async` there is nobody to ask, and a read promises
+        // less.
         let (until, grantor) = self.control_lease;
         let asks = |view: &data::view::View| view.settings.commit.followers_needed(view.electable.len()) > 0;
-        let drifts = holder.drifts(grantor) && it.replica.view().is_some_and(asks);
-        let control = if drifts { Instant::ZERO } else { until };
+        let counts = grantor == self.config.node
+            || holder.keeps_time_with(grantor)
+            || !it.replica.view().is_some_and(asks);
+        let control = if counts { until } else { Instant::ZERO };
         let permit = it.replica.read_permit(now, granted, control);
         match permit {
             ReadPermit::Until(until) => it.read_until = until,
@@ -214,6 +217,7 @@ impl Node {
         match role {
             RoleName::LeaderElect => {
                 self.statistics.elections_won += 1;
+                it.snapshots.transfer = None;
                 let down: Vec<_> = it.replica.followers().map(|(node, _)| node).collect();
                 let down: Vec<_> = down.into_iter().filter(|node| !self.peers.contains(node)).collect();
                 for node in down {

@@ -37,7 +37,7 @@ impl Default for Timings {
             heartbeat: Duration::from_millis(40),
             // Bounds the outage after a kill from below; long against scheduling delays of a busy machine.
             lease: Duration::from_millis(300),
-            // Clocks may differ in rate by a sixth; the drift detector refuses leases long before.
+            // The grantor's clock may run a fifth faster than the holder's; leases are refused long before.
             margin: Duration::from_millis(50),
         }
     }
@@ -135,9 +135,28 @@ struct Held {
     /// the grantor may have been asked to seal them before it answered.
     groups: Vec<GroupId>,
     answered: u64,
-    /// (own clock, peer's clock) at an earlier grant: the base that rates are compared against.
-    drift_base: Option<(Instant, Instant)>,
-    drifting: bool,
+    /// An earlier grant: the base that rates are compared against.
+    base: Option<Reading>,
+    /// When the last reading was taken.
+    read_at: Instant,
+    rates: Rates,
+}
+
+/// How the peer's clock runs beside this node's. Before anything is known of it, nothing that it counts is relied on.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Rates {
+    #[default]
+    Unknown,
+    Alike,
+    Apart,
+}
+
+/// What the peer's clock showed at some moment between two readings of this node's.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    sent: Instant,
+    answered: Instant,
+    clock: Instant,
 }
 
 /// A heartbeat on its way.
@@ -159,10 +178,11 @@ pub struct Holder {
     held: BTreeMap<NodeId, Held>,
 }
 
-/// Rates are compared over at least this span: a scheduling delay of 50 ms is 5 % of it.
-const DRIFT_SPAN: Duration = Duration::from_secs(2);
-/// Clocks that differ in rate by more than this many percent grant nothing: the margin covers a sixth.
-const DRIFT_PERCENT_MAX: u128 = 8;
+/// Rates are compared over at least this span, and over so many of the round trips that the readings took.
+const RATES_SPAN: Duration = Duration::from_secs(2);
+const RATES_ROUND_TRIPS: u32 = 20;
+/// Clocks of which one may count more than so much while the other counts 100 are apart: the margin allows 120.
+const RATES_PERCENT_MAX: u128 = 115;
 /// Heartbeats remembered per peer while none is answered.
 const SENT_MAX: usize = 16;
 
@@ -203,7 +223,7 @@ impl Holder {
             *held = Held { incarnation, ..Held::default() };
         }
         held.answered = sequence;
-        held.compare_rates(now, clock);
+        held.compare_rates(Reading { sent: heartbeat.at, answered: now, clock });
         held.groups = heartbeat.groups;
         held.groups.retain(|group| !refused.contains(group));
         held.groups.sort_unstable();
@@ -211,7 +231,7 @@ impl Holder {
             held.until = held.until.max(now + self.timings.lease - self.timings.margin);
         } else if granted && plant::is(Bug::NoLeaseMargin) {
             held.until = held.until.max(heartbeat.at + self.timings.lease);
-        } else if granted && !held.drifting {
+        } else if granted && held.rates == Rates::Alike {
             held.until = held.until.max(heartbeat.at + self.timings.lease - self.timings.margin);
         } else {
             held.until = Instant::ZERO;
@@ -226,9 +246,9 @@ impl Holder {
             _ => Instant::ZERO,
         }
     }
-    /// Whether the peer's clock was found to run at another rate than this node's: nothing that it counts may be relied on.
-    pub fn drifts(&self, node: NodeId) -> bool {
-        self.held.get(&node).is_some_and(|held| held.drifting)
+    /// Whether the peer's clock was found to run at this node's rate: otherwise nothing that it counts may be relied on.
+    pub fn keeps_time_with(&self, node: NodeId) -> bool {
+        self.held.get(&node).is_some_and(|held| held.rates == Rates::Alike)
     }
     /// Everything held is given up (this node resumed from a pause of unknown length, or steps down).
     pub fn forget(&mut self) {
@@ -237,18 +257,28 @@ impl Holder {
 }
 
 impl Held {
-    fn compare_rates(&mut self, now: Instant, clock: Instant) {
-        let Some((own, peer)) = self.drift_base else {
-            self.drift_base = Some((now, clock));
+    fn compare_rates(&mut self, reading: Reading) {
+        let gap = reading.answered.since(self.read_at);
+        self.read_at = reading.answered;
+        let Some(base) = self.base.filter(|_| gap < RATES_SPAN) else {
+            // What was found long ago says nothing of today.
+            self.rates = Rates::Unknown;
+            self.base = Some(reading);
             return;
         };
-        let (own_span, peer_span) = (now.since(own), clock.since(peer));
-        if own_span < DRIFT_SPAN && peer_span < DRIFT_SPAN {
+        let trips = base.answered.since(base.sent) + reading.answered.since(reading.sent);
+        let span = RATES_SPAN.max(trips * RATES_ROUND_TRIPS);
+        // This much has passed here at least while the peer counted `peer`: how long messages travelled cannot hide a
+        // clock that is too fast.
+        let own = reading.sent.since(base.answered);
+        let peer = reading.clock.since(base.clock);
+        if own < span && peer < span {
             return;
         }
-        let (a, b) = (own_span.as_nanos(), peer_span.as_nanos());
-        self.drifting = a.abs_diff(b) * 100 > a.max(b) * DRIFT_PERCENT_MAX;
-        self.drift_base = Some((now, clock));
+        let (own, peer) = (own.as_nanos(), peer.as_nanos());
+        let apart = own.max(peer) * 100 > own.min(peer) * RATES_PERCENT_MAX;
+        self.rates = if apart { Rates::Apart } else { Rates::Alike };
+        self.base = Some(reading);
     }
 }
 
@@ -280,32 +310,40 @@ mod tests {
         holder.granted(at(answered), PEER, LIFE, sequence, granted, refused, clock);
     }
 
+    /// A pair that has known each other for long enough, at second 100.
+    fn acquainted() -> (Holder, Grantor) {
+        let mut holder = Holder::new(Timings::default());
+        let mut grantor = Grantor::new(Timings::default(), at(90_000));
+        for step in 0..30 {
+            exchange(&mut holder, &mut grantor, 97_000 + step * 100, 97_001 + step * 100, true);
+        }
+        (holder, grantor)
+    }
+
     #[test]
     fn the_holder_counts_from_sending_and_ends_before_the_grantor() {
-        let mut holder = Holder::new(Timings::default());
-        let mut grantor = Grantor::new(Timings::default(), at(0));
-        exchange(&mut holder, &mut grantor, 1000, 1100, false);
-        assert_eq!(holder.until(PEER, LIFE, GROUP), at(1000 + 300 - 50));
-        assert_eq!(grantor.seal_at(Some(ME)), at(1400));
+        let (mut holder, mut grantor) = acquainted();
+        exchange(&mut holder, &mut grantor, 100_000, 100_100, false);
+        assert_eq!(holder.until(PEER, LIFE, GROUP), at(100_000 + 300 - 50));
+        assert_eq!(grantor.seal_at(Some(ME)), at(100_400));
     }
 
     // bugs: TC-03
     #[test]
     fn a_restarted_grantor_neither_grants_nor_seals_for_one_lease() {
-        let mut holder = Holder::new(Timings::default());
-        let mut grantor = Grantor::new(Timings::default(), at(1000));
-        exchange(&mut holder, &mut grantor, 1200, 1210, false);
+        let (mut holder, _) = acquainted();
+        let mut grantor = Grantor::new(Timings::default(), at(100_000));
+        exchange(&mut holder, &mut grantor, 100_200, 100_210, false);
         assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
-        assert_eq!(grantor.seal_at(Some(ME)), at(1300));
+        assert_eq!(grantor.seal_at(Some(ME)), at(100_300));
     }
 
     #[test]
     fn a_refused_group_and_another_life_hold_nothing() {
-        let mut holder = Holder::new(Timings::default());
-        let mut grantor = Grantor::new(Timings::default(), at(0));
-        exchange(&mut holder, &mut grantor, 1000, 1001, true);
+        let (mut holder, mut grantor) = acquainted();
+        exchange(&mut holder, &mut grantor, 100_000, 100_001, true);
         assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
-        exchange(&mut holder, &mut grantor, 1010, 1011, false);
+        exchange(&mut holder, &mut grantor, 100_010, 100_011, false);
         assert_ne!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
         assert_eq!(holder.until(PEER, Incarnation(2), GROUP), Instant::ZERO);
     }
@@ -315,9 +353,8 @@ mod tests {
     /// grantor was already helping to elect the next leader.
     #[test]
     fn a_grant_holds_nothing_for_a_group_that_the_heartbeat_did_not_name() {
-        let mut holder = Holder::new(Timings::default());
-        let mut grantor = Grantor::new(Timings::default(), at(0));
-        exchange(&mut holder, &mut grantor, 1000, 1001, false);
+        let (mut holder, mut grantor) = acquainted();
+        exchange(&mut holder, &mut grantor, 100_000, 100_001, false);
         assert_ne!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
         assert_eq!(holder.until(PEER, LIFE, GroupId(8)), Instant::ZERO);
     }
@@ -336,18 +373,45 @@ mod tests {
         assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
     }
 
+    /// What a holder has after 4 s when the grantor counts `percent` while it counts 100, over a link that delays every
+    /// second answer.
+    fn held_beside_a_clock_of(percent: u64, delay: u64) -> Instant {
+        let mut holder = Holder::new(Timings::default());
+        for step in 0..40u64 {
+            let sent = 10_000 + step * 100;
+            let Message::Heartbeat { sequence, .. } =
+                holder.heartbeat(at(sent), PEER, vec![(GROUP, Epoch(1))])
+            else {
+                panic!("a heartbeat")
+            };
+            let answered = at(sent + delay * (step % 2));
+            let clock = Instant(50_000_000_000 + sent * 10_000 * percent);
+            holder.granted(answered, PEER, LIFE, sequence, true, vec![], clock);
+        }
+        holder.until(PEER, LIFE, GROUP)
+    }
+
     // bugs: SL-07
     #[test]
     fn clocks_of_different_rates_hold_nothing() {
+        assert_ne!(held_beside_a_clock_of(100, 0), Instant::ZERO);
+        assert_ne!(held_beside_a_clock_of(107, 40), Instant::ZERO);
+        assert_eq!(held_beside_a_clock_of(130, 0), Instant::ZERO);
+        assert_eq!(held_beside_a_clock_of(121, 90), Instant::ZERO);
+        assert_eq!(held_beside_a_clock_of(70, 0), Instant::ZERO);
+    }
+
+    /// A leader that was elected a moment ago took the word of clocks that nobody had compared: the grants ended early.
+    // bugs: SL-07
+    #[test]
+    fn a_clock_that_was_not_compared_yet_holds_nothing() {
         let mut holder = Holder::new(Timings::default());
-        for step in 0..40u64 {
-            let now = at(10_000 + step * 100);
-            let Message::Heartbeat { sequence, .. } = holder.heartbeat(now, PEER, vec![]) else {
-                panic!("a heartbeat")
-            };
-            let clock = at(50_000 + step * 200);
-            holder.granted(now, PEER, LIFE, sequence, true, vec![], clock);
-        }
+        let mut grantor = Grantor::new(Timings::default(), at(0));
+        exchange(&mut holder, &mut grantor, 1000, 1001, false);
         assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO);
+        let (mut holder, mut grantor) = acquainted();
+        assert!(holder.keeps_time_with(PEER));
+        exchange(&mut holder, &mut grantor, 200_000, 200_001, false);
+        assert_eq!(holder.until(PEER, LIFE, GROUP), Instant::ZERO, "compared long ago");
     }
 }

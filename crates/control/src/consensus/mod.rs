@@ -382,8 +382,11 @@ impl Consensus {
         let store = self.raw.mut_store();
         store.append(ready.entries());
         let mut promised = restored || !ready.entries().is_empty();
+        // But who has left the voters may be gone for ever: only those who know that it has left can do without it.
+        promised |=
+            ready.committed_entries().iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
         if let Some(hard) = ready.hs() {
-            // A commit index alone is not worth a flush: it is learned again.
+            // A commit index alone is mostly not worth a flush: it is learned again.
             promised |= hard.term != store.hard.term || hard.vote != store.hard.vote;
             store.hard = hard.clone();
         }

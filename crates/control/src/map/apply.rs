@@ -6,8 +6,9 @@ use crate::config::Addresses;
 use crate::event::Change;
 use crate::founding::Founded;
 use data::codec::{DecodeError, Reader, Writer};
-use data::keyspace::{self, Keyspace, Settings};
+use data::keyspace::{self, CommitRule, Keyspace, Settings};
 use data::table::Seed;
+use data::view::View;
 use data::{GroupId, Incarnation, KeyspaceId, NodeId, Process};
 
 /// Keyspaces that every cluster has from its founding: those of `SELECT 0` to `SELECT 15`.
@@ -146,12 +147,23 @@ impl ClusterMap {
 
     fn remove_node(&mut self, node: NodeId) -> Result<Applied, Refusal> {
         let active = self.nodes.values().filter(|node| node.state == NodeState::Active).count();
+        // A set that may shrink no further would count on the node for ever.
+        let minimum = |view: &View| match view.settings.commit {
+            CommitRule::InSyncSet { minimum } => minimum as usize,
+            CommitRule::Majority | CommitRule::Async => 0,
+        };
+        let least = self.views().map(minimum).max().unwrap_or(0);
         let known = self.nodes.get_mut(&node).ok_or(Refusal::UnknownNode)?;
         if known.state == NodeState::Leaving {
             return Ok(Applied::Done);
         }
         if active <= 1 {
             return Err(Refusal::LastNode);
+        }
+        if active <= least {
+            return Err(Refusal::Invalid(
+                "an in-sync set would fall below its minimum: let another node join first, or ALTER that keyspace",
+            ));
         }
         known.state = NodeState::Leaving;
         self.remember(Change::NodeLeaving(node));

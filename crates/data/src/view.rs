@@ -48,6 +48,15 @@ impl View {
     pub fn is_electable(&self, replica: Replica) -> bool {
         self.electable.binary_search(&replica).is_ok()
     }
+    /// Nodes that the leader ships to: the members, and those that have left but still count until the set changes.
+    pub fn copies(&self) -> impl Iterator<Item = NodeId> {
+        self.members.iter().copied().chain(self.electable.iter().map(|replica| replica.node))
+    }
+    /// Whether a node takes part in the group: as a member, or because an election and a commit still count it, in
+    /// whatever life it is.
+    pub fn holds_copy(&self, node: NodeId) -> bool {
+        self.copies().any(|copy| copy == node)
+    }
     /// The newest epoch that began at or before `index`.
     pub fn epoch_at(&self, index: Index) -> Epoch {
         self.history.iter().rev().find(|p| p.index <= index).map_or(Epoch(0), |p| p.epoch)

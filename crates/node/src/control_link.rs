@@ -267,8 +267,7 @@ impl Node {
             routes.get(&outgoing.keyspace).is_none_or(|route| route.leader.is_some_and(|leader| leader != to))
         });
         for view in map.views() {
-            let member = view.members.contains(&self.config.node);
-            if member && !self.groups.contains_key(&view.group) {
+            if view.holds_copy(self.config.node) && !self.groups.contains_key(&view.group) {
                 self.open_group(&map, view);
             }
             if let Some(it) = self.groups.get_mut(&view.group) {
@@ -306,20 +305,16 @@ impl Node {
         self.groups.insert(view.group, group);
     }
 
-    /// Groups that the map no longer places here: their copies go.
+    /// Groups that the map no longer places here: their copies go. One that is still counted stays until its leader has
+    /// dropped it, even if it can no longer prove what it holds: an election may need everybody's answer.
     fn close_groups(&mut self, map: &ClusterMap) {
         let gone: Vec<GroupId> = self
             .groups
             .keys()
-            .filter(|group| map.view(**group).is_none_or(|view| !view.members.contains(&self.config.node)))
+            .filter(|group| map.view(**group).is_none_or(|view| !view.holds_copy(self.config.node)))
             .copied()
             .collect();
         for group in gone {
-            if let Some(view) = map.view(group).filter(|view| view.is_electable(self.replica())) {
-                // Still counted: it stays until its leader has dropped it.
-                let _ = view;
-                continue;
-            }
             self.end_group(group);
         }
     }

@@ -49,7 +49,7 @@ impl Replica {
             out.push(Output::Report(Report::Declined { epoch, expected, last }));
             return;
         }
-        let followers = copies(view).filter(|node| *node != self.me.node);
+        let followers = view.copies().filter(|node| *node != self.me.node);
         let followers = followers.map(|node| (node, Progress::new(now, start.index))).collect();
         self.promised = epoch;
         self.role = Role::Leader(Leader {
@@ -207,8 +207,8 @@ impl Replica {
         if leader.proposal.as_ref().is_some_and(|proposal| proposal.number < view.number) {
             leader.proposal = None;
         }
-        leader.followers.retain(|node, _| holds_copy(view, *node));
-        for node in copies(view).filter(|node| *node != self.me.node) {
+        leader.followers.retain(|node, _| view.holds_copy(*node));
+        for node in view.copies().filter(|node| *node != self.me.node) {
             leader.followers.entry(node).or_insert_with(|| Progress::new(now, last.next()));
         }
         self.advance_commit(now, out);
@@ -223,14 +223,4 @@ impl Replica {
         };
         followers.into_iter().flatten().map(|(node, progress)| (*node, progress))
     }
-}
-
-/// Nodes that the leader ships to: the members, and those that have left but still count until the set changes.
-fn copies(view: &view::View) -> impl Iterator<Item = NodeId> {
-    view.members.iter().copied().chain(view.electable.iter().map(|replica| replica.node))
-}
-
-/// Whether a node takes part in the group: as a member, or because an election and a commit still count it.
-pub(super) fn holds_copy(view: &view::View, node: NodeId) -> bool {
-    copies(view).any(|copy| copy == node)
 }

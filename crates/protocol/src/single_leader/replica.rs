@@ -1,7 +1,7 @@
 //! One replica of one group: the parts that every role shares, and the transitions between roles.
 
 use super::follower::Follower;
-use super::leader::{Leader, holds_copy};
+use super::leader::Leader;
 use super::log_window::{LogWindow, Mark};
 use super::message::Message;
 use alloc::collections::VecDeque;
@@ -376,7 +376,7 @@ impl Replica {
             leader = leader.map(|leader| view::Leader { process: self.process, ..leader });
         }
         // Who has left the members still counts in elections until the electable set changes.
-        let member = holds_copy(&view, self.me.node);
+        let member = view.holds_copy(self.me.node);
         self.view = Some(view);
         if !member {
             self.become_removed(out);

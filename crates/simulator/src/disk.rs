@@ -65,6 +65,10 @@ pub struct Opened {
 fn stored(mark: Mark) -> storage::Mark {
     storage::Mark { position: mark.position, hash: mark.hash }
 }
+/// A place in the log as the protocol names it.
+pub fn received(mark: storage::Mark) -> Mark {
+    Mark { position: mark.position, hash: mark.hash }
+}
 
 impl Default for NodeDisk {
     fn default() -> NodeDisk {
@@ -327,8 +331,15 @@ impl NodeDisk {
         };
         let mut payload = Vec::new();
         reader.payload(&mut |piece| payload.extend_from_slice(piece))?;
-        append_snapshot_record(&mut running.log, group, reader.header())?;
-        Ok(Received::Whole(payload))
+        Ok(Received::Whole(reader.header().clone(), payload))
+    }
+
+    /// The log learns that the group begins anew behind this snapshot.
+    pub fn adopt_snapshot(&mut self, header: &SnapshotHeader) -> storage::Result<()> {
+        match &mut self.running {
+            Some(running) => append_snapshot_record(&mut running.log, header.group, header),
+            None => Ok(()),
+        }
     }
 
     pub fn release(&mut self, group: GroupId, through: Index) {
@@ -349,7 +360,8 @@ impl NodeDisk {
 /// What came of a piece.
 pub enum Received {
     Part(u64),
-    Whole(Vec<u8>),
+    /// Complete and in place, but not the group's state before [`NodeDisk::adopt_snapshot`].
+    Whole(SnapshotHeader, Vec<u8>),
 }
 
 impl Running {

@@ -9,7 +9,7 @@ use crate::node::Node;
 use bytes::Bytes;
 use core::time::Duration;
 use data::{GroupId, Instant, NodeId, Now, Position};
-use protocol::single_leader::{self, Mark};
+use protocol::single_leader::{self, Mark, RoleName};
 
 /// A piece that does not come for so long is asked for again.
 const PIECE_PATIENCE: Duration = Duration::from_millis(500);
@@ -120,10 +120,13 @@ impl Node {
         }
     }
 
-    /// Whether a snapshot of this position would become the group's state. To be asked before the log is told of it.
+    /// Whether a snapshot of this position would become the group's state: it is the one that was asked for, and the replica
+    /// still follows. To be asked before the log is told of it.
     pub fn accepts_snapshot(&self, group: GroupId, mark: Mark) -> bool {
-        let held = self.groups.get(&group);
-        held.is_some_and(|it| mark.position.index > it.replica.commit() || it.replica.is_stranded())
+        let Some(it) = self.groups.get(&group) else { return false };
+        let asked = it.snapshots.transfer.as_ref().is_some_and(|transfer| transfer.mark == mark);
+        let follows = it.replica.role() == RoleName::Follower;
+        asked && follows && (mark.position.index > it.replica.commit() || it.replica.is_stranded())
     }
 
     /// A whole snapshot of another node is here and verified: it becomes the group's state. Returns what it replaces, for

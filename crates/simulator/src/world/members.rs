@@ -72,13 +72,25 @@ impl World {
         let Some(map) = self.newest_map() else { return false };
         let running = |id: &&NodeId| self.hosts.get(id).is_some_and(Host::is_running);
         let stays = |id: &NodeId| {
-            *id != victim && self.hosts.get(id).is_some_and(|host| !host.lost && host.harm.is_none())
+            *id != victim
+                && !self.operator.leaving.contains(id)
+                && self.hosts.get(id).is_some_and(|host| !host.lost && host.harm.is_none())
         };
         let voters = map.voters.len();
+        let active = map.nodes.values().filter(|node| node.usable()).count();
+        // A control group on its way from one voter to three is one of two in between, and they need each other.
+        if voters % 2 == 0 || (voters == 1 && active > 2) {
+            return false;
+        }
         // With fewer this map may be old.
         let knows = map.voters.iter().filter(running).count() * 2 > voters;
         let governs = map.voters.iter().filter(|id| stays(id)).count() * 2 > voters;
+        // The machine comes back under another number; the number that is gone can only leave what remains whole without it.
         let serves = |view: &View| {
+            if matches!(view.settings.commit, CommitRule::InSyncSet { minimum } if minimum as usize > active)
+            {
+                return false;
+            }
             let clean = view.electable.iter().filter(|replica| {
                 stays(&replica.node)
                     && self.hosts.get(&replica.node).is_some_and(|h| h.incarnation == replica.incarnation)
@@ -117,8 +129,11 @@ impl World {
         self.after(patience, Event::Undo(crate::faults::Undo::Dismiss(id)));
     }
 
-    /// Another machine is set up; `None` when there are enough.
+    /// Another machine is set up; `None` when there are enough, or when a copy is damaged: what it says would count for more.
     pub fn add_machine(&mut self) -> Option<u32> {
+        if self.hosts.values().any(|host| host.harm.is_some()) {
+            return None;
+        }
         if self.hosts.len() + self.operator.joining.len() >= NODES_MAX {
             return None;
         }

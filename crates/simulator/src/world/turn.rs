@@ -1,13 +1,14 @@
 //! A node's turn, and what it wants carried out: the simulator's counterpart of the server's driver.
 
 use super::{Event, World};
-use crate::disk::{Job, Received};
+use crate::disk::{self, Job, Received};
 use crate::faults::Fault;
 use crate::host::Pending;
 use data::codec::Writer;
 use data::{Incarnation, NodeId, Process};
 use node::{ConnectionId, Flow, Input, LoadedSnapshot, Output, PeerMessage};
 use std::collections::{BTreeMap, VecDeque};
+use storage::snapshot::SnapshotHeader;
 
 /// Shortest time of a disk job, ns; a flush takes longer.
 const WRITE_NS: u64 = 30_000;
@@ -195,7 +196,7 @@ impl World {
                         let input = Box::new(Input::SnapshotReceived { group, mark, offset });
                         self.after(quick, Event::Feed { node: id, process, input });
                     }
-                    Some(Received::Whole(payload)) => self.install(id, group, payload, len),
+                    Some(Received::Whole(header, payload)) => self.install(id, &header, payload, len),
                     None => {}
                 }
             }
@@ -215,10 +216,16 @@ impl World {
         }
     }
 
-    fn install(&mut self, id: NodeId, group: data::GroupId, payload: Vec<u8>, len: u64) {
+    fn install(&mut self, id: NodeId, header: &SnapshotHeader, payload: Vec<u8>, len: u64) {
         let Some(host) = self.hosts.get_mut(&id) else { return };
-        let now = host.clock.now(self.now);
+        let (now, group) = (host.clock.now(self.now), header.group);
         let Some(node) = &mut host.node else { return };
+        if !node.accepts_snapshot(group, disk::received(header.mark)) {
+            return node.refuse_snapshot(group);
+        }
+        let adopted = host.disk.adopt_snapshot(header);
+        self.check_disk(id, adopted);
+        let Some(node) = self.hosts.get_mut(&id).and_then(|host| host.node.as_mut()) else { return };
         let mut pieces = Some(payload).into_iter();
         match LoadedSnapshot::read(&mut || pieces.next()) {
             Ok(snapshot) => drop(node.install_snapshot(now, group, snapshot, len)),

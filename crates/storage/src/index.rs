@@ -117,6 +117,9 @@ pub(crate) struct GroupIndex {
     /// The next entry gets a point wherever it lies: what stands before it in the file is not its predecessor.
     force: bool,
     pub base: Option<Mark>,
+    /// An earlier base, when the first entry that can be read stands right behind it: the log itself does not know what
+    /// stood there.
+    floor: Option<Mark>,
     sticky: [Option<Sticky>; 3],
     pub released: Index,
     pub pins: BTreeMap<u64, Index>,
@@ -186,12 +189,15 @@ impl LogIndex {
     /// A snapshot at `mark` took the place of what was before. Entries after it stay when they follow from it.
     fn begin_after(&mut self, group: GroupId, mark: Mark) {
         let Some(g) = self.groups.get_mut(&group) else { return };
+        let ahead = g.first().previous();
+        g.floor = g.base.filter(|base| base.position.index == ahead).or(g.floor);
         g.base = Some(mark);
         let (index, epoch) = (mark.position.index, mark.position.epoch);
         if index > g.last || g.epochs.of(index).is_some_and(|held| held != epoch) {
             g.points.clear();
             g.epochs.clear();
             g.last = index;
+            g.floor = None;
             g.force = true;
             self.clamp(group, Index(0));
         }
@@ -262,11 +268,15 @@ impl GroupIndex {
         let pins = self.pins.values().map(|pin| pin.previous().previous());
         pins.chain([self.released]).min().unwrap_or_default()
     }
+    /// The mark of the entry at `index`, if it is known without reading it.
+    pub fn known_mark(&self, index: Index) -> Option<Mark> {
+        let none = (index == Index(0)).then(Mark::default);
+        none.or([self.base, self.floor].into_iter().flatten().find(|mark| mark.position.index == index))
+    }
     /// Whether entries can be read from `from` on, and what stands before them is known.
     pub fn reaches(&self, from: Index) -> bool {
         let ahead = from.previous();
-        let known = ahead == Index(0) || self.base.is_some_and(|base| base.position.index == ahead);
-        self.first() <= if known { from } else { ahead }
+        self.first() <= if self.known_mark(ahead).is_some() { from } else { ahead }
     }
 }
 

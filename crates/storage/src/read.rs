@@ -83,11 +83,7 @@ impl crate::index::LogIndex {
     ) -> Option<ReadPlan> {
         let g = self.groups.get(&group)?;
         let ahead = from.previous();
-        let before = match g.base {
-            _ if ahead == Index(0) => Some(Mark::default()),
-            Some(base) if base.position.index == ahead => Some(base),
-            _ => None,
-        };
+        let before = g.known_mark(ahead);
         let mut plan = ReadPlan { group, from, before, spans: Vec::new(), bytes_max };
         let start = if before.is_some() { from } else { ahead };
         let first = g.points.partition_point(|point| point.index <= start);

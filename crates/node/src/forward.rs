@@ -50,7 +50,7 @@ pub struct Outgoing {
     /// A node that said it does not lead: not asked again before the next tick, unless another one is said to lead.
     pub turned_away: Option<NodeId>,
     /// How often it has left this node, at most 255: after the first it may have been executed, and after the second an
-    /// error in answer to one copy says nothing of the others.
+    /// answer to one copy that wrote nothing says nothing of the others.
     pub copies: u8,
 }
 

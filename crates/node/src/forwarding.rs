@@ -226,7 +226,8 @@ impl Node {
             }
             ForwardOutcome::Reply { bytes, position } => {
                 let Some(outgoing) = self.forwards.remove(request.sequence) else { return };
-                if outgoing.write && outgoing.copies > 1 && bytes.first() == Some(&b'-') {
+                let unwritten = position == Position::default();
+                if outgoing.write && outgoing.copies > 1 && unwritten {
                     self.settle_doubtful(outgoing);
                     return;
                 }
@@ -235,12 +236,13 @@ impl Node {
         }
     }
 
-    /// One copy of a write was refused, another may have been executed before or behind it: "surely not" would be a lie.
+    /// One copy of a write was answered without writing, another may have been executed before or behind it: "surely not"
+    /// would be a lie.
     fn settle_doubtful(&mut self, outgoing: Outgoing) {
         self.statistics.indeterminate += 1;
         let mut bytes = Vec::new();
         ReplyWriter::new(&mut bytes, outgoing.protocol).error(
-            "INDETERMINATE the write was sent again after a failure and then refused: an earlier sending may have taken effect",
+            "INDETERMINATE the write was sent again after a failure and then changed nothing: an earlier sending may have taken effect",
         );
         self.settle_forwarded(outgoing, &bytes, Position::default(), true);
     }

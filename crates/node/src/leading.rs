@@ -10,6 +10,7 @@ use crate::serve::{PATIENCE, blocking_keys};
 use alloc::format;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use commands::Flags;
 use core::time::Duration;
 use data::{GroupId, Index, NodeId, Position, RequestId};
 use protocol::single_leader::ReadPermit;
@@ -83,12 +84,26 @@ impl Node {
             it.blocked.add(Entry { spec, args, keys, protocol, request, to, deadline });
             return;
         }
+        if spec.flags.has(Flags::WRITE) {
+            self.settle_unwritten(request, executed);
+        }
         self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
+    }
+
+    /// A command that could have written and did not must not do so in a second copy: its client hears that nothing happened.
+    pub(crate) fn settle_unwritten(&mut self, request: RequestId, executed: Executed) {
+        if matches!(executed, Executed::Read(_)) {
+            self.settled.note(request);
+        }
     }
 
     /// A request that was executed before gets its old answer; true when there is nothing more to do.
     pub(crate) fn answered_before(&mut self, from: NodeId, group: GroupId, request: RequestId) -> bool {
         use crate::answers::Known;
+        if self.settled.contains(request) {
+            self.refuse_forwarded(from, request, "TRYAGAIN another copy of this request was answered before");
+            return true;
+        }
         let Some(it) = self.groups.get_mut(&group) else { return true };
         match it.answers.find(request) {
             Known::New => {
@@ -157,6 +172,7 @@ impl Node {
     }
 
     pub(crate) fn refuse_forwarded(&mut self, node: NodeId, request: RequestId, text: &str) {
+        self.settled.note(request);
         let mut bytes = Vec::new();
         ReplyWriter::new(&mut bytes, Protocol::Resp2).error(text);
         self.answer_peer(node, request, Bytes::from(bytes), Position::default());

@@ -29,6 +29,7 @@ mod replication;
 mod replies;
 mod serve;
 mod session;
+mod settled;
 mod snapshot;
 mod statistics;
 mod transaction;

@@ -46,6 +46,7 @@ pub struct Node {
     pub(crate) restored: BTreeMap<GroupId, RestoredGroup>,
     pub(crate) sessions: Sessions,
     pub(crate) forwards: Forwards,
+    pub(crate) settled: crate::settled::Settled,
     pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
     pub(crate) next_ticket: u64,
     /// Proposed electable sets of which a copy may still be recorded.
@@ -104,6 +105,7 @@ impl Node {
             restored: restored.groups,
             sessions: Sessions::default(),
             forwards: Forwards::default(),
+            settled: Default::default(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             uncertain_proposals: BTreeSet::new(),

@@ -158,15 +158,14 @@ impl Node {
         if let Some(spec) = planned.iter().map(|(spec, _)| *spec).find(|spec| spec.flags.has(Flags::WRITE))
             && let Some(refusal) = self.refuse_write(group, spec)
         {
-            let mut bytes = Vec::new();
-            ReplyWriter::new(&mut bytes, protocol).error(&refusal);
-            self.answer_peer(from, request, Bytes::from(bytes), data::Position::default());
+            self.refuse_forwarded(from, request, &refusal);
             return;
         }
         let mut reply = Vec::new();
         if !self.watch_holds(group, watch) {
             ReplyWriter::new(&mut reply, protocol).null_array();
             let executed = crate::execute::Executed::Read(data::Index(0));
+            self.settle_unwritten(request, executed);
             self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
             return;
         }
@@ -174,6 +173,7 @@ impl Node {
         let wall_ms = self.now.wall.middle_ms();
         let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
         let executed = it.execute_all(&mut context, planned.into_iter(), &mut reply);
+        self.settle_unwritten(request, executed);
         self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
     }
 

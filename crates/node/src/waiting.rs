@@ -96,6 +96,7 @@ impl Node {
                 self.wait_for_commit(group, Waiter { index, since, to, write });
             }
             Target::Peer { node, request, .. } => {
+                self.settle_unwritten(request, executed);
                 self.conclude_forwarded(node, group, request, executed, Bytes::from(reply));
             }
         }
@@ -120,6 +121,7 @@ impl Node {
                     self.resume(connection);
                 }
                 Target::Peer { node, request, .. } => {
+                    self.settled.note(request);
                     self.answer_peer(node, request, Bytes::from(reply), Position::default());
                 }
             }

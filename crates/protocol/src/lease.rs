@@ -227,7 +227,7 @@ impl Holder {
         held.groups = heartbeat.groups;
         held.groups.retain(|group| !refused.contains(group));
         held.groups.sort_unstable();
-        if granted && plant::is(Bug::LeaseFromAnswer) {
+        if granted && held.rates == Rates::Alike && plant::is(Bug::LeaseFromAnswer) {
             held.until = held.until.max(now + self.timings.lease - self.timings.margin);
         } else if granted && plant::is(Bug::NoLeaseMargin) {
             held.until = held.until.max(heartbeat.at + self.timings.lease);

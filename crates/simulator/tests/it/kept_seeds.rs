@@ -106,3 +106,11 @@ fn a_leader_takes_no_snapshot_that_it_asked_for_as_a_follower() {
     let outcome = run(&plan(368, 60));
     assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
 }
+
+/// A forwarded write was refused because no follower could be reached. A second copy of the message arrived when one could be,
+/// and was executed: its client had been told that it surely was not.
+#[test]
+fn a_refused_write_is_not_executed_by_a_second_copy() {
+    let outcome = run(&plan(57, 60));
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+}

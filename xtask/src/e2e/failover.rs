@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `system` | what is under test: three Tercet nodes, or one Redis to try the judge on |
 //! | `workload` | the clients: each operation once, its outcome as the client saw it |
-//! | `history` | operations with their times, as values and as JSON lines |
-//! | `judge` | lost, doubled, stale: pure functions of a history and the final state |
+//! | `history` | operations with their times |
+//! | `judge` | the history as `checker` reads it, and what that says: lost, doubled, stale |
 //!
 //! The clients never retry: an operation that got no answer is *unknown*, it may have happened or not.
 // catalogue: A1 B2 B3 F1-F3
@@ -37,7 +37,7 @@ pub struct Options {
     /// Clients, spread over the nodes.
     #[arg(long, default_value_t = 12)]
     clients: u32,
-    /// Where to write the history, one operation a line.
+    /// Where to write the history, for `tercet check`.
     #[arg(long)]
     history: Option<PathBuf>,
     /// Something else to try the judge on.
@@ -90,12 +90,14 @@ pub fn run(options: &Options) -> Result<()> {
     let disturbed = disturb(system.as_mut(), &workload, options);
     // The history is worth having also when a node did not come back.
     let history = workload.finish();
+    let end = disturbed.is_ok().then(|| workload::read_final_state(&system.addresses(), &history));
+    let operations = judge::recorded(&history, end.as_ref().and_then(|end| end.as_ref().ok()));
     if let Some(path) = &options.history {
-        history.write(path).with_context(|| path.display().to_string())?;
+        judge::write(&operations, path).with_context(|| path.display().to_string())?;
     }
     let outages = disturbed.context("the run ended early")?;
-    let end = workload::read_final_state(&system.addresses(), &history)?;
-    let verdict = judge::judge(&history, &end);
+    end.transpose()?;
+    let verdict = judge::judge(&operations);
     report(options, &history, &outages, &verdict)
 }
 
@@ -138,8 +140,8 @@ fn disturb(system: &mut dyn System, workload: &Workload, options: &Options) -> R
 }
 
 fn report(options: &Options, history: &History, outages: &[Duration], verdict: &Verdict) -> Result<()> {
-    for finding in verdict.findings.iter().take(20) {
-        println!("  VIOLATION: {finding}");
+    for report in &verdict.reports {
+        println!("  {}", report.replace('\n', "\n  "));
     }
     for (words, count) in &history.unexpected {
         println!("  unexpected error, {count} times: {words}");
@@ -165,7 +167,7 @@ fn report(options: &Options, history: &History, outages: &[Duration], verdict: &
         p50.as_millis(),
         max.as_millis(),
     );
-    ensure!(verdict.findings.is_empty(), "{} violations", verdict.findings.len());
+    ensure!(verdict.violations() == 0, "{} violations", verdict.violations());
     ensure!(history.events.len() > 100, "hardly anything was asked: the run shows nothing");
     if options.target == Target::Tercet {
         ensure!(p50 <= OUTAGE_P50_MAX, "write outage p50 above {} ms", OUTAGE_P50_MAX.as_millis());

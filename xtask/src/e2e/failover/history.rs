@@ -1,11 +1,6 @@
 //! What clients asked and were told, with times.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
-
-use serde_json::json;
 
 /// One operation of one client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,33 +58,6 @@ pub struct History {
     pub events: Vec<Event>,
     /// Errors that say neither "not applied" nor "unknown", and how often they came.
     pub unexpected: BTreeMap<String, u64>,
-}
-
-impl History {
-    /// Writes one JSON object per line: `process`, `f`, `key`, `value`, `type` (ok, fail, info), `start`, `end` in µs.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
-        for event in &self.events {
-            let (f, key, argument) = match event.operation {
-                Operation::Count => ("add", "counter".to_owned(), Some(1)),
-                Operation::Once { number } => ("add", once_key(event.client, number), Some(1)),
-                Operation::Append { number } => ("append", list_key(event.client), Some(number as i64)),
-                Operation::Write { register, value } => ("write", register.key(), Some(value)),
-                Operation::Read { register } => ("read", register.key(), None),
-            };
-            let (kind, answer) = match event.outcome {
-                Outcome::Ok(answer) => ("ok", Some(answer)),
-                Outcome::Refused => ("fail", None),
-                Outcome::Unknown => ("info", None),
-            };
-            let line = json!({
-                "process": event.client, "f": f, "key": key, "value": argument, "answer": answer,
-                "type": kind, "start": event.asked_us, "end": event.answered_us,
-            });
-            writeln!(file, "{line}")?;
-        }
-        file.flush()
-    }
 }
 
 pub fn once_key(client: u32, number: u64) -> String {

@@ -1,8 +1,14 @@
-//! Lost, doubled, stale: pure functions of a history and of what was there in the end.
+//! Lost, doubled, stale: what the checkers say of a history and of what was there in the end.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 
-use super::history::{Event, History, Operation, Outcome, Register};
+use anyhow::Result;
+use checker::{Action, Kind, Model, Settings, Status, Value};
+
+use super::history::{Event, History, Operation, Outcome, Register, list_key, once_key};
 
 /// What a reader finds when all is over.
 #[derive(Clone, Default)]
@@ -15,200 +21,112 @@ pub struct FinalState {
     pub registers: BTreeMap<Register, i64>,
 }
 
+/// What is asked of a history. That registers are linearizable implies all that sessions are promised.
+const MODELS: [Model; 3] = [Model::Register, Model::Set, Model::Counter];
+const SHOWN: usize = 10;
+
 #[derive(Default, Debug)]
 pub struct Verdict {
     /// Acknowledged writes that are not there.
-    pub lost: usize,
+    pub lost: u64,
     /// Writes that happened twice.
-    pub doubled: usize,
+    pub doubled: u64,
     /// Reads of something older than what was known before they began.
-    pub stale: usize,
+    pub stale: u64,
     /// Writes that happened though they were refused, answers that no order explains.
-    pub other: usize,
-    /// Each of them as a sentence.
-    pub findings: Vec<String>,
-}
-
-enum Kind {
-    Lost,
-    Doubled,
-    Stale,
-    Other,
+    pub other: u64,
+    /// For a person: what contradicts what, and one line per model.
+    pub reports: Vec<String>,
 }
 
 impl Verdict {
-    fn find(&mut self, kind: Kind, text: String) {
-        match kind {
-            Kind::Lost => self.lost += 1,
-            Kind::Doubled => self.doubled += 1,
-            Kind::Stale => self.stale += 1,
-            Kind::Other => self.other += 1,
-        }
-        self.findings.push(text);
+    pub fn violations(&self) -> u64 {
+        self.lost + self.doubled + self.stale + self.other
     }
 }
 
-pub fn judge(history: &History, end: &FinalState) -> Verdict {
-    let mut verdict = Verdict::default();
-    judge_once(history, end, &mut verdict);
-    judge_lists(history, end, &mut verdict);
-    judge_counter(history, end, &mut verdict);
-    judge_registers(history, end, &mut verdict);
-    verdict
+pub fn judge(operations: &[checker::Operation]) -> Verdict {
+    let mut whole = Verdict::default();
+    for model in MODELS {
+        let verdict = checker::judge(operations, model, &Settings::default());
+        for (kind, count) in &verdict.counts {
+            *match kind {
+                Kind::Lost | Kind::Vanished | Kind::LostUpdate | Kind::TooLow => &mut whole.lost,
+                Kind::Duplicated | Kind::TooHigh => &mut whole.doubled,
+                Kind::Stale => &mut whole.stale,
+                _ => &mut whole.other,
+            } += count;
+        }
+        // Nothing said is nothing shown.
+        whole.other += verdict.undecided.len() as u64;
+        whole.reports.push(verdict.report(operations, SHOWN, |at| format!("line {}", at + 1)));
+    }
+    whole
 }
 
-/// A write that happened `times` although the client was told `outcome`.
-fn judge_times(outcome: Outcome, times: i64, what: &str, verdict: &mut Verdict) {
-    match (outcome, times) {
-        (Outcome::Ok(_), 1) | (Outcome::Refused, 0) | (Outcome::Unknown, 0 | 1) => {}
-        (Outcome::Ok(_), 0) => verdict.find(Kind::Lost, format!("{what} was acknowledged and is not there")),
-        (Outcome::Refused, _) => {
-            verdict.find(Kind::Other, format!("{what} was refused and happened {times} times"))
-        }
-        _ => verdict.find(Kind::Doubled, format!("{what} happened {times} times")),
+/// The history as the checkers read it, with the final reads behind it if there were any.
+pub fn recorded(history: &History, end: Option<&FinalState>) -> Vec<checker::Operation> {
+    let mut operations: Vec<checker::Operation> = history.events.iter().map(operation).collect();
+    let last = history.events.iter().map(|event| event.answered_us).max().unwrap_or(0);
+    if let Some(end) = end {
+        let reader = history.events.iter().map(|event| event.client).max().unwrap_or(0) + 1;
+        operations.extend(final_reads(end, u64::from(reader), (last + 1) * 1000));
     }
+    operations
 }
 
-fn judge_once(history: &History, end: &FinalState, verdict: &mut Verdict) {
-    for event in &history.events {
-        let Operation::Once { number } = event.operation else { continue };
-        let times = end.once.get(&(event.client, number)).copied().unwrap_or(0);
-        judge_times(event.outcome, times, &format!("increment {number} of client {}", event.client), verdict);
+pub fn write(operations: &[checker::Operation], path: &Path) -> Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for operation in operations {
+        checker::format::write(&mut file, operation)?;
     }
+    Ok(file.flush()?)
 }
 
-fn judge_lists(history: &History, end: &FinalState, verdict: &mut Verdict) {
-    let mut times: BTreeMap<(u32, u64), i64> = BTreeMap::new();
-    for (&client, items) in &end.lists {
-        for &item in items {
-            *times.entry((client, item)).or_default() += 1;
-        }
-    }
-    for event in &history.events {
-        let Operation::Append { number } = event.operation else { continue };
-        let times = times.get(&(event.client, number)).copied().unwrap_or(0);
-        judge_times(event.outcome, times, &format!("item {number} of client {}", event.client), verdict);
-    }
+fn seen(value: i64) -> Option<Value> {
+    (value != 0).then(|| Value::from(value))
 }
 
-/// Every answer of a counter is its place in the one order: places differ, and who began later stands later.
-fn judge_counter(history: &History, end: &FinalState, verdict: &mut Verdict) {
-    let counts: Vec<&Event> = history.events.iter().filter(|e| e.operation == Operation::Count).collect();
-    let mut answered: Vec<(i64, &Event)> = Vec::new();
-    let mut unknown = 0;
-    for &event in &counts {
-        match event.outcome {
-            Outcome::Ok(place) => answered.push((place, event)),
-            Outcome::Unknown => unknown += 1,
-            Outcome::Refused => {}
-        }
-    }
-    let known = answered.len() as i64;
-    if end.counter < known {
-        let text = format!("the counter is {} after {known} acknowledged increments", end.counter);
-        verdict.find(Kind::Lost, text);
-    }
-    if end.counter > known + unknown {
-        let text = format!("the counter is {} after at most {} increments", end.counter, known + unknown);
-        verdict.find(Kind::Doubled, text);
-    }
-    answered.sort_by_key(|(place, event)| (*place, event.answered_us));
-    for pair in answered.windows(2) {
-        if pair[0].0 == pair[1].0 {
-            verdict.find(Kind::Lost, format!("two increments were both answered {}", pair[0].0));
-        }
-    }
-    // From the last place down: who stands here must not have begun after somebody further on was answered.
-    let mut first_answer_after = u64::MAX;
-    for (place, event) in answered.iter().rev() {
-        if event.asked_us > first_answer_after {
-            let text = format!("increment {place} began after a later place was already answered");
-            verdict.find(Kind::Other, text);
-        }
-        first_answer_after = first_answer_after.min(event.answered_us);
-    }
-}
-
-fn judge_registers(history: &History, end: &FinalState, verdict: &mut Verdict) {
-    let mut by_register: BTreeMap<Register, (Vec<&Event>, Vec<&Event>)> = BTreeMap::new();
-    for event in &history.events {
-        match event.operation {
-            Operation::Write { register, .. } => by_register.entry(register).or_default().0.push(event),
-            Operation::Read { register } => by_register.entry(register).or_default().1.push(event),
-            _ => {}
-        }
-    }
-    let last = history.events.iter().map(|e| e.answered_us).max().unwrap_or(0);
-    for (register, (writes, mut reads)) in by_register {
-        let final_read = end.registers.get(&register).map(|&value| Event {
-            client: u32::MAX,
-            operation: Operation::Read { register },
-            asked_us: last + 1,
-            answered_us: last + 2,
-            outcome: Outcome::Ok(value),
-        });
-        reads.extend(&final_read);
-        judge_register(register, &writes, &reads, verdict);
-    }
-}
-
-/// One writer with growing values: a read must see the last write that was acknowledged before it began or a later
-/// one, nothing that was not yet asked for, and nothing older than a read that ended before it began.
-fn judge_register(register: Register, writes: &[&Event], reads: &[&Event], verdict: &mut Verdict) {
-    let name = register.key();
-    let mut answered_writes: Vec<(u64, i64)> = Vec::new();
-    let mut writes_by_value: BTreeMap<i64, &Event> = BTreeMap::new();
-    for event in writes {
-        let Operation::Write { value, .. } = event.operation else { continue };
-        writes_by_value.insert(value, event);
-        if let Outcome::Ok(_) = event.outcome {
-            answered_writes.push((event.answered_us, value));
-        }
-    }
-    let values = |events: &[&Event]| -> Vec<(u64, u64, i64)> {
-        let read = |e: &&Event| {
-            if let Outcome::Ok(v) = e.outcome { Some((e.asked_us, e.answered_us, v)) } else { None }
-        };
-        events.iter().filter_map(read).collect()
+fn operation(event: &Event) -> checker::Operation {
+    let (status, answer) = match event.outcome {
+        Outcome::Ok(answer) => (Status::Ok, answer),
+        Outcome::Refused => (Status::Fail, 0),
+        Outcome::Unknown => (Status::Info, 0),
     };
-    let mut by_begin = values(reads);
-    by_begin.sort_unstable();
-    // Both kinds of knowledge, writes acknowledged and reads answered, in the order in which they were gained.
-    let read_knowledge = by_begin.iter().map(|&(_, end, value)| (end, value, false));
-    let mut known: Vec<(u64, i64, bool)> =
-        answered_writes.iter().map(|&(end, value)| (end, value, true)).chain(read_knowledge).collect();
-    known.sort_unstable();
-    let mut known = known.into_iter().peekable();
-    let (mut newest, mut is_write) = (0, false);
-    for (asked, answered, value) in by_begin {
-        while let Some((_, seen, by_write)) = known.next_if(|(end, _, _)| *end < asked) {
-            if seen > newest {
-                (newest, is_write) = (seen, by_write);
-            }
+    let result = (status == Status::Ok).then_some(answer);
+    let (key, action) = match event.operation {
+        Operation::Count => ("counter".to_owned(), Action::Increment { by: 1, result }),
+        Operation::Once { number } => (once_key(event.client, number), Action::Increment { by: 1, result }),
+        Operation::Append { number } => {
+            (list_key(event.client), Action::Append { element: Value::from(number as i64) })
         }
-        if value < newest && asked > 0 {
-            let source = if is_write { "acknowledged" } else { "read" };
-            let text = format!("{name}: read {value} at {asked} µs, after {newest} had been {source}");
-            verdict
-                .find(if register_ended(reads, asked) && is_write { Kind::Lost } else { Kind::Stale }, text);
+        Operation::Write { register, value } => {
+            (register.key(), Action::Write { value: Some(Value::from(value)) })
         }
-        match writes_by_value.get(&value) {
-            _ if value == 0 => {}
-            None => verdict.find(Kind::Other, format!("{name}: read {value}, which nobody wrote")),
-            Some(write) if write.outcome == Outcome::Refused => {
-                verdict.find(Kind::Other, format!("{name}: read {value}, whose write was refused"));
-            }
-            Some(write) if write.asked_us > answered => {
-                verdict.find(Kind::Other, format!("{name}: read {value} before it was written"));
-            }
-            Some(_) => {}
-        }
-    }
+        Operation::Read { register } => (register.key(), Action::Read { seen: seen(answer) }),
+    };
+    let (start, end) = (event.asked_us * 1000, event.answered_us * 1000);
+    checker::Operation::new(u64::from(event.client), &key, action, start, end, status)
 }
 
-/// Whether the read that began at `asked` is the last of all: what it misses is lost, not late.
-fn register_ended(reads: &[&Event], asked: u64) -> bool {
-    reads.iter().all(|read| read.asked_us <= asked && (read.asked_us < asked || read.client == u32::MAX))
+fn final_reads(end: &FinalState, reader: u64, from: u64) -> Vec<checker::Operation> {
+    let mut reads = vec![("counter".to_owned(), Action::Count { seen: end.counter })];
+    for (&(client, number), &seen) in &end.once {
+        reads.push((once_key(client, number), Action::Count { seen }));
+    }
+    for (&client, items) in &end.lists {
+        let seen = items.iter().map(|item| Value::from(*item as i64)).collect();
+        reads.push((list_key(client), Action::Range { seen }));
+    }
+    for (register, &value) in &end.registers {
+        reads.push((register.key(), Action::Read { seen: seen(value) }));
+    }
+    let read = |(at, (key, action)): (usize, (String, Action))| {
+        let start = from + 2 * at as u64;
+        let read = checker::Operation::new(reader, &key, action, start, start + 1, Status::Ok);
+        checker::Operation { is_final: true, ..read }
+    };
+    reads.into_iter().enumerate().map(read).collect()
 }
 
 #[cfg(test)]
@@ -222,23 +140,23 @@ mod tests {
     }
 
     fn verdict(events: Vec<Event>, end: FinalState) -> Verdict {
-        judge(&History { events, ..History::default() }, &end)
+        judge(&recorded(&History { events, ..History::default() }, Some(&end)))
     }
 
     fn once(outcome: Outcome, times: i64) -> Verdict {
-        let end = FinalState { once: BTreeMap::from([((1, 7), times)]), ..FinalState::default() };
+        let end = FinalState { once: BTreeMap::from([((1, 7), times)]), counter: 0, ..FinalState::default() };
         verdict(vec![event(Operation::Once { number: 7 }, 1, 2, outcome)], end)
     }
 
     #[test]
     fn a_key_used_once_shows_loss_and_repetition() {
-        assert!(once(Outcome::Ok(1), 1).findings.is_empty());
-        assert!(once(Outcome::Unknown, 0).findings.is_empty());
-        assert!(once(Outcome::Unknown, 1).findings.is_empty());
+        assert_eq!(once(Outcome::Ok(1), 1).violations(), 0);
+        assert_eq!(once(Outcome::Unknown, 0).violations(), 0);
+        assert_eq!(once(Outcome::Unknown, 1).violations(), 0);
         assert_eq!(once(Outcome::Ok(1), 0).lost, 1);
         assert_eq!(once(Outcome::Ok(1), 2).doubled, 1);
         assert_eq!(once(Outcome::Unknown, 2).doubled, 1);
-        assert_eq!(once(Outcome::Refused, 1).other, 1);
+        assert_eq!(once(Outcome::Refused, 1).violations(), 1);
     }
 
     #[test]
@@ -250,45 +168,25 @@ mod tests {
     }
 
     #[test]
-    fn counter_places_follow_real_time() {
-        let count = |asked, answered, place| event(Operation::Count, asked, answered, Outcome::Ok(place));
-        let end = |counter| FinalState { counter, ..FinalState::default() };
-        assert!(verdict(vec![count(1, 5, 2), count(2, 6, 1)], end(2)).findings.is_empty());
-        assert_eq!(verdict(vec![count(1, 2, 2), count(3, 4, 1)], end(2)).other, 1);
-        assert_eq!(verdict(vec![count(1, 2, 1), count(3, 4, 1)], end(2)).lost, 1);
-        assert_eq!(verdict(vec![count(1, 2, 1), count(3, 4, 2)], end(1)).lost, 1);
-        assert_eq!(verdict(vec![count(1, 2, 1)], end(2)).doubled, 1);
-    }
-
-    fn registers(reads: &[(u64, u64, i64)], last: i64) -> Verdict {
+    fn a_register_shows_what_is_old_and_what_is_gone() {
         let write = |value, asked, answered, outcome| {
             event(Operation::Write { register: R, value }, asked, answered, outcome)
         };
-        let mut events = vec![
-            write(1, 10, 20, Outcome::Ok(0)),
-            write(2, 30, 40, Outcome::Refused),
-            write(3, 50, 60, Outcome::Ok(0)),
-            write(4, 70, 80, Outcome::Unknown),
-        ];
-        let read =
-            |&(a, b, v): &(u64, u64, i64)| event(Operation::Read { register: R }, a, b, Outcome::Ok(v));
-        events.extend(reads.iter().map(read));
-        verdict(events, FinalState { registers: BTreeMap::from([(R, last)]), ..FinalState::default() })
-    }
-
-    #[test]
-    fn an_unknown_write_may_show_up_late_or_never() {
-        assert!(registers(&[(15, 16, 0), (21, 22, 1), (90, 91, 3), (95, 96, 4)], 4).findings.is_empty());
-        assert!(registers(&[(90, 91, 3)], 3).findings.is_empty());
-    }
-
-    #[test]
-    fn each_way_to_read_wrongly_is_found() {
-        assert_eq!(registers(&[(21, 22, 0)], 3).stale, 1, "older than an acknowledged write");
-        assert_eq!(registers(&[(90, 91, 4), (92, 93, 3)], 4).stale, 1, "older than an earlier read");
-        assert_eq!(registers(&[(11, 12, 3)], 3).other, 1, "from the future");
-        assert_eq!(registers(&[(35, 45, 2)], 3).other, 1, "a refused write");
-        assert_eq!(registers(&[(91, 92, 9)], 9).other, 2, "nobody's value");
-        assert_eq!(registers(&[], 1).lost, 1, "an acknowledged write is gone in the end");
+        let read = |value, at| event(Operation::Read { register: R }, at, at + 1, Outcome::Ok(value));
+        let judged = |reads: &[Event], last| {
+            let mut events = vec![
+                write(1, 10, 20, Outcome::Ok(0)),
+                write(2, 30, 40, Outcome::Refused),
+                write(3, 50, 60, Outcome::Ok(0)),
+                write(4, 70, 80, Outcome::Unknown),
+            ];
+            events.extend_from_slice(reads);
+            verdict(events, FinalState { registers: BTreeMap::from([(R, last)]), ..FinalState::default() })
+        };
+        assert_eq!(judged(&[read(0, 15), read(1, 21), read(3, 90), read(4, 95)], 4).violations(), 0);
+        assert_eq!(judged(&[read(3, 90)], 3).violations(), 0, "an unknown write may never happen");
+        assert_eq!(judged(&[read(0, 21)], 3).stale, 1, "older than an acknowledged write");
+        assert_eq!(judged(&[read(2, 41)], 3).other, 1, "a refused write");
+        assert_eq!(judged(&[], 1).lost, 1, "an acknowledged write is gone in the end");
     }
 }

@@ -69,6 +69,11 @@ impl World {
             // Copies that were not flushed lose their word together, and the wiped one cannot give its.
             return false;
         }
+        // One at a time: a group that is founded later may have just these members, and survives the loss of one of three.
+        let harmed = self.hosts.values().any(|host| host.lost || host.harm.is_some());
+        if harmed || self.operator.waits_for().is_some() {
+            return false;
+        }
         let Some(map) = self.newest_map() else { return false };
         let running = |id: &&NodeId| self.hosts.get(id).is_some_and(Host::is_running);
         let stays = |id: &NodeId| {

@@ -7,6 +7,7 @@
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
 //! | `completeness` | a new leader holds everything that was committed before |
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
+//! | `durable` | a life of a node comes back with all that it had persisted |
 //! | `own_epoch` | a leader commits nothing older before its own first entry |
 //! | `leases` | when a leader serves, no lease of an older one runs |
 //! | `recorded` | the same under the newest recorded set, whether its leader has heard of it or not |
@@ -19,6 +20,7 @@
 
 mod committed;
 mod completeness;
+mod durable;
 mod holders;
 mod leases;
 pub mod liveness;
@@ -44,13 +46,14 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 19] = [
+pub const ALL: [(&str, &str); 20] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
     (committed::MONOTONE, "the commit index of a process never shrinks"),
     (completeness::NAME, "a leader holds all that was committed before its epoch"),
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
+    (durable::NAME, "a restarted life has at least what it had persisted"),
     (own_epoch::NAME, "a leader-elect commits nothing before its empty entry"),
     (leases::NAME, "no older leader's lease runs when a leader begins to serve"),
     (recorded::NAME, "committed entries meet the newest recorded electable set; none changes in an election"),
@@ -75,6 +78,7 @@ pub struct Invariants {
     completeness: completeness::Completeness,
     holders: holders::Holders,
     recorded: recorded::Recorded,
+    durable: durable::Durable,
     own_epoch: own_epoch::OwnEpoch,
     leases: leases::Leases,
     state: state::State,
@@ -118,7 +122,8 @@ impl Invariants {
             let six = self.state.check(now, host, &state);
             let seven = self.recorded.check(host, &state, &self.holders, lossy);
             let eight = self.own_epoch.check(host, &state);
-            found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight);
+            let nine = self.durable.check(host, &state, lossy);
+            found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight).or(nine);
             if found.is_some() {
                 break;
             }
@@ -164,6 +169,10 @@ impl Invariants {
     pub fn started(&mut self, id: NodeId) {
         self.committed.forget(id);
         self.completeness.forget(id);
+    }
+    /// A node no longer holds a copy of the group.
+    pub fn gave_back(&mut self, id: NodeId, group: GroupId) {
+        self.durable.gave_back(id, group);
     }
     pub fn stopped(&mut self, id: NodeId) {
         self.committed.forget(id);

@@ -125,6 +125,7 @@ impl World {
                 if let Some(id) = self.dispensable(random)
                     && self.add_machine().is_some()
                 {
+                    self.operator.means_to_dismiss(id);
                     self.after(random.between(0, 3_000) * MS, Event::Undo(Undo::Dismiss(id)));
                 }
             }

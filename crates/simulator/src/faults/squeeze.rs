@@ -66,9 +66,15 @@ impl World {
         }
     }
 
-    /// A node says that it was elected: sometimes that is the moment when it fails.
+    /// A node says that it was elected, or is asked to take part in an election: sometimes that is the moment when it fails.
     pub(crate) fn strike_newcomer(&mut self, id: NodeId, said: &Said) {
-        let Said::Role { role: RoleName::LeaderElect, .. } = said else { return };
+        let Said::Role { role, .. } = said else { return };
+        let elected = match role {
+            RoleName::LeaderElect => true,
+            // It comes back at once: within the lease that it granted to the leader that is deposed.
+            RoleName::Sealed => false,
+            RoleName::Follower | RoleName::Leader | RoleName::Removed => return,
+        };
         let kind = |active: &super::Active| active.fault == Fault::Newcomer;
         let Some(active) = self.mix.active.iter_mut().find(|active| kind(active)) else { return };
         let random = &mut active.random;
@@ -78,6 +84,7 @@ impl World {
             return;
         }
         let blow = match which {
+            _ if !elected => Blow::Crash(id, MS + length % (30 * MS)),
             0 => Blow::Crash(id, length),
             1 => Blow::Pause(id, length),
             _ => Blow::Isolate(id, length),

@@ -44,6 +44,10 @@ impl Operator {
     pub fn new(machines: u32) -> Operator {
         Operator { machines, ..Operator::default() }
     }
+    /// The node shall leave soon: nobody else is to be lost meanwhile.
+    pub fn means_to_dismiss(&mut self, id: NodeId) {
+        self.leaving.insert(id);
+    }
     /// What is not done yet, in words.
     pub fn waits_for(&self) -> Option<String> {
         if !self.joining.is_empty() {

@@ -202,6 +202,7 @@ impl World {
             }
             Output::ReleaseLog { group, through } => host.disk.release(group, through),
             Output::DropGroup { group } => {
+                self.invariants.gave_back(id, group);
                 let result = host.disk.drop_group(group);
                 self.check_disk(id, result);
             }

@@ -41,6 +41,9 @@ pub trait File: Send + Sync {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize>;
     /// Makes everything written so far durable.
     fn flush(&self) -> Result<()>;
+    /// Has the system begin to bring a range to the medium, so that a later `flush` of this or another file need not wait for
+    /// much. Promises nothing.
+    fn begin_flush(&self, _offset: u64, _len: u64) {}
     /// Gives the file this length, filled with zeros that are really on the medium, and flushes: later writes inside it
     /// change data only, so that their flush needs no second one for the file system's journal.
     fn preallocate(&self, len: u64) -> Result<()>;

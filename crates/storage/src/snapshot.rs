@@ -24,8 +24,9 @@ const MAGIC: u64 = u64::from_le_bytes(*b"tercetsn");
 pub const FORMAT: u32 = 1;
 /// A larger piece of payload is divided: a reader needs so much memory at most.
 pub const CHUNK_MAX: usize = 4 << 20;
-/// Bytes between two flushes of a file in the making: a flush of the log in between must not wait for all of it.
-const FLUSH_EVERY: u64 = 1 << 20;
+/// A file in the making is brought to the medium in pieces of so many bytes: a flush of the log in between must not wait for
+/// all of it, and a flush of every piece would make the log wait for the file system's journal.
+const FLUSH_EVERY: u64 = 256 << 10;
 const FRONT_LEN: usize = 16;
 const CHUNK_HEADER_LEN: u64 = 8;
 const FOOTER_LEN: usize = 28;
@@ -133,12 +134,11 @@ fn put_in_place(disk: &dyn Disk, from: &str, header: &SnapshotHeader) -> Result<
     remove_files(disk, header.group, |file| file.ends_with(".snapshot") && file != name)
 }
 
-fn flush_now_and_then(file: &dyn File, len: u64, flushed: &mut u64) -> Result<()> {
+fn begin_now_and_then(file: &dyn File, len: u64, flushed: &mut u64) {
     if len - *flushed >= FLUSH_EVERY {
-        file.flush()?;
+        file.begin_flush(*flushed, len - *flushed);
         *flushed = len;
     }
-    Ok(())
 }
 
 /// Writes a snapshot piece by piece. Dropped without [`SnapshotWriter::finish`] it leaves a file that the next start or the
@@ -184,7 +184,7 @@ impl SnapshotWriter {
             self.chunks += 1;
             self.payload += piece.len() as u64;
             self.crc = crc32c::crc32c_append(self.crc, piece);
-            flush_now_and_then(&*self.file, self.len, &mut self.flushed)?;
+            begin_now_and_then(&*self.file, self.len, &mut self.flushed);
         }
         Ok(())
     }
@@ -357,7 +357,7 @@ impl SnapshotReceiver {
         if offset == self.received && bytes.len() as u64 <= self.len - self.received {
             self.file.write_at(offset, bytes)?;
             self.received += bytes.len() as u64;
-            flush_now_and_then(&*self.file, self.received, &mut self.flushed)?;
+            begin_now_and_then(&*self.file, self.received, &mut self.flushed);
         }
         Ok(self.received)
     }

@@ -73,7 +73,7 @@ struct File {
 }
 
 /// Bytes per second, of snapshot or log, on their way to a copy that is far behind: a seventh of a gigabit link.
-pub const TRANSFER_RATE: u32 = 16 << 20;
+pub const TRANSFER_RATE: u32 = 8 << 20;
 /// Bytes of log between two snapshots of a group: recovery replays at most about so much.
 pub const SNAPSHOT_LOG_BYTES: usize = 256 << 20;
 

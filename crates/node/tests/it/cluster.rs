@@ -63,7 +63,7 @@ fn a_killed_leader_is_replaced_and_loses_nothing_acknowledged() {
     assert!(states.len() == 3 && states.iter().all(|state| *state == states[0]), "{states:?}");
 }
 
-// catalogue: F3
+// catalogue: B8, F3
 #[test]
 fn a_leader_that_is_cut_off_acknowledges_nothing() {
     let mut cluster = serving(3);

@@ -3,6 +3,7 @@
 //! Commands (positional: nodes as numbers): `found n rule`, `propose n count`, `deliver` (all messages, disks and
 //! answers, until quiet), `cut n...` and `mend` (links of these nodes carry nothing), `hold n` and `release n` (its disk),
 //! `wait ms`, `seal n epoch not_before_ms`, `elect n epoch`, `join n`, `crash n`, `restart n`, `status`.
+// catalogue: F6
 
 use crate::rig::control::{GROUP, KEYSPACE};
 use crate::rig::disk::Disk;

@@ -34,7 +34,13 @@ impl World {
         let length = random.between(150, 1_800) * MS;
         let others: Vec<NodeId> = self.hosts.keys().copied().filter(|id| *id != leader).collect();
         let mut cut = Vec::new();
-        for other in &others {
+        // The leader cannot reach one other node, maybe the one that governs, and all is well between everybody else.
+        let alone = if random.chance(300) { random.pick(&others) } else { None };
+        if let Some(other) = alone {
+            cut.extend([(leader, other), (other, leader)]);
+        }
+        let spared = |other: &&NodeId| alone.is_none() || **other == leader;
+        for other in others.iter().filter(spared) {
             match random.below(6) {
                 0..=2 => cut.extend([(leader, *other), (*other, leader)]),
                 3 => cut.push(if random.chance(500) { (leader, *other) } else { (*other, leader) }),

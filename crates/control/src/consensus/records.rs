@@ -58,7 +58,7 @@ pub(crate) struct Replayed {
 }
 
 /// Replays records in the order they were written. One that cannot be read ends the replay: storage has verified its
-/// checksum, so it was written by a newer version; what it said is asked for again from the other members.
+/// checksum, so it was written by a newer version. What it said may have been a vote.
 pub(crate) fn replay(records: &[Vec<u8>]) -> (Replayed, Result<(), DecodeError>) {
     let mut replayed = Replayed::default();
     // What the last whole record replaced may be gone in part: what is left of it says nothing.
@@ -182,5 +182,14 @@ mod tests {
         let entry = Entry { index: 8, term: 2, ..Entry::default() };
         let left = appended(&HardState { term: 3, ..HardState::default() }, &[entry]);
         assert_eq!(replayed(&[left, whole(&log)]), (4, 0));
+    }
+
+    /// What follows an unreadable record is unknown, and may be a vote: it must be said, not passed over.
+    #[test]
+    fn a_record_of_a_newer_version_is_reported() {
+        let check =
+            |records: &[Vec<u8>]| crate::plane::Recovered { map: None, records: records.to_vec() }.check();
+        assert!(check(&[promise(3), promise(4)]).is_ok());
+        assert!(check(&[promise(3), vec![9, 1, 2], promise(4)]).is_err());
     }
 }

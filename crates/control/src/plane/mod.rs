@@ -12,6 +12,7 @@ use crate::lease::Holder;
 use crate::map::ClusterMap;
 use crate::message::{Ask, Message, Sealed};
 use crate::supervisor::Supervisor;
+use data::codec::DecodeError;
 use data::{Epoch, GroupId, Instant, NodeId, ViewNumber};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -112,6 +113,14 @@ pub struct Recovered {
     pub records: Vec<Vec<u8>>,
 }
 
+impl Recovered {
+    /// Whether every record can be read. Where one cannot, what follows it is unknown, votes among it: such a node must not
+    /// start.
+    pub fn check(&self) -> Result<(), DecodeError> {
+        records::replay(&self.records).1
+    }
+}
+
 /// A request of this node that has no answer yet.
 struct Pending {
     ask: Ask,
@@ -164,7 +173,7 @@ impl Plane {
     /// A node that starts now with what it found on its disk.
     pub fn new(config: Config, recovered: Recovered, now: Instant) -> Plane {
         let (replayed, outcome) = records::replay(&recovered.records);
-        let reports = outcome.err().map(|_| Event::Dropped("control record of a newer version"));
+        let reports = outcome.err().map(|_| Event::Dropped("control record that cannot be read"));
         let consensus = Consensus::new(&config, replayed.log, now);
         let maps = [replayed.known, recovered.map, Some(consensus.map().clone())];
         let map = maps.into_iter().flatten().max_by_key(|map| map.version).unwrap_or_default();

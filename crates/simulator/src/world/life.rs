@@ -48,6 +48,11 @@ impl World {
                 return;
             }
         };
+        if let Err(error) = opened.restored.check() {
+            return self
+                .invariants
+                .fail("recovery understands its own log", format!("{id}: control log: {error}"));
+        }
         if host.harm.is_some() && !self.trusts(id, None) {
             return;
         }

@@ -1,6 +1,7 @@
 //! Runs commands on a group that this node leads: reads through the newest state, turns what they yield into one log entry.
 
 use crate::group::Group;
+use crate::looks::CountedView;
 use crate::payload;
 use alloc::vec::Vec;
 use commands::table_view::TableView;
@@ -118,14 +119,20 @@ impl Group {
         }
         let expired = ops.len();
         let Some(run) = spec.run else { return };
+        let view = CountedView::new(TableView { table: &self.table, now_ms: time_ms });
         let result = run(&mut Call {
             args,
-            view: &TableView { table: &self.table, now_ms: time_ms },
+            view: &view,
             now_ms: time_ms,
             random: context.random,
             reply: ReplyWriter::new(reply, context.protocol),
             ops: &mut ops,
         });
+        let looks = view.looks();
+        if spec.class == Class::Read {
+            self.looks.hits += looks.hits;
+            self.looks.misses += looks.misses;
+        }
         if let Err(error) = result {
             reply.truncate(start);
             ReplyWriter::new(reply, context.protocol).error(error.text());

@@ -88,6 +88,8 @@ pub struct Group {
     pub table: Table,
     pub answers: Answers,
     pub applied: Index,
+    /// Since the node last took them into its statistics.
+    pub looks: crate::looks::Looks,
     pub undo: VecDeque<(Index, Vec<Undo>)>,
     /// Memory of the last entry's rows, to be used again.
     pub(crate) rows: Vec<u8>,
@@ -134,6 +136,7 @@ impl Group {
             table,
             answers,
             applied,
+            looks: Default::default(),
             undo: VecDeque::new(),
             rows: Vec::new(),
             dirty: Dirty::new(),

@@ -20,6 +20,7 @@ mod forwarding;
 mod group;
 pub mod io;
 mod leading;
+mod looks;
 pub mod message;
 mod node;
 pub mod payload;

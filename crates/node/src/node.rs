@@ -179,6 +179,7 @@ impl Node {
         self.tend_forwards();
         self.tend_tickets();
         self.tend_waits();
+        self.gather_looks();
     }
 
     /// The end of a turn: what was proposed goes out, what was read under a lease is checked against a clock read after

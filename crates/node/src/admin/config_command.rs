@@ -36,6 +36,7 @@ impl Node {
                 self.config_set(connection, pairs)
             }
             (b"resetstat", []) => {
+                self.gather_looks();
                 self.statistics = Statistics::default();
                 self.reply(connection, |w| w.ok())
             }

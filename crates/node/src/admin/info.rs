@@ -29,6 +29,7 @@ const ON_REQUEST: &[&str] = &["commandstats"];
 
 impl Node {
     pub(super) fn info(&mut self, connection: ConnectionId, sections: &[&[u8]]) -> Flow {
+        self.gather_looks();
         let asked: Vec<String> =
             sections.iter().map(|section| String::from_utf8_lossy(section).to_ascii_lowercase()).collect();
         let all = asked.iter().any(|section| section == "all" || section == "everything");

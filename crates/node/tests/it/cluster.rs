@@ -63,6 +63,21 @@ fn a_killed_leader_is_replaced_and_loses_nothing_acknowledged() {
     assert!(states.len() == 3 && states.iter().all(|state| *state == states[0]), "{states:?}");
 }
 
+/// INFO counts what reads found, and not what writes looked at.
+#[test]
+fn reads_count_hits_and_misses() {
+    let mut cluster = serving(1);
+    let leader = cluster.leader().expect("a leader");
+    let client = cluster.connect(leader);
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    assert_eq!(cluster.ask(client, "INCR a"), ":2");
+    assert_eq!(cluster.ask(client, "GET a"), "$1 2");
+    assert_eq!(cluster.ask(client, "MGET a b c"), "*3 $1 2 $-1 $-1");
+    let info = cluster.ask(client, "INFO stats");
+    assert!(info.contains("keyspace_hits:2"), "{info}");
+    assert!(info.contains("keyspace_misses:2"), "{info}");
+}
+
 // catalogue: B8, F3
 #[test]
 fn a_leader_that_is_cut_off_acknowledges_nothing() {

@@ -3,15 +3,19 @@
 //! A node asks with its heartbeat. The control leader answers only out of a round that a control majority confirmed and
 //! that began after the heartbeat came, so a deposed control leader grants nothing. The holder counts from the moment it
 //! *sent* the heartbeat, less a margin for clocks that run apart; the grantor from the moment it answered, so the
-//! holder's lease ends first (bugs: SL-06, X-02). A new control leader cannot know what was granted before it: it elects
-//! nobody's successor for one full lease.
+//! holder's lease ends first (bugs: SL-06, X-02).
+//!
+//! A new control leader cannot know what was granted before it: it elects nobody's successor until a majority of the
+//! voters have each followed it for one full lease by their own clocks. Its own clock would not do: the holder has
+//! compared its clock with the grantor's, not with those of all who may follow it (bugs: SL-07). A holder counts a lease
+//! only while its clock keeps time with the grantor's and with those of a majority, one of whom waited.
 //!
 //! The answer names the map version at the time of the grant and counts only together with that map: a holder that has
 //! not yet heard of an election against it must not take a fresh grant for its old leadership.
 
 use crate::config::Timings;
 use data::{Instant, NodeId, Process};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Heartbeats whose answers may still come: those of one lease, at the usual pace, and some.
 const ASKED_MAX: usize = 32;
@@ -75,8 +79,8 @@ pub(crate) struct Asker {
 #[derive(Debug)]
 pub(crate) struct Grantor {
     timings: Timings,
-    /// Leases of earlier control leaders end here.
-    blind_until: Instant,
+    /// Who has followed this control leader for a full lease: where they are a majority, leases of earlier ones are over.
+    waited: BTreeSet<NodeId>,
     asking: Vec<Asker>,
     /// The round on its way: its number, when it began, who waits for it.
     round: Option<(u64, Instant, Vec<Asker>)>,
@@ -86,10 +90,10 @@ pub(crate) struct Grantor {
 
 impl Grantor {
     /// Of a control leader whose leadership begins now. `seed` keeps its rounds apart from those of others.
-    pub fn new(timings: Timings, now: Instant, seed: u64) -> Grantor {
+    pub fn new(timings: Timings, seed: u64) -> Grantor {
         Grantor {
             timings,
-            blind_until: now + timings.lease,
+            waited: BTreeSet::new(),
             asking: Vec::new(),
             round: None,
             last_round: seed,
@@ -135,9 +139,20 @@ impl Grantor {
         askers
     }
 
-    /// When every lease that the node may hold by now has ended.
+    /// The node has followed this control leader for a full lease.
+    pub fn waited(&mut self, node: NodeId) {
+        self.waited.insert(node);
+    }
+
+    /// Whether leases that an earlier control leader granted may still be held.
+    pub fn is_blind(&self, voters: &[NodeId]) -> bool {
+        let waited = voters.iter().filter(|voter| self.waited.contains(voter)).count();
+        waited * 2 <= voters.len()
+    }
+
+    /// When every lease that this control leader has granted to the node has ended.
     pub fn free_at(&self, node: NodeId) -> Instant {
-        self.relied_until.get(&node).copied().unwrap_or(Instant::ZERO).max(self.blind_until)
+        self.relied_until.get(&node).copied().unwrap_or(Instant::ZERO)
     }
 }
 
@@ -158,7 +173,7 @@ mod tests {
     #[test]
     fn the_holder_counts_from_sending_and_the_grantor_from_granting() {
         let timings = Timings::default();
-        let (mut holder, mut grantor) = (Holder::default(), Grantor::new(timings, ms(0), 7));
+        let (mut holder, mut grantor) = (Holder::default(), Grantor::new(timings, 7));
         let sequence = holder.ask(ms(1000));
         grantor.asked(asker(sequence));
         let round = grantor.begin_round(ms(1005)).unwrap();
@@ -180,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_that_comes_after_the_round_began_waits_for_the_next() {
-        let mut grantor = Grantor::new(Timings::default(), ms(0), 7);
+        let mut grantor = Grantor::new(Timings::default(), 7);
         grantor.asked(asker(1));
         let first = grantor.begin_round(ms(10)).unwrap();
         grantor.asked(asker(2));
@@ -190,8 +205,17 @@ mod tests {
         assert!(grantor.begin_round(ms(13)).is_some());
     }
 
+    // bugs: SL-07
     #[test]
-    fn a_new_control_leader_knows_no_lease_and_waits_one() {
-        assert_eq!(Grantor::new(Timings::default(), ms(500), 7).free_at(A), ms(800));
+    fn a_new_control_leader_is_blind_until_a_majority_has_waited() {
+        let voters = [A, B, NodeId(3)];
+        let mut grantor = Grantor::new(Timings::default(), 7);
+        assert!(grantor.is_blind(&voters));
+        grantor.waited(A);
+        grantor.waited(NodeId(4));
+        assert!(grantor.is_blind(&voters), "one of three, and one who has no vote");
+        grantor.waited(B);
+        assert!(!grantor.is_blind(&voters));
+        assert!(grantor.is_blind(&[A, B, NodeId(3), NodeId(5)]));
     }
 }

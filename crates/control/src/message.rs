@@ -51,6 +51,8 @@ pub enum Message {
         process: Process,
         /// Version of the map that the sender knows.
         version: u64,
+        /// The term whose control leader the sender has known for a full lease by its own clock; 0 for none.
+        waited: u64,
     },
     /// `version`: the newest map when the lease was granted; it counts only with that map or a newer one.
     HeartbeatAck {
@@ -110,11 +112,12 @@ impl Message {
                 w.u8(1);
                 w.bytes(bytes);
             }
-            Message::Heartbeat { sequence, process, version } => {
+            Message::Heartbeat { sequence, process, version, waited } => {
                 w.u8(2);
                 w.u64(*sequence);
                 process.encode(w);
                 w.u64(*version);
+                w.u64(*waited);
             }
             Message::HeartbeatAck { sequence, process, version } => {
                 w.u8(3);
@@ -188,7 +191,12 @@ impl Message {
     pub fn decode(r: &mut Reader<'_>) -> Result<Message, DecodeError> {
         Ok(match r.u8()? {
             1 => Message::Raft(r.bytes()?.to_vec()),
-            2 => Message::Heartbeat { sequence: r.u64()?, process: Process::decode(r)?, version: r.u64()? },
+            2 => Message::Heartbeat {
+                sequence: r.u64()?,
+                process: Process::decode(r)?,
+                version: r.u64()?,
+                waited: r.u64()?,
+            },
             3 => {
                 Message::HeartbeatAck { sequence: r.u64()?, process: Process::decode(r)?, version: r.u64()? }
             }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 use data::keyspace::Flush;
-use data::{GroupId, Index, Instant, Position};
+use data::{GroupId, Index, Instant, NodeId, Position};
 use protocol::single_leader::{self, ReadPermit, RoleName};
 
 /// A watch older than this belongs to a connection that went away unheard. Its EXEC would be aborted. A guess.
@@ -190,14 +190,16 @@ impl Node {
         }
         let holder = &self.holder;
         let granted = |replica: data::view::Replica| holder.until(replica.node, replica.incarnation, group);
-        // bugs: SL-07. The margin of a control lease covers no more than that of a follower's: where clocks run too far
-        // apart, or may do so, the followers are asked instead. Under `async` there is nobody to ask, and a read promises
-        // less.
+        // bugs: SL-07. The margin of a control lease covers no more than that of a follower's: the clocks of the control
+        // leader who granted it and of a majority who wait with the next one have to keep time with this one, or the
+        // followers are asked instead. Under `async` there is nobody to ask, and a read promises less.
         let (until, grantor) = self.control_lease;
         let asks = |view: &data::view::View| view.settings.commit.followers_needed(view.electable.len()) > 0;
-        let counts = grantor == self.config.node
-            || holder.keeps_time_with(grantor)
-            || !it.replica.view().is_some_and(asks);
+        let me = self.config.node;
+        let alike = |node: NodeId| node == me || holder.keeps_time_with(node);
+        let voters = &self.map.voters;
+        let majority = || voters.iter().filter(|voter| alike(**voter)).count() * 2 > voters.len();
+        let counts = !it.replica.view().is_some_and(asks) || (alike(grantor) && majority());
         let control = if counts { until } else { Instant::ZERO };
         let permit = it.replica.read_permit(now, granted, control);
         match permit {

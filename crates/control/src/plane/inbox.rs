@@ -5,7 +5,7 @@ use crate::consensus::records;
 use crate::event::Event;
 use crate::map::ClusterMap;
 use crate::message::Message;
-use data::{GroupId, Instant, NodeId, Process};
+use data::{GroupId, Instant, NodeId};
 use std::sync::Arc;
 
 impl Plane {
@@ -16,8 +16,15 @@ impl Plane {
                     out.push(Output::Report(Event::Dropped(reason)));
                 }
             }
-            Message::Heartbeat { sequence, process, version } => {
-                self.on_heartbeat(now, from, sequence, process, version, out);
+            Message::Heartbeat { sequence, process, version, waited } => {
+                let Some((term, supervisor)) = &mut self.supervisor else {
+                    self.turn_away(now, from, None, out);
+                    return;
+                };
+                supervisor.heartbeat(now, from, sequence, process, waited == *term);
+                if version < self.map.version {
+                    self.push_map(now, from, version, out);
+                }
             }
             Message::HeartbeatAck { sequence, process, version } => {
                 self.heard_leader(now, from);
@@ -71,25 +78,6 @@ impl Plane {
                     supervisor.suspicion(now, node);
                 }
             }
-        }
-    }
-
-    fn on_heartbeat(
-        &mut self,
-        now: Instant,
-        from: NodeId,
-        sequence: u64,
-        process: Process,
-        version: u64,
-        out: &mut Vec<Output>,
-    ) {
-        let Some((_, supervisor)) = &mut self.supervisor else {
-            self.turn_away(now, from, None, out);
-            return;
-        };
-        supervisor.heartbeat(now, from, sequence, process);
-        if version < self.map.version {
-            self.push_map(now, from, version, out);
         }
     }
 

@@ -152,6 +152,8 @@ pub struct Plane {
     supervisor: Option<(u64, Supervisor)>,
     holder: Holder,
     heartbeat_at: Instant,
+    /// The newest term whose control leader this control member has known, and since when.
+    following: (u64, Instant),
     /// Who a node that is no control member believes to lead, and since when it heard from it.
     hint: Option<(NodeId, Instant)>,
     asks: BTreeMap<u64, Pending>,
@@ -184,6 +186,7 @@ impl Plane {
             supervisor: None,
             holder: Holder::default(),
             heartbeat_at: now,
+            following: (0, now),
             hint: None,
             asks: BTreeMap::new(),
             last_ask: 0,
@@ -257,8 +260,11 @@ impl Plane {
             }
         }
         if now >= self.heartbeat_at {
-            self.heartbeat_at = now + self.config.timings.heartbeat;
             self.send_heartbeat(now, out);
+            let followed = self.following.1 + self.config.timings.lease;
+            let next = now + self.config.timings.heartbeat;
+            // A control leader may wait to hear that its predecessors' leases are over.
+            self.heartbeat_at = if now < followed { next.min(followed) } else { next };
         }
         self.announce(now);
         self.expire_asks(now, out);
@@ -281,8 +287,10 @@ impl Plane {
                 others[at]
             }
         };
+        let (term, since) = self.following;
+        let waited = if now >= since + self.config.timings.lease { term } else { 0 };
         let process = self.config.process;
-        let message = Message::Heartbeat { sequence, process, version: self.map.version };
+        let message = Message::Heartbeat { sequence, process, version: self.map.version, waited };
         self.send(to, message, out);
     }
 

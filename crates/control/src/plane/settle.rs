@@ -64,6 +64,9 @@ impl Plane {
                     }
                 }
                 Effect::Leadership { leader, term } => {
+                    if leader.is_some() && term != self.following.0 {
+                        self.following = (term, now);
+                    }
                     out.push(Output::Report(Event::ControlLeader { leader, term }));
                 }
             }

@@ -19,6 +19,8 @@ const TARGET_WAIT_RETRIES: u32 = 1;
 /// What the control leader knows about nodes when it judges.
 pub(crate) struct Reach<'a> {
     pub control_leader: NodeId,
+    /// The deposed leader may hold a control lease of an earlier control leader.
+    pub blind: bool,
     pub suspects: &'a dyn Fn(NodeId) -> bool,
     /// The process that a node runs now.
     pub process: &'a dyn Fn(NodeId) -> Option<Process>,
@@ -31,7 +33,7 @@ pub(crate) struct Contest {
     pub started_at: Instant,
     pub asked_at: Instant,
     pub proposed_at: Option<Instant>,
-    /// The deposed leader's control lease has ended by then.
+    /// The control leases that this control leader granted to the deposed leader have ended by then.
     pub free_at: Instant,
     /// The deposed leader has sealed or its process is gone: its leases protect nobody.
     pub released: bool,
@@ -61,7 +63,7 @@ impl Contest {
 
     /// The winner, as soon as there is one.
     pub fn judge(&self, now: Instant, view: &View, reach: &Reach<'_>, timings: &Timings) -> Option<Winner> {
-        if !self.released && now < self.free_at {
+        if !self.released && (reach.blind || now < self.free_at) {
             return None;
         }
         let waited = now.since(self.started_at);
@@ -164,6 +166,7 @@ mod tests {
     fn winner(at_ms: u64, view: &View, contest: &Contest, dead: &[u32]) -> Option<(u32, bool)> {
         let reach = Reach {
             control_leader: NodeId(2),
+            blind: false,
             suspects: &|node| dead.contains(&node.0),
             process: &|_| Some(Process(1)),
         };

@@ -153,8 +153,16 @@ impl Supervisor {
         if candidates.iter().any(|c| c.voter && !c.fit && !is_leaving(map, c.node)) {
             return;
         }
+        // Majorities of two groups that are one change apart meet, and a control lease counts on that: it has ended before
+        // the next change.
+        let meets =
+            now.since(self.reconfigured_at) >= self.timings.lease && !self.grantor.is_blind(&map.voters);
+        if !meets {
+            return;
+        }
         if let Some(step) = next_step(self.me, &candidates) {
             self.tended_at = now;
+            self.reconfigured_at = now;
             self.actions.push(Action::Reconfigure(step));
         }
     }

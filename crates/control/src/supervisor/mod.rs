@@ -50,6 +50,8 @@ pub(crate) struct Supervisor {
     proposed: BTreeMap<GroupId, (ViewNumber, Instant)>,
     /// The same for changes of nodes and of the control group.
     tended_at: Instant,
+    /// The last change of the control group.
+    reconfigured_at: Instant,
     pub actions: Vec<Action>,
 }
 
@@ -68,12 +70,13 @@ impl Supervisor {
             founded: config.founded.clone(),
             detector,
             // Rounds of one node differ between its leaderships and its processes.
-            grantor: Grantor::new(timings, now, mix(config.process.0 ^ mix(term))),
+            grantor: Grantor::new(timings, mix(config.process.0 ^ mix(term))),
             processes: BTreeMap::new(),
             contests: BTreeMap::new(),
             switchovers: BTreeMap::new(),
             proposed: BTreeMap::new(),
             tended_at: Instant::ZERO,
+            reconfigured_at: now,
             actions: Vec::new(),
         }
     }
@@ -82,7 +85,8 @@ impl Supervisor {
         Advice { control_leader: self.me, suspects: self.detector.suspected() }
     }
 
-    pub fn heartbeat(&mut self, now: Instant, from: NodeId, sequence: u64, process: Process) {
+    /// A node is alive and asks for a lease. `waited`: it has followed this control leader for a full lease.
+    pub fn heartbeat(&mut self, now: Instant, from: NodeId, sequence: u64, process: Process, waited: bool) {
         // Of a process that has been followed by another: its heartbeat was on its way for long.
         if self.processes.get(&from).is_some_and(|known| *known > process) {
             return;
@@ -92,6 +96,9 @@ impl Supervisor {
             self.actions.push(Action::Report(Event::Heard(from)));
         }
         self.grantor.asked(Asker { node: from, sequence, process });
+        if waited {
+            self.grantor.waited(from);
+        }
     }
 
     pub fn peer_down(&mut self, now: Instant, node: NodeId) {
@@ -282,6 +289,7 @@ impl Supervisor {
         let waits = contest.proposed_at.is_some_and(|at| now.since(at) < self.timings.retry);
         let reach = Reach {
             control_leader: self.me,
+            blind: self.grantor.is_blind(&map.voters),
             suspects: &|node| self.detector.suspects(node),
             process: &|node| self.process(map, node),
         };

@@ -195,6 +195,26 @@ fn every_node_holds_a_control_lease_while_the_control_plane_is_well_and_none_whe
     assert!(!rig.leased(lonely), "a control leader without a majority grants nothing, to itself neither");
 }
 
+/// A control leader granted itself a lease and was cut off. The next one waited that lease out by a clock that ran faster
+/// than anybody had compared with the holder's, and named a leader too early. The law of the rig is the judge.
+// bugs: SL-07, X-02
+#[test]
+fn a_lease_is_waited_out_by_a_majority_of_clocks() {
+    for seed in 0..20 {
+        let (mut rig, group) = cluster(seed);
+        let lonely = rig.control_leader().unwrap();
+        let moved = rig.switch(lonely, group, Some(lonely));
+        assert!(matches!(moved, Ok(Applied::View { .. })), "{moved:?}");
+        rig.run_ms(200);
+        let others: Vec<u32> = rig.all().iter().filter(|id| **id != lonely).map(|id| id.0).collect();
+        rig.change_rate(n(others[seed as usize % 2]), 2400);
+        rig.reset_between(&[lonely.0], &others);
+        let led = |rig: &Rig| rig.map().leader_of(group).is_some_and(|leader| leader != lonely);
+        let quiet = rig.run_until(3000, "another leader", led);
+        assert!((300..1000).contains(&quiet), "{quiet} ms");
+    }
+}
+
 #[test]
 fn a_proposal_without_a_control_majority_ends_with_a_reason() {
     let (mut rig, _) = cluster(14);

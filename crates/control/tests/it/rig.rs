@@ -148,7 +148,15 @@ impl Rig {
 
     fn clock(&self, id: NodeId) -> Instant {
         let node = &self.nodes[&id];
-        Instant(node.clock.0 + self.now / 1000 * node.clock.1)
+        Instant(node.clock.0.wrapping_add(self.now / 1000 * node.clock.1))
+    }
+
+    /// From now on the node's clock runs at this rate, in parts per thousand.
+    pub fn change_rate(&mut self, id: NodeId, rate: u64) {
+        let passed = self.now / 1000;
+        let clock = &mut self.nodes.get_mut(&id).unwrap().clock;
+        clock.0 = (clock.0 + passed * clock.1).wrapping_sub(passed * rate);
+        clock.1 = rate;
     }
 
     pub fn start(&mut self, id: NodeId) {

@@ -56,6 +56,22 @@ impl Model {
         Model::ALL.into_iter().find(|model| model.name() == name)
     }
 
+    /// One line for whoever chooses.
+    pub fn about(self) -> &'static str {
+        match self {
+            Model::Register => "Reads, writes and swaps are linearizable, key by key",
+            Model::Set => "Sets and lists: nothing lost, resurrected, invented or doubled",
+            Model::Session => {
+                "Read-your-writes, monotonic reads and writes, writes-follow-reads, consistent prefix"
+            }
+            Model::Counter => "Counters: every increment counts once",
+            Model::Bank => "Accounts always add up to the same sum",
+            Model::Staleness => "How old reads are",
+            Model::Convergence => "Final reads of all copies are equal",
+            Model::Unique => "Nothing is given out twice",
+        }
+    }
+
     /// Whether the model looks at an operation; it passes over all others.
     pub fn judges(self, operation: &Operation) -> bool {
         use Action::*;

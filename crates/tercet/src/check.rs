@@ -1,7 +1,8 @@
 //! `tercet check`: holds a recorded history against what was promised.
 
 use checker::{Model, Settings, Verdict, format, judge};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
@@ -14,8 +15,8 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub struct Check {
     /// What the history is held against.
-    #[arg(long, value_enum)]
-    model: ModelName,
+    #[arg(long, value_parser = models())]
+    model: Model,
     /// The file; `-` is standard input.
     history: PathBuf,
     /// One JSON object instead of text.
@@ -35,39 +36,10 @@ pub struct Check {
     states_max: usize,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum ModelName {
-    /// Reads, writes and swaps are linearizable, key by key.
-    Register,
-    /// Sets and lists: nothing lost, resurrected, invented or doubled.
-    Set,
-    /// Read-your-writes, monotonic reads and writes, writes-follow-reads, consistent prefix.
-    Session,
-    /// Counters: every increment counts once.
-    Counter,
-    /// Accounts always add up to the same sum.
-    Bank,
-    /// How old reads are.
-    Staleness,
-    /// Final reads of all copies are equal.
-    Convergence,
-    /// Nothing is given out twice.
-    Unique,
-}
-
-impl ModelName {
-    fn model(self) -> Model {
-        match self {
-            ModelName::Register => Model::Register,
-            ModelName::Set => Model::Set,
-            ModelName::Session => Model::Session,
-            ModelName::Counter => Model::Counter,
-            ModelName::Bank => Model::Bank,
-            ModelName::Staleness => Model::Staleness,
-            ModelName::Convergence => Model::Convergence,
-            ModelName::Unique => Model::Unique,
-        }
-    }
+/// The models by name, each with its line in the help.
+fn models() -> impl TypedValueParser<Value = Model> {
+    let possible = Model::ALL.map(|model| PossibleValue::new(model.name()).help(model.about()));
+    PossibleValuesParser::new(possible).try_map(|name| Model::named(&name).ok_or("no such model"))
 }
 
 impl Check {
@@ -92,7 +64,7 @@ impl Check {
             staleness_ns_max: self.staleness_ms_max.map(|ms| ms.saturating_mul(1_000_000)),
             total: self.total,
         };
-        let verdict = judge(&document.operations, self.model.model(), &settings);
+        let verdict = judge(&document.operations, self.model, &settings);
         let line = |at: usize| document.lines[at];
         if self.json {
             println!("{}", verdict.json(line));

@@ -64,6 +64,9 @@ impl Settings {
                 self.peer
             )));
         }
+        if self.transfer_rate == 0 {
+            return Err(StartError::new("--transfer-rate must be above 0: nothing would ever catch up"));
+        }
         Ok(())
     }
 }

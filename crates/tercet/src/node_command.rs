@@ -43,7 +43,7 @@ pub struct NodeCommand {
     /// Client connections at most.
     #[arg(long, env = "TERCET_MAXCLIENTS")]
     maxclients: Option<usize>,
-    /// Bytes per second at which this node pulls a snapshot, or sends the log to a copy that is far behind. [default: 16777216]
+    /// Bytes per second at which this node pulls a snapshot, or sends the log to a copy that is far behind. [default: 8388608]
     #[arg(long, env = "TERCET_TRANSFER_RATE")]
     transfer_rate: Option<u32>,
     /// The same settings in a TOML file.
@@ -72,7 +72,8 @@ struct File {
     transfer_rate: Option<u32>,
 }
 
-/// Bytes per second, of snapshot or log, on their way to a copy that is far behind: a seventh of a gigabit link.
+/// Bytes per second, of snapshot or log, on their way to a copy that is far behind: a fifteenth of a gigabit link. A guess,
+/// and the price of it is measured: `cargo xtask e2e join`.
 pub const TRANSFER_RATE: u32 = 8 << 20;
 /// Bytes of log between two snapshots of a group: recovery replays at most about so much.
 pub const SNAPSHOT_LOG_BYTES: usize = 256 << 20;

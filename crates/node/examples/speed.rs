@@ -61,7 +61,7 @@ fn main() {
         transfer_bytes_per_second: 32 << 20,
         version: "speed",
     };
-    let mut node = Node::new(config, Restored::default(), now(start));
+    let mut node = Node::new(config, Restored::default(), now(start)).expect("no records");
     let connection = ConnectionId(1);
     let (address, local) = (String::new(), String::new());
     node.step(now(start), Input::Connected { connection, address, local });

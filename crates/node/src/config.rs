@@ -92,11 +92,6 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// Whether the control plane's records can be read: a node whose votes are unknown must not start.
-    pub fn check(&self) -> Result<(), DecodeError> {
-        let records = self.control.iter().map(|record| record.to_vec()).collect();
-        control::Recovered { map: None, records }.check()
-    }
     /// A snapshot of a group, whole: head and table bytes as [`crate::Output::WriteSnapshot`] gave them, in pieces.
     pub fn snapshot(
         &mut self,

@@ -13,6 +13,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use commands::Random;
 use control::{ClusterMap, Plane};
+use data::codec::DecodeError;
 use data::{GroupId, Instant, KeyspaceId, NodeId, Now};
 use protocol::lease::{Grantor, Holder};
 use protocol::single_leader;
@@ -84,8 +85,9 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node whose process starts now, with what its disk holds.
-    pub fn new(config: Config, restored: Restored, now: Now) -> Node {
+    /// A node whose process starts now, with what its disk holds. A record of the control log that cannot be read is an
+    /// error: a node whose votes are unknown must not start.
+    pub fn new(config: Config, restored: Restored, now: Now) -> Result<Node, DecodeError> {
         let plane = Plane::new(
             config.control.clone(),
             control::Recovered {
@@ -93,7 +95,7 @@ impl Node {
                 records: restored.control.iter().map(|record| record.to_vec()).collect(),
             },
             now.instant,
-        );
+        )?;
         let map = plane.map().clone();
         let mut node = Node {
             started: now,
@@ -134,7 +136,7 @@ impl Node {
             config,
         };
         node.meet_map();
-        node
+        Ok(node)
     }
 
     /// One input.

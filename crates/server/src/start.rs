@@ -81,12 +81,6 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         (process, incarnation) = (known.process, known.incarnation);
         let files = Arc::new(Files::new(Arc::clone(disk)));
         let opened = open_log(disk, &files, own, process, &mut restored)?;
-        restored.check().map_err(|error| {
-            StartError::new(format!(
-                "the control log cannot be read ({error}): a newer version wrote it, start that one; or remove this node and \
-                 let it join with an empty directory"
-            ))
-        })?;
         log = Some(LogWriter::new(opened, files, Arc::clone(&waker)));
     }
     let control = control::Config {

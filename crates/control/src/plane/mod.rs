@@ -113,14 +113,6 @@ pub struct Recovered {
     pub records: Vec<Vec<u8>>,
 }
 
-impl Recovered {
-    /// Whether every record can be read. Where one cannot, what follows it is unknown, votes among it: such a node must not
-    /// start.
-    pub fn check(&self) -> Result<(), DecodeError> {
-        records::replay(&self.records).1
-    }
-}
-
 /// A request of this node that has no answer yet.
 struct Pending {
     ask: Ask,
@@ -165,21 +157,19 @@ pub struct Plane {
     pushed: BTreeMap<NodeId, (u64, Instant)>,
     /// Messages of this node to itself.
     local: VecDeque<Message>,
-    /// What the first step has to report.
-    reports: Vec<Event>,
     /// The supervisor has something to look at.
     stirred: bool,
 }
 
 impl Plane {
-    /// A node that starts now with what it found on its disk.
-    pub fn new(config: Config, recovered: Recovered, now: Instant) -> Plane {
-        let (replayed, outcome) = records::replay(&recovered.records);
-        let reports = outcome.err().map(|_| Event::Dropped("control record that cannot be read"));
+    /// A node that starts now with what it found on its disk. A record that cannot be read is an error: what follows it is
+    /// unknown, votes among it, and such a node must not start.
+    pub fn new(config: Config, recovered: Recovered, now: Instant) -> Result<Plane, DecodeError> {
+        let replayed = records::replay(&recovered.records)?;
         let consensus = Consensus::new(&config, replayed.log, now);
         let maps = [replayed.known, recovered.map, Some(consensus.map().clone())];
         let map = maps.into_iter().flatten().max_by_key(|map| map.version).unwrap_or_default();
-        Plane {
+        Ok(Plane {
             config,
             consensus,
             map,
@@ -195,9 +185,8 @@ impl Plane {
             seals: BTreeMap::new(),
             pushed: BTreeMap::new(),
             local: VecDeque::new(),
-            reports: reports.into_iter().collect(),
             stirred: false,
-        }
+        })
     }
 
     /// The newest map that this node knows; changes are told by [`Output::MapChanged`].
@@ -220,9 +209,6 @@ impl Plane {
 
     /// Takes one input and appends what it leads to. Never fails: an unusable message is dropped and reported.
     pub fn step(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
-        for event in std::mem::take(&mut self.reports) {
-            out.push(Output::Report(event));
-        }
         match input {
             Input::Tick => self.on_tick(now, out),
             Input::Message { from, message } => self.on_message(now, from, message, out),

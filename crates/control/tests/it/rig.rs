@@ -176,7 +176,7 @@ impl Rig {
             timings: Timings::default(),
         };
         let recovered = Recovered { map: node.joined_map.clone(), records: node.disk.records.clone() };
-        node.plane = Some(Plane::new(config, recovered, at));
+        node.plane = Some(Plane::new(config, recovered, at).expect("own records"));
         let first = self.now + self.random.below(10 * MS);
         self.push(first, Happening::Tick(id));
         for other in self.running() {

@@ -11,7 +11,7 @@ fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
     Message::decode(&mut Reader::new(bytes))
 }
 
-fn recover(records: Vec<Vec<u8>>) -> Plane {
+fn recover(records: Vec<Vec<u8>>) -> Result<Plane, DecodeError> {
     let config = Config {
         node: n(1),
         name: String::new(),
@@ -26,13 +26,20 @@ fn recover(records: Vec<Vec<u8>>) -> Plane {
     Plane::new(config, Recovered { map: None, records }, Instant::ZERO)
 }
 
+/// It may have voted after the record that it cannot read.
+#[test]
+fn a_node_with_an_unreadable_control_record_is_not_made() {
+    assert!(recover(Vec::new()).is_ok());
+    assert!(recover(vec![vec![9, 1, 2]]).is_err());
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode(&bytes);
         let _ = Command::decode(&mut Reader::new(&bytes));
         let _ = FoundingMessage::decode(&mut Reader::new(&bytes));
-        let mut plane = recover(vec![bytes.clone()]);
+        let mut plane = recover(vec![bytes.clone()]).or_else(|_| recover(Vec::new()))?;
         let mut out = Vec::new();
         plane.step(Instant::ZERO, Input::Message { from: n(2), message: Message::Raft(bytes) }, &mut out);
         plane.step(Instant::from_millis(10), Input::Tick, &mut out);

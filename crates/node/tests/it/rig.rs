@@ -121,7 +121,7 @@ impl Cluster {
             rest = &rest[record.len..];
         }
         let now = self.now();
-        let mut node = Node::new(config, restored, now);
+        let mut node = Node::new(config, restored, now).expect("own records");
         let others: Vec<NodeId> = self.nodes.keys().copied().collect();
         for other in &others {
             node.step(now, Input::PeerUp { node: *other });

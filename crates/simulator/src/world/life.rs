@@ -48,11 +48,6 @@ impl World {
                 return;
             }
         };
-        if let Err(error) = opened.restored.check() {
-            return self
-                .invariants
-                .fail("recovery understands its own log", format!("{id}: control log: {error}"));
-        }
         if host.harm.is_some() && !self.trusts(id, None) {
             return;
         }
@@ -65,7 +60,13 @@ impl World {
         let now = host.clock.now(self.now);
         let config = self.config(id);
         let Some(host) = self.hosts.get_mut(&id) else { return };
-        host.node = Some(Node::new(config, opened.restored, now));
+        match Node::new(config, opened.restored, now) {
+            Ok(node) => host.node = Some(node),
+            Err(error) => {
+                let text = format!("{id}: control log: {error}");
+                return self.invariants.fail("recovery understands its own log", text);
+            }
+        }
         let process = host.process;
         self.trace.note(self.now, || format!("{id} starts as {process}"));
         self.invariants.started(id);

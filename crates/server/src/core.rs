@@ -27,9 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
-use storage::Disk;
 use storage::disk::replace;
-use storage::snapshot::SnapshotHeader;
+use storage::{Disk, ReceivedSnapshot, SnapshotHeader};
 use wire::hello::Identity;
 use wire::{Limits, Parsed, RequestParser};
 
@@ -49,11 +48,10 @@ const VERSION_MAX: u8 = 1;
 /// What other threads finished.
 pub enum Completion {
     Input(Input),
-    /// A snapshot of another node, whole and read.
+    /// A snapshot of another node, whole, on the medium and read.
     Received {
-        header: SnapshotHeader,
+        received: Box<ReceivedSnapshot>,
         snapshot: Box<LoadedSnapshot>,
-        len: u64,
     },
     /// One that cannot be read.
     Unreadable {
@@ -141,7 +139,12 @@ impl Core {
             membership.cluster,
             membership.founded.clone(),
         );
-        let node = Node::new(config, restored, clock::now());
+        let node = Node::new(config, restored, clock::now()).map_err(|error| {
+            StartError::new(format!(
+                "the control log cannot be read ({error}): a newer version wrote it, start that one; or remove this node and \
+                 let it join with an empty directory"
+            ))
+        })?;
         Ok(Core {
             parts,
             handle,
@@ -256,7 +259,7 @@ impl Core {
         while let Ok(completion) = self.parts.completed.try_recv() {
             match completion {
                 Completion::Input(input) => self.node.step(clock::now(), input),
-                Completion::Received { header, snapshot, len } => self.install(&header, *snapshot, len),
+                Completion::Received { received, snapshot } => self.install(&received, *snapshot),
                 Completion::Unreadable { group, why } => {
                     eprintln!("{}: snapshot: {why}", self.parts.settings.name);
                     self.node.refuse_snapshot(group);

@@ -165,9 +165,14 @@ impl Worker {
             return Ok(Some(Completion::Input(Input::SnapshotReceived { group, mark, offset })));
         }
         let Some((_, receiver)) = self.receiving.remove(&group) else { return Ok(None) };
-        let loaded = receiver.finish().and_then(|reader| Ok((reader.header().clone(), load(&reader)?)));
+        let loaded = receiver.finish().and_then(|received| {
+            let snapshot = load(received.reader())?;
+            Ok((received, snapshot))
+        });
         Ok(Some(match loaded {
-            Ok((header, Ok(snapshot))) => Completion::Received { header, snapshot: Box::new(snapshot), len },
+            Ok((received, Ok(snapshot))) => {
+                Completion::Received { received: Box::new(received), snapshot: Box::new(snapshot) }
+            }
             Ok((_, Err(error))) => Completion::Unreadable { group, why: error.to_string() },
             Err(error) => Completion::Unreadable { group, why: error.to_string() },
         }))

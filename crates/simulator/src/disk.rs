@@ -12,8 +12,8 @@ use std::sync::Arc;
 use storage::disk::{read_all, replace};
 use storage::job::{FlushJob, SegmentJob, WriteJob};
 use storage::{
-    Disk, Error, Files, Identity, Log, LogConfig, Options, Owner, SimDisk, SnapshotHeader, SnapshotReader,
-    SnapshotReceiver, SnapshotWriter, snapshot,
+    Disk, Error, Files, Identity, Log, LogConfig, Options, Owner, ReceivedSnapshot, SimDisk, SnapshotHeader,
+    SnapshotReader, SnapshotReceiver, SnapshotWriter, snapshot,
 };
 
 /// Small, so that segments come and go within a short run.
@@ -302,7 +302,7 @@ impl NodeDisk {
         bytes.map(Bytes::from).unwrap_or_default()
     }
 
-    /// A piece of another node's snapshot: how much is there, or the whole payload once it is complete and in place.
+    /// A piece of another node's snapshot: how much is there, or all of it with its payload.
     pub fn receive_snapshot(
         &mut self,
         group: GroupId,
@@ -324,22 +324,22 @@ impl NodeDisk {
             return Ok(Received::Part(have));
         }
         let Some((_, receiver)) = running.receivers.remove(&group) else { return Ok(Received::Part(0)) };
-        let reader = match receiver.finish() {
-            Ok(reader) => reader,
+        let received = match receiver.finish() {
+            Ok(received) => received,
             Err(Error::Corrupt(_)) => return Ok(Received::Part(0)),
             Err(error) => return Err(error),
         };
         let mut payload = Vec::new();
-        reader.payload(&mut |piece| payload.extend_from_slice(piece))?;
-        Ok(Received::Whole(reader.header().clone(), payload))
+        received.reader().payload(&mut |piece| payload.extend_from_slice(piece))?;
+        Ok(Received::Whole(received, payload))
     }
 
-    /// The log learns that the group begins anew behind this snapshot.
-    pub fn adopt_snapshot(&mut self, header: &SnapshotHeader) -> storage::Result<()> {
-        match &mut self.running {
-            Some(running) => append_snapshot_record(&mut running.log, header.group, header),
-            None => Ok(()),
-        }
+    /// It becomes the group's snapshot, and the log learns that the group begins anew behind it.
+    pub fn adopt_snapshot(&mut self, received: &ReceivedSnapshot) -> storage::Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        received.place()?;
+        let header = received.reader().header();
+        append_snapshot_record(&mut running.log, header.group, header)
     }
 
     pub fn release(&mut self, group: GroupId, through: Index) {
@@ -360,8 +360,8 @@ impl NodeDisk {
 /// What came of a piece.
 pub enum Received {
     Part(u64),
-    /// Complete and in place, but not the group's state before [`NodeDisk::adopt_snapshot`].
-    Whole(SnapshotHeader, Vec<u8>),
+    /// Complete, but not the group's state before [`NodeDisk::adopt_snapshot`].
+    Whole(ReceivedSnapshot, Vec<u8>),
 }
 
 impl Running {

@@ -43,4 +43,4 @@ pub use read::{LogRead, ReadPlan};
 pub use real::RealDisk;
 pub use recovery::{GroupState, Options, Recovered, recover};
 pub use segment::Owner;
-pub use snapshot::{SnapshotHeader, SnapshotReader, SnapshotReceiver, SnapshotWriter};
+pub use snapshot::{ReceivedSnapshot, SnapshotHeader, SnapshotReader, SnapshotReceiver, SnapshotWriter};

@@ -26,7 +26,7 @@ pub const FORMAT: u32 = 1;
 pub const CHUNK_MAX: usize = 4 << 20;
 /// A file in the making is brought to the medium in pieces of so many bytes: a flush of the log in between must not wait for
 /// all of it, and a flush of every piece would make the log wait for the file system's journal.
-const FLUSH_EVERY: u64 = 256 << 10;
+const BEGIN_EVERY: u64 = 256 << 10;
 const FRONT_LEN: usize = 16;
 const CHUNK_HEADER_LEN: u64 = 8;
 const FOOTER_LEN: usize = 28;
@@ -134,10 +134,11 @@ fn put_in_place(disk: &dyn Disk, from: &str, header: &SnapshotHeader) -> Result<
     remove_files(disk, header.group, |file| file.ends_with(".snapshot") && file != name)
 }
 
-fn begin_now_and_then(file: &dyn File, len: u64, flushed: &mut u64) {
-    if len - *flushed >= FLUSH_EVERY {
-        file.begin_flush(*flushed, len - *flushed);
-        *flushed = len;
+/// Begins to bring to the medium what came since `begun`, once it is enough.
+fn begin_now_and_then(file: &dyn File, len: u64, begun: &mut u64) {
+    if len - *begun >= BEGIN_EVERY {
+        file.begin_flush(*begun, len - *begun);
+        *begun = len;
     }
 }
 
@@ -149,7 +150,8 @@ pub struct SnapshotWriter {
     path: String,
     header: SnapshotHeader,
     len: u64,
-    flushed: u64,
+    /// Writing to the medium has begun so far.
+    begun: u64,
     chunks: u64,
     payload: u64,
     crc: u32,
@@ -169,7 +171,7 @@ impl SnapshotWriter {
         let bytes = header.encode();
         file.write_at(0, &bytes)?;
         let len = bytes.len() as u64;
-        Ok(SnapshotWriter { disk, file, path, header, len, flushed: 0, chunks: 0, payload: 0, crc: 0 })
+        Ok(SnapshotWriter { disk, file, path, header, len, begun: 0, chunks: 0, payload: 0, crc: 0 })
     }
     /// Adds payload. An error ends the snapshot: [`SnapshotWriter::abandon`] it.
     pub fn chunk(&mut self, payload: &[u8]) -> Result<()> {
@@ -184,7 +186,7 @@ impl SnapshotWriter {
             self.chunks += 1;
             self.payload += piece.len() as u64;
             self.crc = crc32c::crc32c_append(self.crc, piece);
-            begin_now_and_then(&*self.file, self.len, &mut self.flushed);
+            begin_now_and_then(&*self.file, self.len, &mut self.begun);
         }
         Ok(())
     }
@@ -311,6 +313,22 @@ fn read_header(window: &mut Window, path: &str) -> Result<(SnapshotHeader, u64)>
     Ok((header, bytes.len() as u64))
 }
 
+/// Another node's snapshot, whole, verified and durable, but under its passing name: not yet this node's.
+pub struct ReceivedSnapshot {
+    disk: Arc<dyn Disk>,
+    reader: SnapshotReader,
+}
+
+impl ReceivedSnapshot {
+    pub fn reader(&self) -> &SnapshotReader {
+        &self.reader
+    }
+    /// Makes it the group's snapshot, durably, in the place of older ones. `Missing`: the group was dropped meanwhile.
+    pub fn place(&self) -> Result<()> {
+        put_in_place(&*self.disk, &self.reader.path, &self.reader.header)
+    }
+}
+
 /// Takes in another node's snapshot, piece by piece, over restarts of either side.
 pub struct SnapshotReceiver {
     disk: Arc<dyn Disk>,
@@ -319,7 +337,8 @@ pub struct SnapshotReceiver {
     group: GroupId,
     mark: Mark,
     received: u64,
-    flushed: u64,
+    /// Writing to the medium has begun so far.
+    begun: u64,
     len: u64,
 }
 
@@ -337,8 +356,7 @@ impl SnapshotReceiver {
             opened => opened?,
         };
         let received = file.len()?;
-        let mut receiver =
-            SnapshotReceiver { disk, file, path, group, mark, received, flushed: received, len };
+        let mut receiver = SnapshotReceiver { disk, file, path, group, mark, received, begun: received, len };
         if received > len {
             receiver.begin_again()?;
         }
@@ -357,17 +375,16 @@ impl SnapshotReceiver {
         if offset == self.received && bytes.len() as u64 <= self.len - self.received {
             self.file.write_at(offset, bytes)?;
             self.received += bytes.len() as u64;
-            begin_now_and_then(&*self.file, self.received, &mut self.flushed);
+            begin_now_and_then(&*self.file, self.received, &mut self.begun);
         }
         Ok(self.received)
     }
-    /// Checks all of it, makes it durable and puts it in place. `Corrupt`: it was thrown away, the transfer begins again.
-    pub fn finish(mut self) -> Result<SnapshotReader> {
+    /// Checks all of it and makes it durable. `Corrupt`: it was thrown away, the transfer begins again.
+    pub fn finish(mut self) -> Result<ReceivedSnapshot> {
         match self.checked() {
-            Ok(header) => {
+            Ok(reader) => {
                 self.file.flush()?;
-                put_in_place(&*self.disk, &self.path, &header)?;
-                SnapshotReader::open(&*self.disk, self.group, self.mark.position)
+                Ok(ReceivedSnapshot { disk: self.disk, reader })
             }
             Err(error @ (Error::Corrupt(_) | Error::Newer { .. })) => {
                 self.begin_again()?;
@@ -376,19 +393,18 @@ impl SnapshotReceiver {
             Err(error) => Err(error),
         }
     }
-    fn checked(&self) -> Result<SnapshotHeader> {
+    fn checked(&self) -> Result<SnapshotReader> {
         let reader = SnapshotReader::of_file(&*self.disk, self.path.clone())?;
         reader.verify()?;
-        let header = reader.header;
-        if (header.group, header.mark) != (self.group, self.mark) {
+        if (reader.header.group, reader.header.mark) != (self.group, self.mark) {
             return Err(Error::corrupt(&self.path, 0, "another snapshot than the one announced"));
         }
-        Ok(header)
+        Ok(reader)
     }
     fn begin_again(&mut self) -> Result<()> {
         self.disk.remove(&self.path)?;
         self.file = self.disk.create(&self.path)?;
-        (self.received, self.flushed) = (0, 0);
+        (self.received, self.begun) = (0, 0);
         Ok(())
     }
 }

@@ -5,10 +5,15 @@ use crate::log_writer::LogReadDone;
 use data::Index;
 
 impl Core {
-    pub(super) fn install(&mut self, header: &SnapshotHeader, snapshot: LoadedSnapshot, len: u64) {
+    /// Makes a snapshot of another node the group's state: on the disk first, then in the log, then in memory.
+    pub(super) fn install(&mut self, received: &ReceivedSnapshot, snapshot: LoadedSnapshot) {
+        let (header, len) = (received.reader().header(), received.reader().len());
         if !self.node.accepts_snapshot(header.group, from_storage(header.mark)) {
             self.node.refuse_snapshot(header.group);
             return;
+        }
+        if let Err(error) = received.place() {
+            return self.disk_failed(&error);
         }
         // The log must know that the group begins anew here, before the next entry is appended.
         let mut record = Vec::new();

@@ -8,7 +8,7 @@ use data::codec::Writer;
 use data::{Incarnation, NodeId, Process};
 use node::{ConnectionId, Flow, Input, LoadedSnapshot, Output, PeerMessage};
 use std::collections::{BTreeMap, VecDeque};
-use storage::snapshot::SnapshotHeader;
+use storage::ReceivedSnapshot;
 
 /// Shortest time of a disk job, ns; a flush takes longer.
 const WRITE_NS: u64 = 30_000;
@@ -196,7 +196,7 @@ impl World {
                         let input = Box::new(Input::SnapshotReceived { group, mark, offset });
                         self.after(quick, Event::Feed { node: id, process, input });
                     }
-                    Some(Received::Whole(header, payload)) => self.install(id, &header, payload, len),
+                    Some(Received::Whole(received, payload)) => self.install(id, &received, payload),
                     None => {}
                 }
             }
@@ -217,14 +217,15 @@ impl World {
         }
     }
 
-    fn install(&mut self, id: NodeId, header: &SnapshotHeader, payload: Vec<u8>, len: u64) {
+    fn install(&mut self, id: NodeId, received: &ReceivedSnapshot, payload: Vec<u8>) {
+        let (header, len) = (received.reader().header(), received.reader().len());
         let Some(host) = self.hosts.get_mut(&id) else { return };
         let (now, group) = (host.clock.now(self.now), header.group);
         let Some(node) = &mut host.node else { return };
         if !node.accepts_snapshot(group, disk::received(header.mark)) {
             return node.refuse_snapshot(group);
         }
-        let adopted = host.disk.adopt_snapshot(header);
+        let adopted = host.disk.adopt_snapshot(received);
         self.check_disk(id, adopted);
         let Some(node) = self.hosts.get_mut(&id).and_then(|host| host.node.as_mut()) else { return };
         let mut pieces = Some(payload).into_iter();

@@ -3,6 +3,7 @@
 
 use crate::rig::shared;
 use data::{GroupId, KeyspaceId, Position};
+use std::collections::BTreeMap;
 use storage::memory::Fault;
 use storage::snapshot::clean_up;
 use storage::{Disk, Error, Mark, SimDisk, SnapshotHeader, SnapshotReader, SnapshotReceiver, SnapshotWriter};
@@ -113,8 +114,10 @@ fn a_transfer_resumes_after_both_sides_restarted() {
     assert_eq!(receiver.received(), 1500);
     send(&mut receiver, 10);
     assert!(receiver.is_complete());
-    let reader = receiver.finish().expect("whole");
-    assert_eq!(reader.header(), &header(10));
+    let received = receiver.finish().expect("whole");
+    assert_eq!(received.reader().header(), &header(10));
+    assert_eq!(clean_up(&to).expect("no fault"), BTreeMap::new(), "nobody has accepted it yet");
+    received.place().expect("no fault");
     to.crash(1);
     assert_eq!(payload(&to, mark.position), Ok(CHUNKS.concat()));
 }

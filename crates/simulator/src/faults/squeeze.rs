@@ -36,11 +36,14 @@ impl World {
         let mut cut = Vec::new();
         // The leader cannot reach one other node, maybe the one that governs, and all is well between everybody else.
         let alone = if random.chance(300) { random.pick(&others) } else { None };
-        if let Some(other) = alone {
-            cut.extend([(leader, other), (other, leader)]);
-        }
-        let spared = |other: &&NodeId| alone.is_none() || **other == leader;
-        for other in others.iter().filter(spared) {
+        let others = match alone {
+            Some(other) => {
+                cut.extend([(leader, other), (other, leader)]);
+                Vec::new()
+            }
+            None => others,
+        };
+        for other in &others {
             match random.below(6) {
                 0..=2 => cut.extend([(leader, *other), (*other, leader)]),
                 3 => cut.push(if random.chance(500) { (leader, *other) } else { (*other, leader) }),

@@ -80,11 +80,6 @@ impl World {
         }
         let Some(map) = self.newest_map() else { return false };
         let running = |id: &&NodeId| self.hosts.get(id).is_some_and(Host::is_running);
-        let stays = |id: &NodeId| {
-            *id != victim
-                && !self.operator.leaving.contains(id)
-                && self.hosts.get(id).is_some_and(|host| !host.lost && host.harm.is_none())
-        };
         let voters = map.voters.len();
         let active = map.nodes.values().filter(|node| node.usable()).count();
         // A control group on its way from one voter to three is one of two in between, and they need each other.
@@ -93,7 +88,7 @@ impl World {
         }
         // With fewer this map may be old.
         let knows = map.voters.iter().filter(running).count() * 2 > voters;
-        let governs = map.voters.iter().filter(|id| stays(id)).count() * 2 > voters;
+        let governs = map.voters.iter().filter(|id| **id != victim).count() * 2 > voters;
         // The machine comes back under another number; the number that is gone can only leave what remains whole without it.
         let serves = |view: &View| {
             if matches!(view.settings.commit, CommitRule::InSyncSet { minimum } if minimum as usize > active)
@@ -101,7 +96,7 @@ impl World {
                 return false;
             }
             let clean = view.electable.iter().filter(|replica| {
-                stays(&replica.node)
+                replica.node != victim
                     && self.hosts.get(&replica.node).is_some_and(|h| h.incarnation == replica.incarnation)
             });
             clean.count() >= view.seals_needed().max(1)

@@ -128,10 +128,8 @@ impl Group {
             reply: ReplyWriter::new(reply, context.protocol),
             ops: &mut ops,
         });
-        let looks = view.looks();
         if spec.class == Class::Read {
-            self.looks.hits += looks.hits;
-            self.looks.misses += looks.misses;
+            self.looks += view.looks();
         }
         if let Err(error) = result {
             reply.truncate(start);
@@ -222,7 +220,7 @@ impl Group {
     /// Reads on a replica that does not lead: its committed state, judged by the log's time. False when this replica has none
     /// to show: it leads (then its table runs ahead), or has not heard from a leader since it began to catch up.
     pub fn read_stale(
-        &self,
+        &mut self,
         random: &mut Random,
         spec: &'static Spec,
         args: &[&[u8]],
@@ -236,14 +234,16 @@ impl Group {
         let start = reply.len();
         let now_ms = self.replica.log().time_ms();
         let mut ops = Ops::new();
+        let view = CountedView::new(TableView { table: &self.table, now_ms });
         let result = run(&mut Call {
             args,
-            view: &TableView { table: &self.table, now_ms },
+            view: &view,
             now_ms,
             random,
             reply: ReplyWriter::new(reply, protocol),
             ops: &mut ops,
         });
+        self.looks += view.looks();
         if let Err(error) = result {
             reply.truncate(start);
             ReplyWriter::new(reply, protocol).error(error.text());

@@ -54,6 +54,30 @@ pub struct Outgoing {
     pub copies: u8,
 }
 
+impl Outgoing {
+    /// A read that waits for no data and was not sent yet.
+    pub fn new(
+        keyspace: KeyspaceId,
+        protocol: Protocol,
+        work: Work,
+        origin: Origin,
+        deadline: Option<Instant>,
+    ) -> Outgoing {
+        Outgoing {
+            keyspace,
+            protocol,
+            work,
+            origin,
+            deadline,
+            write: false,
+            blocking: false,
+            sent_to: None,
+            turned_away: None,
+            copies: 0,
+        }
+    }
+}
+
 /// Bytes of forwarded commands that one node keeps at most; beyond, new ones are refused.
 pub const FORWARD_BYTES_MAX: usize = 64 << 20;
 

@@ -69,18 +69,10 @@ impl Node {
         session.replies.begin();
         session.replies.rollback();
         let slot = session.replies.hold();
-        let outgoing = Outgoing {
-            keyspace: session.keyspace,
-            protocol: session.protocol,
-            work,
-            origin: Origin::Client { connection, slot, purpose },
-            deadline,
-            write,
-            blocking,
-            sent_to: None,
-            turned_away: None,
-            copies: 0,
-        };
+        let origin = Origin::Client { connection, slot, purpose };
+        let (keyspace, protocol) = (session.keyspace, session.protocol);
+        let outgoing =
+            Outgoing { write, blocking, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
         if self.forwards.add(outgoing).is_err() {
             let mut bytes = Vec::new();
             let text = "TRYAGAIN too many commands wait for other nodes: slow down";
@@ -108,18 +100,11 @@ impl Node {
     ) {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         session.forwarded += 1;
-        let outgoing = Outgoing {
-            keyspace: session.keyspace,
-            protocol: session.protocol,
-            work: Work::Command(args),
-            origin: Origin::Client { connection, slot, purpose: Purpose::Command },
-            deadline: deadline.map(|deadline| deadline + PATIENCE),
-            write: true,
-            blocking: true,
-            sent_to: None,
-            turned_away: None,
-            copies: 0,
-        };
+        let origin = Origin::Client { connection, slot, purpose: Purpose::Command };
+        let (keyspace, protocol) = (session.keyspace, session.protocol);
+        let deadline = deadline.map(|deadline| deadline + PATIENCE);
+        let outgoing = Outgoing::new(keyspace, protocol, Work::Command(args), origin, deadline);
+        let outgoing = Outgoing { write: true, blocking: true, ..outgoing };
         if let Err(outgoing) = self.forwards.add(outgoing) {
             self.settle_forwarded(
                 outgoing,
@@ -140,18 +125,8 @@ impl Node {
         purpose: Purpose,
         deadline: Option<Instant>,
     ) {
-        let outgoing = Outgoing {
-            keyspace,
-            protocol,
-            work,
-            origin: Origin::Client { connection, slot: 0, purpose },
-            deadline,
-            write: true,
-            blocking: false,
-            sent_to: None,
-            turned_away: None,
-            copies: 0,
-        };
+        let origin = Origin::Client { connection, slot: 0, purpose };
+        let outgoing = Outgoing { write: true, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded += 1;
         }

@@ -4,6 +4,7 @@ use crate::node::Node;
 use commands::View;
 use commands::table_view::TableView;
 use core::cell::Cell;
+use core::ops::AddAssign;
 use data::table::Found;
 
 /// Look-ups of commands that only read.
@@ -11,6 +12,13 @@ use data::table::Found;
 pub struct Looks {
     pub hits: u64,
     pub misses: u64,
+}
+
+impl AddAssign for Looks {
+    fn add_assign(&mut self, more: Looks) {
+        self.hits += more.hits;
+        self.misses += more.misses;
+    }
 }
 
 /// A view that counts the keys that it was asked for.

@@ -82,7 +82,7 @@ impl Node {
         args: &[&[u8]],
     ) -> bool {
         let Some(session) = self.sessions.get_mut(connection) else { return false };
-        let Some(it) = self.groups.get(&group).filter(|_| session.stale_reads) else { return false };
+        let Some(it) = self.groups.get_mut(&group).filter(|_| session.stale_reads) else { return false };
         let protocol = session.protocol;
         session.replies.begin();
         if !it.read_stale(&mut self.random, spec, args, protocol, session.replies.current()) {

@@ -9,7 +9,8 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use data::RequestId;
 
-/// So many are remembered: more than can be on their way, which memory for forwarded commands bounds. A guess.
+/// So many are remembered, about 5 MB. A guess: a copy that is so many refusals late, within the time that a connection
+/// lives, would be executed.
 const REQUESTS_MAX: usize = 1 << 16;
 
 #[derive(Debug, Default)]

@@ -148,9 +148,7 @@ impl Node {
         for args in &commands {
             let args: Vec<&[u8]> = args.iter().map(|a| &a[..]).collect();
             let Some(spec) = args.first().and_then(|name| commands::find(name)) else {
-                let executed = crate::execute::Executed::Read(data::Index(0));
-                let reply = Bytes::from_static(b"-ERR unknown command of a newer version\r\n");
-                self.conclude_forwarded(from, group, request, executed, reply);
+                self.refuse_forwarded(from, request, "ERR unknown command of a newer version");
                 return;
             };
             planned.push((spec, args));
@@ -266,18 +264,9 @@ impl Node {
         let Some(keyspace) = self.routes.iter().find(|(_, r)| r.group == group).map(|(k, _)| *k) else {
             return;
         };
-        let outgoing = Outgoing {
-            keyspace,
-            protocol: Protocol::Resp2,
-            work: Work::Unwatch { watch: number },
-            origin: Origin::Nobody,
-            deadline: Some(self.now.instant),
-            write: false,
-            blocking: false,
-            sent_to: None,
-            turned_away: None,
-            copies: 0,
-        };
+        let work = Work::Unwatch { watch: number };
+        let deadline = Some(self.now.instant);
+        let outgoing = Outgoing::new(keyspace, Protocol::Resp2, work, Origin::Nobody, deadline);
         // Best effort: it leaves with this turn or never, and the leader ends old watches by itself.
         let _ = self.forwards.add(outgoing);
     }

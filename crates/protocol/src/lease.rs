@@ -250,10 +250,6 @@ impl Holder {
     pub fn keeps_time_with(&self, node: NodeId) -> bool {
         self.held.get(&node).is_some_and(|held| held.rates == Rates::Alike)
     }
-    /// Everything held is given up (this node resumed from a pause of unknown length, or steps down).
-    pub fn forget(&mut self) {
-        self.held.clear();
-    }
 }
 
 impl Held {

@@ -168,18 +168,9 @@ impl Node {
             return;
         }
         let (connection, slot) = (wait.connection, wait.slot);
-        let outgoing = Outgoing {
-            keyspace,
-            protocol: Protocol::Resp2,
-            work: Work::Holders { position },
-            origin: Origin::Client { connection, slot, purpose: Purpose::Holders },
-            deadline: wait.deadline,
-            write: false,
-            blocking: false,
-            sent_to: None,
-            turned_away: None,
-            copies: 0,
-        };
+        let origin = Origin::Client { connection, slot, purpose: Purpose::Holders };
+        let work = Work::Holders { position };
+        let outgoing = Outgoing::new(keyspace, Protocol::Resp2, work, origin, wait.deadline);
         // Without room for it now, there may be some at the next look.
         if self.forwards.add(outgoing).is_ok()
             && let Some(session) = self.sessions.get_mut(connection)

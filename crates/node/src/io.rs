@@ -78,6 +78,11 @@ pub enum Input {
     DiskFailed {
         reason: String,
     },
+    /// The log takes so many bytes, and its oldest part is kept for these groups, each with its last entry there.
+    LogHeld {
+        bytes: u64,
+        by: Vec<(GroupId, Index)>,
+    },
     /// The log has no room to grow (or has some again). Nothing was lost; what was handed over waits.
     DiskFull {
         full: bool,

@@ -163,6 +163,7 @@ impl Node {
             }
             Input::Join { nonce, name, addresses, site } => self.on_join(nonce, name, addresses, site),
             Input::DiskFailed { reason } => self.on_disk_failed(reason),
+            Input::LogHeld { bytes, by } => self.on_log_held(bytes, &by),
             Input::DiskFull { full } => self.disk_full = full,
             Input::Tick => self.on_tick(),
         }

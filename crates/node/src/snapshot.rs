@@ -8,12 +8,14 @@
 mod form;
 mod transfer;
 
+use crate::config::Config;
 use crate::group::Group;
 use crate::io::{Event, Output};
 use crate::node::Node;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use data::codec::Writer;
+use data::id::CONTROL_GROUP;
 use data::plant::{self, Bug};
 use data::{GroupId, Index, Instant, NodeId, Position};
 pub use form::{LoadedSnapshot, SnapshotHead};
@@ -61,6 +63,10 @@ pub struct Snapshots {
 }
 
 impl Group {
+    /// Bytes of log that are worth a snapshot: fewer than the snapshot itself would take are not.
+    fn log_bytes_wanted(&self, config: &Config) -> usize {
+        config.snapshot_log_bytes.max(self.table.bytes())
+    }
     /// Begins a walk over the whole state: behind the newest entry, which must have its place in the log.
     fn begin_walk(&mut self) -> bool {
         let log = self.replica.log();
@@ -202,14 +208,37 @@ impl Node {
         }
     }
 
+    /// All groups share one log, and one that is seldom written would keep all that the others write: it takes a snapshot
+    /// before its own entries ask for one. Twice what the largest group may take is no reason yet.
+    pub(crate) fn on_log_held(&mut self, bytes: u64, by: &[(GroupId, Index)]) {
+        let wanted = self.groups.values().map(|it| it.log_bytes_wanted(&self.config)).max();
+        let wanted = wanted.unwrap_or(self.config.snapshot_log_bytes);
+        if bytes / 2 < wanted as u64 {
+            return;
+        }
+        for (group, last) in by {
+            if *group == CONTROL_GROUP {
+                if self.control_persisting.iter().all(|write| write.release.is_none()) {
+                    self.control(control::Input::Rewrite);
+                }
+                continue;
+            }
+            let Some(it) = self.groups.get(group) else { continue };
+            let stored = it.snapshots.stored.is_some_and(|(mark, _)| mark.position.index >= *last);
+            if !stored && it.snapshots.pulled_by.is_empty() {
+                self.begin_walk(*group);
+            }
+        }
+    }
+
     /// Takes snapshots when the log has grown, goes on with walks and transfers.
     pub(crate) fn tend_snapshots(&mut self, group: GroupId) {
         let now = self.now.instant;
         let Some(it) = self.groups.get_mut(&group) else { return };
         it.snapshots.pulled_by.retain(|_, asked_at| now.since(*asked_at) < PULLER_PATIENCE);
         // bugs: SL-16. A newer one would take away what is being pulled, over and over.
-        let due = it.snapshots.pulled_by.is_empty()
-            && it.snapshots.log_bytes >= self.config.snapshot_log_bytes.max(it.table.bytes());
+        let due =
+            it.snapshots.pulled_by.is_empty() && it.snapshots.log_bytes >= it.log_bytes_wanted(&self.config);
         if due || !it.snapshots.wanted_by.is_empty() {
             self.begin_walk(group);
         }

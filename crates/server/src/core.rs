@@ -301,6 +301,10 @@ impl Core {
             if let Ok(mut shown) = self.handle.status.lock() {
                 *shown = status;
             }
+            let (bytes, by) = self.parts.log.as_ref().map(|log| log.held()).unwrap_or_default();
+            if !by.is_empty() {
+                self.node.step(clock::now(), Input::LogHeld { bytes, by });
+            }
         }
     }
 

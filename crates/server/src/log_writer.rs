@@ -256,6 +256,11 @@ impl LogWriter {
         }
     }
 
+    /// What the log takes, and whom its oldest part is kept for.
+    pub fn held(&self) -> (u64, Vec<(GroupId, Index)>) {
+        (self.log.bytes(), self.log.holders())
+    }
+
     /// Has a piece of a group's log read for a follower: see [`LogWriter::take_reads`]. False when the log no longer reaches
     /// back so far.
     pub fn read(&self, group: GroupId, to: NodeId, from: Index, bytes_max: usize) -> bool {

@@ -188,6 +188,12 @@ impl NodeDisk {
         Ok(running.log.flush_job().map(Job::FlushAll))
     }
 
+    /// What the log takes, and whom its oldest part is kept for.
+    pub fn log_held(&self) -> Option<(u64, Vec<(GroupId, Index)>)> {
+        let log = &self.running.as_ref().filter(|it| !it.failed)?.log;
+        Some((log.bytes(), log.holders())).filter(|(_, by)| !by.is_empty())
+    }
+
     /// Carries a job out. A write that wants a flush gives that as the next job.
     pub fn perform(&mut self, job: Job) -> storage::Result<Option<Job>> {
         let Some(running) = self.running.as_mut().filter(|it| !it.failed) else { return Ok(None) };

@@ -477,7 +477,7 @@ impl Log {
         if self.poison.is_some() {
             return paths;
         }
-        while self.segments.len() > 1 && !self.blocked() {
+        while self.segments.len() > 1 && self.holders().is_empty() {
             let Some((sequence, end)) = self.oldest_and_end() else { break };
             if end > self.durable {
                 self.flush_until = self.flush_until.max(end);
@@ -634,11 +634,20 @@ impl Log {
     }
 
     /// Whether a group still needs entries of the oldest segment.
-    fn blocked(&self) -> bool {
-        let Some(oldest) = self.segments.front() else { return true };
+    /// Groups that the oldest segment is kept for, each with its last entry there.
+    pub fn holders(&self) -> Vec<(GroupId, Index)> {
+        let Some(oldest) = self.segments.front() else { return Vec::new() };
         let held = self.index.held.get(&oldest.header.sequence).into_iter().flatten();
-        held.into_iter()
-            .any(|(group, held)| self.index.groups.get(group).is_some_and(|g| held.last > g.free_through()))
+        let holds = |group: &GroupId, last: Index| {
+            self.index.groups.get(group).is_some_and(|g| last > g.free_through())
+        };
+        held.filter(|(group, held)| holds(group, held.last))
+            .map(|(group, held)| (*group, held.last))
+            .collect()
+    }
+    /// What the segments take of the disk.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.header.shape.file_len()).sum()
     }
     /// The oldest segment and its last batch.
     fn oldest_and_end(&self) -> Option<(u64, u64)> {

@@ -454,9 +454,13 @@ impl Consensus {
     }
 
     fn compact(&mut self, out: &mut Vec<Effect>) {
-        if self.raw.store().entries.len() <= ENTRIES_MAX || !self.raw.mut_store().compact() {
-            return;
+        if self.raw.store().entries.len() > ENTRIES_MAX && self.raw.mut_store().compact() {
+            self.rewrite(out);
         }
+    }
+
+    /// Writes all of the log as one record in the place of all others.
+    pub fn rewrite(&mut self, out: &mut Vec<Effect>) {
         let record = records::whole(self.raw.store());
         let token = self.token();
         out.push(Effect::Persist { token, replaces: true, records: vec![record] });

@@ -136,16 +136,16 @@ impl Plane {
         if !same || map.version <= self.map.version {
             return;
         }
-        if !self.is_control_member() {
-            // Remembered only to find the control leader again after a restart; nothing waits for it.
-            let token = self.consensus.token();
-            let records = vec![records::known(&map)];
-            // A former control member keeps its log: what it voted for binds it for ever.
-            let replaces = self.consensus.is_blank();
-            if replaces {
-                out.push(Output::Persist { token, replaces, records });
-            }
+        // A former control member keeps its log: what it voted for binds it for ever.
+        if !self.is_control_member() && self.consensus.is_blank() {
+            self.remember_map(&map, out);
         }
         self.publish(map, out);
+    }
+
+    /// Only to find the control leader again after a restart; nothing waits for it.
+    pub(super) fn remember_map(&mut self, map: &ClusterMap, out: &mut Vec<Output>) {
+        let token = self.consensus.token();
+        out.push(Output::Persist { token, replaces: true, records: vec![records::known(map)] });
     }
 }

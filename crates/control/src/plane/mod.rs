@@ -12,6 +12,7 @@ use crate::lease::Holder;
 use crate::map::ClusterMap;
 use crate::message::{Ask, Message, Sealed};
 use crate::supervisor::Supervisor;
+use core::time::Duration;
 use data::codec::DecodeError;
 use data::{Epoch, GroupId, Instant, NodeId, ViewNumber};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,6 +42,8 @@ pub enum Input {
         group: GroupId,
         target: Option<NodeId>,
     },
+    /// Write everything anew, so that older records may go: they keep the log from being shortened.
+    Rewrite,
     PeerUp {
         node: NodeId,
     },
@@ -125,6 +128,17 @@ struct Pending {
     not_before: Instant,
 }
 
+/// A control member that noticed the loss of the control leader campaigns ahead of its time.
+#[derive(Clone, Copy)]
+struct Campaign {
+    at: Instant,
+    /// Until the next attempt.
+    wait: Duration,
+}
+
+/// From here on the ordinary time-outs of the consensus library go on.
+const CAMPAIGN_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// A seal that waits for the map in which its election stands.
 #[derive(Clone, Copy)]
 struct HeldSeal {
@@ -151,7 +165,7 @@ pub struct Plane {
     asks: BTreeMap<u64, Pending>,
     last_ask: u64,
     down: BTreeSet<NodeId>,
-    campaign_at: Option<Instant>,
+    campaign: Option<Campaign>,
     seals: BTreeMap<GroupId, HeldSeal>,
     /// Maps sent to nodes that are no control members: version and time.
     pushed: BTreeMap<NodeId, (u64, Instant)>,
@@ -181,7 +195,7 @@ impl Plane {
             asks: BTreeMap::new(),
             last_ask: 0,
             down: BTreeSet::new(),
-            campaign_at: None,
+            campaign: None,
             seals: BTreeMap::new(),
             pushed: BTreeMap::new(),
             local: VecDeque::new(),
@@ -221,6 +235,7 @@ impl Plane {
             Input::Switchover { ticket, group, target } => {
                 self.ask(now, Some(ticket), Ask::Switchover { group, target });
             }
+            Input::Rewrite => self.rewrite(now, out),
             Input::PeerUp { node } => self.on_peer_up(now, node, out),
             Input::PeerDown { node } => self.on_peer_down(now, node, out),
             Input::Sealed(sealed) => self.send_to_leader(Message::Sealed(sealed), out),
@@ -236,12 +251,14 @@ impl Plane {
             self.consensus.on_tick(now);
         }
         self.stirred = true;
-        if let Some(at) = self.campaign_at {
+        if let Some(Campaign { at, wait }) = self.campaign {
             if self.consensus.leader().is_some() {
-                self.campaign_at = None;
+                self.campaign = None;
             } else if now >= at {
-                // Again a little later, should the others not have noticed yet.
-                self.campaign_at = Some(now + self.config.timings.campaign_delay * 4);
+                // Again later, should the others not have noticed yet. The distance to the next member's campaign grows too:
+                // where messages travel for longer than that, two who began close together would split the votes for ever.
+                self.campaign =
+                    (wait < CAMPAIGN_WAIT_MAX).then(|| Campaign { at: now + wait, wait: wait * 2 });
                 self.consensus.campaign();
             }
         }
@@ -280,6 +297,16 @@ impl Plane {
         self.send(to, message, out);
     }
 
+    fn rewrite(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.consensus.is_blank() {
+            self.remember_map(&self.map.clone(), out);
+            return;
+        }
+        let mut effects = Vec::new();
+        self.consensus.rewrite(&mut effects);
+        self.carry_out(now, effects, out);
+    }
+
     fn on_peer_up(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
         self.down.remove(&node);
         if self.supervisor.is_some() {
@@ -299,7 +326,8 @@ impl Plane {
             self.consensus.forget_leader();
             let voters = self.map.voters.iter().filter(|voter| **voter != node);
             if let Some(rank) = (1..).zip(voters).find(|(_, v)| **v == self.config.node).map(|(r, _)| r) {
-                self.campaign_at = Some(now + self.config.timings.campaign_delay * rank);
+                let wait = self.config.timings.campaign_delay * rank;
+                self.campaign = Some(Campaign { at: now + wait, wait: wait * 2 });
             }
         } else {
             self.send_to_leader(Message::Suspect { node }, out);

@@ -195,6 +195,21 @@ fn every_node_holds_a_control_lease_while_the_control_plane_is_well_and_none_whe
     assert!(!rig.leased(lonely), "a control leader without a majority grants nothing, to itself neither");
 }
 
+/// Where messages travel for longer than the campaigns of two members lie apart they split the votes, but not for ever.
+#[test]
+fn two_members_who_notice_together_do_not_split_the_votes_for_ever() {
+    for seed in 0..20 {
+        let (mut rig, _) = cluster(seed);
+        rig.delay_min_us = 20_000;
+        let old = rig.control_leader().unwrap();
+        rig.crash(old);
+        let took = rig.run_until(10_000, "another control leader", |rig| {
+            rig.control_leader().is_some_and(|leader| leader != old)
+        });
+        assert!(took <= 2_000, "{took} ms, seed {seed}");
+    }
+}
+
 /// A control leader granted itself a lease and was cut off. The next one waited that lease out by a clock that ran faster
 /// than anybody had compared with the holder's, and named a leader too early. The law of the rig is the judge.
 // bugs: SL-07, X-02

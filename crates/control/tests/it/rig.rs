@@ -75,6 +75,8 @@ pub struct Rig {
     /// Links that carry nothing, both ways.
     pub cut: BTreeSet<(NodeId, NodeId)>,
     pub loss_per_mille: u64,
+    /// Every message travels at least so long, and up to `delay_max_us` longer.
+    pub delay_min_us: u64,
     pub delay_max_us: u64,
     pub answers: BTreeMap<u64, Result<control::Applied, control::Refusal>>,
     pub events: Vec<(u64, NodeId, Event)>,
@@ -105,6 +107,7 @@ impl Rig {
             frozen: BTreeSet::new(),
             cut: BTreeSet::new(),
             loss_per_mille: 0,
+            delay_min_us: 100,
             delay_max_us: 500,
             answers: BTreeMap::new(),
             events: Vec::new(),
@@ -388,7 +391,7 @@ impl Rig {
         if target.plane.is_none() || self.is_cut(from, to) || self.random.chance(self.loss_per_mille) {
             return;
         }
-        let at = self.now + 100_000 + self.random.below(self.delay_max_us) * 1000;
+        let at = self.now + (self.delay_min_us + self.random.below(self.delay_max_us)) * 1000;
         self.push(at, Happening::Deliver { from, to, process, bytes });
     }
 

@@ -309,6 +309,11 @@ impl World {
             self.after(delay, Event::Disk { node: id, process, job });
         }
         self.begin_jobs(id);
+        let held = self.hosts.get(&id).and_then(|host| host.disk.log_held());
+        if let Some((bytes, by)) = held {
+            let input = Box::new(Input::LogHeld { bytes, by });
+            self.after(0, Event::Feed { node: id, process, input });
+        }
         self.after(200_000_000, Event::FlushClock { node: id, process });
     }
 

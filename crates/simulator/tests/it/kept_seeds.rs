@@ -125,3 +125,10 @@ fn a_refused_write_is_not_executed_by_a_second_copy() {
 fn a_control_lease_is_waited_out_by_more_than_one_clock() {
     clean(1_795_266_943_500_208);
 }
+
+/// The control leader was gone and two members campaigned together, again and again at the same distance: on slow links each
+/// had voted for itself before it heard of the other, for ever.
+#[test]
+fn members_who_campaign_together_do_not_split_the_votes_for_ever() {
+    clean(5_001_137);
+}

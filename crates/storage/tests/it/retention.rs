@@ -27,6 +27,23 @@ fn reclaim(rig: &mut Rig) -> usize {
     removed
 }
 
+/// All groups write into one log: whoever is seldom written keeps what the others wrote, and has to be told.
+#[test]
+fn the_groups_that_keep_the_oldest_segment_are_named() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let (mut idle, mut busy) = (Chain::default(), Chain::default());
+    fill(&mut rig, &mut idle, 1, 3);
+    fill(&mut rig, &mut busy, 2, 60);
+    rig.log.release(GroupId(2), Index(60));
+    assert_eq!(reclaim(&mut rig), 0);
+    assert_eq!(rig.log.holders(), [(GroupId(1), Index(3))]);
+    let held = rig.log.bytes();
+    rig.log.release(GroupId(1), Index(3));
+    assert!(reclaim(&mut rig) >= 2);
+    assert!(rig.log.bytes() < held);
+}
+
 #[test]
 fn fence_view_and_snapshot_outlive_their_segment() {
     let disk = SimDisk::new();

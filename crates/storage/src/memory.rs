@@ -33,6 +33,8 @@ struct State {
     durable: BTreeMap<String, usize>,
     /// Changes of names that no `sync_dir` covered yet, oldest first.
     renames: Vec<NameChange>,
+    /// Files that may have lost their last name: they go once that is durable and nobody has them open.
+    unnamed: Vec<usize>,
     /// Faults by the number of operations of that kind that still pass before it.
     faults: Vec<(u64, Fault)>,
     capacity: Option<u64>,
@@ -49,6 +51,8 @@ struct Inode {
     live: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// Shared with every handle.
+    open: Arc<()>,
 }
 
 #[derive(Clone)]
@@ -105,6 +109,9 @@ impl SimDisk {
         for change in &changes[..kept] {
             change.apply(&mut names);
         }
+        // What a lost change of names brings back has a name again, and what it takes away has none.
+        let named: BTreeSet<usize> = names.values().copied().collect();
+        s.unnamed = (0..s.files.len()).filter(|inode| !named.contains(inode)).collect();
         s.live = names.clone();
         s.durable = names;
         s.restart();
@@ -156,8 +163,12 @@ impl SimDisk {
     /// A disk with the same contents that shares nothing with this one; without pending faults and limits.
     pub fn duplicate(&self) -> SimDisk {
         let s = self.state();
-        let copy =
-            |i: &Inode| Inode { live: i.live.clone(), durable: i.durable.clone(), dirty: i.dirty.clone() };
+        let copy = |i: &Inode| Inode {
+            live: i.live.clone(),
+            durable: i.durable.clone(),
+            dirty: i.dirty.clone(),
+            open: Arc::default(),
+        };
         let state = State {
             files: s.files.iter().map(copy).collect(),
             live: s.live.clone(),
@@ -207,8 +218,33 @@ impl State {
         found.map(|at| self.faults.remove(at).1)
     }
     fn change_name(&mut self, change: NameChange) {
+        let loses = match &change {
+            NameChange::Put(path, _) | NameChange::Remove(path) | NameChange::Rename(_, path) => path,
+        };
+        self.unnamed.extend(self.live.get(loses));
         change.apply(&mut self.live);
         self.renames.push(change);
+    }
+    /// Lets go of the contents of files that nobody can reach any more.
+    fn let_go(&mut self) {
+        let named: BTreeSet<usize> = self.live.values().copied().collect();
+        let mut unnamed = std::mem::take(&mut self.unnamed);
+        unnamed.retain(|inode| {
+            if named.contains(inode) {
+                return false;
+            }
+            let open = Arc::strong_count(&self.files[*inode].open) > 1;
+            if !open {
+                self.files[*inode] = Inode::default();
+            }
+            open
+        });
+        self.unnamed = unnamed;
+    }
+    /// A handle to a file.
+    fn handle(&self, disk: &SimDisk, inode: usize, path: &str) -> Arc<dyn File> {
+        let open = Arc::clone(&self.files[inode].open);
+        Arc::new(SimFile { disk: disk.clone(), inode, path: path.to_owned(), life: self.life, _open: open })
     }
     fn used(&self) -> u64 {
         self.live.values().map(|inode| self.files[*inode].live.len() as u64).sum()
@@ -277,12 +313,12 @@ impl Disk for SimDisk {
         s.files.push(Inode::default());
         let inode = s.files.len() - 1;
         s.change_name(NameChange::Put(path.to_owned(), inode));
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, path: path.to_owned(), life: s.life }))
+        Ok(s.handle(self, inode, path))
     }
     fn open(&self, path: &str) -> Result<Arc<dyn File>> {
         let s = self.state();
         let inode = *s.live.get(path).ok_or_else(|| missing(path))?;
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, path: path.to_owned(), life: s.life }))
+        Ok(s.handle(self, inode, path))
     }
     fn list(&self, path: &str) -> Result<Vec<String>> {
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
@@ -315,6 +351,7 @@ impl Disk for SimDisk {
         s.change("sync", path)?;
         s.durable = s.live.clone();
         s.renames.clear();
+        s.let_go();
         Ok(())
     }
     fn free_space(&self) -> Result<u64> {
@@ -350,6 +387,7 @@ struct SimFile {
     path: String,
     /// The run of the process that opened it.
     life: u64,
+    _open: Arc<()>,
 }
 
 impl SimFile {

@@ -20,7 +20,7 @@ impl OneLeader {
         let epoch = state.replica.leads()?;
         let me = (host.id, host.process);
         let first = *self.leaders.entry((state.group, epoch)).or_insert(me);
-        let text = format!("{} {epoch}: {first:?} and {me:?}", state.group);
-        (first != me).then_some(Violation { property: NAME, text })
+        let text = || format!("{} {epoch}: {first:?} and {me:?}", state.group);
+        (first != me).then(|| Violation { property: NAME, text: text() })
     }
 }

@@ -114,14 +114,12 @@ impl Group {
         }
         if !self.view.is_electable(winner) {
             // Only after everybody reported in and too few were clean: then the loss is announced, and the set starts
-            // anew from the winner and those that are still the life they were (bugs: SL-01, SL-15).
+            // anew from the winner (bugs: SL-01, SL-15). Others, clean or not, may lack what it holds: it proposes them
+            // once they hold everything.
             if !loss_possible {
                 return Err(Refusal::NotElectable);
             }
-            let same_life = |replica: &Replica| lives.get(&replica.node) == Some(&replica.incarnation);
-            self.view.electable.retain(|replica| same_life(replica) && replica.node != winner.node);
-            self.view.electable.push(winner);
-            self.view.electable.sort_unstable();
+            self.view.electable = vec![winner];
         }
         if let Err(at) = self.view.members.binary_search(&winner.node) {
             self.view.members.insert(at, winner.node);

@@ -132,3 +132,10 @@ fn a_control_lease_is_waited_out_by_more_than_one_clock() {
 fn members_who_campaign_together_do_not_split_the_votes_for_ever() {
     clean(5_001_137);
 }
+
+/// Two copies of three had lost their word, and everybody had reported in: the most advanced led, with the loss announced. A
+/// third copy that had kept its word but lacked acknowledged entries counted for the next election at once, and won it alone.
+#[test]
+fn after_an_announced_loss_nobody_counts_who_lacks_what_the_winner_holds() {
+    clean(5_001_572);
+}

@@ -78,10 +78,11 @@ pub enum Input {
     DiskFailed {
         reason: String,
     },
-    /// The log takes so many bytes, and its oldest part is kept for these groups, each with its last entry there.
-    LogHeld {
-        bytes: u64,
-        by: Vec<(GroupId, Index)>,
+    /// The oldest part of the log, with so many bytes behind it, is kept because this group was not released through here.
+    LogBlocked {
+        group: GroupId,
+        through: Index,
+        behind_bytes: u64,
     },
     /// The log has no room to grow (or has some again). Nothing was lost; what was handed over waits.
     DiskFull {

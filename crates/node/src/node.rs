@@ -163,7 +163,9 @@ impl Node {
             }
             Input::Join { nonce, name, addresses, site } => self.on_join(nonce, name, addresses, site),
             Input::DiskFailed { reason } => self.on_disk_failed(reason),
-            Input::LogHeld { bytes, by } => self.on_log_held(bytes, &by),
+            Input::LogBlocked { group, through, behind_bytes } => {
+                self.on_log_blocked(group, through, behind_bytes);
+            }
             Input::DiskFull { full } => self.disk_full = full,
             Input::Tick => self.on_tick(),
         }

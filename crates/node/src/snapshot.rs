@@ -210,24 +210,22 @@ impl Node {
 
     /// All groups share one log, and one that is seldom written would keep all that the others write: it takes a snapshot
     /// before its own entries ask for one. Twice what the largest group may take is no reason yet.
-    pub(crate) fn on_log_held(&mut self, bytes: u64, by: &[(GroupId, Index)]) {
+    pub(crate) fn on_log_blocked(&mut self, group: GroupId, through: Index, behind_bytes: u64) {
         let wanted = self.groups.values().map(|it| it.log_bytes_wanted(&self.config)).max();
         let wanted = wanted.unwrap_or(self.config.snapshot_log_bytes);
-        if bytes / 2 < wanted as u64 {
+        if behind_bytes / 2 < wanted as u64 {
             return;
         }
-        for (group, last) in by {
-            if *group == CONTROL_GROUP {
-                if self.control_persisting.iter().all(|write| write.release.is_none()) {
-                    self.control(control::Input::Rewrite);
-                }
-                continue;
+        if group == CONTROL_GROUP {
+            if self.control_persisting.iter().all(|write| write.release.is_none()) {
+                self.control(control::Input::Rewrite);
             }
-            let Some(it) = self.groups.get(group) else { continue };
-            let stored = it.snapshots.stored.is_some_and(|(mark, _)| mark.position.index >= *last);
-            if !stored && it.snapshots.pulled_by.is_empty() {
-                self.begin_walk(*group);
-            }
+            return;
+        }
+        let Some(it) = self.groups.get(&group) else { return };
+        let stored = it.snapshots.stored.is_some_and(|(mark, _)| mark.position.index >= through);
+        if !stored && it.snapshots.pulled_by.is_empty() {
+            self.begin_walk(group);
         }
     }
 

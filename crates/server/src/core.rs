@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 use storage::disk::replace;
-use storage::{Disk, ReceivedSnapshot, SnapshotHeader};
+use storage::{Blocker, Disk, ReceivedSnapshot, SnapshotHeader};
 use wire::hello::Identity;
 use wire::{Limits, Parsed, RequestParser};
 
@@ -301,9 +301,9 @@ impl Core {
             if let Ok(mut shown) = self.handle.status.lock() {
                 *shown = status;
             }
-            let (bytes, by) = self.parts.log.as_ref().map(|log| log.held()).unwrap_or_default();
-            if !by.is_empty() {
-                self.node.step(clock::now(), Input::LogHeld { bytes, by });
+            let blockers = self.parts.log.as_ref().map(|log| log.blockers());
+            for Blocker { group, through, behind_bytes, .. } in blockers.unwrap_or_default() {
+                self.node.step(clock::now(), Input::LogBlocked { group, through, behind_bytes });
             }
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use storage::job::{FlushJob, MarkJob, SegmentJob, WriteJob};
-use storage::{Error, Files, Log, ReadPlan};
+use storage::{Blocker, Error, Files, Log, ReadPlan};
 
 /// Batches on their way to the disk at once. Measured: two give nearly all of the rate that four give, at half the latency.
 const IN_FLIGHT_MAX: usize = 2;
@@ -256,9 +256,9 @@ impl LogWriter {
         }
     }
 
-    /// What the log takes, and whom its oldest part is kept for.
-    pub fn held(&self) -> (u64, Vec<(GroupId, Index)>) {
-        (self.log.bytes(), self.log.holders())
+    /// Whom the oldest part of the log is kept for.
+    pub fn blockers(&self) -> Vec<Blocker> {
+        self.log.blockers()
     }
 
     /// Has a piece of a group's log read for a follower: see [`LogWriter::take_reads`]. False when the log no longer reaches

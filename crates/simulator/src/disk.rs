@@ -12,8 +12,8 @@ use std::sync::Arc;
 use storage::disk::{read_all, replace};
 use storage::job::{FlushJob, SegmentJob, WriteJob};
 use storage::{
-    Disk, Error, Files, Identity, Log, LogConfig, Options, Owner, ReceivedSnapshot, SimDisk, SnapshotHeader,
-    SnapshotReader, SnapshotReceiver, SnapshotWriter, snapshot,
+    Blocker, Disk, Error, Files, Identity, Log, LogConfig, Options, Owner, ReceivedSnapshot, SimDisk,
+    SnapshotHeader, SnapshotReader, SnapshotReceiver, SnapshotWriter, snapshot,
 };
 
 /// Small, so that segments come and go within a short run.
@@ -188,10 +188,9 @@ impl NodeDisk {
         Ok(running.log.flush_job().map(Job::FlushAll))
     }
 
-    /// What the log takes, and whom its oldest part is kept for.
-    pub fn log_held(&self) -> Option<(u64, Vec<(GroupId, Index)>)> {
-        let log = &self.running.as_ref().filter(|it| !it.failed)?.log;
-        Some((log.bytes(), log.holders())).filter(|(_, by)| !by.is_empty())
+    /// Whom the oldest part of the log is kept for.
+    pub fn log_blockers(&self) -> Vec<Blocker> {
+        self.running.as_ref().filter(|it| !it.failed).map(|it| it.log.blockers()).unwrap_or_default()
     }
 
     /// Carries a job out. A write that wants a flush gives that as the next job.

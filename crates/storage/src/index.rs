@@ -93,8 +93,11 @@ impl Epochs {
             self.starts.pop_front();
         }
     }
-    pub fn clear(&mut self) {
+    /// All begins anew behind a snapshot of this position. It is known like an entry: another snapshot of the same index but
+    /// another epoch is of another history.
+    pub fn begin_after(&mut self, position: Position) {
         self.starts.clear();
+        self.note(position);
     }
 }
 
@@ -195,7 +198,7 @@ impl LogIndex {
         let (index, epoch) = (mark.position.index, mark.position.epoch);
         if index > g.last || g.epochs.of(index).is_some_and(|held| held != epoch) {
             g.points.clear();
-            g.epochs.clear();
+            g.epochs.begin_after(mark.position);
             g.last = index;
             g.floor = None;
             g.force = true;

@@ -41,16 +41,6 @@ pub struct LogConfig {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PinId(u64);
 
-/// What a group holds in this stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Retained {
-    pub group: GroupId,
-    pub bytes: u64,
-    /// First entry that can be read, and the last one.
-    pub first: Index,
-    pub last: Index,
-}
-
 /// Why the oldest segment cannot go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Blocker {
@@ -477,7 +467,7 @@ impl Log {
         if self.poison.is_some() {
             return paths;
         }
-        while self.segments.len() > 1 && self.holders().is_empty() {
+        while self.segments.len() > 1 && !self.blocked() {
             let Some((sequence, end)) = self.oldest_and_end() else { break };
             if end > self.durable {
                 self.flush_until = self.flush_until.max(end);
@@ -523,17 +513,6 @@ impl Log {
         blockers
     }
 
-    /// What each group holds, for metrics and for deciding whom to snapshot.
-    pub fn retained(&self) -> Vec<Retained> {
-        let groups = self.index.groups.iter();
-        groups
-            .map(|(group, g)| {
-                let held = self.index.held.values().filter_map(|groups| groups.get(group));
-                let bytes = held.map(|h| h.bytes).sum();
-                Retained { group: *group, bytes, first: g.first(), last: g.last }
-            })
-            .collect()
-    }
     /// Bytes of the segments in use, spare not counted.
     pub fn size_bytes(&self) -> u64 {
         self.segments.iter().map(|s| s.header.shape.file_len()).sum()
@@ -634,20 +613,11 @@ impl Log {
     }
 
     /// Whether a group still needs entries of the oldest segment.
-    /// Groups that the oldest segment is kept for, each with its last entry there.
-    pub fn holders(&self) -> Vec<(GroupId, Index)> {
-        let Some(oldest) = self.segments.front() else { return Vec::new() };
+    fn blocked(&self) -> bool {
+        let Some(oldest) = self.segments.front() else { return true };
         let held = self.index.held.get(&oldest.header.sequence).into_iter().flatten();
-        let holds = |group: &GroupId, last: Index| {
-            self.index.groups.get(group).is_some_and(|g| last > g.free_through())
-        };
-        held.filter(|(group, held)| holds(group, held.last))
-            .map(|(group, held)| (*group, held.last))
-            .collect()
-    }
-    /// What the segments take of the disk.
-    pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.header.shape.file_len()).sum()
+        held.into_iter()
+            .any(|(group, held)| self.index.groups.get(group).is_some_and(|g| held.last > g.free_through()))
     }
     /// The oldest segment and its last batch.
     fn oldest_and_end(&self) -> Option<(u64, u64)> {

@@ -117,7 +117,7 @@ impl GroupState {
         self.commit = self.commit.max(index);
         let beyond = self.last.is_none_or(|last| index > last.position.index);
         if beyond || self.epochs.of(index).is_some_and(|held| held != epoch) {
-            self.epochs.clear();
+            self.epochs.begin_after(mark.position);
             self.first = None;
             self.unchecked = false;
             self.last = Some(mark);

@@ -8,7 +8,7 @@ use data::codec::Writer;
 use data::{Incarnation, NodeId, Process};
 use node::{ConnectionId, Flow, Input, LoadedSnapshot, Output, PeerMessage};
 use std::collections::{BTreeMap, VecDeque};
-use storage::ReceivedSnapshot;
+use storage::{Blocker, ReceivedSnapshot};
 
 /// Shortest time of a disk job, ns; a flush takes longer.
 const WRITE_NS: u64 = 30_000;
@@ -309,9 +309,9 @@ impl World {
             self.after(delay, Event::Disk { node: id, process, job });
         }
         self.begin_jobs(id);
-        let held = self.hosts.get(&id).and_then(|host| host.disk.log_held());
-        if let Some((bytes, by)) = held {
-            let input = Box::new(Input::LogHeld { bytes, by });
+        let blockers = self.hosts.get(&id).map(|host| host.disk.log_blockers());
+        for Blocker { group, through, behind_bytes, .. } in blockers.unwrap_or_default() {
+            let input = Box::new(Input::LogBlocked { group, through, behind_bytes });
             self.after(0, Event::Feed { node: id, process, input });
         }
         self.after(200_000_000, Event::FlushClock { node: id, process });

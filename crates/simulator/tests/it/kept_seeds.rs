@@ -139,3 +139,10 @@ fn members_who_campaign_together_do_not_split_the_votes_for_ever() {
 fn after_an_announced_loss_nobody_counts_who_lacks_what_the_winner_holds() {
     clean(5_001_572);
 }
+
+/// A copy without entries behind its snapshot took another node's snapshot of the same index, but of another history. What came
+/// behind that was taken for damage at the next start.
+#[test]
+fn a_snapshot_of_the_same_index_but_another_history_is_no_damage() {
+    clean(6_000_142);
+}

@@ -6,6 +6,7 @@ use crate::options::Args;
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
+use crate::workload;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -208,6 +209,10 @@ fn json(outcome: &Outcome) -> String {
 fn list() {
     println!("scenarios:");
     for (_, name, text) in Scenario::ALL {
+        println!("  {name:<20} {text}");
+    }
+    println!("workloads:");
+    for (_, name, text) in workload::Kind::ALL {
         println!("  {name:<20} {text}");
     }
     println!("faults:");

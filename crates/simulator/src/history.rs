@@ -57,6 +57,10 @@ pub enum Did {
     ReadExpiring {
         value: Option<i64>,
     },
+    /// INCR, alone or in a transaction: nobody else may get `id`.
+    Issue {
+        id: i64,
+    },
     /// Any command of the product: only its survival is judged.
     Anything,
 }
@@ -90,6 +94,7 @@ impl Operation {
             Did::Members { seen } => Action::Members { seen: numbers(seen) },
             Did::Push { element } => Action::Append { element: number(element) },
             Did::Range { seen } => Action::Range { seen: numbers(seen) },
+            Did::Issue { id } => Action::Issue { result: number(id) },
             Did::Transfer => Action::Transfer,
             Did::Total { seen } => Action::Balances { seen: vec![*seen] },
             Did::SetExpiring { .. } | Did::ReadExpiring { .. } | Did::Anything => return None,

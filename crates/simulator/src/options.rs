@@ -50,7 +50,7 @@ pub struct Args {
     /// One JSON object per seed.
     #[arg(long)]
     pub json: bool,
-    /// Lists scenarios, faults, invariants and planted bugs.
+    /// Lists scenarios, workloads, faults, invariants and planted bugs.
     #[arg(long)]
     pub list: bool,
     /// Threads; each runs whole seeds.

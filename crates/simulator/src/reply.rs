@@ -61,6 +61,13 @@ impl Reply {
     pub fn is_ok(&self) -> bool {
         matches!(self, Reply::Simple(text) if text == "OK")
     }
+    /// The one element of an array, as of EXEC of one command; the reply itself otherwise.
+    pub fn only(&self) -> &Reply {
+        match self {
+            Reply::Array(items) if items.len() == 1 => &items[0],
+            _ => self,
+        }
+    }
     pub fn error(&self) -> Option<&str> {
         if let Reply::Error(text) = self { Some(text) } else { None }
     }

@@ -82,7 +82,7 @@ fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Cli
     let pause = random.between(2, 60) * MS;
     let mut clients = Vec::new();
     for _ in 0..count {
-        let mut kinds: Vec<Kind> = Kind::ALL.iter().map(|(kind, _)| *kind).collect();
+        let mut kinds: Vec<Kind> = Kind::ALL.iter().map(|(kind, ..)| *kind).collect();
         kinds.retain(|kind| !matches!(kind, Kind::Anything | Kind::Watch | Kind::Heat));
         random.shuffle(&mut kinds);
         kinds.truncate(random.between(1, 4) as usize);

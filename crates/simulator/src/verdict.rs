@@ -102,6 +102,8 @@ fn class(model: Model, kind: Kind) -> Class {
         // A push that was seen, lost with its leader and done again by its forwarder stands elsewhere then.
         (Model::Set, Kind::Rearranged | Kind::Vanished) => Class::Order,
         (Model::Set, Kind::Lost | Kind::Stale) => Class::Loss,
+        // The count went back with its leader.
+        (Model::Unique, Kind::Duplicated) => Class::Loss,
         (Model::Counter, Kind::Stale | Kind::TooLow | Kind::Duplicated) => Class::Loss,
         _ => Class::Always,
     }
@@ -115,6 +117,7 @@ fn model(operation: &checker::Operation) -> Option<(Model, &'static str)> {
         Action::Add { .. } | Action::Members { .. } => Some((Model::Set, "sets keep what was added")),
         Action::Append { .. } | Action::Range { .. } => Some((Model::Set, "lists keep what was pushed")),
         Action::Increment { .. } | Action::Count { .. } => Some((Model::Counter, "counters count once")),
+        Action::Issue { .. } => Some((Model::Unique, "ids are given out once")),
         Action::Transfer | Action::Balances { .. } => Some((Model::Bank, "transfers are atomic")),
         _ => None,
     }
@@ -200,6 +203,17 @@ mod tests {
         assert!(!broken(&[add(1, 0), unknown.clone(), add(3, 5)]));
         assert!(broken(&[add(1, 0), count(2)]));
         assert!(!broken(&[add(1, 0), unknown, count(2)]));
+    }
+
+    #[test]
+    fn an_id_that_two_got_is_found_where_nothing_may_be_lost() {
+        let issue = |id, outcome| it(Did::Issue { id }, 0, 1, outcome);
+        assert!(!broken(&[issue(1, Outcome::Ok), issue(2, Outcome::Ok), issue(0, Outcome::Info)]));
+        // What a refused one holds is no id.
+        assert!(!broken(&[issue(0, Outcome::Fail), issue(0, Outcome::Fail)]));
+        let twice = [issue(1, Outcome::Ok), issue(2, Outcome::Ok), issue(1, Outcome::Ok)];
+        assert!(broken(&twice));
+        assert_eq!(judge(&twice, &[false]).lost, 1);
     }
 
     #[test]

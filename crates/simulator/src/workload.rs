@@ -22,19 +22,23 @@ pub enum Kind {
     Watch,
     /// Writes of that register.
     Heat,
+    /// Ids taken from a counter, by INCR alone and in a transaction.
+    Ids,
 }
 
 impl Kind {
-    pub const ALL: [(Kind, &'static str); 9] = [
-        (Kind::Register, "register"),
-        (Kind::Counter, "counter"),
-        (Kind::Set, "set"),
-        (Kind::List, "list"),
-        (Kind::Bank, "bank"),
-        (Kind::Expiry, "expiry"),
-        (Kind::Anything, "anything"),
-        (Kind::Watch, "watch"),
-        (Kind::Heat, "heat"),
+    /// Every kind, its name, and what clients of it do.
+    pub const ALL: [(Kind, &'static str, &'static str); 10] = [
+        (Kind::Register, "register", "GET, SET and swaps (WATCH, MULTI, SET, EXEC) of few registers"),
+        (Kind::Counter, "counter", "INCR and GET of counters"),
+        (Kind::Set, "set", "SADD and SMEMBERS"),
+        (Kind::List, "list", "RPUSH and LRANGE"),
+        (Kind::Bank, "bank", "transfers in MULTI between accounts, and their sum"),
+        (Kind::Expiry, "expiry", "SET with PX, and GET around its end"),
+        (Kind::Anything, "anything", "every command with arguments that often fit; no reply is judged"),
+        (Kind::Watch, "watch", "GET of one hot register, on one node"),
+        (Kind::Heat, "heat", "SET of that register"),
+        (Kind::Ids, "ids", "ids by INCR, alone and in MULTI"),
     ];
 }
 
@@ -124,6 +128,16 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
         Kind::Heat => {
             let key = hot(now);
             single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value])
+        }
+        Kind::Ids => {
+            let key = key("ids", 2, random);
+            let take = ["INCR", key.as_str()];
+            let commands = match random.below(3) {
+                0 => vec![command(&["MULTI"]), command(&take), command(&["EXEC"])],
+                _ => vec![command(&take)],
+            };
+            let (did, replies) = (Did::Issue { id: 0 }, commands.len());
+            (Task { key, did, replies, second: None }, commands)
         }
         Kind::Anything => {
             let words = anything::draw(random);
@@ -220,7 +234,13 @@ impl Task {
                 *seen = items.iter().filter_map(Reply::number).sum();
             }
             // EXEC answers nothing when the watch broke: nothing was done.
-            Did::Swap { .. } | Did::Transfer if *reply == Reply::Nil => return Outcome::Fail,
+            Did::Swap { .. } | Did::Transfer | Did::Issue { .. } if *reply == Reply::Nil => {
+                return Outcome::Fail;
+            }
+            Did::Issue { id } => match reply.only().number() {
+                Some(number) => *id = number,
+                None => return Outcome::Info,
+            },
             Did::Write { .. }
             | Did::Swap { .. }
             | Did::Transfer

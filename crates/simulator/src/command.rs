@@ -6,6 +6,7 @@ use crate::options::Args;
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
+use crate::verdict::Copies;
 use crate::workload;
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,10 +30,13 @@ pub fn run_command(args: &Args) -> ExitCode {
     let seconds = begin.elapsed().as_secs_f64();
     let hours = total.time as f64 / 3.6e12;
     println!(
-        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={}",
+        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={} copy_reads={} stale={} age_ms_max={}",
         total.events as f64 / seconds,
         total.time as f64 / 1e9 / seconds,
-        total.stranded
+        total.stranded,
+        total.copies.reads,
+        total.copies.stale,
+        total.copies.age_ns_max / 1_000_000
     );
     println!(
         "seeds={} cluster_hours={hours:.2} events={} acked={} lost={} violations={} trace_hash={:016x}",
@@ -49,6 +53,7 @@ struct Total {
     acknowledged: u64,
     lost: u64,
     stranded: usize,
+    copies: Copies,
     violations: u64,
     hash: u64,
 }
@@ -91,6 +96,7 @@ fn run_seeds(args: &Args) -> Total {
             total.acknowledged += outcome.acknowledged;
             total.lost += outcome.lost;
             total.stranded += outcome.stranded;
+            total.copies += outcome.copies;
             // A sum does not depend on which thread was first.
             total.hash = total.hash.wrapping_add(outcome.trace_hash);
             let first = total.violations == 0;

@@ -8,7 +8,7 @@ use crate::network::MS;
 use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::settle::settle;
-use crate::verdict::judge;
+use crate::verdict::{Copies, judge};
 use crate::workload::Kind;
 use crate::world::{Space, World};
 use data::NodeId;
@@ -40,6 +40,8 @@ pub struct Outcome {
     pub operations: usize,
     pub acknowledged: u64,
     pub lost: u64,
+    /// Reads from followers' copies.
+    pub copies: Copies,
     /// Copies that stopped for good, in keyspaces that may lose.
     pub stranded: usize,
     pub trace_hash: u64,
@@ -83,7 +85,7 @@ fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Cli
     let mut clients = Vec::new();
     for _ in 0..count {
         let mut kinds: Vec<Kind> = Kind::ALL.iter().map(|(kind, ..)| *kind).collect();
-        kinds.retain(|kind| !matches!(kind, Kind::Anything | Kind::Watch | Kind::Heat));
+        kinds.retain(|kind| !matches!(kind, Kind::Anything | Kind::Watch | Kind::Heat | Kind::Stale));
         random.shuffle(&mut kinds);
         kinds.truncate(random.between(1, 4) as usize);
         clients.push(Client::new(kinds, random.below(spaces as u64 - 1) as usize, pause));
@@ -112,6 +114,26 @@ fn watchers(spaces: &[Space], nodes: u32, random: &mut Random) -> Vec<Client> {
     clients
 }
 
+/// Writers of a few registers, and readers of them on the copies of several nodes.
+fn stale_readers(spaces: &[Space], nodes: u32, random: &mut Random) -> Vec<Client> {
+    let (wanted, space) = (random.chance(600), random.below(spaces.len() as u64 - 1) as usize);
+    let mut homes: Vec<u32> = (1..=nodes).collect();
+    random.shuffle(&mut homes);
+    homes.truncate(3);
+    let mut clients = Vec::new();
+    if wanted {
+        for _ in 0..2 {
+            clients.push(Client::new(vec![Kind::Session], space, random.between(8, 50) * MS));
+        }
+        for home in homes {
+            let mut client = Client::new(vec![Kind::Stale], space, random.between(8, 50) * MS);
+            (client.home, client.readonly) = (Some(NodeId(home)), true);
+            clients.push(client);
+        }
+    }
+    clients
+}
+
 /// Runs a plan.
 pub fn run(plan: &Plan) -> Outcome {
     let mut setup = Random::new(plan.seed, 7);
@@ -130,6 +152,7 @@ pub fn run(plan: &Plan) -> Outcome {
         None => {
             let mut all = clients(world.spaces.len(), plan.clients, &mut setup);
             all.extend(watchers(&world.spaces, nodes, &mut Random::new(plan.seed, 8)));
+            all.extend(stale_readers(&world.spaces, nodes, &mut Random::new(plan.seed, 9)));
             all
         }
     };
@@ -154,6 +177,7 @@ pub fn run(plan: &Plan) -> Outcome {
         operations: world.history.len(),
         acknowledged: verdict.acknowledged,
         lost: verdict.lost,
+        copies: verdict.copies,
         stranded: world.invariants.stranded.len(),
         trace_hash: world.trace.hash(),
         trace: world.trace.take_text(),

@@ -2,7 +2,7 @@
 
 mod anything;
 
-use crate::history::{Did, Outcome, outcome_of_error};
+use crate::history::{Did, Outcome, Place, outcome_of_error};
 use crate::random::Random;
 use crate::reply::Reply;
 
@@ -24,11 +24,15 @@ pub enum Kind {
     Heat,
     /// Ids taken from a counter, by INCR alone and in a transaction.
     Ids,
+    /// A session over several registers.
+    Session,
+    /// Reads of them from one node's own copy.
+    Stale,
 }
 
 impl Kind {
     /// Every kind, its name, and what clients of it do.
-    pub const ALL: [(Kind, &'static str, &'static str); 10] = [
+    pub const ALL: [(Kind, &'static str, &'static str); 12] = [
         (Kind::Register, "register", "GET, SET and swaps (WATCH, MULTI, SET, EXEC) of few registers"),
         (Kind::Counter, "counter", "INCR and GET of counters"),
         (Kind::Set, "set", "SADD and SMEMBERS"),
@@ -39,6 +43,8 @@ impl Kind {
         (Kind::Watch, "watch", "GET of one hot register, on one node"),
         (Kind::Heat, "heat", "SET of that register"),
         (Kind::Ids, "ids", "ids by INCR, alone and in MULTI"),
+        (Kind::Session, "session", "GET and SET of several registers, each with its RECEIPT"),
+        (Kind::Stale, "stale", "GET of those registers under READONLY, from the copy of one node"),
     ];
 }
 
@@ -50,6 +56,9 @@ const KEYS_LIVE: u64 = 10_000_000_000;
 pub struct Task {
     pub key: String,
     pub did: Did,
+    /// The last command of the exchange is RECEIPT; `place` is what it says.
+    pub receipt: bool,
+    pub place: Place,
     /// Replies that the commands sent last will give.
     pub replies: usize,
     /// The exchange that follows, for those with two.
@@ -83,7 +92,7 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
                 _ => {
                     let commands = vec![command(&["WATCH", &key]), command(&["GET", &key])];
                     let did = Did::Swap { old: None, new: unique };
-                    (Task { key, did, replies: 2, second: Some(Second::Swap { new: unique }) }, commands)
+                    (Task { second: Some(Second::Swap { new: unique }), ..Task::new(key, did, 2) }, commands)
                 }
             }
         }
@@ -137,12 +146,23 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
                 _ => vec![command(&take)],
             };
             let (did, replies) = (Did::Issue { id: 0 }, commands.len());
-            (Task { key, did, replies, second: None }, commands)
+            (Task::new(key, did, replies), commands)
+        }
+        Kind::Session => {
+            let key = key("session", 4, random);
+            match random.below(2) {
+                0 => with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key])),
+                _ => with_receipt(single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value])),
+            }
+        }
+        Kind::Stale => {
+            let key = key("session", 4, random);
+            with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key]))
         }
         Kind::Anything => {
             let words = anything::draw(random);
             let replies = usize::from(anything::answers(&words));
-            (Task { key: String::new(), did: Did::Anything, replies, second: None }, vec![words])
+            (Task::new(String::new(), Did::Anything, replies), vec![words])
         }
     }
 }
@@ -165,7 +185,13 @@ pub fn read_back(did: &Did, key: &str) -> Option<(Task, Vec<Command>)> {
 }
 
 fn single(key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
-    (Task { key, did, replies: 1, second: None }, vec![command(words)])
+    (Task::new(key, did, 1), vec![command(words)])
+}
+
+/// The same, and where it was executed.
+fn with_receipt((task, mut commands): (Task, Vec<Command>)) -> (Task, Vec<Command>) {
+    commands.push(command(&["RECEIPT"]));
+    (Task { replies: task.replies + 1, receipt: true, ..task }, commands)
 }
 
 fn totals() -> (Task, Vec<Command>) {
@@ -173,7 +199,7 @@ fn totals() -> (Task, Vec<Command>) {
     commands.extend((0..ACCOUNTS).map(|n| command(&["GET", &format!("account{n}")])));
     commands.push(command(&["EXEC"]));
     let replies = commands.len();
-    (Task { key: "bank".into(), did: Did::Total { seen: 0 }, replies, second: None }, commands)
+    (Task::new("bank".into(), Did::Total { seen: 0 }, replies), commands)
 }
 
 fn bank(random: &mut Random) -> (Task, Vec<Command>) {
@@ -188,18 +214,32 @@ fn bank(random: &mut Random) -> (Task, Vec<Command>) {
         command(&["INCRBY", &format!("account{to}"), &amount]),
         command(&["EXEC"]),
     ];
-    (Task { key: "bank".into(), did: Did::Transfer, replies: 4, second: None }, commands)
+    (Task::new("bank".into(), Did::Transfer, 4), commands)
 }
 
 impl Task {
+    fn new(key: String, did: Did, replies: usize) -> Task {
+        Task { key, did, receipt: false, place: Place::default(), replies, second: None }
+    }
+
     /// All replies of an exchange are there.
     pub fn replied(&mut self, replies: &[Reply]) -> Next {
         if let Some(Second::Swap { new }) = self.second.take() {
             return self.swap(new, replies);
         }
-        let Some(last) = replies.last() else { return Next::Done(Outcome::Info) };
+        let answers = &replies[..replies.len() - usize::from(self.receipt)];
+        let Some(last) = answers.last() else { return Next::Done(Outcome::Info) };
         if let Some(text) = last.error() {
             return Next::Done(outcome_of_error(text));
+        }
+        if let (true, Some(receipt)) = (self.receipt, replies.last()) {
+            let is_write = matches!(self.did, Did::Write { .. });
+            match Place::told(receipt, is_write) {
+                Some(place) => self.place = place,
+                None if is_write => {}
+                // Nobody can say which promise it falls under.
+                None => return Next::Done(Outcome::Info),
+            }
         }
         Next::Done(self.understand(last))
     }

@@ -1,7 +1,8 @@
 //! The command line: runs seeds, prints what came of them.
 
-use crate::faults::{Choice, Fault};
+use crate::faults::{Choice, Fault, Strike};
 use crate::invariants;
+use crate::network::MS;
 use crate::options::Args;
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
@@ -63,6 +64,7 @@ fn plan(args: &Args, seed: u64) -> Plan {
         seed,
         nodes: args.nodes,
         choice: args.faults.clone().unwrap_or(Choice::Swarm),
+        skip: args.skip.clone(),
         time: args.time,
         clients: args.clients,
         scenario: args.scenario,
@@ -144,6 +146,12 @@ fn print_failure(outcome: &Outcome) {
     println!("  repeat with: {}", repeat(&outcome.plan));
     let names: Vec<&str> = outcome.faults.iter().map(|fault| fault.name()).collect();
     println!("  nodes {}, {} operations, faults {}", outcome.nodes, outcome.operations, names.join(","));
+    if !outcome.plan.skip.0.is_empty() {
+        let strike =
+            |(at, it): &(u64, Strike)| format!("{}:{} at {} ms", it.fault.name(), it.number, at / MS);
+        let strikes: Vec<String> = outcome.strikes.iter().map(strike).collect();
+        println!("  struck: {}", strikes.join(", "));
+    }
 }
 
 /// The command that runs exactly this again.
@@ -158,6 +166,9 @@ pub fn repeat(plan: &Plan) -> String {
     if let Choice::Only(kinds) = &plan.choice {
         let names: Vec<&str> = kinds.iter().map(|fault| fault.name()).collect();
         text += &format!(" --faults {}", if names.is_empty() { "none".to_owned() } else { names.join(",") });
+    }
+    if !plan.skip.0.is_empty() {
+        text += &format!(" --skip {}", plan.skip);
     }
     if let Some(keyspaces) = &plan.keyspaces {
         text += &format!(" --keyspaces {}", keyspaces.join(","));

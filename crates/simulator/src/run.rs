@@ -1,7 +1,7 @@
 //! One run: a world is set up, harmed, healed, read back and judged.
 
 use crate::client::Client;
-use crate::faults::{Choice, Fault, Mix};
+use crate::faults::{Choice, Fault, Mix, Skip, Strike};
 use crate::history::Operation;
 use crate::invariants::Violation;
 use crate::network::MS;
@@ -19,6 +19,8 @@ pub struct Plan {
     pub seed: u64,
     pub nodes: Option<u32>,
     pub choice: Choice,
+    /// Strikes that are left out.
+    pub skip: Skip,
     /// Virtual time under faults, ns.
     pub time: u64,
     pub clients: Option<usize>,
@@ -33,6 +35,8 @@ pub struct Outcome {
     pub plan: Plan,
     pub violation: Option<Violation>,
     pub faults: Vec<Fault>,
+    /// What struck, and when in virtual time.
+    pub strikes: Vec<(u64, Strike)>,
     pub nodes: u32,
     pub events: u64,
     /// Virtual time, ns.
@@ -156,6 +160,7 @@ pub fn run(plan: &Plan) -> Outcome {
             all
         }
     };
+    world.strikes.skip = plan.skip.clone();
     let lossy = world.spaces.iter().filter(|space| !space.durable);
     world.invariants.lossy_names = lossy.map(|space| space.name.clone()).collect();
     let begin = world.now;
@@ -171,6 +176,7 @@ pub fn run(plan: &Plan) -> Outcome {
         plan: plan.clone(),
         violation,
         faults: world.mix.kinds(),
+        strikes: world.strikes.fallen,
         nodes,
         events: world.events,
         time: world.now - begin,

@@ -62,6 +62,12 @@ pub enum Did {
     Issue {
         id: i64,
     },
+    /// The number of the newest answer, then that of the newest question; `copies`: under READONLY.
+    Observe {
+        answer: i64,
+        question: i64,
+        copies: bool,
+    },
     /// Any command of the product: only its survival is judged.
     Anything,
 }
@@ -125,7 +131,9 @@ impl Operation {
             Did::Issue { id } => Action::Issue { result: number(id) },
             Did::Transfer => Action::Transfer,
             Did::Total { seen } => Action::Balances { seen: vec![*seen] },
-            Did::SetExpiring { .. } | Did::ReadExpiring { .. } | Did::Anything => return None,
+            Did::SetExpiring { .. } | Did::ReadExpiring { .. } | Did::Observe { .. } | Did::Anything => {
+                return None;
+            }
         };
         let status = match self.outcome {
             Outcome::Ok => Status::Ok,

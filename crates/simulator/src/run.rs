@@ -46,6 +46,8 @@ pub struct Outcome {
     pub lost: u64,
     /// Reads from followers' copies.
     pub copies: Copies,
+    /// Answers seen before their questions, on followers' copies.
+    pub answers_first: u64,
     /// Copies that stopped for good, in keyspaces that may lose.
     pub stranded: usize,
     pub trace_hash: u64,
@@ -184,6 +186,7 @@ pub fn run(plan: &Plan) -> Outcome {
         acknowledged: verdict.acknowledged,
         lost: verdict.lost,
         copies: verdict.copies,
+        answers_first: verdict.answers_first,
         stranded: world.invariants.stranded.len(),
         trace_hash: world.trace.hash(),
         trace: world.trace.take_text(),

@@ -14,6 +14,8 @@ pub struct Verdict {
     /// Acknowledged writes that are gone, in keyspaces that do not promise to keep them.
     pub lost: u64,
     pub copies: Copies,
+    /// Answers that were seen on followers' copies before their questions.
+    pub answers_first: u64,
 }
 
 /// What was read from followers' copies, and how old it was.
@@ -49,6 +51,7 @@ pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
         let lost = match operations.first().map(|operation| &operation.did) {
             Some(Did::SetExpiring { .. } | Did::ReadExpiring { .. }) => expiring(&operations, keeps),
+            Some(Did::Observe { .. }) => observed(&operations, &mut verdict.answers_first),
             _ => judged(&operations, keeps, &mut verdict.copies),
         };
         match lost {
@@ -71,6 +74,7 @@ fn is_read(did: &Did) -> bool {
             | Did::Range { .. }
             | Did::Total { .. }
             | Did::ReadExpiring { .. }
+            | Did::Observe { .. }
             | Did::Anything
     )
 }
@@ -187,6 +191,22 @@ fn recorded(operation: &Operation, keeps: bool) -> Option<checker::Operation> {
         (recorded.status, recorded.end) = (checker::Status::Info, checker::NEVER);
     }
     Some(recorded)
+}
+
+/// Who sees an answer sees its question after it, in another keyspace too: leaders promise that, copies do not.
+fn observed(operations: &[&Operation], answers_first: &mut u64) -> Result<u64, Violation> {
+    for operation in operations.iter().filter(|it| it.outcome == Outcome::Ok) {
+        match operation.did {
+            Did::Observe { answer, question, .. } if answer <= question => {}
+            Did::Observe { copies: true, .. } => *answers_first += 1,
+            Did::Observe { answer, question, .. } => {
+                let text = format!("answer {answer} was there, and then only question {question}");
+                return always("answers follow questions", text);
+            }
+            _ => {}
+        }
+    }
+    Ok(0)
 }
 
 /// A value that a later read missed is never seen again.
@@ -306,6 +326,17 @@ mod tests {
         assert!(judge(&with(&[read(Some(9), 20, None)]), &[false]).violation.is_some(), "invented");
         // A leader's answer is no copy's.
         assert!(broken(&with(&[placed(Did::Read { value: Some(1) }, 20, 2, None, false)])));
+    }
+
+    #[test]
+    fn an_answer_before_its_question_is_counted_of_copies_and_judged_of_leaders() {
+        let look = |answer, question, copies| {
+            judge(&[it(Did::Observe { answer, question, copies }, 0, 1, Outcome::Ok)], &[true])
+        };
+        let both = |verdict: Verdict| (verdict.violation.is_some(), verdict.answers_first);
+        assert_eq!(both(look(3, 3, false)), (false, 0));
+        assert_eq!(both(look(3, 2, true)), (false, 1));
+        assert_eq!(both(look(3, 2, false)), (true, 0));
     }
 
     #[test]

@@ -28,10 +28,16 @@ pub enum Kind {
     Session,
     /// Reads of them from one node's own copy.
     Stale,
+    /// Of one scenario: the next question is asked in one keyspace.
+    Ask,
+    /// The newest question is answered in another one.
+    Answer,
+    /// Looks at the answer, then at the question.
+    Observe,
 }
 
 impl Kind {
-    /// Every kind, its name, and what clients of it do.
+    /// The kinds of the general run, their names, and what clients of them do.
     pub const ALL: [(Kind, &'static str, &'static str); 12] = [
         (Kind::Register, "register", "GET, SET and swaps (WATCH, MULTI, SET, EXEC) of few registers"),
         (Kind::Counter, "counter", "INCR and GET of counters"),
@@ -67,6 +73,8 @@ pub struct Task {
 
 enum Second {
     Swap { new: i64 },
+    Answer,
+    Question,
 }
 
 /// What happens after all replies are there.
@@ -159,6 +167,16 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             let key = key("session", 4, random);
             with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key]))
         }
+        Kind::Ask => single("question".into(), Did::Increment { seen: 0 }, &["INCR", "question"]),
+        Kind::Answer => {
+            let task = Task::new(String::new(), Did::Anything, 2);
+            (Task { second: Some(Second::Answer), ..task }, within("questions", &["GET", "question"]))
+        }
+        Kind::Observe => {
+            let task =
+                Task::new("dialogue".into(), Did::Observe { answer: 0, question: 0, copies: false }, 2);
+            (Task { second: Some(Second::Question), ..task }, within("answers", &["GET", "answer"]))
+        }
         Kind::Anything => {
             let words = anything::draw(random);
             let replies = usize::from(anything::answers(&words));
@@ -182,6 +200,10 @@ pub fn read_back(did: &Did, key: &str) -> Option<(Task, Vec<Command>)> {
         Did::Transfer => totals(),
         _ => return None,
     })
+}
+
+fn within(keyspace: &str, words: &[&str]) -> Vec<Command> {
+    vec![command(&["SELECT", keyspace]), command(words)]
 }
 
 fn single(key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
@@ -224,8 +246,21 @@ impl Task {
 
     /// All replies of an exchange are there.
     pub fn replied(&mut self, replies: &[Reply]) -> Next {
-        if let Some(Second::Swap { new }) = self.second.take() {
-            return self.swap(new, replies);
+        match self.second.take() {
+            Some(Second::Swap { new }) => return self.swap(new, replies),
+            Some(_) if replies.iter().any(|reply| reply.error().is_some()) => {
+                return Next::Done(Outcome::Fail);
+            }
+            Some(Second::Answer) => {
+                let newest = replies.last().and_then(Reply::number).unwrap_or(0).to_string();
+                return Next::Send(within("answers", &["SET", "answer", &newest]));
+            }
+            Some(Second::Question) => {
+                let answer = replies.last().and_then(Reply::number).unwrap_or(0);
+                self.did = Did::Observe { answer, question: 0, copies: false };
+                return Next::Send(within("questions", &["GET", "question"]));
+            }
+            None => {}
         }
         let answers = &replies[..replies.len() - usize::from(self.receipt)];
         let Some(last) = answers.last() else { return Next::Done(Outcome::Info) };
@@ -264,6 +299,7 @@ impl Task {
                 Some(number) => *seen = number,
                 None => return Outcome::Info,
             },
+            Did::Observe { question, .. } => *question = number.unwrap_or(0),
             Did::Count { seen } => *seen = number.unwrap_or(0),
             Did::Members { seen } | Did::Range { seen } => match reply.numbers() {
                 Some(numbers) => *seen = numbers,

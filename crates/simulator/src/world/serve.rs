@@ -2,7 +2,7 @@
 
 use super::{Event, World};
 use crate::client::{Client, Request, Running};
-use crate::history::{Operation, Outcome, Place};
+use crate::history::{Did, Operation, Outcome, Place};
 use crate::reply::Reply;
 use crate::workload::{self, Command, Next, Task, command};
 use data::NodeId;
@@ -151,7 +151,10 @@ impl World {
         let connection = it.connection.filter(|_| from_copy).map(|(_, id)| 1 << 32 | id.0);
         let session = task.receipt.then(|| connection.unwrap_or(client as u64));
         let place = Place { session, ..task.place };
-        let (key, did, start) = (task.key, task.did, running.start);
+        let (key, mut did, start) = (task.key, task.did, running.start);
+        if let Did::Observe { copies, .. } = &mut did {
+            *copies = it.readonly;
+        }
         self.history.push(Operation { client, node, keyspace, key, did, place, start, end, outcome });
     }
 

@@ -121,6 +121,8 @@ struct Line<'a> {
     index: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replica: Option<u64>,
+    #[serde(default, rename = "stale", skip_serializing_if = "is_false")]
+    is_stale_read: bool,
     #[serde(default, rename = "final", skip_serializing_if = "is_false")]
     is_final: bool,
     #[serde(default, skip_serializing)]
@@ -157,6 +159,7 @@ impl Line<'_> {
             status: self.status,
             index: self.index,
             replica: self.replica,
+            is_stale_read: self.is_stale_read,
             is_final: self.is_final,
             action: self.action()?,
         })
@@ -302,6 +305,7 @@ impl<'a> From<&'a Operation> for Line<'a> {
             status: it.status,
             index: it.index,
             replica: it.replica,
+            is_stale_read: it.is_stale_read,
             is_final: it.is_final,
             note: de::IgnoredAny,
         };

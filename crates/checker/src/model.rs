@@ -76,6 +76,7 @@ impl Model {
     pub fn judges(self, operation: &Operation) -> bool {
         use Action::*;
         match self {
+            Model::Register if operation.is_stale_read => false,
             Model::Register | Model::Session | Model::Staleness => {
                 matches!(operation.action, Read { .. } | Write { .. } | Swap { .. })
             }

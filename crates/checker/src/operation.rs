@@ -158,6 +158,8 @@ pub struct Operation {
     pub index: Option<u64>,
     /// Which copy answered.
     pub replica: Option<u64>,
+    /// Asked of a copy that may lag: nothing is promised of it but what its session and its position say.
+    pub is_stale_read: bool,
     /// One of the reads after everything has come to rest.
     pub is_final: bool,
 }
@@ -176,6 +178,7 @@ impl Operation {
             status,
             index: None,
             replica: None,
+            is_stale_read: false,
             is_final: false,
         }
     }

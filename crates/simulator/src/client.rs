@@ -22,6 +22,8 @@ pub struct Client {
     pub exchange: u64,
     /// Stays with one node: for scenarios.
     pub home: Option<NodeId>,
+    /// Says READONLY: its reads may be answered from the copy of the node that it is connected to.
+    pub readonly: bool,
     /// No new tasks.
     pub quiet: bool,
     /// Keys to be read back, last first; each until it was answered.
@@ -47,6 +49,7 @@ impl Client {
             received: Vec::new(),
             exchange: 0,
             home: None,
+            readonly: false,
             quiet: false,
             reads: None,
         }

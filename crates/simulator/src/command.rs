@@ -1,11 +1,14 @@
 //! The command line: runs seeds, prints what came of them.
 
-use crate::faults::{Choice, Fault};
+use crate::faults::{Choice, Fault, Strike};
 use crate::invariants;
+use crate::network::MS;
 use crate::options::Args;
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
+use crate::verdict::Copies;
+use crate::workload;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,10 +31,14 @@ pub fn run_command(args: &Args) -> ExitCode {
     let seconds = begin.elapsed().as_secs_f64();
     let hours = total.time as f64 / 3.6e12;
     println!(
-        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={}",
+        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={} copy_reads={} stale={} age_ms_max={} answers_first={}",
         total.events as f64 / seconds,
         total.time as f64 / 1e9 / seconds,
-        total.stranded
+        total.stranded,
+        total.copies.reads,
+        total.copies.stale,
+        total.copies.age_ns_max / 1_000_000,
+        total.answers_first
     );
     println!(
         "seeds={} cluster_hours={hours:.2} events={} acked={} lost={} violations={} trace_hash={:016x}",
@@ -48,6 +55,8 @@ struct Total {
     acknowledged: u64,
     lost: u64,
     stranded: usize,
+    copies: Copies,
+    answers_first: u64,
     violations: u64,
     hash: u64,
 }
@@ -57,6 +66,7 @@ fn plan(args: &Args, seed: u64) -> Plan {
         seed,
         nodes: args.nodes,
         choice: args.faults.clone().unwrap_or(Choice::Swarm),
+        skip: args.skip.clone(),
         time: args.time,
         clients: args.clients,
         scenario: args.scenario,
@@ -90,6 +100,8 @@ fn run_seeds(args: &Args) -> Total {
             total.acknowledged += outcome.acknowledged;
             total.lost += outcome.lost;
             total.stranded += outcome.stranded;
+            total.copies += outcome.copies;
+            total.answers_first += outcome.answers_first;
             // A sum does not depend on which thread was first.
             total.hash = total.hash.wrapping_add(outcome.trace_hash);
             let first = total.violations == 0;
@@ -137,6 +149,12 @@ fn print_failure(outcome: &Outcome) {
     println!("  repeat with: {}", repeat(&outcome.plan));
     let names: Vec<&str> = outcome.faults.iter().map(|fault| fault.name()).collect();
     println!("  nodes {}, {} operations, faults {}", outcome.nodes, outcome.operations, names.join(","));
+    if !outcome.plan.skip.0.is_empty() {
+        let strike =
+            |(at, it): &(u64, Strike)| format!("{}:{} at {} ms", it.fault.name(), it.number, at / MS);
+        let strikes: Vec<String> = outcome.strikes.iter().map(strike).collect();
+        println!("  struck: {}", strikes.join(", "));
+    }
 }
 
 /// The command that runs exactly this again.
@@ -151,6 +169,9 @@ pub fn repeat(plan: &Plan) -> String {
     if let Choice::Only(kinds) = &plan.choice {
         let names: Vec<&str> = kinds.iter().map(|fault| fault.name()).collect();
         text += &format!(" --faults {}", if names.is_empty() { "none".to_owned() } else { names.join(",") });
+    }
+    if !plan.skip.0.is_empty() {
+        text += &format!(" --skip {}", plan.skip);
     }
     if let Some(keyspaces) = &plan.keyspaces {
         text += &format!(" --keyspaces {}", keyspaces.join(","));
@@ -208,6 +229,10 @@ fn json(outcome: &Outcome) -> String {
 fn list() {
     println!("scenarios:");
     for (_, name, text) in Scenario::ALL {
+        println!("  {name:<20} {text}");
+    }
+    println!("workloads:");
+    for (_, name, text) in workload::Kind::ALL {
         println!("  {name:<20} {text}");
     }
     println!("faults:");

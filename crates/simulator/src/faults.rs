@@ -8,8 +8,10 @@ mod damage;
 mod heal;
 mod inject;
 mod squeeze;
+mod strikes;
 
 pub use squeeze::Blow;
+pub use strikes::{Skip, Strike, Strikes};
 
 use crate::clocks::{Clock, TRUE_RATE};
 use crate::network::{MS, Quality};

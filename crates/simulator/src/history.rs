@@ -1,5 +1,6 @@
 //! What clients did and saw.
 
+use crate::reply::Reply;
 use checker::{Action, Status, Value};
 use data::NodeId;
 
@@ -57,8 +58,44 @@ pub enum Did {
     ReadExpiring {
         value: Option<i64>,
     },
+    /// INCR, alone or in a transaction: nobody else may get `id`.
+    Issue {
+        id: i64,
+    },
+    /// The number of the newest answer, then that of the newest question; `copies`: under READONLY.
+    Observe {
+        answer: i64,
+        question: i64,
+        copies: bool,
+    },
     /// Any command of the product: only its survival is judged.
     Anything,
+}
+
+/// In whose session an operation was, and where it was executed, as RECEIPT says.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Place {
+    /// The client, or the copy's answers on one connection; nothing where sessions are not judged.
+    pub session: Option<u64>,
+    /// Where a write stands in the log, or how far the copy had come that a read was answered from.
+    pub index: Option<u64>,
+    /// Answered from a follower's copy, however old.
+    pub from_copy: bool,
+}
+
+impl Place {
+    /// What RECEIPT says of a read or a write; nothing when it speaks of something else.
+    pub fn told(receipt: &Reply, is_write: bool) -> Option<Place> {
+        let says = |name: &str, text: &str| receipt.field(name) == Some(&Reply::Bulk(text.into()));
+        if !says("kind", if is_write { "write" } else { "read" }) {
+            return None;
+        }
+        let from_copy = says("role", "follower");
+        // A leader reads ahead of what is committed, though no key that is: only a copy's position says what it shows.
+        let index = receipt.field("index").and_then(Reply::number).filter(|_| from_copy || is_write);
+        let index = index.map(i64::cast_unsigned).filter(|index| *index > 0 || from_copy);
+        Some(Place { session: None, index, from_copy })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +106,7 @@ pub struct Operation {
     pub keyspace: usize,
     pub key: String,
     pub did: Did,
+    pub place: Place,
     /// Virtual time in ns; `end` is the greatest there is for what never came back.
     pub start: u64,
     pub end: u64,
@@ -90,9 +128,12 @@ impl Operation {
             Did::Members { seen } => Action::Members { seen: numbers(seen) },
             Did::Push { element } => Action::Append { element: number(element) },
             Did::Range { seen } => Action::Range { seen: numbers(seen) },
+            Did::Issue { id } => Action::Issue { result: number(id) },
             Did::Transfer => Action::Transfer,
             Did::Total { seen } => Action::Balances { seen: vec![*seen] },
-            Did::SetExpiring { .. } | Did::ReadExpiring { .. } | Did::Anything => return None,
+            Did::SetExpiring { .. } | Did::ReadExpiring { .. } | Did::Observe { .. } | Did::Anything => {
+                return None;
+            }
         };
         let status = match self.outcome {
             Outcome::Ok => Status::Ok,
@@ -100,7 +141,16 @@ impl Operation {
             Outcome::Info => Status::Info,
         };
         let key = format!("{}/{}", self.keyspace, self.key);
-        Some(checker::Operation::new(self.client as u64, &key, action, self.start, self.end, status))
+        let client = self.client as u64;
+        let plain = checker::Operation::new(client, &key, action, self.start, self.end, status);
+        let Place { session, index, from_copy } = self.place;
+        Some(checker::Operation {
+            session: session.unwrap_or(client),
+            index,
+            replica: from_copy.then_some(u64::from(self.node.0)),
+            is_stale_read: from_copy,
+            ..plain
+        })
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 20] = [
+pub const ALL: [(&str, &str); 23] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -63,9 +63,18 @@ pub const ALL: [(&str, &str); 20] = [
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
     ("registers are linearizable", "unique values, SET GET and WATCH/MULTI/EXEC, per key"),
     ("counters count once", "INCR: no result twice, none missing, real-time order"),
+    ("ids are given out once", "INCR, alone and in MULTI: no two clients get the same number"),
+    (
+        "sessions move forward",
+        "GET and SET with RECEIPT, of leaders and of copies: the session guarantees, and prefixes",
+    ),
     ("sets keep what was added", "SADD: nothing lost, resurrected or invented"),
     ("lists keep what was pushed", "RPUSH: nothing lost, doubled, reordered or invented"),
     ("transfers are atomic", "MULTI: the sum of all accounts never changes"),
+    (
+        "answers follow questions",
+        "who reads an answer of a leader reads its question after it, across keyspaces",
+    ),
     ("the expired stays expired", "a value that was missed is not seen again"),
 ];
 

@@ -1,6 +1,6 @@
 //! `tercet sim`: what can be asked for.
 
-use crate::faults::{Choice, Fault};
+use crate::faults::{Choice, Fault, Skip};
 use crate::scenario::Scenario;
 use clap::Parser;
 
@@ -32,13 +32,16 @@ pub struct Args {
     /// `all` kinds, `none`, or names divided by commas; each seed draws its mix otherwise.
     #[arg(long, value_parser = parse_faults)]
     pub faults: Option<Choice>,
+    /// Strikes that are left out, by kind and number: `crash:1-3,crash:7`. What --shrink prints.
+    #[arg(long, default_value = "")]
+    pub skip: Skip,
     /// Plants a known bug (in builds with the feature `plant`).
     #[arg(long)]
     pub plant: Option<String>,
     /// Ends with the first seed that fails.
     #[arg(long)]
     pub first: bool,
-    /// Reduces the first failing seed to fewer faults, clients and less time.
+    /// Reduces the first failing seed to fewer faults, clients, strikes and less time.
     #[arg(long)]
     pub shrink: bool,
     /// Writes a readable trace of the first seed, or of the first that fails.
@@ -50,7 +53,7 @@ pub struct Args {
     /// One JSON object per seed.
     #[arg(long)]
     pub json: bool,
-    /// Lists scenarios, faults, invariants and planted bugs.
+    /// Lists scenarios, workloads, faults, invariants and planted bugs.
     #[arg(long)]
     pub list: bool,
     /// Threads; each runs whole seeds.

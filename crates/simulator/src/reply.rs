@@ -61,6 +61,19 @@ impl Reply {
     pub fn is_ok(&self) -> bool {
         matches!(self, Reply::Simple(text) if text == "OK")
     }
+    /// The value of a field of a flat array of names and values.
+    pub fn field(&self, name: &str) -> Option<&Reply> {
+        let Reply::Array(items) = self else { return None };
+        let is_it = |pair: &&[Reply]| matches!(&pair[0], Reply::Bulk(text) if text == name.as_bytes());
+        items.chunks_exact(2).find(is_it).map(|pair| &pair[1])
+    }
+    /// The one element of an array, as of EXEC of one command; the reply itself otherwise.
+    pub fn only(&self) -> &Reply {
+        match self {
+            Reply::Array(items) if items.len() == 1 => &items[0],
+            _ => self,
+        }
+    }
     pub fn error(&self) -> Option<&str> {
         if let Reply::Error(text) = self { Some(text) } else { None }
     }

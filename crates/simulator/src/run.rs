@@ -1,14 +1,14 @@
 //! One run: a world is set up, harmed, healed, read back and judged.
 
 use crate::client::Client;
-use crate::faults::{Choice, Fault, Mix};
+use crate::faults::{Choice, Fault, Mix, Skip, Strike};
 use crate::history::Operation;
 use crate::invariants::Violation;
 use crate::network::MS;
 use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::settle::settle;
-use crate::verdict::judge;
+use crate::verdict::{Copies, judge};
 use crate::workload::Kind;
 use crate::world::{Space, World};
 use data::NodeId;
@@ -19,6 +19,8 @@ pub struct Plan {
     pub seed: u64,
     pub nodes: Option<u32>,
     pub choice: Choice,
+    /// Strikes that are left out.
+    pub skip: Skip,
     /// Virtual time under faults, ns.
     pub time: u64,
     pub clients: Option<usize>,
@@ -33,6 +35,8 @@ pub struct Outcome {
     pub plan: Plan,
     pub violation: Option<Violation>,
     pub faults: Vec<Fault>,
+    /// What struck, and when in virtual time.
+    pub strikes: Vec<(u64, Strike)>,
     pub nodes: u32,
     pub events: u64,
     /// Virtual time, ns.
@@ -40,6 +44,10 @@ pub struct Outcome {
     pub operations: usize,
     pub acknowledged: u64,
     pub lost: u64,
+    /// Reads from followers' copies.
+    pub copies: Copies,
+    /// Answers seen before their questions, on followers' copies.
+    pub answers_first: u64,
     /// Copies that stopped for good, in keyspaces that may lose.
     pub stranded: usize,
     pub trace_hash: u64,
@@ -82,8 +90,8 @@ fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Cli
     let pause = random.between(2, 60) * MS;
     let mut clients = Vec::new();
     for _ in 0..count {
-        let mut kinds: Vec<Kind> = Kind::ALL.iter().map(|(kind, _)| *kind).collect();
-        kinds.retain(|kind| !matches!(kind, Kind::Anything | Kind::Watch | Kind::Heat));
+        let mut kinds: Vec<Kind> = Kind::ALL.iter().map(|(kind, ..)| *kind).collect();
+        kinds.retain(|kind| !matches!(kind, Kind::Anything | Kind::Watch | Kind::Heat | Kind::Stale));
         random.shuffle(&mut kinds);
         kinds.truncate(random.between(1, 4) as usize);
         clients.push(Client::new(kinds, random.below(spaces as u64 - 1) as usize, pause));
@@ -112,6 +120,26 @@ fn watchers(spaces: &[Space], nodes: u32, random: &mut Random) -> Vec<Client> {
     clients
 }
 
+/// Writers of a few registers, and readers of them on the copies of several nodes.
+fn stale_readers(spaces: &[Space], nodes: u32, random: &mut Random) -> Vec<Client> {
+    let (wanted, space) = (random.chance(600), random.below(spaces.len() as u64 - 1) as usize);
+    let mut homes: Vec<u32> = (1..=nodes).collect();
+    random.shuffle(&mut homes);
+    homes.truncate(3);
+    let mut clients = Vec::new();
+    if wanted {
+        for _ in 0..2 {
+            clients.push(Client::new(vec![Kind::Session], space, random.between(8, 50) * MS));
+        }
+        for home in homes {
+            let mut client = Client::new(vec![Kind::Stale], space, random.between(8, 50) * MS);
+            (client.home, client.readonly) = (Some(NodeId(home)), true);
+            clients.push(client);
+        }
+    }
+    clients
+}
+
 /// Runs a plan.
 pub fn run(plan: &Plan) -> Outcome {
     let mut setup = Random::new(plan.seed, 7);
@@ -130,9 +158,11 @@ pub fn run(plan: &Plan) -> Outcome {
         None => {
             let mut all = clients(world.spaces.len(), plan.clients, &mut setup);
             all.extend(watchers(&world.spaces, nodes, &mut Random::new(plan.seed, 8)));
+            all.extend(stale_readers(&world.spaces, nodes, &mut Random::new(plan.seed, 9)));
             all
         }
     };
+    world.strikes.skip = plan.skip.clone();
     let lossy = world.spaces.iter().filter(|space| !space.durable);
     world.invariants.lossy_names = lossy.map(|space| space.name.clone()).collect();
     let begin = world.now;
@@ -148,12 +178,15 @@ pub fn run(plan: &Plan) -> Outcome {
         plan: plan.clone(),
         violation,
         faults: world.mix.kinds(),
+        strikes: world.strikes.fallen,
         nodes,
         events: world.events,
         time: world.now - begin,
         operations: world.history.len(),
         acknowledged: verdict.acknowledged,
         lost: verdict.lost,
+        copies: verdict.copies,
+        answers_first: verdict.answers_first,
         stranded: world.invariants.stranded.len(),
         trace_hash: world.trace.hash(),
         trace: world.trace.take_text(),

@@ -1,8 +1,9 @@
 //! Named scenarios: stories of the catalogue, told by a schedule instead of drawn.
 
 use crate::client::Client;
+use crate::faults::Undo;
 use crate::network::MS;
-use crate::workload::Kind;
+use crate::workload::{Kind, command};
 use crate::world::{Event, Space, World};
 use data::NodeId;
 
@@ -18,10 +19,12 @@ pub enum Scenario {
     LostOwnComment,
     /// A client's reads never go back in time, whatever nodes it asks.
     TimeBackwards,
+    /// catalogue: G6. Two keyspaces, one of whose copies lags: read there, the answer comes before the question.
+    AnswerBeforeQuestion,
 }
 
 impl Scenario {
-    pub const ALL: [(Scenario, &'static str, &'static str); 5] = [
+    pub const ALL: [(Scenario, &'static str, &'static str); 6] = [
         (Scenario::SplitBrain, "split-brain", "F3: a leader that is cut off acknowledges nothing"),
         (
             Scenario::AsyncLossWindow,
@@ -31,6 +34,11 @@ impl Scenario {
         (Scenario::RedEnvelope, "red-envelope", "A4: concurrent transfers keep the sum"),
         (Scenario::LostOwnComment, "lost-own-comment", "reads see own writes, through any node"),
         (Scenario::TimeBackwards, "time-backwards", "reads never go back, through any node"),
+        (
+            Scenario::AnswerBeforeQuestion,
+            "answer-before-question",
+            "G6: copies show an answer before its question, leaders never",
+        ),
     ];
     pub fn named(name: &str) -> Option<Scenario> {
         Scenario::ALL.iter().find(|(_, known, _)| *known == name).map(|(scenario, ..)| *scenario)
@@ -44,6 +52,10 @@ impl Scenario {
             options: options.split(' ').map(str::to_owned).collect(),
             durable,
         };
+        if self == Scenario::AnswerBeforeQuestion {
+            let options = "REPLICAS 3 COMMIT majority";
+            return vec![space("questions", options, true), space("answers", options, true)];
+        }
         let mut spaces = vec![space("strong", "REPLICAS 3 COMMIT majority", true)];
         if self == Scenario::AsyncLossWindow {
             spaces.push(space("quick", "REPLICAS 3 COMMIT async", false));
@@ -57,6 +69,7 @@ impl Scenario {
             Scenario::RedEnvelope => vec![Kind::Bank],
             Scenario::LostOwnComment => vec![Kind::Register, Kind::List],
             Scenario::TimeBackwards => vec![Kind::Register, Kind::Counter],
+            Scenario::AnswerBeforeQuestion => return dialogue(),
         };
         let mut clients: Vec<Client> = (0..9).map(|_| Client::new(kinds.clone(), 0, 12 * MS)).collect();
         for (n, client) in clients.iter_mut().enumerate() {
@@ -85,6 +98,7 @@ impl Scenario {
                     world.run_until(world.now + 4_000 * MS);
                 }
             }
+            Scenario::AnswerBeforeQuestion => talk(world),
             Scenario::RedEnvelope | Scenario::LostOwnComment | Scenario::TimeBackwards => {
                 for round in 0..4 {
                     world.run_until(world.now + 2_000 * MS);
@@ -98,6 +112,43 @@ impl Scenario {
                 }
             }
         }
+    }
+}
+
+/// Two who ask, two who answer, and observers: of leaders, and of the copies on the third node.
+fn dialogue() -> Vec<Client> {
+    let kinds = [Kind::Ask, Kind::Ask, Kind::Answer, Kind::Answer, Kind::Observe, Kind::Observe];
+    let mut clients: Vec<Client> = kinds
+        .into_iter()
+        .map(|kind| Client::new(vec![kind], usize::from(kind != Kind::Ask), 12 * MS))
+        .collect();
+    for readonly in [false, true, true] {
+        let mut observer = Client::new(vec![Kind::Observe], 1, 12 * MS);
+        (observer.home, observer.readonly) = (Some(NodeId(3)), readonly);
+        clients.push(observer);
+    }
+    clients
+}
+
+/// The keyspaces have different leaders, and the way from that of the questions to the third node is slow now and then.
+fn talk(world: &mut World) {
+    for (name, target) in [("questions", 1), ("answers", 2)] {
+        let node = world.hosts.get(&NodeId(1)).and_then(|host| host.node.as_ref());
+        let group = node.and_then(|node| {
+            let keyspace = node.map().keyspace_named(name)?.id;
+            node.map().group_of(keyspace).map(|view| view.group)
+        });
+        if let Some(group) = group {
+            let words = ["KEYSPACE", "SWITCHOVER", &group.0.to_string(), &target.to_string()];
+            world.order(NodeId(1), vec![command(&words)]);
+        }
+        world.run_until(world.now + 1_000 * MS);
+    }
+    let (slow, far) = (NodeId(1), NodeId(3));
+    for _ in 0..5 {
+        world.network.slow.insert((slow, far), 150 * MS);
+        world.after(1_000 * MS, Event::Undo(Undo::Quicken(slow, far)));
+        world.run_until(world.now + 2_000 * MS);
     }
 }
 

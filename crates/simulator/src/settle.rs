@@ -26,7 +26,8 @@ fn serve_with_a_core(world: &mut World) {
     let waiting = |world: &World| {
         let served: BTreeSet<usize> = world.history[seen..]
             .iter()
-            .filter(|it| it.outcome == Outcome::Ok && it.start > begin)
+            // An old copy answers without anybody.
+            .filter(|it| it.outcome == Outcome::Ok && it.start > begin && !it.place.from_copy)
             .map(|it| it.keyspace)
             .collect();
         let asked: BTreeSet<usize> = world.clients.iter().map(|client| client.keyspace).collect();

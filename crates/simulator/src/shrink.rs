@@ -1,13 +1,24 @@
-//! Makes a failing run smaller: fewer kinds of faults, less time, fewer clients, as long as the same property breaks.
+//! Makes a failing run smaller: fewer kinds of faults, less time, fewer clients, then fewer strikes, as long as the same
+//! property breaks.
 
-use crate::faults::Choice;
+use crate::faults::{Choice, Skip, Strike};
 use crate::run::{Outcome, Plan, run};
 
 /// Runs spent on shrinking at most: a guess at a person's patience.
 const TRIES_MAX: usize = 60;
+/// And on single strikes: as many again.
+const STRIKE_TRIES_MAX: usize = 60;
 
 /// The smallest failing run that was found, beginning with one that fails.
 pub fn shrink(failing: Outcome) -> Outcome {
+    without_strikes(without_kinds(failing))
+}
+
+fn property(outcome: &Outcome) -> Option<&'static str> {
+    outcome.violation.as_ref().map(|violation| violation.property)
+}
+
+fn without_kinds(failing: Outcome) -> Outcome {
     let mut best = failing;
     let mut tries = 0;
     loop {
@@ -19,9 +30,7 @@ pub fn shrink(failing: Outcome) -> Outcome {
             }
             tries += 1;
             let outcome = run(&plan);
-            let same = outcome.violation.as_ref().map(|violation| violation.property)
-                == best.violation.as_ref().map(|violation| violation.property);
-            if outcome.violation.is_some() && same {
+            if property(&outcome).is_some() && property(&outcome) == property(&best) {
                 best = outcome;
                 improved = true;
                 break;
@@ -29,6 +38,41 @@ pub fn shrink(failing: Outcome) -> Outcome {
         }
         if !improved || tries == before {
             return best;
+        }
+    }
+}
+
+/// Leaves out strikes by halves, then by smaller and smaller parts.
+///
+/// Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002), the complements of `ddmin`.
+fn without_strikes(failing: Outcome) -> Outcome {
+    let (mut best, mut parts, mut tries) = (failing, 1, 0);
+    loop {
+        let fallen: Vec<Strike> = best.strikes.iter().map(|(_, strike)| *strike).collect();
+        if fallen.is_empty() {
+            return best;
+        }
+        let size = fallen.len().div_ceil(parts);
+        let mut smaller = None;
+        for part in fallen.chunks(size) {
+            if tries >= STRIKE_TRIES_MAX {
+                return best;
+            }
+            tries += 1;
+            let skip = Skip(best.plan.skip.0.iter().chain(part).copied().collect());
+            let outcome = run(&Plan { skip, ..best.plan.clone() });
+            if property(&outcome).is_some() && property(&outcome) == property(&best) {
+                smaller = Some(outcome);
+                break;
+            }
+        }
+        match smaller {
+            Some(outcome) => {
+                best = outcome;
+                parts = parts.saturating_sub(1).max(1);
+            }
+            None if size == 1 => return best,
+            None => parts = (parts * 2).min(fallen.len()),
         }
     }
 }

@@ -13,6 +13,26 @@ pub struct Verdict {
     pub acknowledged: u64,
     /// Acknowledged writes that are gone, in keyspaces that do not promise to keep them.
     pub lost: u64,
+    pub copies: Copies,
+    /// Answers that were seen on followers' copies before their questions.
+    pub answers_first: u64,
+}
+
+/// What was read from followers' copies, and how old it was.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Copies {
+    pub reads: u64,
+    /// A newer value had been acknowledged before.
+    pub stale: u64,
+    pub age_ns_max: u64,
+}
+
+impl std::ops::AddAssign for Copies {
+    fn add_assign(&mut self, more: Copies) {
+        self.reads += more.reads;
+        self.stale += more.stale;
+        self.age_ns_max = self.age_ns_max.max(more.age_ns_max);
+    }
 }
 
 type ByKey<'a> = BTreeMap<(usize, &'a str), Vec<&'a Operation>>;
@@ -31,7 +51,8 @@ pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
         let lost = match operations.first().map(|operation| &operation.did) {
             Some(Did::SetExpiring { .. } | Did::ReadExpiring { .. }) => expiring(&operations, keeps),
-            _ => judged(&operations, keeps),
+            Some(Did::Observe { .. }) => observed(&operations, &mut verdict.answers_first),
+            _ => judged(&operations, keeps, &mut verdict.copies),
         };
         match lost {
             Ok(lost) => verdict.lost += lost,
@@ -53,6 +74,7 @@ fn is_read(did: &Did) -> bool {
             | Did::Range { .. }
             | Did::Total { .. }
             | Did::ReadExpiring { .. }
+            | Did::Observe { .. }
             | Did::Anything
     )
 }
@@ -61,19 +83,44 @@ fn always(property: &'static str, text: String) -> Result<u64, Violation> {
     Err(Violation { property, text })
 }
 
-/// What a judge that knows nothing of the cluster says about one key.
-fn judged(operations: &[&Operation], keeps: bool) -> Result<u64, Violation> {
+/// What judges that know nothing of the cluster say about one key.
+fn judged(operations: &[&Operation], keeps: bool, copies: &mut Copies) -> Result<u64, Violation> {
     let clients: Vec<checker::Operation> = operations.iter().filter_map(|it| recorded(it, keeps)).collect();
     let Some((model, property)) = clients.first().and_then(model) else { return Ok(0) };
+    let lost = held_against(&clients, model, property, keeps)?;
+    if operations.iter().any(|it| it.place.session.is_some()) {
+        held_against(&clients, Model::Session, "sessions move forward", keeps)?;
+        *copies += ages(clients);
+    }
+    Ok(lost)
+}
+
+/// The ages of what followers' copies showed.
+fn ages(mut clients: Vec<checker::Operation>) -> Copies {
+    clients.retain(|it| it.is_stale_read || !it.action.is_read());
+    let verdict = checker::judge(&clients, Model::Staleness, &checker::Settings::default());
+    let measured = |wanted: &str| verdict.measured.iter().find(|(name, _)| *name == wanted);
+    let measured = |wanted: &str| measured(wanted).map_or(0, |(_, value)| *value);
+    Copies { reads: measured("reads"), stale: measured("stale_reads"), age_ns_max: measured("age_ns_max") }
+}
+
+fn held_against(
+    clients: &[checker::Operation],
+    model: Model,
+    property: &'static str,
+    keeps: bool,
+) -> Result<u64, Violation> {
     let settings = checker::Settings { total: Some(0), ..checker::Settings::default() };
-    let verdict = checker::judge(&clients, model, &settings);
+    let verdict = checker::judge(clients, model, &settings);
     let mut lost = 0;
     for (kind, count) in &verdict.counts {
         match (class(model, *kind), verdict.violations.iter().find(|it| it.kind == *kind)) {
             (Class::Loss, _) if !keeps && model == Model::Set => lost += count,
             (Class::Loss, _) if !keeps => lost = 1,
             (Class::Order, _) if !keeps => {}
-            (_, Some(violation)) => return always(property, violation.text.clone()),
+            (_, Some(violation)) => {
+                return always(property, format!("{}: {}", kind.name(), violation.text));
+            }
             (_, None) => return always(property, kind.name().to_owned()),
         }
     }
@@ -99,9 +146,20 @@ fn class(model: Model, kind: Kind) -> Class {
         (Model::Register, Kind::Stale | Kind::Lost | Kind::LostUpdate | Kind::NotLinearizable) => {
             Class::Order
         }
+        (
+            Model::Session,
+            Kind::ReadYourWrites
+            | Kind::MonotonicReads
+            | Kind::MonotonicWrites
+            | Kind::WritesFollowReads
+            | Kind::ConsistentPrefix
+            | Kind::NotLinearizable,
+        ) => Class::Order,
         // A push that was seen, lost with its leader and done again by its forwarder stands elsewhere then.
         (Model::Set, Kind::Rearranged | Kind::Vanished) => Class::Order,
         (Model::Set, Kind::Lost | Kind::Stale) => Class::Loss,
+        // The count went back with its leader.
+        (Model::Unique, Kind::Duplicated) => Class::Loss,
         (Model::Counter, Kind::Stale | Kind::TooLow | Kind::Duplicated) => Class::Loss,
         _ => Class::Always,
     }
@@ -115,6 +173,7 @@ fn model(operation: &checker::Operation) -> Option<(Model, &'static str)> {
         Action::Add { .. } | Action::Members { .. } => Some((Model::Set, "sets keep what was added")),
         Action::Append { .. } | Action::Range { .. } => Some((Model::Set, "lists keep what was pushed")),
         Action::Increment { .. } | Action::Count { .. } => Some((Model::Counter, "counters count once")),
+        Action::Issue { .. } => Some((Model::Unique, "ids are given out once")),
         Action::Transfer | Action::Balances { .. } => Some((Model::Bank, "transfers are atomic")),
         _ => None,
     }
@@ -124,10 +183,30 @@ fn model(operation: &checker::Operation) -> Option<(Model, &'static str)> {
 /// leader, and refused when its forwarder asked the next one. There its outcome counts as unknown.
 fn recorded(operation: &Operation, keeps: bool) -> Option<checker::Operation> {
     let mut recorded = operation.recorded()?;
+    if !keeps {
+        // Positions are used again after a loss.
+        recorded.index = None;
+    }
     if !keeps && operation.outcome == Outcome::Fail && !is_read(&operation.did) {
         (recorded.status, recorded.end) = (checker::Status::Info, checker::NEVER);
     }
     Some(recorded)
+}
+
+/// Who sees an answer sees its question after it, in another keyspace too: leaders promise that, copies do not.
+fn observed(operations: &[&Operation], answers_first: &mut u64) -> Result<u64, Violation> {
+    for operation in operations.iter().filter(|it| it.outcome == Outcome::Ok) {
+        match operation.did {
+            Did::Observe { answer, question, .. } if answer <= question => {}
+            Did::Observe { copies: true, .. } => *answers_first += 1,
+            Did::Observe { answer, question, .. } => {
+                let text = format!("answer {answer} was there, and then only question {question}");
+                return always("answers follow questions", text);
+            }
+            _ => {}
+        }
+    }
+    Ok(0)
 }
 
 /// A value that a later read missed is never seen again.
@@ -157,10 +236,22 @@ fn expiring(operations: &[&Operation], keeps: bool) -> Result<u64, Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Place;
     use data::NodeId;
 
     fn it(did: Did, start: u64, end: u64, outcome: Outcome) -> Operation {
-        Operation { client: 0, node: NodeId(1), keyspace: 0, key: "k".into(), did, start, end, outcome }
+        let place = Place::default();
+        Operation {
+            client: 0,
+            node: NodeId(1),
+            keyspace: 0,
+            key: "k".into(),
+            did,
+            place,
+            start,
+            end,
+            outcome,
+        }
     }
     fn broken(history: &[Operation]) -> bool {
         judge(history, &[true]).violation.is_some()
@@ -200,6 +291,52 @@ mod tests {
         assert!(!broken(&[add(1, 0), unknown.clone(), add(3, 5)]));
         assert!(broken(&[add(1, 0), count(2)]));
         assert!(!broken(&[add(1, 0), unknown, count(2)]));
+    }
+
+    #[test]
+    fn an_id_that_two_got_is_found_where_nothing_may_be_lost() {
+        let issue = |id, outcome| it(Did::Issue { id }, 0, 1, outcome);
+        assert!(!broken(&[issue(1, Outcome::Ok), issue(2, Outcome::Ok), issue(0, Outcome::Info)]));
+        // What a refused one holds is no id.
+        assert!(!broken(&[issue(0, Outcome::Fail), issue(0, Outcome::Fail)]));
+        let twice = [issue(1, Outcome::Ok), issue(2, Outcome::Ok), issue(1, Outcome::Ok)];
+        assert!(broken(&twice));
+        assert_eq!(judge(&twice, &[false]).lost, 1);
+    }
+
+    #[test]
+    fn an_old_copy_may_be_late_but_not_go_back_nor_show_what_was_refused() {
+        let placed = |did, start, session, index, from_copy| Operation {
+            place: Place { session: Some(session), index, from_copy },
+            ..it(did, start, start + 1, Outcome::Ok)
+        };
+        let write = |value, start, index| placed(Did::Write { value }, start, 1, Some(index), false);
+        let read = |value, start, index| placed(Did::Read { value }, start, 2, index, true);
+        let writes = [write(1, 0, 5), write(2, 10, 6)];
+        let with = |reads: &[Operation]| [&writes[..], reads].concat();
+        let late = with(&[read(Some(1), 20, Some(5)), read(Some(2), 30, Some(6))]);
+        let verdict = judge(&late, &[true]);
+        assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+        assert_eq!((verdict.copies.reads, verdict.copies.stale, verdict.copies.age_ns_max), (2, 1, 9));
+        let back = with(&[read(Some(2), 20, None), read(Some(1), 30, None)]);
+        assert!(broken(&back) && judge(&back, &[false]).violation.is_none());
+        assert!(broken(&with(&[read(Some(1), 20, Some(6))])), "not what its position says");
+        let refused = Operation { outcome: Outcome::Fail, ..write(3, 15, 7) };
+        assert!(broken(&with(&[refused, read(Some(3), 20, None)])));
+        assert!(judge(&with(&[read(Some(9), 20, None)]), &[false]).violation.is_some(), "invented");
+        // A leader's answer is no copy's.
+        assert!(broken(&with(&[placed(Did::Read { value: Some(1) }, 20, 2, None, false)])));
+    }
+
+    #[test]
+    fn an_answer_before_its_question_is_counted_of_copies_and_judged_of_leaders() {
+        let look = |answer, question, copies| {
+            judge(&[it(Did::Observe { answer, question, copies }, 0, 1, Outcome::Ok)], &[true])
+        };
+        let both = |verdict: Verdict| (verdict.violation.is_some(), verdict.answers_first);
+        assert_eq!(both(look(3, 3, false)), (false, 0));
+        assert_eq!(both(look(3, 2, true)), (false, 1));
+        assert_eq!(both(look(3, 2, false)), (true, 0));
     }
 
     #[test]

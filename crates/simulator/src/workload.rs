@@ -2,7 +2,7 @@
 
 mod anything;
 
-use crate::history::{Did, Outcome, outcome_of_error};
+use crate::history::{Did, Outcome, Place, outcome_of_error};
 use crate::random::Random;
 use crate::reply::Reply;
 
@@ -22,19 +22,35 @@ pub enum Kind {
     Watch,
     /// Writes of that register.
     Heat,
+    /// Ids taken from a counter, by INCR alone and in a transaction.
+    Ids,
+    /// A session over several registers.
+    Session,
+    /// Reads of them from one node's own copy.
+    Stale,
+    /// Of one scenario: the next question is asked in one keyspace.
+    Ask,
+    /// The newest question is answered in another one.
+    Answer,
+    /// Looks at the answer, then at the question.
+    Observe,
 }
 
 impl Kind {
-    pub const ALL: [(Kind, &'static str); 9] = [
-        (Kind::Register, "register"),
-        (Kind::Counter, "counter"),
-        (Kind::Set, "set"),
-        (Kind::List, "list"),
-        (Kind::Bank, "bank"),
-        (Kind::Expiry, "expiry"),
-        (Kind::Anything, "anything"),
-        (Kind::Watch, "watch"),
-        (Kind::Heat, "heat"),
+    /// The kinds of the general run, their names, and what clients of them do.
+    pub const ALL: [(Kind, &'static str, &'static str); 12] = [
+        (Kind::Register, "register", "GET, SET and swaps (WATCH, MULTI, SET, EXEC) of few registers"),
+        (Kind::Counter, "counter", "INCR and GET of counters"),
+        (Kind::Set, "set", "SADD and SMEMBERS"),
+        (Kind::List, "list", "RPUSH and LRANGE"),
+        (Kind::Bank, "bank", "transfers in MULTI between accounts, and their sum"),
+        (Kind::Expiry, "expiry", "SET with PX, and GET around its end"),
+        (Kind::Anything, "anything", "every command with arguments that often fit; no reply is judged"),
+        (Kind::Watch, "watch", "GET of one hot register, on one node"),
+        (Kind::Heat, "heat", "SET of that register"),
+        (Kind::Ids, "ids", "ids by INCR, alone and in MULTI"),
+        (Kind::Session, "session", "GET and SET of several registers, each with its RECEIPT"),
+        (Kind::Stale, "stale", "GET of those registers under READONLY, from the copy of one node"),
     ];
 }
 
@@ -46,6 +62,9 @@ const KEYS_LIVE: u64 = 10_000_000_000;
 pub struct Task {
     pub key: String,
     pub did: Did,
+    /// The last command of the exchange is RECEIPT; `place` is what it says.
+    pub receipt: bool,
+    pub place: Place,
     /// Replies that the commands sent last will give.
     pub replies: usize,
     /// The exchange that follows, for those with two.
@@ -54,6 +73,8 @@ pub struct Task {
 
 enum Second {
     Swap { new: i64 },
+    Answer,
+    Question,
 }
 
 /// What happens after all replies are there.
@@ -79,7 +100,7 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
                 _ => {
                     let commands = vec![command(&["WATCH", &key]), command(&["GET", &key])];
                     let did = Did::Swap { old: None, new: unique };
-                    (Task { key, did, replies: 2, second: Some(Second::Swap { new: unique }) }, commands)
+                    (Task { second: Some(Second::Swap { new: unique }), ..Task::new(key, did, 2) }, commands)
                 }
             }
         }
@@ -125,10 +146,41 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             let key = hot(now);
             single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value])
         }
+        Kind::Ids => {
+            let key = key("ids", 2, random);
+            let take = ["INCR", key.as_str()];
+            let commands = match random.below(3) {
+                0 => vec![command(&["MULTI"]), command(&take), command(&["EXEC"])],
+                _ => vec![command(&take)],
+            };
+            let (did, replies) = (Did::Issue { id: 0 }, commands.len());
+            (Task::new(key, did, replies), commands)
+        }
+        Kind::Session => {
+            let key = key("session", 4, random);
+            match random.below(2) {
+                0 => with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key])),
+                _ => with_receipt(single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value])),
+            }
+        }
+        Kind::Stale => {
+            let key = key("session", 4, random);
+            with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key]))
+        }
+        Kind::Ask => single("question".into(), Did::Increment { seen: 0 }, &["INCR", "question"]),
+        Kind::Answer => {
+            let task = Task::new(String::new(), Did::Anything, 2);
+            (Task { second: Some(Second::Answer), ..task }, within("questions", &["GET", "question"]))
+        }
+        Kind::Observe => {
+            let task =
+                Task::new("dialogue".into(), Did::Observe { answer: 0, question: 0, copies: false }, 2);
+            (Task { second: Some(Second::Question), ..task }, within("answers", &["GET", "answer"]))
+        }
         Kind::Anything => {
             let words = anything::draw(random);
             let replies = usize::from(anything::answers(&words));
-            (Task { key: String::new(), did: Did::Anything, replies, second: None }, vec![words])
+            (Task::new(String::new(), Did::Anything, replies), vec![words])
         }
     }
 }
@@ -150,8 +202,18 @@ pub fn read_back(did: &Did, key: &str) -> Option<(Task, Vec<Command>)> {
     })
 }
 
+fn within(keyspace: &str, words: &[&str]) -> Vec<Command> {
+    vec![command(&["SELECT", keyspace]), command(words)]
+}
+
 fn single(key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
-    (Task { key, did, replies: 1, second: None }, vec![command(words)])
+    (Task::new(key, did, 1), vec![command(words)])
+}
+
+/// The same, and where it was executed.
+fn with_receipt((task, mut commands): (Task, Vec<Command>)) -> (Task, Vec<Command>) {
+    commands.push(command(&["RECEIPT"]));
+    (Task { replies: task.replies + 1, receipt: true, ..task }, commands)
 }
 
 fn totals() -> (Task, Vec<Command>) {
@@ -159,7 +221,7 @@ fn totals() -> (Task, Vec<Command>) {
     commands.extend((0..ACCOUNTS).map(|n| command(&["GET", &format!("account{n}")])));
     commands.push(command(&["EXEC"]));
     let replies = commands.len();
-    (Task { key: "bank".into(), did: Did::Total { seen: 0 }, replies, second: None }, commands)
+    (Task::new("bank".into(), Did::Total { seen: 0 }, replies), commands)
 }
 
 fn bank(random: &mut Random) -> (Task, Vec<Command>) {
@@ -174,18 +236,45 @@ fn bank(random: &mut Random) -> (Task, Vec<Command>) {
         command(&["INCRBY", &format!("account{to}"), &amount]),
         command(&["EXEC"]),
     ];
-    (Task { key: "bank".into(), did: Did::Transfer, replies: 4, second: None }, commands)
+    (Task::new("bank".into(), Did::Transfer, 4), commands)
 }
 
 impl Task {
+    fn new(key: String, did: Did, replies: usize) -> Task {
+        Task { key, did, receipt: false, place: Place::default(), replies, second: None }
+    }
+
     /// All replies of an exchange are there.
     pub fn replied(&mut self, replies: &[Reply]) -> Next {
-        if let Some(Second::Swap { new }) = self.second.take() {
-            return self.swap(new, replies);
+        match self.second.take() {
+            Some(Second::Swap { new }) => return self.swap(new, replies),
+            Some(_) if replies.iter().any(|reply| reply.error().is_some()) => {
+                return Next::Done(Outcome::Fail);
+            }
+            Some(Second::Answer) => {
+                let newest = replies.last().and_then(Reply::number).unwrap_or(0).to_string();
+                return Next::Send(within("answers", &["SET", "answer", &newest]));
+            }
+            Some(Second::Question) => {
+                let answer = replies.last().and_then(Reply::number).unwrap_or(0);
+                self.did = Did::Observe { answer, question: 0, copies: false };
+                return Next::Send(within("questions", &["GET", "question"]));
+            }
+            None => {}
         }
-        let Some(last) = replies.last() else { return Next::Done(Outcome::Info) };
+        let answers = &replies[..replies.len() - usize::from(self.receipt)];
+        let Some(last) = answers.last() else { return Next::Done(Outcome::Info) };
         if let Some(text) = last.error() {
             return Next::Done(outcome_of_error(text));
+        }
+        if let (true, Some(receipt)) = (self.receipt, replies.last()) {
+            let is_write = matches!(self.did, Did::Write { .. });
+            match Place::told(receipt, is_write) {
+                Some(place) => self.place = place,
+                None if is_write => {}
+                // Nobody can say which promise it falls under.
+                None => return Next::Done(Outcome::Info),
+            }
         }
         Next::Done(self.understand(last))
     }
@@ -210,6 +299,7 @@ impl Task {
                 Some(number) => *seen = number,
                 None => return Outcome::Info,
             },
+            Did::Observe { question, .. } => *question = number.unwrap_or(0),
             Did::Count { seen } => *seen = number.unwrap_or(0),
             Did::Members { seen } | Did::Range { seen } => match reply.numbers() {
                 Some(numbers) => *seen = numbers,
@@ -220,7 +310,13 @@ impl Task {
                 *seen = items.iter().filter_map(Reply::number).sum();
             }
             // EXEC answers nothing when the watch broke: nothing was done.
-            Did::Swap { .. } | Did::Transfer if *reply == Reply::Nil => return Outcome::Fail,
+            Did::Swap { .. } | Did::Transfer | Did::Issue { .. } if *reply == Reply::Nil => {
+                return Outcome::Fail;
+            }
+            Did::Issue { id } => match reply.only().number() {
+                Some(number) => *id = number,
+                None => return Outcome::Info,
+            },
             Did::Write { .. }
             | Did::Swap { .. }
             | Did::Transfer

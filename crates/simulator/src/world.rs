@@ -17,7 +17,7 @@ mod turn;
 
 use crate::client::{Client, Request};
 use crate::disk::Job;
-use crate::faults::{Blow, Fault, Mix, Undo};
+use crate::faults::{Blow, Fault, Mix, Strikes, Undo};
 use crate::history::Operation;
 use crate::host::Host;
 use crate::invariants::Invariants;
@@ -140,6 +140,7 @@ pub struct World {
     pub history: Vec<Operation>,
     pub invariants: Invariants,
     pub mix: Mix,
+    pub strikes: Strikes,
     pub trace: Trace,
     founded: Founded,
     pub operator: members::Operator,
@@ -177,6 +178,7 @@ impl World {
             history: Vec::new(),
             invariants: Invariants::default(),
             mix,
+            strikes: Strikes::default(),
             trace: Trace::new(readable),
             founded: Founded::new(founders),
             operator: members::Operator::new(count),

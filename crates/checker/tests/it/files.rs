@@ -21,6 +21,7 @@ fn every_kind_of_operation_comes_back() {
         ok(1, swap(1, 2), 6, 7),
         ok(1, Action::Swap { expected: None, value: text() }, 6, 7),
         Operation { session: 7, index: Some(3), replica: Some(2), is_final: true, ..ok(1, read(-5), 8, 9) },
+        Operation { is_stale_read: true, ..ok(1, read(5), 8, 9) },
         ok(1, add(1), 10, 11),
         ok(1, remove(1), 12, 13),
         ok(1, members(&[1, 2]), 14, 15),

@@ -19,6 +19,20 @@ fn another_session_may_lag_behind() {
     assert_eq!(kinds(Model::Register, &lag), [Kind::Stale]);
 }
 
+/// What was asked of a copy that may lag is no matter of linearizability, and one of sessions all the same.
+#[test]
+fn a_stale_read_is_held_against_its_session_only() {
+    let stale = |value, start, end| Operation { is_stale_read: true, ..ok(2, read(value), start, end) };
+    let writes = [ok(1, write(1), 0, 1), ok(1, write(2), 2, 3)];
+    let late = [writes.clone().to_vec(), vec![stale(1, 4, 5), stale(1, 6, 7), stale(2, 8, 9)]].concat();
+    good(S, &late);
+    assert!(kinds(Model::Register, &late).is_empty());
+    let back = [writes.to_vec(), vec![stale(2, 4, 5), stale(1, 6, 7)]].concat();
+    bad(S, &back, Kind::MonotonicReads, &[0, 1, 2, 3]);
+    bad(S, &[failed(1, write(1), 0, 1), stale(1, 2, 3)], Kind::Refused, &[0, 1]);
+    bad(S, &[stale(1, 2, 3), ok(1, write(1), 4, 5)], Kind::Early, &[0, 1]);
+}
+
 #[test]
 fn a_session_reads_its_writes() {
     bad(S, &[ok(1, write(1), 0, 1), ok(1, nothing(), 2, 3)], Kind::ReadYourWrites, &[0, 1]);

@@ -8,6 +8,7 @@ use crate::io::ConnectionId;
 use crate::message::Work;
 use crate::node::{Flow, Node};
 use crate::replies::SlotId;
+use crate::serve::PATIENCE;
 use crate::session::Receipt;
 use alloc::format;
 use alloc::vec::Vec;
@@ -40,6 +41,7 @@ pub(crate) struct Waiting {
 }
 
 /// What WAIT knows at a look.
+#[derive(PartialEq, Eq)]
 enum Look {
     /// These followers hold it, and the leader of this moment said so.
     Held(Vec<NodeId>),
@@ -115,7 +117,12 @@ impl Node {
             if self.sessions.get(wait.connection).is_none() {
                 continue;
             }
-            let answered = match self.look(&wait) {
+            let look = self.look(&wait);
+            if look == Look::NotYet && wait.question == Question::Receipt {
+                // It speaks of the last command, so that one is waited for, and then the leader asked.
+                wait.deadline = Some(now + PATIENCE);
+            }
+            let answered = match look {
                 Look::Held(holders) => {
                     wait.known = holders;
                     true

@@ -213,6 +213,39 @@ fn a_readonly_connection_reads_its_own_nodes_copy_and_the_receipt_says_so() {
     assert!(read.starts_with("-TRYAGAIN") || read.starts_with("-CLUSTERDOWN"), "{read}");
 }
 
+/// RECEIPT behind a command that takes longer than RECEIPT itself would wait told of the command before that.
+#[test]
+fn a_receipt_waits_for_the_command_that_it_speaks_of() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader().expect("a leader");
+    let others: Vec<NodeId> = (1..=3).map(NodeId).filter(|n| *n != leader).collect();
+    let client = cluster.connect(others[0]);
+    let create = "KEYSPACE CREATE slow SINGLE-LEADER TIMEOUT 5000";
+    assert_eq!(cluster.ask(client, create), "+OK");
+    assert_eq!(cluster.ask(client, "SELECT slow"), "+OK");
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    let leader = cluster.leader_of("slow").expect("a leader");
+    let client = match leader == others[0] {
+        true => cluster.connect(others[1]),
+        false => client,
+    };
+    assert_eq!(cluster.ask(client, "SELECT slow"), "+OK");
+    assert_eq!(cluster.ask(client, "SET a 2"), "+OK");
+    let everybody: Vec<NodeId> = (1..=3).map(NodeId).collect();
+    let pairs = everybody.iter().flat_map(|a| everybody.iter().map(move |b| (*a, *b)));
+    let cut: Vec<_> = pairs.filter(|(a, b)| a != b).collect();
+    cluster.cut.extend(cut);
+    cluster.send(client, "SET a 3");
+    cluster.send(client, "RECEIPT");
+    cluster.run(1500);
+    assert_eq!(cluster.received(client), "", "nothing is known yet");
+    cluster.cut.clear();
+    cluster.run(5000);
+    let replies = cluster.received(client);
+    assert!(replies.starts_with("-INDETERMINATE"), "{replies}");
+    assert!(replies.contains("$7 outcome $13 indeterminate"), "{replies}");
+}
+
 // catalogue: C14
 #[test]
 fn an_in_sync_set_shrinks_for_a_dead_follower_and_takes_it_back() {

@@ -25,11 +25,13 @@ impl World {
             return;
         }
         let Some(at) = self.mix.active.iter().position(|active| active.fault == fault) else { return };
-        // The stream is taken out while the fault uses it beside the rest of the world.
-        let mut random = std::mem::replace(&mut self.mix.active[at].random, Random::new(0, 0));
-        self.strike(fault, &mut random);
-        let delay = random.around(self.mix.active[at].every);
-        self.mix.active[at].random = random;
+        // Each strike has a lot of its own: leaving one out shifts none of the others.
+        let active = &mut self.mix.active[at];
+        let mut random = Random::new(active.random.draw(), 0);
+        let delay = active.random.around(active.every);
+        if self.strikes.falls(self.now, fault) {
+            self.strike(fault, &mut random);
+        }
         self.after(delay, Event::Fault(fault));
     }
 

@@ -89,7 +89,7 @@ impl World {
         let random = &mut active.random;
         let (strikes, length) = (random.chance(400), random.between(5, 1_500) * MS);
         let (delay, which) = (random.between(0, 6_000) * 1_000, random.below(3));
-        if !strikes || self.healing {
+        if !strikes || self.healing || !self.strikes.falls(self.now, Fault::Newcomer) {
             return;
         }
         let blow = match which {

@@ -2,7 +2,7 @@
 
 use super::{Event, World};
 use crate::client::{Client, Request, Running};
-use crate::history::{Operation, Outcome};
+use crate::history::{Did, Operation, Outcome, Place};
 use crate::reply::Reply;
 use crate::workload::{self, Command, Next, Task, command};
 use data::NodeId;
@@ -21,9 +21,13 @@ impl World {
             return self.open_connection(client);
         }
         if !it.selected {
-            let name = self.spaces[it.keyspace].name.clone();
-            self.clients[client].task = Some(Running { task: None, start: self.now, replies: 1 });
-            return self.ask(client, vec![command(&["SELECT", &name])]);
+            let mut commands = vec![command(&["SELECT", &self.spaces[it.keyspace].name])];
+            if it.readonly {
+                commands.push(command(&["READONLY"]));
+            }
+            let replies = commands.len();
+            self.clients[client].task = Some(Running { task: None, start: self.now, replies });
+            return self.ask(client, commands);
         }
         if let Some(reads) = &it.reads {
             let next = reads.last().and_then(|(did, key)| workload::read_back(did, key));
@@ -114,7 +118,7 @@ impl World {
         let Some(mut running) = it.task.take() else { return };
         it.exchange += 1;
         let Some(task) = &mut running.task else {
-            it.selected = replies.first().is_some_and(Reply::is_ok);
+            it.selected = replies.iter().all(Reply::is_ok);
             let delay = if it.selected { CLIENT_NS } else { 100_000_000 };
             return self.after(delay, Event::Think { client });
         };
@@ -141,8 +145,17 @@ impl World {
     fn record(&mut self, client: usize, node: NodeId, running: Running, outcome: Outcome, end: u64) {
         let Some(task) = running.task else { return };
         let keyspace = self.clients[client].keyspace;
-        let (key, did, start) = (task.key, task.did, running.start);
-        self.history.push(Operation { client, node, keyspace, key, did, start, end, outcome });
+        let it = &self.clients[client];
+        // Two connections under READONLY may show two copies, and a copy less than the leader that was asked before it.
+        let from_copy = task.place.from_copy;
+        let connection = it.connection.filter(|_| from_copy).map(|(_, id)| 1 << 32 | id.0);
+        let session = task.receipt.then(|| connection.unwrap_or(client as u64));
+        let place = Place { session, ..task.place };
+        let (key, mut did, start) = (task.key, task.did, running.start);
+        if let Did::Observe { copies, .. } = &mut did {
+            *copies = it.readonly;
+        }
+        self.history.push(Operation { client, node, keyspace, key, did, place, start, end, outcome });
     }
 
     pub(super) fn time_out(&mut self, client: usize, exchange: u64) {

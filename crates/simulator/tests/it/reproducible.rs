@@ -3,7 +3,7 @@
 //! The hashes stand here for debug and release builds alike; `sim --seeds 200` prints one for 200 seeds. They change with
 //! every change of the machines, so the test compares runs with each other and not with a constant.
 
-use simulator::faults::Choice;
+use simulator::faults::{Choice, Skip};
 use simulator::run::{Plan, run};
 
 pub fn plan(seed: u64, seconds: u64) -> Plan {
@@ -11,6 +11,7 @@ pub fn plan(seed: u64, seconds: u64) -> Plan {
         seed,
         nodes: None,
         choice: Choice::Swarm,
+        skip: Skip::default(),
         time: seconds * 1_000_000_000,
         clients: Some(4),
         scenario: None,

@@ -1,8 +1,9 @@
 //! The named scenarios hold, and do what they are named after.
 //!
-//! catalogue: A4 C2 F3
+//! catalogue: A4 C2 F3 G6
 
 use crate::reproducible::plan;
+use simulator::history::{Did, Operation};
 use simulator::run::{Outcome, Plan, run};
 use simulator::scenario::Scenario;
 
@@ -24,6 +25,16 @@ fn two_sides_of_a_split_never_both_acknowledge() {
 fn async_loses_what_the_dead_leader_alone_had_and_majority_nothing() {
     // The verdict of the keyspace under majority is part of `play`; what is counted as lost is of the one under async.
     assert!(play(Scenario::AsyncLossWindow).lost > 0);
+}
+
+// catalogue: G6
+#[test]
+fn copies_show_an_answer_before_its_question_and_leaders_never() {
+    // That leaders do not is part of `play`.
+    let outcome = play(Scenario::AnswerBeforeQuestion);
+    assert!(outcome.answers_first > 10, "{} answers came first", outcome.answers_first);
+    let leaders = |it: &&Operation| matches!(it.did, Did::Observe { copies: false, .. });
+    assert!(outcome.history.iter().filter(leaders).count() > 100);
 }
 
 // catalogue: A4

@@ -224,7 +224,7 @@ impl Node {
         }
         let Some(it) = self.groups.get(&group) else { return };
         let stored = it.snapshots.stored.is_some_and(|(mark, _)| mark.position.index >= through);
-        if !stored && it.snapshots.pulled_by.is_empty() {
+        if !stored && it.applied >= through && it.snapshots.pulled_by.is_empty() {
             self.begin_walk(group);
         }
     }

@@ -93,12 +93,19 @@ impl Epochs {
             self.starts.pop_front();
         }
     }
-    /// All begins anew behind a snapshot of this position. It is known like an entry: another snapshot of the same index but
-    /// another epoch is of another history.
-    pub fn begin_after(&mut self, position: Position) {
+    pub fn clear(&mut self) {
         self.starts.clear();
-        self.note(position);
     }
+}
+
+/// Whether nothing of a log through `last`, behind a snapshot at `base`, goes on behind a newer snapshot at `position`: that
+/// lies beyond it, or is of another history. A node's own snapshots never go back.
+pub(crate) fn begins_anew(position: Position, base: Option<Mark>, last: Index, epochs: &Epochs) -> bool {
+    let of_another_history = match base.map(|base| base.position) {
+        Some(base) if position.index <= base.index => position != base,
+        _ => epochs.of(position.index).is_some_and(|held| held != position.epoch),
+    };
+    position.index > last || of_another_history
 }
 
 /// The latest fence, view or snapshot record of a group: lives on in a newer segment when its own is deleted.
@@ -194,11 +201,12 @@ impl LogIndex {
         let Some(g) = self.groups.get_mut(&group) else { return };
         let ahead = g.first().previous();
         g.floor = g.base.filter(|base| base.position.index == ahead).or(g.floor);
+        let anew = begins_anew(mark.position, g.base, g.last, &g.epochs);
         g.base = Some(mark);
-        let (index, epoch) = (mark.position.index, mark.position.epoch);
-        if index > g.last || g.epochs.of(index).is_some_and(|held| held != epoch) {
+        let index = mark.position.index;
+        if anew {
             g.points.clear();
-            g.epochs.begin_after(mark.position);
+            g.epochs.clear();
             g.last = index;
             g.floor = None;
             g.force = true;

@@ -6,7 +6,7 @@
 
 use crate::disk::Disk;
 use crate::error::{Corruption, Error, Result};
-use crate::index::{Epochs, Location, Mark, snapshot_mark};
+use crate::index::{Epochs, Location, Mark, begins_anew, snapshot_mark};
 use crate::job::Files;
 use crate::read::Extent;
 use crate::segment::{FORMAT, Header, Owner};
@@ -112,12 +112,12 @@ impl GroupState {
         };
     }
     fn begin_after(&mut self, mark: Mark) {
+        self.commit = self.commit.max(mark.position.index);
+        let last = self.last.map(|last| last.position.index).unwrap_or_default();
+        let anew = self.last.is_none() || begins_anew(mark.position, self.base, last, &self.epochs);
         self.base = Some(mark);
-        let (index, epoch) = (mark.position.index, mark.position.epoch);
-        self.commit = self.commit.max(index);
-        let beyond = self.last.is_none_or(|last| index > last.position.index);
-        if beyond || self.epochs.of(index).is_some_and(|held| held != epoch) {
-            self.epochs.begin_after(mark.position);
+        if anew {
+            self.epochs.clear();
             self.first = None;
             self.unchecked = false;
             self.last = Some(mark);

@@ -28,7 +28,8 @@ impl Holders {
     /// The control plane agreed that this copy counts no more, and it went. Its last acknowledgement may have left in the same
     /// turn, and a leader that has not heard of the change yet counts it by the old rule, beside the new one.
     pub fn gave_back(&mut self, id: NodeId, of: GroupId) {
-        let gone = self.persisted.iter_mut().filter(|((group, replica), _)| *group == of && replica.node == id);
+        let gone =
+            self.persisted.iter_mut().filter(|((group, replica), _)| *group == of && replica.node == id);
         gone.for_each(|(_, through)| *through = Index(u64::MAX));
     }
 

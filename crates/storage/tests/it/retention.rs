@@ -81,6 +81,33 @@ fn an_idle_group_that_holds_the_oldest_segment_is_named() {
     assert!(rig.log.blockers().is_empty());
 }
 
+/// Of the entries before a snapshot some may be gone with their segment, and what came before those is of an older epoch: that
+/// says nothing against the entries behind it.
+#[test]
+fn entries_behind_an_own_snapshot_outlive_those_before_it() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let mut chain = Chain { index: 40, hash: 7, epoch: 3 };
+    let snapshot = |rig: &mut Rig, chain: &Chain| {
+        let mark = Mark { position: Position::new(chain.epoch, chain.index), hash: chain.hash };
+        let mut record = Vec::new();
+        write_snapshot_record(&mut record, KeyspaceId(0), GroupId(1), mark, 0);
+        rig.write(&record).expect("no fault");
+    };
+    snapshot(&mut rig, &chain);
+    chain.epoch = 5;
+    fill(&mut rig, &mut chain, 1, 20);
+    let taken = chain;
+    fill(&mut rig, &mut chain, 1, 2);
+    rig.log.release(GroupId(1), Index(taken.index));
+    assert!(reclaim(&mut rig) > 0);
+    snapshot(&mut rig, &taken);
+    let restarted = start(&disk, 2, SEGMENT).expect("whole");
+    let last = restarted.groups[&GroupId(1)].last.map(|mark| (mark.position.index, mark.hash));
+    assert_eq!(last, Some((Index(62), chain.hash)));
+    assert_eq!(restarted.rig.read(1, 61).map(|entries| entries.len()), Some(2));
+}
+
 /// A copy without entries behind its snapshot took another node's snapshot of the same index, but of another history, and what
 /// came behind that was taken for damage at the next start.
 #[test]

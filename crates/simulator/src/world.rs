@@ -17,7 +17,7 @@ mod turn;
 
 use crate::client::{Client, Request};
 use crate::disk::Job;
-use crate::faults::{Blow, Fault, Mix, Undo};
+use crate::faults::{Blow, Cascade, Fault, Mix, Undo};
 use crate::history::Operation;
 use crate::host::Host;
 use crate::invariants::Invariants;
@@ -140,6 +140,8 @@ pub struct World {
     pub history: Vec<Operation>,
     pub invariants: Invariants,
     pub mix: Mix,
+    /// A cascade of failures under way.
+    pub cascade: Option<Cascade>,
     pub trace: Trace,
     founded: Founded,
     pub operator: members::Operator,
@@ -177,6 +179,7 @@ impl World {
             history: Vec::new(),
             invariants: Invariants::default(),
             mix,
+            cascade: None,
             trace: Trace::new(readable),
             founded: Founded::new(founders),
             operator: members::Operator::new(count),

@@ -288,6 +288,10 @@ impl Node {
     pub fn map(&self) -> &ClusterMap {
         &self.map
     }
+    /// Who leads the control plane, as far as this node has heard.
+    pub fn control_leader(&self) -> Option<NodeId> {
+        self.plane.control_leader()
+    }
     /// Whether the node can serve: it knows the cluster and its disk works.
     pub fn is_ready(&self) -> bool {
         self.stopped.is_none() && self.map.nodes.contains_key(&self.config.node)

@@ -4,12 +4,15 @@
 //! a fault that is always there hides what only happens without it. Each kind draws from a stream of its own, so that
 //! leaving one out shifts no other.
 
+mod cascade;
 mod damage;
 mod heal;
 mod inject;
+mod latecomer;
 mod squeeze;
 mod strikes;
 
+pub use cascade::Cascade;
 pub use squeeze::Blow;
 pub use strikes::{Skip, Strike, Strikes};
 
@@ -54,11 +57,13 @@ pub enum Fault {
     BitFlip,
     LostWrite,
     StrayWrite,
+    Cascade,
+    Latecomer,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 33] = [
+    pub const ALL: [(Fault, &'static str, u64); 35] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -92,6 +97,8 @@ impl Fault {
         (Fault::BitFlip, "bit-flip", 12_000 * MS),
         (Fault::LostWrite, "lost-write", 20_000 * MS),
         (Fault::StrayWrite, "stray-write", 20_000 * MS),
+        (Fault::Cascade, "cascade", 1_500 * MS),
+        (Fault::Latecomer, "latecomer", 2_000 * MS),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)

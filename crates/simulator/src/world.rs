@@ -17,7 +17,7 @@ mod turn;
 
 use crate::client::{Client, Request};
 use crate::disk::Job;
-use crate::faults::{Blow, Fault, Mix, Strikes, Undo};
+use crate::faults::{Blow, Cascade, Fault, Mix, Strikes, Undo};
 use crate::history::Operation;
 use crate::host::Host;
 use crate::invariants::Invariants;
@@ -141,6 +141,8 @@ pub struct World {
     pub invariants: Invariants,
     pub mix: Mix,
     pub strikes: Strikes,
+    /// A cascade of failures under way.
+    pub cascade: Option<Cascade>,
     pub trace: Trace,
     founded: Founded,
     pub operator: members::Operator,
@@ -179,6 +181,7 @@ impl World {
             invariants: Invariants::default(),
             mix,
             strikes: Strikes::default(),
+            cascade: None,
             trace: Trace::new(readable),
             founded: Founded::new(founders),
             operator: members::Operator::new(count),

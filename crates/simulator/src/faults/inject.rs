@@ -101,6 +101,8 @@ impl World {
             // That strikes at elections.
             Fault::Newcomer => {}
             Fault::Squeeze => self.squeeze(random),
+            Fault::Cascade => self.cascade(random),
+            Fault::Latecomer => self.lose_follower(random),
             Fault::Drift | Fault::ClockJump | Fault::WallClock => {
                 self.disturb_clock(fault, victim, length, random)
             }

@@ -18,6 +18,8 @@ pub enum Blow {
     /// The next request is the last thing before a pause.
     PauseInTurn(NodeId, u64),
     Isolate(NodeId, u64),
+    /// Two nodes lose each other, and notice.
+    Part(NodeId, NodeId, u64),
     Switchover {
         at: NodeId,
         group: GroupId,
@@ -75,8 +77,15 @@ impl World {
         }
     }
 
+    /// A node says something: some kinds of faults wait for that.
+    pub(crate) fn react(&mut self, id: NodeId, said: &Said) {
+        self.strike_newcomer(id, said);
+        self.go_on_with_cascade(id, said);
+        self.strike_latecomer(id, said);
+    }
+
     /// A node says that it was elected, or is asked to take part in an election: sometimes that is the moment when it fails.
-    pub(crate) fn strike_newcomer(&mut self, id: NodeId, said: &Said) {
+    fn strike_newcomer(&mut self, id: NodeId, said: &Said) {
         let Said::Role { role, .. } = said else { return };
         let elected = match role {
             RoleName::LeaderElect => true,
@@ -118,6 +127,7 @@ impl World {
                 let links = others.flat_map(|other| [(id, other), (other, id)]).collect();
                 self.cut_noticed(links, length, 20 * MS);
             }
+            Blow::Part(a, b, length) => self.cut_noticed(vec![(a, b), (b, a)], length, 5 * MS),
             Blow::Switchover { at, group, target } => {
                 if self.running().contains(&at) {
                     let words = ["KEYSPACE", "SWITCHOVER", &group.0.to_string(), &target.0.to_string()];
@@ -128,7 +138,7 @@ impl World {
     }
 
     /// Who believes to lead what, and the members there.
-    fn leaders(&self) -> Vec<(NodeId, GroupId, Vec<NodeId>)> {
+    pub(super) fn leaders(&self) -> Vec<(NodeId, GroupId, Vec<NodeId>)> {
         let mut found = Vec::new();
         for host in self.hosts.values() {
             for state in host.node.iter().flat_map(|node| node.group_states()) {

@@ -212,7 +212,7 @@ impl World {
             Output::Event(event) => {
                 self.trace.note(self.now, || format!("{id} {event:?}"));
                 self.invariants.told(self.now, id, &event);
-                self.strike_newcomer(id, &event);
+                self.react(id, &event);
             }
         }
     }

@@ -5,9 +5,13 @@ use simulator::faults::{Choice, Fault};
 use simulator::run::{Plan, run};
 use simulator::scenario::Scenario;
 
+/// Kinds that there were when these seeds were kept: those that came later would make other runs of them.
+const KINDS: usize = 33;
+
 /// The drawn faults of a seed, for a minute, break nothing.
 fn clean(seed: u64) {
-    holds(&plan(seed, 60));
+    let kinds = Fault::ALL[..KINDS].iter().map(|(fault, ..)| *fault).collect();
+    holds(&Plan { choice: Choice::Among(kinds), ..plan(seed, 60) });
 }
 
 /// So do these kinds alone.

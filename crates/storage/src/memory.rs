@@ -1,8 +1,11 @@
 //! A simulated disk. Keeps what programs see (*live*) apart from what would survive a power cut (*durable*), and fails,
 //! tears, flips, loses and misdirects on request. Deterministic: the same calls and seeds give the same bytes.
 
-use crate::disk::{Disk, File, SECTOR};
+mod inode;
+
+use crate::disk::{Disk, File};
 use crate::error::{Error, Result};
+use inode::Inode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,15 +47,6 @@ struct State {
     flushes: u64,
     locked: bool,
     life: u64,
-}
-
-#[derive(Default)]
-struct Inode {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    dirty: BTreeSet<usize>,
-    /// Shared with every handle.
-    open: Arc<()>,
 }
 
 #[derive(Clone)]
@@ -257,39 +251,6 @@ impl State {
             return Err(Error::Full { path: path.to_owned() });
         }
         Ok(())
-    }
-}
-
-impl Inode {
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let start = offset as usize;
-        let end = start + bytes.len();
-        if self.live.len() < end {
-            self.live.resize(end, 0);
-        }
-        self.live[start..end].copy_from_slice(bytes);
-        self.dirty.extend(start / SECTOR..=(end - 1) / SECTOR);
-    }
-    /// Copies one sector of the live image to the durable one.
-    fn keep(&mut self, sector: usize) {
-        let start = sector * SECTOR;
-        let end = (start + SECTOR).min(self.live.len());
-        if start >= end {
-            return;
-        }
-        if self.durable.len() < end {
-            self.durable.resize(end, 0);
-        }
-        self.durable[start..end].copy_from_slice(&self.live[start..end]);
-    }
-    fn flush(&mut self) {
-        for sector in std::mem::take(&mut self.dirty) {
-            self.keep(sector);
-        }
-        self.durable.resize(self.live.len(), 0);
     }
 }
 

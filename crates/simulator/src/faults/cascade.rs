@@ -4,7 +4,7 @@
 //! The leader goes on for as long as its leases last, so what the others promised it is all that keeps them apart: such a
 //! promise must outlive the process that gave it.
 
-use super::{Blow, Fault};
+use super::{Blow, Fault, Undo};
 use crate::network::MS;
 use crate::random::Random;
 use crate::world::{Event, World};
@@ -38,6 +38,14 @@ impl World {
         let both = random.chance(800);
         let links = [(leader, first)].into_iter().chain(both.then_some((first, leader)));
         self.cut_noticed(links.collect(), length, length);
+        if random.chance(400) {
+            // What the others still promise comes late.
+            let late = random.between(60, 240) * MS;
+            for other in others.into_iter().filter(|other| *other != first) {
+                self.network.slow.insert((other, leader), late);
+                self.after(length, Event::Undo(Undo::Quicken(other, leader)));
+            }
+        }
         self.cascade = Some(Cascade { leader, until: self.now + length, asked: BTreeSet::new() });
     }
 

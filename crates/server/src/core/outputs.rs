@@ -12,8 +12,10 @@ impl Core {
             self.node.refuse_snapshot(header.group);
             return;
         }
-        if let Err(error) = received.place() {
-            return self.disk_failed(&error);
+        match received.place() {
+            Ok(()) => {}
+            Err(storage::Error::Missing { .. }) => return self.node.refuse_snapshot(header.group),
+            Err(error) => return self.disk_failed(&error),
         }
         // The log must know that the group begins anew here, before the next entry is appended.
         let mut record = Vec::new();

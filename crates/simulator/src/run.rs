@@ -171,6 +171,7 @@ pub fn run(plan: &Plan) -> Outcome {
         None => world.run_until(begin + plan.time),
     }
     settle(&mut world);
+    world.record_unfinished();
     let durable: Vec<bool> = world.spaces.iter().map(|space| space.durable).collect();
     let verdict = judge(&world.history, &durable);
     let violation = world.invariants.violation.take().or(verdict.violation);

@@ -208,6 +208,8 @@ impl LogIndex {
             g.points.clear();
             g.epochs.clear();
             g.last = index;
+            // What was released of the history before says nothing of this one.
+            g.released = g.released.min(index);
             g.floor = None;
             g.force = true;
             self.clamp(group, Index(0));

@@ -190,6 +190,16 @@ impl World {
         self.after(pause, Event::Think { client });
     }
 
+    /// The run ends: what is still under way may have happened or not.
+    pub fn record_unfinished(&mut self) {
+        for client in 0..self.clients.len() {
+            let connection = self.clients[client].connection;
+            if let (Some((node, _)), Some(running)) = (connection, self.clients[client].disconnect()) {
+                self.record(client, node, running, Outcome::Info, u64::MAX);
+            }
+        }
+    }
+
     /// A client hangs up in the middle of whatever it does.
     pub fn hang_up(&mut self, client: usize) {
         let exchange = self.clients[client].exchange;

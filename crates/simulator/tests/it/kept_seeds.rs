@@ -150,3 +150,10 @@ fn after_an_announced_loss_nobody_counts_who_lacks_what_the_winner_holds() {
 fn a_snapshot_of_the_same_index_but_another_history_is_no_damage() {
     clean(6_000_142);
 }
+
+/// A copy was rebuilt from a snapshot further back than what it had released of its former history: the log let go of entries
+/// that it still needed, and the copy came back without them as the life that had acknowledged them.
+#[test]
+fn a_rebuilt_copy_keeps_the_log_behind_its_snapshot() {
+    holds(&plan(8_000_287, 60));
+}

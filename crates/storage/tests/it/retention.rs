@@ -130,6 +130,27 @@ fn a_snapshot_of_the_same_index_and_another_epoch_begins_anew() {
     assert_eq!(group.last.map(|m| (m.position.index, m.hash)), Some((Index(42), chain.hash)));
 }
 
+/// A copy that was rebuilt from a snapshot further back had released more of its former history than that.
+// bugs: SL-16
+#[test]
+fn what_was_released_of_another_history_says_nothing_of_this_one() {
+    let disk = SimDisk::new();
+    let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
+    let mut chain = Chain { epoch: 3, ..Chain::default() };
+    fill(&mut rig, &mut chain, 1, 40);
+    rig.log.release(GroupId(1), Index(40));
+    let mark = Mark { position: Position::new(5, 20), hash: 77 };
+    let mut snapshot = Vec::new();
+    write_snapshot_record(&mut snapshot, KeyspaceId(0), GroupId(1), mark, 0);
+    rig.write(&snapshot).expect("no fault");
+    chain = Chain { index: 20, hash: mark.hash, epoch: 5 };
+    fill(&mut rig, &mut chain, 1, 40);
+    reclaim(&mut rig);
+    assert_eq!(rig.read(1, 21).map(|entries| entries.len()), Some(40));
+    let restarted = start(&disk, 2, SEGMENT).expect("whole");
+    assert_eq!(restarted.groups[&GroupId(1)].hole(), None);
+}
+
 // bugs: SL-16
 #[test]
 fn a_joiners_pin_keeps_what_it_still_has_to_read() {

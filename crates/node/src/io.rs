@@ -78,11 +78,10 @@ pub enum Input {
     DiskFailed {
         reason: String,
     },
-    /// The oldest part of the log, with so many bytes behind it, is kept because this group was not released through here.
+    /// The oldest part of the log, with so many bytes behind it, is kept because these groups were not released through here.
     LogBlocked {
-        group: GroupId,
-        through: Index,
         behind_bytes: u64,
+        by: Vec<(GroupId, Index)>,
     },
     /// The log has no room to grow (or has some again). Nothing was lost; what was handed over waits.
     DiskFull {

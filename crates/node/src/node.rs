@@ -163,9 +163,7 @@ impl Node {
             }
             Input::Join { nonce, name, addresses, site } => self.on_join(nonce, name, addresses, site),
             Input::DiskFailed { reason } => self.on_disk_failed(reason),
-            Input::LogBlocked { group, through, behind_bytes } => {
-                self.on_log_blocked(group, through, behind_bytes);
-            }
+            Input::LogBlocked { behind_bytes, by } => self.on_log_blocked(behind_bytes, &by),
             Input::DiskFull { full } => self.disk_full = full,
             Input::Tick => self.on_tick(),
         }

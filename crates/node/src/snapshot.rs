@@ -210,12 +210,18 @@ impl Node {
 
     /// All groups share one log, and one that is seldom written would keep all that the others write: it takes a snapshot
     /// before its own entries ask for one. Twice what the largest group may take is no reason yet.
-    pub(crate) fn on_log_blocked(&mut self, group: GroupId, through: Index, behind_bytes: u64) {
+    pub(crate) fn on_log_blocked(&mut self, behind_bytes: u64, by: &[(GroupId, Index)]) {
         let wanted = self.groups.values().map(|it| it.log_bytes_wanted(&self.config)).max();
         let wanted = wanted.unwrap_or(self.config.snapshot_log_bytes);
         if behind_bytes / 2 < wanted as u64 {
             return;
         }
+        for (group, through) in by {
+            self.free_log(*group, *through);
+        }
+    }
+
+    fn free_log(&mut self, group: GroupId, through: Index) {
         if group == CONTROL_GROUP {
             if self.control_persisting.iter().all(|write| write.release.is_none()) {
                 self.control(control::Input::Rewrite);

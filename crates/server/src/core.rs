@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 use storage::disk::replace;
-use storage::{Blocker, Disk, ReceivedSnapshot, SnapshotHeader};
+use storage::{Blockers, Disk, ReceivedSnapshot, SnapshotHeader};
 use wire::hello::Identity;
 use wire::{Limits, Parsed, RequestParser};
 
@@ -302,8 +302,9 @@ impl Core {
                 *shown = status;
             }
             let blockers = self.parts.log.as_ref().map(|log| log.blockers());
-            for Blocker { group, through, behind_bytes, .. } in blockers.unwrap_or_default() {
-                self.node.step(clock::now(), Input::LogBlocked { group, through, behind_bytes });
+            let Blockers { behind_bytes, groups } = blockers.unwrap_or_default();
+            if !groups.is_empty() {
+                self.node.step(clock::now(), Input::LogBlocked { behind_bytes, by: groups });
             }
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use storage::job::{FlushJob, MarkJob, SegmentJob, WriteJob};
-use storage::{Blocker, Error, Files, Log, ReadPlan};
+use storage::{Blockers, Error, Files, Log, ReadPlan};
 
 /// Batches on their way to the disk at once. Measured: two give nearly all of the rate that four give, at half the latency.
 const IN_FLIGHT_MAX: usize = 2;
@@ -257,7 +257,7 @@ impl LogWriter {
     }
 
     /// Whom the oldest part of the log is kept for.
-    pub fn blockers(&self) -> Vec<Blocker> {
+    pub fn blockers(&self) -> Blockers {
         self.log.blockers()
     }
 

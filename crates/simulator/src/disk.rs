@@ -12,7 +12,7 @@ use std::sync::Arc;
 use storage::disk::{read_all, replace};
 use storage::job::{FlushJob, SegmentJob, WriteJob};
 use storage::{
-    Blocker, Disk, Error, Files, Identity, Log, LogConfig, Options, Owner, ReceivedSnapshot, SimDisk,
+    Blockers, Disk, Error, Files, Identity, Log, LogConfig, Options, Owner, ReceivedSnapshot, SimDisk,
     SnapshotHeader, SnapshotReader, SnapshotReceiver, SnapshotWriter, snapshot,
 };
 
@@ -189,7 +189,7 @@ impl NodeDisk {
     }
 
     /// Whom the oldest part of the log is kept for.
-    pub fn log_blockers(&self) -> Vec<Blocker> {
+    pub fn log_blockers(&self) -> Blockers {
         self.running.as_ref().filter(|it| !it.failed).map(|it| it.log.blockers()).unwrap_or_default()
     }
 

@@ -37,7 +37,7 @@ pub use error::{Corruption, Error, Result};
 pub use identity::{Identity, incarnation_after_start};
 pub use index::Mark;
 pub use job::{Files, FlushJob, WriteJob};
-pub use log::{Blocker, Log, LogConfig, PinId};
+pub use log::{Blockers, Log, LogConfig, PinId};
 pub use memory::SimDisk;
 pub use read::{LogRead, ReadPlan};
 pub use real::RealDisk;

@@ -42,15 +42,12 @@ pub struct LogConfig {
 pub struct PinId(u64);
 
 /// Why the oldest segment cannot go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Blocker {
-    pub group: GroupId,
-    /// A snapshot (and release) through this entry frees the segment from this group.
-    pub through: Index,
-    /// A joiner still reads there: a snapshot alone does not help.
-    pub pinned: bool,
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Blockers {
     /// Bytes of all segments from the oldest on.
     pub behind_bytes: u64,
+    /// A snapshot (and release) through this entry frees the segment from this group, unless a joiner still reads there.
+    pub groups: Vec<(GroupId, Index)>,
 }
 
 struct Segment {
@@ -467,7 +464,7 @@ impl Log {
         if self.poison.is_some() {
             return paths;
         }
-        while self.segments.len() > 1 && !self.blocked() {
+        while self.segments.len() > 1 && self.blocking().next().is_none() {
             let Some((sequence, end)) = self.oldest_and_end() else { break };
             if end > self.durable {
                 self.flush_until = self.flush_until.max(end);
@@ -495,27 +492,12 @@ impl Log {
     }
 
     /// The groups because of which the oldest segment is still here. An idle one wants a snapshot.
-    pub fn blockers(&self) -> Vec<Blocker> {
-        let Some(oldest) = self.segments.front() else { return Vec::new() };
+    pub fn blockers(&self) -> Blockers {
         if self.segments.len() < 2 {
-            return Vec::new();
+            return Blockers::default();
         }
         let behind_bytes = self.segments.iter().map(|s| u64::from(s.next_sector) * SECTOR as u64).sum();
-        let mut blockers = Vec::new();
-        for (group, held) in self.index.held.get(&oldest.header.sequence).into_iter().flatten() {
-            if let Some(g) = self.index.groups.get(group)
-                && held.last > g.free_through()
-            {
-                let pinned = held.last <= g.released;
-                blockers.push(Blocker { group: *group, through: held.last, pinned, behind_bytes });
-            }
-        }
-        blockers
-    }
-
-    /// Bytes of the segments in use, spare not counted.
-    pub fn size_bytes(&self) -> u64 {
-        self.segments.iter().map(|s| s.header.shape.file_len()).sum()
+        Blockers { behind_bytes, groups: self.blocking().collect() }
     }
 
     pub(crate) fn index(&self) -> &LogIndex {
@@ -612,12 +594,14 @@ impl Log {
         }
     }
 
-    /// Whether a group still needs entries of the oldest segment.
-    fn blocked(&self) -> bool {
-        let Some(oldest) = self.segments.front() else { return true };
-        let held = self.index.held.get(&oldest.header.sequence).into_iter().flatten();
-        held.into_iter()
-            .any(|(group, held)| self.index.groups.get(group).is_some_and(|g| held.last > g.free_through()))
+    /// Groups that are not released through their last entry in the oldest segment.
+    fn blocking(&self) -> impl Iterator<Item = (GroupId, Index)> {
+        let oldest = self.segments.front().map(|oldest| oldest.header.sequence);
+        let held = oldest.and_then(|oldest| self.index.held.get(&oldest)).into_iter().flatten();
+        held.filter_map(|(group, held)| {
+            let blocks = held.last > self.index.groups.get(group)?.free_through();
+            blocks.then_some((*group, held.last))
+        })
     }
     /// The oldest segment and its last batch.
     fn oldest_and_end(&self) -> Option<(u64, u64)> {

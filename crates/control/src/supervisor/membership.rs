@@ -31,7 +31,8 @@ pub(crate) struct Candidate {
     pub lost: bool,
     pub voter: bool,
     pub learner: bool,
-    /// Holds nearly all of the control log.
+    /// Holds nearly all of the control log, and was heard a moment ago: one that died unnoticed must not become the second of
+    /// two voters, for then the first could never agree on anything again.
     pub caught_up: bool,
 }
 
@@ -136,6 +137,7 @@ impl Supervisor {
         if consensus.reconfiguring() {
             return;
         }
+        let moment = self.timings.heartbeat * 3;
         let candidates: Vec<Candidate> = map
             .nodes
             .values()
@@ -146,7 +148,7 @@ impl Supervisor {
                 lost: node.id != self.me && self.detector.silent_for(now, node.id) >= REPLACE_AFTER,
                 voter: map.voters.contains(&node.id),
                 learner: map.learners.contains(&node.id),
-                caught_up: consensus.caught_up(node.id),
+                caught_up: consensus.caught_up(node.id) && self.detector.silent_for(now, node.id) <= moment,
             })
             .collect();
         // A founder that has not started yet under the new map is not unfit for that.

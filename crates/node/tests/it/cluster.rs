@@ -3,7 +3,8 @@
 //! catalogue: B1 B2 B3 B4 B6 B7 C20 F1 F2 F3
 
 use crate::rig::Cluster;
-use data::NodeId;
+use data::{Index, NodeId};
+use node::Input;
 
 fn serving(count: u32) -> Cluster {
     let mut cluster = Cluster::new(count);
@@ -326,5 +327,27 @@ fn a_receipt_names_the_holders_of_a_write_on_every_node() {
         assert_eq!(cluster.ask(client, "GET a"), "$1 1");
         let receipt = cluster.ask(client, "RECEIPT");
         assert!(receipt.contains("$4 kind $4 read"), "{receipt}");
+    }
+}
+
+/// All groups share one log: a keyspace that is hardly written takes a snapshot before its own entries ask for one, or it would
+/// keep what all others write; and only once the log is worth it.
+#[test]
+fn an_idle_keyspace_lets_go_of_the_log() {
+    let mut cluster = serving(1);
+    let client = cluster.connect(NodeId(1));
+    assert_eq!(cluster.ask(client, "KEYSPACE CREATE idle SINGLE-LEADER"), "+OK");
+    assert_eq!(cluster.ask(client, "SELECT idle"), "+OK");
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    let group = cluster.group_of("idle").expect("founded");
+    let blocked = |behind_bytes| Input::LogBlocked { behind_bytes, by: vec![(group, Index(2))] };
+    let taken = |cluster: &Cluster| cluster.story.iter().filter(|it| it.contains("SnapshotTaken")).count();
+    cluster.step(NodeId(1), blocked(1 << 30));
+    cluster.run(200);
+    assert_eq!(taken(&cluster), 0, "{:#?}", cluster.story);
+    for _ in 0..3 {
+        cluster.step(NodeId(1), blocked(3 << 30));
+        cluster.run(200);
+        assert_eq!(taken(&cluster), 1, "{:#?}", cluster.story);
     }
 }

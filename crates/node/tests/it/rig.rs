@@ -384,6 +384,9 @@ impl Cluster {
     pub fn leader_of(&self, keyspace: &str) -> Option<NodeId> {
         Some(self.view_of(keyspace)?.leader?.replica.node)
     }
+    pub fn group_of(&self, keyspace: &str) -> Option<GroupId> {
+        Some(self.view_of(keyspace)?.group)
+    }
     /// Size of the electable set.
     pub fn electable(&self, keyspace: &str) -> usize {
         self.view_of(keyspace).map_or(0, |view| view.electable.len())

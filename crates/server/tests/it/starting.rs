@@ -17,6 +17,11 @@ fn an_open_address_needs_a_password() {
 }
 
 #[test]
+fn a_transfer_rate_of_nothing_is_refused() {
+    assert!(refusal(Settings { transfer_rate: 0, ..settings("n1") }).contains("--transfer-rate"));
+}
+
+#[test]
 fn an_address_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();

@@ -25,7 +25,8 @@ impl World {
             return;
         }
         let Some(at) = self.mix.active.iter().position(|active| active.fault == fault) else { return };
-        // Each strike has a lot of its own: leaving one out shifts none of the others.
+        // Each strike has a lot of its own: leaving one out shifts none of the others, but for kinds that wait for what nodes
+        // say.
         let active = &mut self.mix.active[at];
         let mut random = Random::new(active.random.draw(), 0);
         let delay = active.random.around(active.every);

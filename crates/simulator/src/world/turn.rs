@@ -8,7 +8,7 @@ use data::codec::Writer;
 use data::{Incarnation, NodeId, Process};
 use node::{ConnectionId, Flow, Input, LoadedSnapshot, Output, PeerMessage};
 use std::collections::{BTreeMap, VecDeque};
-use storage::{Blocker, ReceivedSnapshot};
+use storage::{Blockers, ReceivedSnapshot};
 
 /// Shortest time of a disk job, ns; a flush takes longer.
 const WRITE_NS: u64 = 30_000;
@@ -310,8 +310,9 @@ impl World {
         }
         self.begin_jobs(id);
         let blockers = self.hosts.get(&id).map(|host| host.disk.log_blockers());
-        for Blocker { group, through, behind_bytes, .. } in blockers.unwrap_or_default() {
-            let input = Box::new(Input::LogBlocked { group, through, behind_bytes });
+        let Blockers { behind_bytes, groups } = blockers.unwrap_or_default();
+        if !groups.is_empty() {
+            let input = Box::new(Input::LogBlocked { behind_bytes, by: groups });
             self.after(0, Event::Feed { node: id, process, input });
         }
         self.after(200_000_000, Event::FlushClock { node: id, process });

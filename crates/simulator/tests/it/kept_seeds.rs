@@ -1,4 +1,5 @@
-//! Seeds that failed once, each named by its symptom, with what was wrong.
+//! Seeds that failed once, each named by its symptom, with what was wrong. A change of what is drawn makes other runs of
+//! them: they stay as runs that must be clean, and the cause is held by a test of its own crate where it has one.
 
 use crate::reproducible::plan;
 use simulator::faults::{Choice, Fault};
@@ -156,4 +157,11 @@ fn a_snapshot_of_the_same_index_but_another_history_is_no_damage() {
 #[test]
 fn a_rebuilt_copy_keeps_the_log_behind_its_snapshot() {
     holds(&plan(8_000_287, 60));
+}
+
+/// A control group of one grew to three by way of two, and the second was a learner that had just died: the first could agree on
+/// nothing any more.
+#[test]
+fn a_learner_that_died_unnoticed_does_not_become_the_second_of_two_voters() {
+    holds(&plan(8_001_226, 60));
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod disk_full;
 mod failover;
 mod join;
+mod restore;
 mod smoke;
 
 use anyhow::Result;
@@ -22,6 +23,8 @@ pub enum Suite {
     BadInput(bad_input::Options),
     /// One node's disk is full: the service goes on.
     DiskFull,
+    /// A node is started with an old backup of its data: it is noticed.
+    Restore,
     /// Commands and the replies that Redis documents for them.
     Conformance(conformance::Options),
 }
@@ -35,8 +38,10 @@ impl Suite {
             Suite::BadInput(bad_input::Options::default()),
             Suite::Failover(failover::Options::kills(3)),
             Suite::Failover(failover::Options::stops(1)),
+            Suite::Failover(failover::Options::upgrades(4)),
             Suite::Join(join::Options { keys: 50_000 }),
             Suite::DiskFull,
+            Suite::Restore,
         ]
     }
 
@@ -47,6 +52,7 @@ impl Suite {
             Suite::Join(_) => "join",
             Suite::BadInput(_) => "bad-input",
             Suite::DiskFull => "disk-full",
+            Suite::Restore => "restore",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -63,6 +69,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Join(options) => join::run(&options),
         Suite::BadInput(options) => bad_input::run(&options),
         Suite::DiskFull => disk_full::run(),
+        Suite::Restore => restore::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

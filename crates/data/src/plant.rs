@@ -31,6 +31,7 @@ pub enum Bug {
     ChangesInElection,
     GrantsUnconfirmed,
     ResendsAnew,
+    RollbackUnnoticed,
 }
 
 /// A row of the list.
@@ -49,7 +50,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 23] = [
+pub const ALL: [Planted; 24] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -167,6 +168,12 @@ pub const ALL: [Planted; 23] = [
         "TC-07",
         "a forwarder sends a command again under another request id",
         "node/src/forwarding.rs",
+    ),
+    row(
+        Bug::RollbackUnnoticed,
+        "TC-08",
+        "a node goes on with a data directory that was restored from a backup",
+        "node/src/rollback.rs",
     ),
 ];
 

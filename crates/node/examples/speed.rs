@@ -25,7 +25,7 @@ fn turn(node: &mut Node, start: Clock, connection: ConnectionId, sink: &mut Vec<
         _ => None,
     });
     if let Some(token) = persisted.max() {
-        node.step(now(start), Input::Persisted { token });
+        node.step(now(start), Input::Persisted { token, durable: token });
         node.end_turn(now(start), &mut Vec::new());
     }
     let mut ready = Vec::new();

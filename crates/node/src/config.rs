@@ -87,6 +87,8 @@ pub struct Restored {
     pub groups: BTreeMap<GroupId, RestoredGroup>,
     /// Payloads of the control plane's records, oldest first.
     pub control: Vec<Bytes>,
+    /// Batches that the log holds.
+    pub log_batches: u64,
     /// The map that the answer to a request to join carried.
     pub map: Option<Arc<ClusterMap>>,
 }

@@ -152,7 +152,7 @@ impl Node {
             let reachable = if leader == me {
                 self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none())
             } else {
-                self.peers.contains(&leader)
+                self.peers.contains_key(&leader)
             };
             if !reachable {
                 continue;

@@ -34,17 +34,23 @@ pub enum Input {
         from: NodeId,
         incarnation: Incarnation,
         process: Process,
+        /// The message version that the connection speaks.
+        version: u8,
         message: PeerMessage,
     },
+    /// Messages can be sent and received; `version` is the message version that both speak.
     PeerUp {
         node: NodeId,
+        version: u8,
     },
     PeerDown {
         node: NodeId,
     },
     /// Everything of [`Output::Persist`] up to this token is as durable as was asked for.
+    /// `durable`: batches of the log that survive a power cut by now; 0 without a disk.
     Persisted {
         token: u64,
+        durable: u64,
     },
     /// Answer to [`Output::ReadLog`]: the entry before the records (position and rolling hash) and the records; no records when
     /// the log no longer reaches back so far.
@@ -164,6 +170,11 @@ pub enum Output {
     },
     /// The node wants to end (SHUTDOWN).
     Shutdown,
+    /// The data directory holds less than this node has promised. Mark it, so that no process ever starts with it again; say why;
+    /// end.
+    Abandon {
+        reason: String,
+    },
     Event(Event),
 }
 

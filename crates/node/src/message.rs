@@ -1,11 +1,19 @@
 //! Messages between nodes. Each is the body of one peer frame; the frame's kind is [`PeerMessage::kind`].
+//!
+//! A connection speaks the newest message version that both ends know ([`VERSION_MAX`]): a cluster is upgraded node by node. A new kind
+//! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
+use crate::rollback::{self, Life};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
-use data::{GroupId, KeyspaceId, Position, RequestId};
+use data::{GroupId, KeyspaceId, Position, Process, RequestId};
 use protocol::{lease, single_leader};
 use wire::Protocol;
+
+/// Message versions that this program speaks.
+pub const VERSION_MIN: u8 = 1;
+pub const VERSION_MAX: u8 = 2;
 
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
@@ -27,6 +35,10 @@ pub enum PeerMessage {
     FetchSnapshot { group: GroupId, position: Position, offset: u64, len_max: u32 },
     /// A piece of a snapshot; none when it is gone.
     SnapshotPiece { group: GroupId, position: Position, offset: u64, bytes: Bytes },
+    /// Which run of the sender's process this is, and how far its log reaches (since version 2).
+    Life(Life),
+    /// This run of the receiver's process began with less than the sender knows to have been durable (since version 2).
+    Forgotten { process: Process, run: u64, durable: u64 },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -83,6 +95,15 @@ impl PeerMessage {
             PeerMessage::Publish { .. } => 7,
             PeerMessage::FetchSnapshot { .. } => 8,
             PeerMessage::SnapshotPiece { .. } => 9,
+            PeerMessage::Life(_) => 10,
+            PeerMessage::Forgotten { .. } => 11,
+        }
+    }
+    /// The first message version that has this kind of message: to a connection of an older one it is not sent.
+    pub fn since_version(&self) -> u8 {
+        match self {
+            PeerMessage::Life(_) | PeerMessage::Forgotten { .. } => rollback::SINCE_VERSION,
+            _ => 1,
         }
     }
     /// The group that the message is about, 0 for those about the node.
@@ -96,7 +117,9 @@ impl PeerMessage {
             | PeerMessage::Control(_)
             | PeerMessage::Answer { .. }
             | PeerMessage::Cancel { .. }
-            | PeerMessage::Publish { .. } => GroupId(0),
+            | PeerMessage::Publish { .. }
+            | PeerMessage::Life(_)
+            | PeerMessage::Forgotten { .. } => GroupId(0),
         }
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
@@ -136,6 +159,12 @@ impl PeerMessage {
                 w.u64(*offset);
                 w.bytes(bytes);
             }
+            PeerMessage::Life(life) => life.encode(w),
+            PeerMessage::Forgotten { process, run, durable } => {
+                process.encode(w);
+                w.u64(*run);
+                w.u64(*durable);
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -170,6 +199,8 @@ impl PeerMessage {
                 offset: r.u64()?,
                 bytes: owned(r)?,
             },
+            10 => PeerMessage::Life(Life::decode(r)?),
+            11 => PeerMessage::Forgotten { process: Process::decode(r)?, run: r.u64()?, durable: r.u64()? },
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;

@@ -5,6 +5,7 @@ use crate::forward::Forwards;
 use crate::group::Group;
 use crate::io::{ConnectionId, Event, Input, Output};
 use crate::pubsub::PubSub;
+use crate::rollback::{Life, Lives};
 use crate::session::{Session, Sessions};
 use crate::statistics::Statistics;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -58,7 +59,9 @@ pub struct Node {
     pub(crate) grantor: Grantor,
     /// Until when the control plane guarantees that nothing this node leads is given to another.
     pub(crate) control_lease: (Instant, NodeId),
-    pub(crate) peers: BTreeSet<NodeId>,
+    /// Who is connected, and the message version of the connection.
+    pub(crate) peers: BTreeMap<NodeId, u8>,
+    pub(crate) lives: Lives,
     pub(crate) heartbeat_at: Instant,
     pub(crate) token: u64,
     /// The control plane's log writes on their way.
@@ -116,7 +119,13 @@ impl Node {
             holder: Holder::new(config.lease),
             grantor: Grantor::new(config.lease, now.instant),
             control_lease: (Instant::ZERO, NodeId(0)),
-            peers: BTreeSet::new(),
+            peers: BTreeMap::new(),
+            lives: Lives::new(Life {
+                process: config.process,
+                run: config.seed,
+                began: restored.log_batches,
+                durable: restored.log_batches,
+            }),
             heartbeat_at: Instant::ZERO,
             token: 0,
             control_persisting: alloc::collections::VecDeque::new(),
@@ -145,12 +154,15 @@ impl Node {
         match input {
             Input::Connected { connection, address, local } => self.on_connected(connection, address, local),
             Input::Closed { connection } => self.on_closed(connection),
-            Input::Peer { from, incarnation, process, message } => {
-                self.on_peer(from, incarnation, process, message);
+            Input::Peer { from, incarnation, process, version, message } => {
+                self.on_peer(from, (incarnation, process), version, message);
             }
-            Input::PeerUp { node } => self.on_peer_connection(node, true),
-            Input::PeerDown { node } => self.on_peer_connection(node, false),
-            Input::Persisted { token } => self.on_persisted(token),
+            Input::PeerUp { node, version } => self.on_peer_connection(node, Some(version)),
+            Input::PeerDown { node } => self.on_peer_connection(node, None),
+            Input::Persisted { token, durable } => {
+                self.lives.own.durable = self.lives.own.durable.max(durable);
+                self.on_persisted(token);
+            }
             Input::LogRead { group, to, before, records } => {
                 self.feed(group, single_leader::Input::Fetched { to, from: before, records });
             }

@@ -15,11 +15,19 @@ impl Node {
     pub(crate) fn on_peer(
         &mut self,
         from: NodeId,
-        incarnation: Incarnation,
-        _process: Process,
+        (incarnation, process): (Incarnation, Process),
+        version: u8,
         message: PeerMessage,
     ) {
+        let about_lives = matches!(message, PeerMessage::Life(_) | PeerMessage::Forgotten { .. });
+        if !about_lives && !self.is_heard(from, process, version) {
+            return;
+        }
         match message {
+            PeerMessage::Life(life) => self.on_life(from, life),
+            PeerMessage::Forgotten { process, run, durable } => {
+                self.on_forgotten(from, process, run, durable)
+            }
             PeerMessage::Replication { group, message } => {
                 self.feed(group, single_leader::Input::Message { from, incarnation, message });
             }
@@ -46,12 +54,14 @@ impl Node {
         }
     }
 
-    pub(crate) fn on_peer_connection(&mut self, node: NodeId, up: bool) {
-        if up {
-            self.peers.insert(node)
-        } else {
-            self.peers.remove(&node)
+    /// The peer is connected by this message version, or not any more.
+    pub(crate) fn on_peer_connection(&mut self, node: NodeId, version: Option<u8>) {
+        let up = version.is_some();
+        match version {
+            Some(version) => self.peers.insert(node, version),
+            None => self.peers.remove(&node),
         };
+        self.tell_life(node, true);
         let input = if up { control::Input::PeerUp { node } } else { control::Input::PeerDown { node } };
         self.control(input);
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
@@ -71,6 +81,10 @@ impl Node {
             return;
         }
         self.heartbeat_at = now + self.config.lease.heartbeat;
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        for peer in &peers {
+            self.tell_life(*peer, false);
+        }
         let leads: Vec<(GroupId, Epoch)> = self
             .groups
             .iter()
@@ -79,7 +93,6 @@ impl Node {
         if leads.is_empty() {
             return;
         }
-        let peers: Vec<NodeId> = self.peers.iter().copied().collect();
         for peer in peers {
             let message = self.holder.heartbeat(now, peer, leads.clone());
             self.send(peer, PeerMessage::Lease(message));

@@ -105,7 +105,7 @@ impl Node {
         self.statistics.published += 1;
         let receivers = self.deliver(channel, payload);
         let message = (Bytes::copy_from_slice(channel), Bytes::copy_from_slice(payload));
-        let peers: Vec<_> = self.peers.iter().copied().collect();
+        let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             let (channel, payload) = message.clone();
             self.send(peer, PeerMessage::Publish { channel, payload });

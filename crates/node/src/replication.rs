@@ -221,7 +221,7 @@ impl Node {
                 self.statistics.elections_won += 1;
                 it.snapshots.transfer = None;
                 let down: Vec<_> = it.replica.followers().map(|(node, _)| node).collect();
-                let down: Vec<_> = down.into_iter().filter(|node| !self.peers.contains(node)).collect();
+                let down: Vec<_> = down.into_iter().filter(|node| !self.peers.contains_key(node)).collect();
                 for node in down {
                     self.feed(group, single_leader::Input::Connection { node, up: false });
                 }

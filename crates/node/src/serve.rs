@@ -193,7 +193,7 @@ impl Node {
         }
         let view = it.replica.view()?;
         let needed = view.settings.commit.followers_needed(view.electable.len());
-        let up = |r: &&data::view::Replica| r.node != self.config.node && self.peers.contains(&r.node);
+        let up = |r: &&data::view::Replica| r.node != self.config.node && self.peers.contains_key(&r.node);
         let reachable = view.electable.iter().filter(up).count();
         if reachable < needed {
             self.statistics.refused_writes += 1;

@@ -198,7 +198,7 @@ impl Node {
         for (node, progress) in it.replica.followers() {
             let slowest = progress.matched;
             // One that is far behind, or away, will take the snapshot.
-            if self.peers.contains(&node) && slowest.0 + KEEP_ENTRIES >= through.0 {
+            if self.peers.contains_key(&node) && slowest.0 + KEEP_ENTRIES >= through.0 {
                 through = through.min(slowest);
             }
         }

@@ -41,9 +41,6 @@ const INCOMING: usize = 1 << 41;
 const TICK: Duration = Duration::from_millis(5);
 /// Name of the mark that says: not everything promised was flushed.
 pub const UNFLUSHED: &str = "unflushed";
-/// Message versions that this program speaks.
-const VERSION_MIN: u8 = 1;
-const VERSION_MAX: u8 = 1;
 
 /// What other threads finished.
 pub enum Completion {
@@ -111,6 +108,8 @@ pub struct Core {
     failure: Option<StartError>,
     disk_failed: bool,
     disk_full: bool,
+    /// Why the data directory must not be used again.
+    abandoned: Option<String>,
 }
 
 impl Core {
@@ -174,12 +173,18 @@ impl Core {
             failure: None,
             disk_failed: false,
             disk_full: false,
+            abandoned: None,
         })
     }
 
     /// Whether the log could not be written at some time: what the directory promises cannot be believed.
     pub fn has_disk_failed(&self) -> bool {
         self.disk_failed
+    }
+
+    /// Why the data directory must not be used again, if that was found out.
+    pub fn abandoned(&self) -> Option<&str> {
+        self.abandoned.as_deref()
     }
 
     /// Turns until the end.
@@ -247,7 +252,7 @@ impl Core {
     /// Takes what other threads finished.
     fn collect(&mut self) {
         if let Some(token) = self.persisted.take() {
-            self.node.step(clock::now(), Input::Persisted { token });
+            self.on_persisted(token);
         }
         if let Some(log) = &mut self.parts.log
             && let Err(error) = log.collect()

@@ -17,5 +17,6 @@ mod start;
 mod threads;
 
 pub use core::Status;
+pub use node::message::VERSION_MAX as MESSAGE_VERSION_MAX;
 pub use settings::{Settings, StartError};
 pub use start::{Handle, VERSION, run};

@@ -256,6 +256,11 @@ impl LogWriter {
         }
     }
 
+    /// Batches that survive a power cut.
+    pub fn durable_batches(&self) -> u64 {
+        self.log.durable_batch()
+    }
+
     /// Whom the oldest part of the log is kept for.
     pub fn blockers(&self) -> Blockers {
         self.log.blockers()

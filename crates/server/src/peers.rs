@@ -294,6 +294,8 @@ pub enum Received {
         from: NodeId,
         incarnation: Incarnation,
         process: Process,
+        /// The message version that was agreed on.
+        version: u8,
         message: PeerMessage,
     },
     /// A message of the founding handshake, outside any link.
@@ -386,7 +388,8 @@ impl Incoming {
         }
         self.flush()?;
         let Some(agreed) = &self.agreed else { return Ok(()) };
-        let limits = PeerLimits { frame_len_max: FRAME_LEN_MAX, version: agreed.version };
+        let version = agreed.version;
+        let limits = PeerLimits { frame_len_max: FRAME_LEN_MAX, version };
         let (from, incarnation, process) = (agreed.peer.node, agreed.peer.incarnation, agreed.peer.process);
         let mut used = 0;
         loop {
@@ -400,7 +403,7 @@ impl Incoming {
             if let Ok(Some(body)) = self.assembler.accept(&header, body)
                 && let Ok(message) = PeerMessage::decode(header.kind, &body)
             {
-                each(Received::Message { from, incarnation, process, message });
+                each(Received::Message { from, incarnation, process, version, message });
             }
             used += consumed;
         }

@@ -1,5 +1,6 @@
 //! What a node is told at its start.
 
+use node::message::{VERSION_MAX, VERSION_MIN};
 use std::path::PathBuf;
 
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Settings {
     pub snapshot_log_bytes: usize,
     /// A copy that is far behind gets snapshot and log at this rate, bytes per second.
     pub transfer_rate: u32,
+    /// The newest message version to speak with peers. Less than this program can is for an upgrade that may have to be taken back.
+    pub message_version: u8,
 }
 
 /// Why a node cannot start: a sentence for whoever started it.
@@ -66,6 +69,11 @@ impl Settings {
         }
         if self.transfer_rate == 0 {
             return Err(StartError::new("--transfer-rate must be above 0: nothing would ever catch up"));
+        }
+        if !(VERSION_MIN..=VERSION_MAX).contains(&self.message_version) {
+            return Err(StartError::new(format!(
+                "--message-version must be from {VERSION_MIN} to {VERSION_MAX}"
+            )));
         }
         Ok(())
     }

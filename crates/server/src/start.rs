@@ -53,6 +53,11 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         Some(disk) => Identity::load(&**disk).map_err(failed)?,
         None => None,
     };
+    if identity.as_ref().is_some_and(|known| known.abandoned) {
+        return Err(StartError::new(
+            "this data directory was given up: it is older than what its node had promised. Start with an empty one and --join, and remove the old node",
+        ));
+    }
     let membership = match &identity {
         Some(known) => Membership {
             cluster: known.cluster,
@@ -81,6 +86,7 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         (process, incarnation) = (known.process, known.incarnation);
         let files = Arc::new(Files::new(Arc::clone(disk)));
         let opened = open_log(disk, &files, own, process, &mut restored)?;
+        restored.log_batches = opened.durable_batch();
         log = Some(LogWriter::new(opened, files, Arc::clone(&waker)));
     }
     let control = control::Config {
@@ -114,8 +120,13 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
     let parts =
         CoreParts { settings, membership, disk: disk.clone(), log, poll, waker, completions, completed };
     let mut core = Core::new(parts, config, restored, resp, peer, handle)?;
-    let outcome = core.run();
-    if let (Some(disk), Some(identity)) = (&disk, &mut identity) {
+    let mut outcome = core.run();
+    if let Some(reason) = core.abandoned().map(str::to_owned)
+        && let (Some(disk), Some(identity)) = (&disk, &mut identity)
+    {
+        identity.abandon(&**disk).map_err(failed)?;
+        outcome = Err(StartError::new(reason));
+    } else if let (Some(disk), Some(identity)) = (&disk, &mut identity) {
         match &outcome {
             Ok(()) if !core.has_disk_failed() => identity.end_run(&**disk).map_err(failed)?,
             _ => identity.note_disk_failure(&**disk).map_err(failed)?,

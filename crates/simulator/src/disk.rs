@@ -129,6 +129,7 @@ impl NodeDisk {
                 append_snapshot_record(&mut log, group, &header)?;
             }
         }
+        restored.log_batches = log.durable_batch();
         let running = Running {
             shared,
             files,
@@ -186,6 +187,15 @@ impl NodeDisk {
             running.files.remove(&path)?;
         }
         Ok(running.log.flush_job().map(Job::FlushAll))
+    }
+
+    /// Batches that survive a power cut.
+    pub fn durable(&self) -> u64 {
+        self.running.as_ref().map_or(0, |it| it.log.durable_batch())
+    }
+    /// Batches so far, durable or not.
+    pub fn batches(&self) -> u64 {
+        self.running.as_ref().map_or(0, |it| it.log.next_batch())
     }
 
     /// Whom the oldest part of the log is kept for.

@@ -9,6 +9,7 @@ mod damage;
 mod heal;
 mod inject;
 mod latecomer;
+mod restore;
 mod squeeze;
 mod strikes;
 
@@ -59,11 +60,15 @@ pub enum Fault {
     StrayWrite,
     Cascade,
     Latecomer,
+    Restore,
+    Upgrade,
+    Wan,
+    SiteCut,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 35] = [
+    pub const ALL: [(Fault, &'static str, u64); 39] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -99,6 +104,10 @@ impl Fault {
         (Fault::StrayWrite, "stray-write", 20_000 * MS),
         (Fault::Cascade, "cascade", 1_500 * MS),
         (Fault::Latecomer, "latecomer", 2_000 * MS),
+        (Fault::Restore, "restore", 6_000 * MS),
+        (Fault::Upgrade, "upgrade", 10_000 * MS),
+        (Fault::Wan, "wan", 0),
+        (Fault::SiteCut, "site-cut", 12_000 * MS),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)
@@ -161,7 +170,8 @@ impl Mix {
         let mut active = Vec::new();
         for (fault, _, mean) in Fault::ALL {
             let mut random = fault.random(seed);
-            let swarm = random.chance(400);
+            // Far sites slow everything down: they are for few runs.
+            let swarm = random.chance(if fault == Fault::Wan { 80 } else { 400 });
             // From twice as often to four times as rare.
             let every = mean * random.between(50, 400) / 100;
             let wanted = match choice {

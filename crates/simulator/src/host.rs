@@ -5,6 +5,7 @@ use crate::disk::NodeDisk;
 use data::{Incarnation, NodeId, Process};
 use node::{ConnectionId, Input, Node};
 use std::collections::BTreeMap;
+use storage::SimDisk;
 
 /// What a paused process will find when it goes on.
 pub enum Pending {
@@ -19,6 +20,15 @@ pub enum Harm {
     Flipped,
     /// A write was reported done and is not there.
     Missing,
+    /// All of it is from an old backup, and the other nodes know better.
+    Restored,
+}
+
+/// A copy of a disk, and what it held at most.
+pub struct Backup {
+    pub medium: SimDisk,
+    pub process: Process,
+    pub batches: u64,
 }
 
 pub struct Host {
@@ -31,6 +41,10 @@ pub struct Host {
     pub disk: NodeDisk,
     pub clock: Clock,
     pub process: Process,
+    /// Processes that ran on this machine: what each draws at its start differs, whatever its disk says.
+    pub runs: u64,
+    /// The newest message version of its program.
+    pub version: u8,
     pub incarnation: Incarnation,
     /// Paused until somebody wakes it; a turn may have been interrupted before its end.
     pub paused: bool,
@@ -46,6 +60,7 @@ pub struct Host {
     /// Its disk was found damaged, or could not be read: it stays away.
     pub lost: bool,
     pub harm: Option<Harm>,
+    pub backup: Option<Backup>,
 }
 
 impl Host {
@@ -58,6 +73,8 @@ impl Host {
             disk: NodeDisk::new(),
             clock,
             process: Process(0),
+            runs: 0,
+            version: node::message::VERSION_MAX,
             incarnation: Incarnation(1),
             paused: false,
             pause_in_turn: None,
@@ -67,6 +84,7 @@ impl Host {
             held_down: false,
             lost: false,
             harm: None,
+            backup: None,
         }
     }
     pub fn is_running(&self) -> bool {

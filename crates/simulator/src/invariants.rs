@@ -32,7 +32,7 @@ mod sound;
 mod state;
 mod storm;
 
-use crate::host::Host;
+use crate::host::{Harm, Host};
 use data::{GroupId, NodeId};
 use node::Event;
 use protocol::single_leader::Report;
@@ -101,6 +101,8 @@ pub struct Invariants {
     pub damaged: u64,
     /// Copies that were rebuilt because their disk was harmed.
     pub rebuilt: u64,
+    /// Restored backups that were noticed.
+    pub restored_noticed: u64,
     /// Copies of keyspaces that may lose, stopped because a new leader lacks what they had committed: they stay behind
     /// until somebody rebuilds them. Counted, not judged.
     pub stranded: BTreeSet<(NodeId, GroupId)>,
@@ -117,6 +119,13 @@ impl Invariants {
     /// After a turn.
     pub fn observe(&mut self, now: u64, host: &Host) {
         let Some(node) = &host.node else { return };
+        if host.harm == Some(Harm::Restored) {
+            // It is behind what it promised: that is the fault. It must not do anything with it.
+            if node.group_states().any(|state| state.replica.leads().is_some()) {
+                self.fail("a disk that went back in time is noticed", format!("{} leads with it", host.id));
+            }
+            return;
+        }
         let mut found = None;
         for state in node.group_states() {
             let lossy = self.lossy_names.contains(&state.keyspace.name);

@@ -30,6 +30,7 @@ pub mod run;
 pub mod scenario;
 pub mod settle;
 pub mod shrink;
+pub mod sites;
 pub mod trace;
 pub mod verdict;
 pub mod workload;

@@ -4,6 +4,7 @@
 //! a connection the kinds `loss`, `duplicate` and `reorder` are harsher than a stream could be: nothing may depend on it.
 
 use crate::random::Random;
+use crate::sites::Sites;
 use data::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +25,15 @@ pub struct Connection {
     /// Grows with every reset.
     pub number: u64,
     pub up: bool,
+    /// The message version that both ends speak.
+    pub version: u8,
     /// Somebody tries to connect again.
     pub trying: bool,
 }
 
 pub struct Network {
     pub quality: Quality,
+    pub sites: Sites,
     /// Extra one-way delay of slow links.
     pub slow: BTreeMap<(NodeId, NodeId), u64>,
     pub cut: BTreeSet<(NodeId, NodeId)>,
@@ -45,9 +49,10 @@ fn pair(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
 }
 
 impl Network {
-    pub fn new(quality: Quality) -> Network {
+    pub fn new(quality: Quality, sites: Sites) -> Network {
         Network {
             quality,
+            sites,
             slow: BTreeMap::new(),
             cut: BTreeSet::new(),
             clogged: BTreeMap::new(),
@@ -81,7 +86,8 @@ impl Network {
         let spread = random.below(quality.jitter + 1);
         // One message in fifty is much later than the others.
         let tail = if (roll >> 20).is_multiple_of(50) { quality.jitter * 4 } else { 0 };
-        let mut at = now + quality.delay + spread + tail + self.slow.get(&(from, to)).copied().unwrap_or(0);
+        let delay = self.sites.distance(from, to).unwrap_or(quality.delay);
+        let mut at = now + delay + spread + tail + self.slow.get(&(from, to)).copied().unwrap_or(0);
         if let Some(open) = self.clogged.get(&(from, to)) {
             at = at.max(*open);
         }

@@ -55,6 +55,8 @@ pub struct Streams {
     pub order: Random,
     pub setup: Random,
     pub members: Random,
+    /// Where machines are, and which version they begin with.
+    pub sites: Random,
 }
 
 impl Streams {
@@ -67,6 +69,7 @@ impl Streams {
             order: Random::new(seed, 5),
             setup: Random::new(seed, 6),
             members: Random::new(seed, 8),
+            sites: Random::new(seed, 9),
         }
     }
 }

@@ -119,6 +119,7 @@ fn read_back(world: &mut World) {
         }
     }
     let first = world.clients.len();
+    let mut longest = 0;
     for keyspace in 0..world.spaces.len() {
         let mut reads: Vec<(crate::history::Did, String)> = keys
             .iter()
@@ -126,9 +127,11 @@ fn read_back(world: &mut World) {
             .map(|((_, key), did)| (did.clone(), key.clone()))
             .collect();
         reads.reverse();
+        longest = longest.max(reads.len());
         world.add_reader(keyspace, reads);
     }
-    let end = world.now + LIVENESS_BOUND;
+    // Between far sites one read takes a few round trips.
+    let end = world.now + LIVENESS_BOUND + longest as u64 * 1_000 * MS;
     while world.now < end
         && !world.invariants.is_broken()
         && world.clients[first..].iter().any(|c| !c.is_done())

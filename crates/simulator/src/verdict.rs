@@ -157,6 +157,8 @@ fn class(model: Model, kind: Kind) -> Class {
         ) => Class::Order,
         // A push that was seen, lost with its leader and done again by its forwarder stands elsewhere then.
         (Model::Set, Kind::Rearranged | Kind::Vanished) => Class::Order,
+        // So does an increment: both counts were shown, one of them was lost.
+        (Model::Counter, Kind::TooHigh) => Class::Order,
         (Model::Set, Kind::Lost | Kind::Stale) => Class::Loss,
         // The count went back with its leader.
         (Model::Unique, Kind::Duplicated) => Class::Loss,

@@ -22,7 +22,8 @@ use crate::history::Operation;
 use crate::host::Host;
 use crate::invariants::Invariants;
 use crate::network::Network;
-use crate::random::Streams;
+use crate::random::{Random, Streams};
+use crate::sites::Sites;
 use crate::trace::Trace;
 use control::Founded;
 use data::{NodeId, Process};
@@ -163,7 +164,8 @@ impl World {
         let flushed_only = spaces.iter().all(|space| !space.options.iter().any(|word| word == "received"));
         let snapshot_log_bytes = 1 << streams.setup.between(13, 18);
         let tick = streams.setup.between(5, 8) * 1_000_000;
-        let network = Network::new(mix.quality(&mut streams.setup));
+        let sites = if mix.has(Fault::Wan) { Sites::draw(&mut streams.sites) } else { Sites::default() };
+        let network = Network::new(mix.quality(&mut streams.setup), sites);
         let mut world = World {
             seed,
             now: 10_000_000_000,
@@ -194,13 +196,22 @@ impl World {
         };
         for n in 1..=count {
             let clock = world.mix.clock(world.now, &mut world.streams.clocks);
-            world.hosts.insert(NodeId(n), Host::new(NodeId(n), n, true, clock));
+            world.add_host(Host::new(NodeId(n), n, true, clock));
             let delay = world.streams.setup.below(50_000_000);
             world.after(delay, Event::Start { node: NodeId(n) });
         }
         world.after(300_000_000, Event::Administer);
         world.schedule_faults();
         world
+    }
+
+    /// A machine is set up as this node.
+    pub(crate) fn add_host(&mut self, mut host: Host) {
+        let mut random = std::mem::replace(&mut self.streams.sites, Random::new(0, 0));
+        host.version = self.first_version(&mut random);
+        self.streams.sites = random;
+        self.network.sites.place(host.id, host.machine);
+        self.hosts.insert(host.id, host);
     }
 
     pub fn after(&mut self, delay: u64, event: Event) {

@@ -14,7 +14,7 @@ use data::{Incarnation, NodeId, Process};
 const NAME: &str = "identity";
 const LOCK: &str = "lock";
 const MAGIC: u64 = u64::from_le_bytes(*b"tercetid");
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
@@ -30,6 +30,8 @@ pub struct Identity {
     pub clean: bool,
     /// A write or flush failed during that run: what was promised without a flush may be gone though it was there.
     pub disk_failed: bool,
+    /// The directory holds less than its node has promised, as its peers found: no process may go on with it.
+    pub abandoned: bool,
 }
 
 /// The incarnation of the next run.
@@ -63,6 +65,7 @@ impl Identity {
             boot: String::new(),
             clean: true,
             disk_failed: false,
+            abandoned: false,
         }
     }
 
@@ -86,13 +89,13 @@ impl Identity {
         if magic != MAGIC {
             return Err(damaged(DecodeError::Invalid("magic")));
         }
-        if format != FORMAT {
+        if format == 0 || format > FORMAT {
             return Err(Error::Newer { path: NAME.to_owned(), known: FORMAT, found: format });
         }
-        Identity::fields(&mut r).map(Some).map_err(damaged)
+        Identity::fields(format, &mut r).map(Some).map_err(damaged)
     }
 
-    fn fields(r: &mut Reader<'_>) -> std::result::Result<Identity, DecodeError> {
+    fn fields(format: u32, r: &mut Reader<'_>) -> std::result::Result<Identity, DecodeError> {
         Ok(Identity {
             cluster: r.u64()?,
             node: NodeId::decode(r)?,
@@ -102,6 +105,7 @@ impl Identity {
             boot: r.text()?,
             clean: r.bool()?,
             disk_failed: r.bool()?,
+            abandoned: format >= 2 && r.bool()?,
         })
     }
 
@@ -119,6 +123,7 @@ impl Identity {
         w.text(&self.boot);
         w.bool(self.clean);
         w.bool(self.disk_failed);
+        w.bool(self.abandoned);
         let crc = crc32c::crc32c(w.buffer);
         w.u32(crc);
         replace(disk, "", NAME, &bytes)
@@ -154,6 +159,12 @@ impl Identity {
     /// Remembers a failed write or flush for the next start. That this cannot be written either must be expected.
     pub fn note_disk_failure(&mut self, disk: &dyn Disk) -> Result<()> {
         self.disk_failed = true;
+        self.store(disk)
+    }
+
+    /// No process shall ever go on with this directory.
+    pub fn abandon(&mut self, disk: &dyn Disk) -> Result<()> {
+        self.abandoned = true;
         self.store(disk)
     }
 

@@ -3,7 +3,7 @@
 
 use clap::Args;
 use serde::Deserialize;
-use server::{Handle, Settings, StartError, Status};
+use server::{Handle, MESSAGE_VERSION_MAX, Settings, StartError, Status};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -46,6 +46,9 @@ pub struct NodeCommand {
     /// Bytes per second at which this node pulls a snapshot, or sends the log to a copy that is far behind. [default: 8388608]
     #[arg(long, env = "TERCET_TRANSFER_RATE")]
     transfer_rate: Option<u32>,
+    /// The newest message version to speak with the other nodes, while an upgrade may have to be taken back. [default: the newest that this program speaks]
+    #[arg(long, env = "TERCET_MESSAGE_VERSION")]
+    message_version: Option<u8>,
     /// The same settings in a TOML file.
     #[arg(long, env = "TERCET_CONFIG")]
     config: Option<PathBuf>,
@@ -70,6 +73,8 @@ struct File {
     maxclients: Option<usize>,
     #[serde(rename = "transfer-rate")]
     transfer_rate: Option<u32>,
+    #[serde(rename = "message-version")]
+    message_version: Option<u8>,
 }
 
 /// Bytes per second, of snapshot or log, on their way to a copy that is far behind: a fifteenth of a gigabit link. A guess,
@@ -125,6 +130,7 @@ impl NodeCommand {
             connections_max: self.maxclients.or(file.maxclients).unwrap_or(10_000),
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             transfer_rate: self.transfer_rate.or(file.transfer_rate).unwrap_or(TRANSFER_RATE),
+            message_version: self.message_version.or(file.message_version).unwrap_or(MESSAGE_VERSION_MAX),
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::node_command::{SNAPSHOT_LOG_BYTES, TRANSFER_RATE, stop_on_signals};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use server::{Handle, Settings, StartError, Status};
+use server::{Handle, MESSAGE_VERSION_MAX, Settings, StartError, Status};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -95,6 +95,7 @@ impl Up {
             connections_max: 10_000,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             transfer_rate: TRANSFER_RATE,
+            message_version: MESSAGE_VERSION_MAX,
         };
         let status = Arc::new(Mutex::new(Status::default()));
         server::http::start(&http, Arc::clone(&status))?;

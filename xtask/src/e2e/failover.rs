@@ -51,6 +51,8 @@ enum Mode {
     Kill,
     /// SIGSTOP for five seconds, then SIGCONT.
     Stop,
+    /// Every node in turn, killed and started with another message version: up, and back again.
+    Upgrade,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,6 +64,8 @@ enum Target {
     RedisForgetful,
 }
 
+/// What the nodes speak before they are upgraded.
+const OLD_VERSION: u8 = 1;
 /// How long a stopped leader stays stopped.
 const STOP_TIME: Duration = Duration::from_secs(5);
 /// After this without an acknowledged write the run has failed.
@@ -78,11 +82,17 @@ impl Options {
     pub fn stops(kills: u32) -> Options {
         Options { mode: Mode::Stop, ..Options::kills(kills) }
     }
+    pub fn upgrades(kills: u32) -> Options {
+        Options { mode: Mode::Upgrade, ..Options::kills(kills) }
+    }
 }
 
 pub fn run(options: &Options) -> Result<()> {
     let mut system: Box<dyn System> = match options.target {
-        Target::Tercet => Box::new(TercetCluster::start(&crate::shell::tercet_binary()?)?),
+        Target::Tercet => {
+            let version = (options.mode == Mode::Upgrade).then_some(OLD_VERSION);
+            Box::new(TercetCluster::start(&crate::shell::tercet_binary()?, version)?)
+        }
         Target::Redis => Box::new(RedisAlone::start(true)?),
         Target::RedisForgetful => Box::new(RedisAlone::start(false)?),
     };
@@ -108,10 +118,13 @@ fn disturb(system: &mut dyn System, workload: &Workload, options: &Options) -> R
         system.wait_until_whole(WHOLE_TIMEOUT)?;
         // Uneven pauses, so that the moment is not always the same one after a recovery.
         std::thread::sleep(Duration::from_millis(400 + u64::from(round) * 137 % 600));
-        let victim = system.leader()?;
+        let victim = match options.mode {
+            Mode::Kill | Mode::Stop => system.leader()?,
+            Mode::Upgrade => (round as usize - 1) % system.addresses().len(),
+        };
         let at = Instant::now();
         match options.mode {
-            Mode::Kill => system.kill(victim),
+            Mode::Kill | Mode::Upgrade => system.kill(victim),
             Mode::Stop => system.signal(victim, libc::SIGSTOP)?,
         }
         if !system.survives_loss_of_leader() {
@@ -123,6 +136,11 @@ fn disturb(system: &mut dyn System, workload: &Workload, options: &Options) -> R
         println!("  round {round}: node {} away, writes back after {} ms", victim + 1, outage.as_millis());
         outages.push(outage);
         match options.mode {
+            Mode::Upgrade => {
+                let back = (round as usize - 1) / system.addresses().len() % 2 == 1;
+                system.set_message_version(victim, back.then_some(OLD_VERSION));
+                system.start(victim)?;
+            }
             Mode::Kill if system.survives_loss_of_leader() => {
                 std::thread::sleep(Duration::from_millis(300));
                 system.start(victim)?;
@@ -154,7 +172,11 @@ fn report(options: &Options, history: &History, outages: &[Duration], verdict: &
     println!(
         "failover {}: {} rounds, {} operations ({} ok, {} refused, {} unknown), \
          {} lost, {} doubled, {} stale, {} other; write outage p50 {} ms, max {} ms",
-        if options.mode == Mode::Kill { "kill" } else { "stop" },
+        match options.mode {
+            Mode::Kill => "kill",
+            Mode::Stop => "stop",
+            Mode::Upgrade => "upgrade",
+        },
         outages.len(),
         history.events.len(),
         count(|o| matches!(o, Outcome::Ok(_))),

@@ -57,6 +57,8 @@ pub struct Node {
     program: PathBuf,
     /// `--founders` or `--join`, and the peers it names.
     origin: (&'static str, String),
+    /// The newest message version that it speaks; its own newest with `None`.
+    pub message_version: Option<u8>,
     output: PathBuf,
 }
 
@@ -67,6 +69,9 @@ impl Node {
         command.args(["node", "--name", &self.name]).arg("--data").arg(&self.data);
         command.args(["--resp", &self.resp.to_string(), "--peer", &self.peer.to_string()]);
         command.args(["--http", &self.http.to_string(), self.origin.0, &self.origin.1]);
+        if let Some(version) = self.message_version {
+            command.args(["--message-version", &version.to_string()]);
+        }
         self.server = Some(Server::start(command, &self.output)?);
         Ok(())
     }
@@ -97,6 +102,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` founders and waits until a write is accepted.
     pub fn found(program: &Path, count: usize) -> io::Result<Cluster> {
+        Cluster::found_with(program, count, None)
+    }
+
+    /// The same, with nodes that speak at most this message version.
+    pub fn found_with(program: &Path, count: usize, version: Option<u8>) -> io::Result<Cluster> {
         let folder = TempFolder::new("cluster")?;
         let mut cluster = Cluster { nodes: Vec::new(), program: program.to_owned(), folder };
         let addresses = free_addresses(count * 3)?;
@@ -104,7 +114,8 @@ impl Cluster {
         for (number, three) in
             (0..count).map(|n| (n, [addresses[n], addresses[count + n], addresses[2 * count + n]]))
         {
-            let node = cluster.new_node(number + 1, three, ("--founders", peers.join(",")));
+            let mut node = cluster.new_node(number + 1, three, ("--founders", peers.join(",")));
+            node.message_version = version;
             cluster.nodes.push(node);
         }
         for node in &mut cluster.nodes {
@@ -139,6 +150,7 @@ impl Cluster {
             server: None,
             program: self.program.clone(),
             origin,
+            message_version: None,
             output: self.folder.path.join(format!("{name}.output")),
             name,
         }

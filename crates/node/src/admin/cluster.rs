@@ -103,7 +103,7 @@ impl Node {
                     (false, Some(leader)) => ("slave", long_id(self.map.cluster, leader), ""),
                     (false, None) => ("slave", String::from("-"), ""),
                 };
-                let up = node == self.config.node || self.peers.contains(&node);
+                let up = node == self.config.node || self.peers.contains_key(&node);
                 let link = if up { "connected" } else { "disconnected" };
                 let id = long_id(self.map.cluster, node);
                 format!(
@@ -167,7 +167,7 @@ impl Node {
                 w.bulk(b"replication-offset");
                 w.integer(0);
                 w.bulk(b"health");
-                w.bulk(if node == me || peers.contains(&node) { b"online" } else { b"failed" });
+                w.bulk(if node == me || peers.contains_key(&node) { b"online" } else { b"failed" });
             }
         })
     }

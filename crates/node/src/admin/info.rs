@@ -197,7 +197,7 @@ impl Node {
             field("master_port", port);
             field(
                 "master_link_status",
-                if leader.is_some_and(|n| self.peers.contains(&n)) { "up" } else { "down" }.into(),
+                if leader.is_some_and(|n| self.peers.contains_key(&n)) { "up" } else { "down" }.into(),
             );
             field("slave_repl_offset", format!("{offset}"));
             field("slave_read_only", "1".into());

@@ -22,7 +22,7 @@ impl Node {
     }
 
     fn node_json(&self, node: &control::Node) -> String {
-        let alive = node.id == self.config.node || self.peers.contains(&node.id);
+        let alive = node.id == self.config.node || self.peers.contains_key(&node.id);
         let control = if self.plane.control_leader() == Some(node.id) {
             "leader"
         } else if self.map.voters.contains(&node.id) {

@@ -351,3 +351,40 @@ fn an_idle_keyspace_lets_go_of_the_log() {
         assert_eq!(taken(&cluster), 1, "{:#?}", cluster.story);
     }
 }
+
+/// Its peers remember what it called durable: it ends before anything that it says counts.
+// bugs: LL-11
+#[test]
+fn a_node_with_an_old_backup_of_its_disk_gives_up() {
+    let mut cluster = serving(3);
+    let follower = NodeId(1 + cluster.leader_of("0").expect("a leader").0 % 3);
+    let backup = cluster.back_up(follower);
+    let client = cluster.connect(cluster.leader_of("0").expect("a leader"));
+    for n in 0..20 {
+        assert_eq!(cluster.ask(client, &format!("SET k{n} v")), "+OK");
+    }
+    cluster.run(100);
+    cluster.restore(follower, backup);
+    cluster.run(20);
+    let gave_up = |cluster: &Cluster| cluster.story.iter().filter(|it| it.contains("gives up")).count();
+    assert_eq!(gave_up(&cluster), 1, "{:#?}", cluster.story);
+    // It told its life, was told what it forgot, and that was all.
+    cluster.run(3_000);
+    assert_eq!(gave_up(&cluster), 1);
+    assert_eq!(cluster.ask(client, "SET k v"), "+OK", "two of three go on");
+}
+
+#[test]
+fn a_node_that_only_restarted_is_heard() {
+    let mut cluster = serving(3);
+    let client = cluster.connect(cluster.leader_of("0").expect("a leader"));
+    for n in 0..3u32 {
+        assert_eq!(cluster.ask(client, &format!("SET k{n} v")), "+OK");
+        let follower = NodeId(1 + cluster.leader_of("0").expect("a leader").0 % 3);
+        let disk = cluster.back_up(follower);
+        cluster.restore(follower, disk);
+        cluster.run(1_500);
+    }
+    assert!(!cluster.story.iter().any(|it| it.contains("gives up")), "{:#?}", cluster.story);
+    assert_eq!(cluster.electable("0"), 3);
+}

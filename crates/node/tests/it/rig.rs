@@ -4,6 +4,7 @@ use bytes::Bytes;
 use control::{Addresses, Founded};
 use data::record::Record;
 use data::{GroupId, Incarnation, Index, Instant, NodeId, Now, Position, Process, WallInterval};
+use node::message::VERSION_MAX;
 use node::{Config, ConnectionId, Input, LoadedSnapshot, Node, Output, PeerMessage, Restored};
 use protocol::lease;
 use protocol::single_leader::Mark;
@@ -120,17 +121,29 @@ impl Cluster {
             restored.record(&record, rest);
             rest = &rest[record.len..];
         }
+        restored.log_batches = disk.records.len() as u64;
         let now = self.now();
         let mut node = Node::new(config, restored, now).expect("own records");
         let others: Vec<NodeId> = self.nodes.keys().copied().collect();
         for other in &others {
-            node.step(now, Input::PeerUp { node: *other });
+            node.step(now, Input::PeerUp { node: *other, version: VERSION_MAX });
         }
         self.nodes.insert(id, node);
         for other in others {
-            self.step(other, Input::PeerUp { node: id });
+            self.step(other, Input::PeerUp { node: id, version: VERSION_MAX });
         }
         self.end_turn(id);
+    }
+
+    /// A copy of the node's disk, of what is durable now.
+    pub fn back_up(&self, id: NodeId) -> Vec<u8> {
+        self.disks[&id].records.clone()
+    }
+    /// The node's process ends, and it starts again with an old copy of its disk.
+    pub fn restore(&mut self, id: NodeId, backup: Vec<u8>) {
+        self.kill(id);
+        self.disks.get_mut(&id).expect("a disk").records = backup;
+        self.start(id);
     }
 
     /// The process ends at once; what is not durable is gone.
@@ -247,6 +260,9 @@ impl Cluster {
             | Output::DropGroup { .. }
             | Output::Close { .. }
             | Output::Shutdown => {}
+            Output::Abandon { reason } => {
+                self.story.push(format!("{:>8} n{} gives up: {reason}", self.now_ms, id.0))
+            }
             Output::Event(event) => {
                 self.story.push(format!("{:>8} n{} {event:?}", self.now_ms, id.0));
             }
@@ -308,7 +324,8 @@ impl Cluster {
                 if reachable {
                     let message = PeerMessage::decode(kind, &body).expect("own encoding");
                     let process = Process(self.processes[&from]);
-                    self.step(to, Input::Peer { from, incarnation: Incarnation(1), process, message });
+                    let (incarnation, version) = (Incarnation(1), VERSION_MAX);
+                    self.step(to, Input::Peer { from, incarnation, process, version, message });
                 }
             }
             Event::Persisted { node, process, token } => {
@@ -320,7 +337,8 @@ impl Cluster {
                 for (_, records) in disk.in_flight.drain(..done) {
                     disk.records.extend_from_slice(&records);
                 }
-                self.step(node, Input::Persisted { token });
+                let durable = disk.records.len() as u64;
+                self.step(node, Input::Persisted { token, durable });
             }
             Event::Feed { node, process, input } => {
                 if process.0 == self.processes[&node] {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::peers::proved;
+use node::message::VERSION_MIN;
 
 /// Connections that have not proved who they are, at most: a member's handshake takes a few milliseconds, so the oldest
 /// goes first (bugs: X-07).
@@ -19,7 +20,7 @@ impl Core {
             level: 1,
             level_max: 1,
             version_min: VERSION_MIN,
-            version_max: VERSION_MAX,
+            version_max: self.parts.settings.message_version,
         }
     }
 
@@ -66,8 +67,8 @@ impl Core {
         for message in received {
             match message {
                 Received::Agreed(node) => agreed_with = Some(node),
-                Received::Message { from, incarnation, process, message } => {
-                    self.node.step(now, Input::Peer { from, incarnation, process, message });
+                Received::Message { from, incarnation, process, version, message } => {
+                    self.node.step(now, Input::Peer { from, incarnation, process, version, message });
                 }
                 Received::Founding(body) => self.on_founding(&body),
             }
@@ -127,7 +128,8 @@ impl Core {
     pub(super) fn watch_links(&mut self) {
         let nodes: Vec<NodeId> = self.outgoing.keys().copied().collect();
         for node in nodes {
-            let out = self.outgoing.get(&node).is_some_and(|link| link.agreed.is_some());
+            let agreed = self.outgoing.get(&node).and_then(|link| link.agreed.as_ref());
+            let (out, version) = (agreed.is_some(), agreed.map_or(0, |agreed| agreed.version));
             let into = self
                 .incoming
                 .iter()
@@ -136,7 +138,7 @@ impl Core {
             let up = out && into;
             if self.up.get(&node).copied().unwrap_or(false) != up {
                 self.up.insert(node, up);
-                let input = if up { Input::PeerUp { node } } else { Input::PeerDown { node } };
+                let input = if up { Input::PeerUp { node, version } } else { Input::PeerDown { node } };
                 self.node.step(clock::now(), input);
                 if !up && out {
                     // What was queued for the peer's last process must not reach its next one.

@@ -60,10 +60,15 @@ impl Core {
     pub(super) fn submit(&mut self) {
         let Some(log) = &mut self.parts.log else { return };
         match log.submit() {
-            Ok(Some(token)) => self.node.step(clock::now(), Input::Persisted { token }),
+            Ok(Some(token)) => self.on_persisted(token),
             Ok(None) => {}
             Err(error) => self.disk_failed(&error),
         }
+    }
+
+    pub(super) fn on_persisted(&mut self, token: u64) {
+        let durable = self.parts.log.as_ref().map_or(0, |log| log.durable_batches());
+        self.node.step(clock::now(), Input::Persisted { token, durable });
     }
 
     pub(super) fn carry_out(&mut self, output: Output) {
@@ -130,6 +135,10 @@ impl Core {
             Output::Shutdown => {
                 self.stopping.get_or_insert(Instant::now() + Duration::from_millis(50));
             }
+            Output::Abandon { reason } => {
+                self.abandoned = Some(reason);
+                self.stopping.get_or_insert(Instant::now() + Duration::from_millis(50));
+            }
             Output::Event(event) => crate::metrics::log_event(&self.parts.settings.name, &event),
         }
     }
@@ -155,7 +164,7 @@ impl Core {
             None => {}
         }
         if let Some(token) = self.persisted.take() {
-            self.node.step(clock::now(), Input::Persisted { token });
+            self.on_persisted(token);
         }
     }
 

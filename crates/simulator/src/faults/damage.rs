@@ -54,7 +54,12 @@ impl World {
 
     /// A node starts and its disk was harmed: whether it may go on with what it found.
     pub(crate) fn trusts(&mut self, id: NodeId, damage: Option<&str>) -> bool {
-        let Some(harm) = self.hosts.get_mut(&id).and_then(|host| host.harm.take()) else { return true };
+        let Some(host) = self.hosts.get_mut(&id) else { return true };
+        if host.harm == Some(Harm::Restored) {
+            // A whole disk: that it is an old one its peers must notice.
+            return true;
+        }
+        let Some(harm) = host.harm.take() else { return true };
         if harm == Harm::Flipped && damage.is_none() {
             // Where the bit flipped nothing is kept, or not any more.
             return true;
@@ -67,7 +72,7 @@ impl World {
 
     /// The operator has a disk that may be damaged read.
     pub(super) fn scrub(&mut self, id: NodeId) {
-        if self.hosts.get(&id).is_some_and(|host| host.harm.is_some()) {
+        if self.hosts.get(&id).is_some_and(|host| matches!(host.harm, Some(Harm::Flipped | Harm::Missing))) {
             self.stop(id, false);
             self.after(0, Event::Start { node: id });
         }

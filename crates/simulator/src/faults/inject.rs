@@ -98,12 +98,19 @@ impl World {
                 }
             }
             // In force all the time: nothing strikes.
-            Fault::Loss | Fault::Duplicate | Fault::Reorder | Fault::WildClocks => {}
+            Fault::Loss | Fault::Duplicate | Fault::Reorder | Fault::WildClocks | Fault::Wan => {}
             // That strikes at elections.
             Fault::Newcomer => {}
             Fault::Squeeze => self.squeeze(random),
             Fault::Cascade => self.cascade(random),
             Fault::Latecomer => self.lose_follower(random),
+            Fault::Restore => self.back_up_or_restore(victim, length, random),
+            Fault::Upgrade => self.change_version(victim, length, random),
+            Fault::SiteCut => {
+                if let Some(site) = random.pick(&self.network.sites.used) {
+                    self.cut(self.network.sites.links_of(site), length, random);
+                }
+            }
             Fault::Drift | Fault::ClockJump | Fault::WallClock => {
                 self.disturb_clock(fault, victim, length, random)
             }
@@ -276,8 +283,13 @@ impl World {
             Undo::Return(machine) => self.bring_up(machine),
             Undo::Dismiss(id) => self.dismiss(id),
             Undo::Mend(links) => {
-                for link in &links {
-                    self.network.cut.remove(link);
+                // What an earlier fault cut stays cut where only a core is healed.
+                let stays =
+                    |id: &NodeId| self.healing && self.hosts.get(id).is_some_and(|host| host.held_down);
+                for (from, to) in &links {
+                    if !stays(from) && !stays(to) {
+                        self.network.cut.remove(&(*from, *to));
+                    }
                 }
             }
             Undo::Unclog(from, to) => {

@@ -4,6 +4,7 @@
 //! Source: DESIGN, "require progress, convergence and drained backlogs within a bound"; bugs: SL-26
 
 use super::Violation;
+use crate::host::Harm;
 use crate::world::World;
 use data::{GroupId, Index, NodeId};
 use protocol::single_leader::RoleName;
@@ -21,6 +22,9 @@ pub fn missing(world: &World) -> Option<Violation> {
     let mut held = Vec::new();
     let mut members: BTreeMap<GroupId, i64> = BTreeMap::new();
     for host in world.hosts.values().filter(|host| !host.lost) {
+        if host.harm == Some(Harm::Restored) {
+            return broken(format!("nobody noticed that the disk of {} went back in time", host.id));
+        }
         let Some(node) = &host.node else { return broken(format!("{} does not run", host.id)) };
         if !node.is_ready() {
             return broken(format!("{} is not ready", host.id));

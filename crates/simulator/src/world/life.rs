@@ -53,6 +53,7 @@ impl World {
         }
         let Some(host) = self.hosts.get_mut(&id) else { return };
         host.process = opened.identity.process;
+        host.runs += 1;
         host.incarnation = opened.identity.incarnation;
         host.paused = false;
         host.inbox.clear();
@@ -84,7 +85,7 @@ impl World {
         let (process, incarnation) = (host.process, host.incarnation);
         let name = format!("m{}", host.machine);
         let address = |port: u32| super::members::address(host.machine, port);
-        let seed = self.seed.wrapping_mul(1_000_003) ^ u64::from(id.0) << 32 ^ process.0;
+        let seed = self.seed.wrapping_mul(1_000_003) ^ u64::from(id.0) << 32 ^ host.runs;
         Config {
             node: id,
             name: name.clone(),
@@ -96,7 +97,7 @@ impl World {
                 process,
                 incarnation,
                 addresses: Addresses { resp: address(2), peer: address(1), http: address(3) },
-                site: "here".into(),
+                site: self.network.sites.name_of(host.machine).into(),
                 founded: host.founder.then(|| self.founded.clone()),
                 seed,
                 timings: control::Timings::default(),
@@ -113,6 +114,9 @@ impl World {
 
     /// The process ends at once; with `power` the whole machine does.
     pub fn stop(&mut self, id: NodeId, power: bool) {
+        if self.hosts.get(&id).is_some_and(|host| host.is_running()) {
+            self.forget_restored(id);
+        }
         let Some(host) = self.hosts.get_mut(&id) else { return };
         if !host.is_running() {
             if power {
@@ -191,10 +195,12 @@ impl World {
         if connection.up {
             return;
         }
+        let version = self.hosts[&a].version.min(self.hosts[&b].version);
         connection.up = true;
+        connection.version = version;
         connection.number += 1;
-        self.step(a, Input::PeerUp { node: b });
-        self.step(b, Input::PeerUp { node: a });
+        self.step(a, Input::PeerUp { node: b, version });
+        self.step(b, Input::PeerUp { node: a, version });
     }
 
     /// Ids of the processes as they are now: for scenarios and tests.

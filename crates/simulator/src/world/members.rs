@@ -159,7 +159,7 @@ impl World {
         let Some(nonce) = self.operator.joining.get(&machine).copied() else { return };
         let running = self.running();
         if let Some(node) = self.streams.members.pick(&running) {
-            let (name, site) = (format!("m{machine}"), "here".to_owned());
+            let (name, site) = (format!("m{machine}"), self.network.sites.name_of(machine).to_owned());
             let addresses = control::Addresses {
                 resp: address(machine, 2),
                 peer: address(machine, 1),
@@ -188,7 +188,7 @@ impl World {
         if let Err(error) = host.disk.remember(map) {
             return self.invariants.fail("empty disks can be written", format!("{id}: {error}"));
         }
-        self.hosts.insert(id, host);
+        self.add_host(host);
         self.after(0, Event::Start { node: id });
     }
 

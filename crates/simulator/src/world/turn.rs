@@ -35,7 +35,8 @@ impl World {
                     let text = format!("{message:?}");
                     format!("{from} to {to} {}", text.chars().take(300).collect::<String>())
                 });
-                self.step(to, Input::Peer { from, incarnation, process, message });
+                let version = current.version;
+                self.step(to, Input::Peer { from, incarnation, process, version, message });
             }
             Err(error) => self.invariants.fail("messages can be read", format!("kind {kind}: {error}")),
         }
@@ -209,6 +210,7 @@ impl World {
             Output::JoinAnswer { peer, node, map } => self.answer_join(&peer, node, map),
             Output::Close { connection } => self.close_from_server(id, connection),
             Output::Shutdown => self.stop(id, false),
+            Output::Abandon { reason } => self.abandoned(id, &reason),
             Output::Event(event) => {
                 self.trace.note(self.now, || format!("{id} {event:?}"));
                 self.invariants.told(self.now, id, &event);
@@ -244,6 +246,10 @@ impl World {
         let Some(host) = self.hosts.get(&from) else { return };
         if !current.up || from == to {
             return;
+        }
+        if message.since_version() > current.version {
+            let text = format!("{from} to {to}: kind {} by version {}", message.kind(), current.version);
+            return self.invariants.fail("nobody is sent what its version cannot read", text);
         }
         let mut body = Vec::new();
         message.encode(&mut Writer::new(&mut body));
@@ -291,7 +297,8 @@ impl World {
         }
         let Some(host) = self.hosts.get_mut(&id) else { return };
         if let Some(token) = host.disk.persisted() {
-            self.step(id, Input::Persisted { token });
+            let durable = host.disk.durable();
+            self.step(id, Input::Persisted { token, durable });
         } else if !again {
             self.begin_jobs(id);
         }
@@ -374,6 +381,7 @@ fn shuffle(outputs: &mut Vec<Output>, random: &mut crate::random::Random) {
             | Output::JoinAnswer { .. }
             | Output::Close { .. }
             | Output::Shutdown
+            | Output::Abandon { .. }
             | Output::Event(_) => 1 << 40 | at as u64,
         };
         order.push(stream);

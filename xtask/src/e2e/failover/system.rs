@@ -17,6 +17,8 @@ pub trait System {
     fn kill(&mut self, node: usize);
     fn start(&mut self, node: usize) -> Result<()>;
     fn signal(&mut self, node: usize, signal: i32) -> Result<()>;
+    /// The newest message version that the node speaks from its next start on; its own newest with `None`.
+    fn set_message_version(&mut self, node: usize, version: Option<u8>);
     /// Whether somebody else takes over; if not, writes come back only when the leader does.
     fn survives_loss_of_leader(&self) -> bool;
     /// Waits until every node is a full member: only then may the next be taken away.
@@ -26,8 +28,8 @@ pub trait System {
 pub struct TercetCluster(Cluster);
 
 impl TercetCluster {
-    pub fn start(program: &Path) -> Result<TercetCluster> {
-        Ok(TercetCluster(Cluster::found(program, 3)?))
+    pub fn start(program: &Path, version: Option<u8>) -> Result<TercetCluster> {
+        Ok(TercetCluster(Cluster::found_with(program, 3, version)?))
     }
 }
 
@@ -47,6 +49,9 @@ impl System for TercetCluster {
     }
     fn signal(&mut self, node: usize, signal: i32) -> Result<()> {
         Ok(self.0.nodes[node].signal(signal)?)
+    }
+    fn set_message_version(&mut self, node: usize, version: Option<u8>) {
+        self.0.nodes[node].message_version = version;
     }
     fn survives_loss_of_leader(&self) -> bool {
         true
@@ -116,6 +121,7 @@ impl System for RedisAlone {
         }
         Ok(())
     }
+    fn set_message_version(&mut self, _node: usize, _version: Option<u8>) {}
     fn survives_loss_of_leader(&self) -> bool {
         false
     }

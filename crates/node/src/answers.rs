@@ -9,6 +9,8 @@ use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
 use data::plant::{self, Bug};
 use data::{Index, NodeId, Position, Process, RequestId};
+use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 /// Answers older than so many entries of the log go. A guess: minutes of forwarded writes, against seconds of retries.
 const AGE_ENTRIES_MAX: u64 = 200_000;
@@ -16,11 +18,20 @@ const AGE_ENTRIES_MAX: u64 = 200_000;
 const BYTES_MAX: usize = 32 << 20;
 /// What an answer takes beside its bytes, roughly.
 const OVERHEAD: usize = 96;
+/// Most replies of writes are no longer: they need no allocation.
+const REPLY_INLINE: usize = 16;
 
 #[derive(Clone, Debug)]
 struct Answer {
+    request: RequestId,
     position: Position,
-    reply: Bytes,
+    reply: SmallVec<[u8; REPLY_INLINE]>,
+}
+
+impl Answer {
+    fn bytes(&self) -> usize {
+        self.reply.len() + OVERHEAD
+    }
 }
 
 /// What the table knows of a request.
@@ -34,10 +45,14 @@ pub enum Known {
     TooOld,
 }
 
+/// *Invariant:* `places` names every answer of `in_order` once, by its number since the first ever: `gone` plus its place.
 #[derive(Debug, Default)]
 pub struct Answers {
-    by_request: BTreeMap<RequestId, Answer>,
-    in_order: VecDeque<RequestId>,
+    places: HashTable<u64>,
+    /// Oldest first.
+    in_order: VecDeque<Answer>,
+    /// Answers that were in front of `in_order` once.
+    gone: u64,
     /// Highest sequence trimmed per origin.
     trimmed: BTreeMap<(NodeId, Process), u64>,
     bytes: usize,
@@ -45,13 +60,28 @@ pub struct Answers {
     walked: bool,
 }
 
+/// Spreads request ids: those of one process differ in their sequence only, and nobody else chooses them.
+fn hash(request: RequestId) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let from = u64::from(request.origin.0) << 48 ^ request.process.0;
+    let mixed = (from.wrapping_mul(ODD) ^ request.sequence).wrapping_mul(ODD);
+    mixed ^ mixed >> 32
+}
+
 impl Answers {
+    fn place(&self, request: RequestId) -> Option<usize> {
+        let (order, gone) = (&self.in_order, self.gone);
+        let number =
+            self.places.find(hash(request), |number| order[(number - gone) as usize].request == request);
+        number.map(|number| (number - gone) as usize)
+    }
     pub fn find(&self, request: RequestId) -> Known {
         if plant::is(Bug::ForgetsAnswers) {
             return Known::New;
         }
-        if let Some(answer) = self.by_request.get(&request) {
-            return Known::Done { position: answer.position, reply: answer.reply.clone() };
+        if let Some(place) = self.place(request) {
+            let answer = &self.in_order[place];
+            return Known::Done { position: answer.position, reply: Bytes::copy_from_slice(&answer.reply) };
         }
         match self.trimmed.get(&(request.origin, request.process)) {
             Some(trimmed) if request.sequence <= *trimmed => Known::TooOld,
@@ -63,10 +93,20 @@ impl Answers {
         if request.is_none() {
             return;
         }
-        let reply = Bytes::copy_from_slice(reply);
-        self.bytes += reply.len() + OVERHEAD;
-        if self.by_request.insert(request, Answer { position, reply }).is_none() {
-            self.in_order.push_back(request);
+        let answer = Answer { request, position, reply: SmallVec::from_slice(reply) };
+        self.bytes += answer.bytes();
+        match self.place(request) {
+            Some(place) => {
+                self.bytes -= self.in_order[place].bytes();
+                self.in_order[place] = answer;
+            }
+            None => {
+                let (number, gone) = (self.gone + self.in_order.len() as u64, self.gone);
+                self.in_order.push_back(answer);
+                let order = &self.in_order;
+                let of = |number: &u64| hash(order[(number - gone) as usize].request);
+                self.places.insert_unique(hash(request), number, of);
+            }
         }
         self.trim(position.index);
     }
@@ -74,34 +114,35 @@ impl Answers {
         if self.walked {
             return;
         }
-        while let Some(request) = self.in_order.front().copied() {
-            let Some(answer) = self.by_request.get(&request) else {
-                self.in_order.pop_front();
-                continue;
-            };
+        while let Some(answer) = self.in_order.front() {
             let old = answer.position.index.0 + AGE_ENTRIES_MAX < newest.0;
             if !old && self.bytes <= BYTES_MAX {
                 return;
             }
-            self.bytes -= answer.reply.len() + OVERHEAD;
-            self.by_request.remove(&request);
+            let request = answer.request;
+            self.bytes -= answer.bytes();
+            self.forget_place(request, self.gone);
             self.in_order.pop_front();
+            self.gone += 1;
             let trimmed = self.trimmed.entry((request.origin, request.process)).or_default();
             *trimmed = (*trimmed).max(request.sequence);
         }
     }
     /// Takes back the answers of entries after `to`, which were never committed.
     pub fn undo(&mut self, to: Index) {
-        while let Some(request) = self.in_order.back().copied() {
-            match self.by_request.get(&request) {
-                Some(answer) if answer.position.index <= to => return,
-                Some(answer) => {
-                    self.bytes -= answer.reply.len() + OVERHEAD;
-                    self.by_request.remove(&request);
-                }
-                None => {}
+        while let Some(answer) = self.in_order.back() {
+            if answer.position.index <= to {
+                return;
             }
+            let request = answer.request;
+            self.bytes -= answer.bytes();
+            self.forget_place(request, self.gone + self.in_order.len() as u64 - 1);
             self.in_order.pop_back();
+        }
+    }
+    fn forget_place(&mut self, request: RequestId, number: u64) {
+        if let Ok(entry) = self.places.find_entry(hash(request), |it| *it == number) {
+            entry.remove();
         }
     }
     /// Begins a walk of a snapshot and writes what is known of answers that are gone.
@@ -123,15 +164,14 @@ impl Answers {
             if left <= 0 {
                 return Some(place);
             }
-            let request = self.in_order[place];
-            let Some(answer) = self.by_request.get(&request) else { continue };
+            let answer = &self.in_order[place];
             if answer.position.index > through {
                 return None;
             }
-            request.encode(&mut w);
+            answer.request.encode(&mut w);
             answer.position.encode(&mut w);
             w.bytes(&answer.reply);
-            left -= (answer.reply.len() + OVERHEAD) as i64;
+            left -= answer.bytes() as i64;
         }
         None
     }

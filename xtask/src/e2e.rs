@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod conformance;
+mod degrade;
 mod disk_full;
 mod failover;
 mod join;
@@ -23,6 +24,8 @@ pub enum Suite {
     BadInput(bad_input::Options),
     /// One node's disk is full: the service goes on.
     DiskFull,
+    /// Semi-sync that may be degraded goes on without its followers, recorded and announced.
+    Degrade,
     /// A node is started with an old backup of its data: it is noticed.
     Restore,
     /// Commands and the replies that Redis documents for them.
@@ -39,9 +42,12 @@ impl Suite {
             Suite::Failover(failover::Options::kills(3)),
             Suite::Failover(failover::Options::stops(1)),
             Suite::Failover(failover::Options::upgrades(4)),
+            Suite::Failover(failover::Options::under("semi-sync ACKS 1", 2)),
+            Suite::Failover(failover::Options::under("synchronous", 2)),
             Suite::Join(join::Options { keys: 50_000 }),
             Suite::DiskFull,
             Suite::Restore,
+            Suite::Degrade,
         ]
     }
 
@@ -53,6 +59,7 @@ impl Suite {
             Suite::BadInput(_) => "bad-input",
             Suite::DiskFull => "disk-full",
             Suite::Restore => "restore",
+            Suite::Degrade => "degrade",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -70,6 +77,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::BadInput(options) => bad_input::run(&options),
         Suite::DiskFull => disk_full::run(),
         Suite::Restore => restore::run(),
+        Suite::Degrade => degrade::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

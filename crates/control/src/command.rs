@@ -3,7 +3,7 @@
 use crate::config::Addresses;
 use crate::founding::Founded;
 use data::codec::{DecodeError, Reader, Writer};
-use data::keyspace::Settings;
+use data::keyspace::{CommitRule, Settings};
 use data::table::Seed;
 use data::view::{Leader, Replica};
 use data::{GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, ViewNumber};
@@ -74,6 +74,7 @@ pub enum Command {
         group: GroupId,
         number: ViewNumber,
         leader: Leader,
+        rule: CommitRule,
         electable: Vec<Replica>,
     },
     ChangeMembers {
@@ -115,8 +116,6 @@ pub enum Refusal {
     Invalid(&'static str),
     /// Numbered keyspaces cannot be dropped.
     Numbered,
-    /// The commit rule of a group in use can only change together with its leader.
-    RuleInUse,
     /// An election is under way.
     InElection,
     /// No election is under way.
@@ -154,7 +153,6 @@ impl Refusal {
             Refusal::KeyspaceExists => "a keyspace of this name exists",
             Refusal::Invalid(what) => what,
             Refusal::Numbered => "numbered keyspaces cannot be dropped",
-            Refusal::RuleInUse => "the commit rule of a keyspace in use cannot be changed",
             Refusal::InElection => "an election is under way",
             Refusal::NoElection => "no election is under way",
             Refusal::NotLeader => "only the present leader may change the electable set",
@@ -192,6 +190,11 @@ const SENTENCES: &[&str] = &[
     "the founders do not fit the seeds",
     "the new epoch begins at another position",
     "this change is the control leader's own",
+    "ACKS must be between 1 and one less than REPLICAS",
+    "ON-TIMEOUT degrade goes with COMMIT semi-sync",
+    "the settings ask for another commit rule",
+    "a keyspace could not meet its commit rule any more: let another node join first, or ALTER that keyspace",
+    "the members are fewer than the commit rule needs",
     "the settings contradict themselves",
 ];
 
@@ -292,9 +295,10 @@ impl Command {
                 start.encode(w);
                 w.bool(*loss_possible);
             }
-            Command::ChangeElectable { leader, electable, .. } => {
+            Command::ChangeElectable { leader, rule, electable, .. } => {
                 head(w, 12);
                 leader.encode(w);
+                rule.encode(w);
                 w.list(electable, |w, replica| replica.encode(w));
             }
             Command::ChangeMembers { members, .. } => {
@@ -344,6 +348,7 @@ impl Command {
                 group: GroupId::decode(r)?,
                 number: ViewNumber::decode(r)?,
                 leader: Leader::decode(r)?,
+                rule: CommitRule::decode(r)?,
                 electable: r.list(Replica::decode)?,
             },
             13 => Command::ChangeMembers {
@@ -410,7 +415,6 @@ const PLAIN: &[Refusal] = &[
     Refusal::UnknownGroup,
     Refusal::KeyspaceExists,
     Refusal::Numbered,
-    Refusal::RuleInUse,
     Refusal::InElection,
     Refusal::NoElection,
     Refusal::NotLeader,

@@ -1,6 +1,7 @@
 //! What happened: changes that the map remembers, and what a plane reports beside them.
 
 use data::codec::{DecodeError, Reader, Writer};
+use data::keyspace::CommitRule;
 use data::view::Leader;
 use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Process};
 
@@ -37,6 +38,12 @@ pub enum Change {
     ElectableChanged {
         group: GroupId,
         size: u32,
+    },
+    /// `degraded`: fewer followers than the settings ask for, because they allow it.
+    RuleChanged {
+        group: GroupId,
+        rule: CommitRule,
+        degraded: bool,
     },
     MembersChanged {
         group: GroupId,
@@ -130,6 +137,12 @@ impl Change {
                 group.encode(w);
                 w.u32(size);
             }
+            Change::RuleChanged { group, rule, degraded } => {
+                w.u8(15);
+                group.encode(w);
+                rule.encode(w);
+                w.bool(degraded);
+            }
             Change::MembersChanged { group, size } => {
                 w.u8(13);
                 group.encode(w);
@@ -166,6 +179,11 @@ impl Change {
             12 => Change::ElectableChanged { group: GroupId::decode(r)?, size: r.u32()? },
             13 => Change::MembersChanged { group: GroupId::decode(r)?, size: r.u32()? },
             14 => Change::LevelRaised(r.u32()?),
+            15 => Change::RuleChanged {
+                group: GroupId::decode(r)?,
+                rule: CommitRule::decode(r)?,
+                degraded: r.bool()?,
+            },
             _ => return Err(DecodeError::Invalid("change")),
         })
     }

@@ -5,32 +5,44 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::table::Seed;
 use alloc::string::String;
 
+/// A write that may wait waits so long: a little less than the 5 s after which redis-py gives up and sends again.
+const BLOCK_MS: u32 = 4000;
+/// For recording a degraded rule, and acknowledging what waited for it.
+const DEGRADE_MS: u32 = 1000;
+
 /// How many electable followers must hold an entry before it is committed: the heart of a single-leader keyspace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum CommitRule {
     /// No follower: the leader alone. What a failover drops is bounded by the lag.
     Async,
+    /// So many followers, whoever they are.
+    SemiSync { acks: u32 },
     /// Half of the electable set, rounded down: with the leader a majority.
     #[default]
     Majority,
     /// Every electable replica. The set shrinks when one lags, but never below `minimum` replicas, leader included.
     InSyncSet { minimum: u32 },
+    /// Every electable replica, and the set shrinks with its membership only: one copy that is away stops writes.
+    Synchronous,
 }
 
 impl CommitRule {
     pub fn name(self) -> &'static str {
         match self {
             CommitRule::Async => "async",
+            CommitRule::SemiSync { .. } => "semi-sync",
             CommitRule::Majority => "majority",
             CommitRule::InSyncSet { .. } => "in-sync-set",
+            CommitRule::Synchronous => "synchronous",
         }
     }
     /// k: followers out of an electable set of `electable` replicas (leader included) that must hold an entry.
     pub fn followers_needed(self, electable: usize) -> usize {
         match self {
             CommitRule::Async => 0,
+            CommitRule::SemiSync { acks } => acks as usize,
             CommitRule::Majority => electable / 2,
-            CommitRule::InSyncSet { .. } => electable.saturating_sub(1),
+            CommitRule::InSyncSet { .. } | CommitRule::Synchronous => electable.saturating_sub(1),
         }
     }
     /// Replicas of an electable set of this size that an election must seal, so that it meets every write quorum:
@@ -38,7 +50,68 @@ impl CommitRule {
     pub fn seals_needed(self, electable: usize) -> usize {
         match self {
             CommitRule::Async => 1.min(electable),
-            _ => electable - self.followers_needed(electable),
+            // A set that is too small for the rule commits nothing, and what it committed when it was larger is on all of it.
+            _ => electable.saturating_sub(self.followers_needed(electable)).max(1).min(electable),
+        }
+    }
+    pub fn encode(self, w: &mut Writer<'_>) {
+        match self {
+            CommitRule::Async => w.u8(1),
+            CommitRule::SemiSync { acks } => {
+                w.u8(2);
+                w.u32(acks);
+            }
+            CommitRule::Majority => w.u8(3),
+            CommitRule::InSyncSet { minimum } => {
+                w.u8(4);
+                w.u32(minimum);
+            }
+            CommitRule::Synchronous => w.u8(5),
+        }
+    }
+    pub fn decode(r: &mut Reader<'_>) -> Result<CommitRule, DecodeError> {
+        Ok(match r.u8()? {
+            1 => CommitRule::Async,
+            2 => CommitRule::SemiSync { acks: r.u32()? },
+            3 => CommitRule::Majority,
+            4 => CommitRule::InSyncSet { minimum: r.u32()? },
+            5 => CommitRule::Synchronous,
+            _ => return Err(DecodeError::Invalid("commit rule")),
+        })
+    }
+    /// Whether a follower that lags leaves the electable set, so that writes go on without it.
+    pub fn drops_laggards(self) -> bool {
+        matches!(self, CommitRule::InSyncSet { .. })
+    }
+    /// The fewest nodes that the rule can ever be met with; an electable set does not shrink below it.
+    pub fn nodes_needed(self) -> usize {
+        match self {
+            CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous => 0,
+            CommitRule::SemiSync { acks } => acks as usize + 1,
+            CommitRule::InSyncSet { minimum } => minimum as usize,
+        }
+    }
+}
+
+/// What happens when a write is not committed within the time-out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnTimeout {
+    /// It is answered INDETERMINATE then.
+    #[default]
+    Fail,
+    /// It goes on waiting, until just before clients give up by themselves.
+    Block,
+    /// Semi-sync only: the control plane records that the leader goes on alone, then the write is acknowledged; undone the
+    /// same way once enough followers keep up.
+    Degrade,
+}
+
+impl OnTimeout {
+    pub fn name(self) -> &'static str {
+        match self {
+            OnTimeout::Fail => "fail",
+            OnTimeout::Block => "block",
+            OnTimeout::Degrade => "degrade",
         }
     }
 }
@@ -84,6 +157,7 @@ pub struct Settings {
     pub flush: Flush,
     /// How long a write may wait for its commit before it is answered INDETERMINATE.
     pub timeout_ms: u32,
+    pub on_timeout: OnTimeout,
 }
 
 impl Default for Settings {
@@ -95,6 +169,7 @@ impl Default for Settings {
             flush: Flush::default(),
             // Below redis-py's 5 s socket time-out with room for its retries.
             timeout_ms: 1000,
+            on_timeout: OnTimeout::default(),
         }
     }
 }
@@ -113,6 +188,14 @@ impl Settings {
         {
             return Err("ACKS must leave a minimum in-sync set between 1 and REPLICAS");
         }
+        if let CommitRule::SemiSync { acks } = self.commit
+            && (acks == 0 || acks >= self.replicas)
+        {
+            return Err("ACKS must be between 1 and one less than REPLICAS");
+        }
+        if self.on_timeout == OnTimeout::Degrade && !matches!(self.commit, CommitRule::SemiSync { .. }) {
+            return Err("ON-TIMEOUT degrade goes with COMMIT semi-sync");
+        }
         if self.flush != Flush::Always && self.level == Level::Flushed {
             return Err("LEVEL flushed needs FLUSH always: with another FLUSH choose LEVEL received");
         }
@@ -121,16 +204,18 @@ impl Settings {
         }
         Ok(())
     }
+    /// How long a write waits for its commit before it is answered INDETERMINATE, ms.
+    pub fn patience_ms(&self) -> u32 {
+        match self.on_timeout {
+            OnTimeout::Fail => self.timeout_ms,
+            OnTimeout::Block => self.timeout_ms.max(BLOCK_MS),
+            // What waits when the rule is degraded shall be acknowledged under the new one.
+            OnTimeout::Degrade => self.timeout_ms.saturating_add(DEGRADE_MS),
+        }
+    }
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.u32(self.replicas);
-        match self.commit {
-            CommitRule::Async => w.u8(1),
-            CommitRule::Majority => w.u8(3),
-            CommitRule::InSyncSet { minimum } => {
-                w.u8(4);
-                w.u32(minimum);
-            }
-        }
+        self.commit.encode(w);
         w.u8(match self.level {
             Level::Received => 1,
             Level::Flushed => 2,
@@ -144,16 +229,16 @@ impl Settings {
             Flush::Os => w.u8(3),
         }
         w.u32(self.timeout_ms);
+        w.u8(match self.on_timeout {
+            OnTimeout::Fail => 1,
+            OnTimeout::Block => 2,
+            OnTimeout::Degrade => 3,
+        });
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Settings, DecodeError> {
         Ok(Settings {
             replicas: r.u32()?,
-            commit: match r.u8()? {
-                1 => CommitRule::Async,
-                3 => CommitRule::Majority,
-                4 => CommitRule::InSyncSet { minimum: r.u32()? },
-                _ => return Err(DecodeError::Invalid("commit rule")),
-            },
+            commit: CommitRule::decode(r)?,
             level: match r.u8()? {
                 1 => Level::Received,
                 2 => Level::Flushed,
@@ -166,6 +251,12 @@ impl Settings {
                 _ => return Err(DecodeError::Invalid("flush")),
             },
             timeout_ms: r.u32()?,
+            on_timeout: match r.u8()? {
+                1 => OnTimeout::Fail,
+                2 => OnTimeout::Block,
+                3 => OnTimeout::Degrade,
+                _ => return Err(DecodeError::Invalid("on-timeout")),
+            },
         })
     }
 }

@@ -2,7 +2,7 @@
 //! obeyed by the replicas.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::keyspace::Settings;
+use crate::keyspace::{CommitRule, OnTimeout, Settings};
 use crate::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, ViewNumber};
 use alloc::vec::Vec;
 
@@ -37,13 +37,24 @@ pub struct View {
     pub election: Option<Epoch>,
     /// Where each epoch began: the position of its first (empty) entry; ascending, the newest last.
     pub history: Vec<Position>,
+    /// What commits and elections count by. The keyspace's settings ask for one; its leader brings everything under another
+    /// before the control plane records it here.
+    pub rule: CommitRule,
     pub settings: Settings,
 }
 
 impl View {
     /// e - k: how many replicas an election has to seal.
     pub fn seals_needed(&self) -> usize {
-        self.settings.commit.seals_needed(self.electable.len())
+        self.rule.seals_needed(self.electable.len())
+    }
+    /// Followers that must hold an entry before it is committed.
+    pub fn followers_needed(&self) -> usize {
+        self.rule.followers_needed(self.electable.len())
+    }
+    /// Whether less holds than the settings ask for, because they allow it when followers are late.
+    pub fn is_degraded(&self) -> bool {
+        self.settings.on_timeout == OnTimeout::Degrade && self.rule != self.settings.commit
     }
     pub fn is_electable(&self, replica: Replica) -> bool {
         self.electable.binary_search(&replica).is_ok()
@@ -71,6 +82,7 @@ impl View {
         w.list(&self.electable, |w, replica| replica.encode(w));
         w.option(self.election, |w, epoch| epoch.encode(w));
         w.list(&self.history, |w, position| position.encode(w));
+        self.rule.encode(w);
         self.settings.encode(w);
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<View, DecodeError> {
@@ -84,6 +96,7 @@ impl View {
             electable: r.list(Replica::decode)?,
             election: r.option(Epoch::decode)?,
             history: r.list(Position::decode)?,
+            rule: CommitRule::decode(r)?,
             settings: Settings::decode(r)?,
         })
     }

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use control::{Applied, ClusterMap, Command, Refusal};
 use core::time::Duration;
+use data::keyspace::CommitRule;
 use data::record::{Header, Kind, Record};
 use data::table::Table;
 use data::view::{self, Leader, View};
@@ -40,9 +41,10 @@ pub(crate) struct Ticket {
 /// An electable set as its group's leader proposed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Proposal {
-    group: GroupId,
-    number: ViewNumber,
-    electable: Vec<view::Replica>,
+    pub group: GroupId,
+    pub number: ViewNumber,
+    pub rule: CommitRule,
+    pub electable: Vec<view::Replica>,
 }
 
 /// A log write of the control plane on its way.
@@ -151,18 +153,14 @@ impl Node {
         view::Replica { node: self.config.node, incarnation: self.config.incarnation }
     }
 
-    pub(crate) fn propose_electable(
-        &mut self,
-        group: GroupId,
-        number: ViewNumber,
-        electable: Vec<view::Replica>,
-    ) {
+    pub(crate) fn propose_electable(&mut self, proposal: Proposal) {
         let leader = Leader { replica: self.replica(), process: self.config.process };
         let ticket = self.new_ticket(None);
         if let Some(it) = self.tickets.get_mut(&ticket) {
-            it.proposal = Some(Proposal { group, number, electable: electable.clone() });
+            it.proposal = Some(proposal.clone());
         }
-        let command = Command::ChangeElectable { group, number, leader, electable };
+        let Proposal { group, number, rule, electable } = proposal;
+        let command = Command::ChangeElectable { group, number, leader, rule, electable };
         self.control(control::Input::Propose { ticket, command });
     }
 
@@ -207,8 +205,8 @@ impl Node {
         }
         let same = |ticket: &Ticket| ticket.proposal.as_ref().is_some_and(|p| (p.group, p.number) == key);
         if !self.uncertain_proposals.contains(&key) && !self.tickets.values().any(same) {
-            let Proposal { group, number, electable } = proposal;
-            self.feed(group, single_leader::Input::ProposalRefused { number, electable });
+            let Proposal { group, number, rule, electable } = proposal;
+            self.feed(group, single_leader::Input::ProposalRefused { number, rule, electable });
         }
     }
 
@@ -396,9 +394,6 @@ pub(crate) fn refusal_text(refusal: Refusal) -> String {
         Refusal::KeyspaceExists => String::from("ERR a keyspace of this name exists"),
         Refusal::Invalid(what) => format!("ERR {what}"),
         Refusal::Numbered => String::from("ERR the numbered keyspaces 0 to 15 cannot be dropped"),
-        Refusal::RuleInUse => String::from(
-            "ERR the commit rule of a keyspace in use cannot be changed: create another keyspace",
-        ),
         Refusal::InElection => String::from("TRYAGAIN the group elects a leader: try again"),
         Refusal::NoElection => String::from("ERR no election is under way"),
         Refusal::NotLeader => String::from("ERR only the present leader may do this"),

@@ -51,7 +51,7 @@ impl Node {
             .map
             .keyspaces
             .get(&keyspace)
-            .map_or(PATIENCE, |it| Duration::from_millis(u64::from(it.settings.timeout_ms)));
+            .map_or(PATIENCE, |it| Duration::from_millis(u64::from(it.settings.patience_ms())));
         self.now.instant + patience
     }
 

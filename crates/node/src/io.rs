@@ -106,6 +106,7 @@ pub enum Input {
 
 #[derive(Clone, Debug)]
 pub enum Output {
+    /// A message that the connection's version does not have is dropped: it was said before the node heard of that connection.
     Send {
         to: NodeId,
         message: PeerMessage,

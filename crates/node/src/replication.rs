@@ -1,5 +1,6 @@
 //! Between the groups' replicas and the rest of the node: inputs in, outputs carried out.
 
+use crate::control_link::Proposal;
 use crate::group::{Target, Waiter};
 use crate::io::{Event, Output};
 use crate::message::PeerMessage;
@@ -66,12 +67,12 @@ impl Node {
                 }
                 O::NeedSnapshot { to, after } => self.want_snapshot(group, to, after),
                 O::TakeSnapshot { from, mark, len } => self.take_snapshot(group, from, mark, len),
-                O::ProposeElectable { number, electable } => {
+                O::ProposeElectable { number, rule, electable } => {
                     if let Some(it) = self.groups.get_mut(&group) {
                         // From now on a read must stand under both sets.
                         it.read_until = Instant::ZERO;
                     }
-                    self.propose_electable(group, number, electable);
+                    self.propose_electable(Proposal { group, number, rule, electable });
                 }
                 O::ReadConfirmed(round) => self.on_read_confirmed(group, round),
                 O::Became(role) => self.on_role(group, role),
@@ -194,7 +195,7 @@ impl Node {
         // leader who granted it and of a majority who wait with the next one have to keep time with this one, or the
         // followers are asked instead. Under `async` there is nobody to ask, and a read promises less.
         let (until, grantor) = self.control_lease;
-        let asks = |view: &data::view::View| view.settings.commit.followers_needed(view.electable.len()) > 0;
+        let asks = |view: &data::view::View| view.followers_needed() > 0;
         let me = self.config.node;
         let alike = |node: NodeId| node == me || holder.keeps_time_with(node);
         let voters = &self.map.voters;
@@ -290,7 +291,7 @@ impl Node {
     fn time_out_waiters(&mut self, group: GroupId) {
         let now = self.now.instant;
         let Some(it) = self.groups.get_mut(&group) else { return };
-        let patience = Duration::from_millis(u64::from(it.keyspace.settings.timeout_ms));
+        let patience = Duration::from_millis(u64::from(it.keyspace.settings.patience_ms()));
         let late = |waiter: &Waiter| now.since(waiter.since) >= patience;
         if !it.waiters.front().is_some_and(late) && !it.unconfirmed.front().is_some_and(|r| late(&r.waiter)) {
             return;

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Flags, Spec};
 use core::time::Duration;
+use data::keyspace::OnTimeout;
 use data::{GroupId, Index, KeyspaceId, Position, RequestId};
 use protocol::single_leader::ReadPermit;
 use wire::{Protocol, ReplyWriter};
@@ -192,10 +193,11 @@ impl Node {
             return Some(String::from("TRYAGAIN too many writes wait for their followers: slow down"));
         }
         let view = it.replica.view()?;
-        let needed = view.settings.commit.followers_needed(view.electable.len());
+        let needed = view.followers_needed();
         let up = |r: &&data::view::Replica| r.node != self.config.node && self.peers.contains_key(&r.node);
         let reachable = view.electable.iter().filter(up).count();
-        if reachable < needed {
+        // Where the rule may be degraded a write is what has it degraded.
+        if reachable < needed && view.settings.on_timeout != OnTimeout::Degrade {
             self.statistics.refused_writes += 1;
             return Some(format!(
                 "NOREPLICAS {needed} followers must hold a write in this keyspace, {reachable} can be reached: try again"

@@ -161,7 +161,10 @@ impl Outgoing {
 
     /// Queues a message; false when too much waits.
     pub fn queue(&mut self, from: &Sender, message: &PeerMessage) -> bool {
-        let Some(agreed) = &self.agreed else { return true };
+        let Some(agreed) = self.agreed.as_ref().filter(|agreed| message.since_version() <= agreed.version)
+        else {
+            return true;
+        };
         self.next_id += 1;
         let header = PeerHeader {
             version: agreed.version,

@@ -72,11 +72,24 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         space("wide", "REPLICAS 5 COMMIT majority", true),
         space("synced", "REPLICAS 3 COMMIT in-sync-set ACKS 2", true),
         space("cached", "REPLICAS 3 COMMIT majority LEVEL received FLUSH 500", !power),
+        space("pair", "REPLICAS 3 COMMIT semi-sync ACKS 1", true),
+        space("trio", "REPLICAS 3 COMMIT semi-sync ACKS 2 ON-TIMEOUT block", true),
+        space("all", "REPLICAS 3 COMMIT synchronous", true),
+        space("loose", "REPLICAS 3 COMMIT semi-sync ACKS 1 ON-TIMEOUT degrade TIMEOUT 500", false),
         space("quick", "REPLICAS 3 COMMIT async", false),
     ];
-    all.retain(|space| space.name != "synced" || mix.nodes > 1);
+    // Some rules cannot be met by so few.
+    let least = |name: &str| match name {
+        "synced" | "pair" | "loose" => 2,
+        "trio" => 3,
+        _ => 1,
+    };
+    all.retain(|space| mix.nodes >= least(&space.name));
     if let Some(among) = among {
         all.retain(|space| among.contains(&space.name));
+    }
+    if all.is_empty() {
+        all.push(space("strong", "REPLICAS 3 COMMIT majority", true));
     }
     random.shuffle(&mut all);
     all.truncate(random.between(1, 3) as usize);

@@ -34,6 +34,9 @@ pub struct Options {
     kills: u32,
     #[arg(long, value_enum, default_value_t = Mode::Kill)]
     mode: Mode,
+    /// The commit rule, in the words of KEYSPACE ALTER: `semi-sync ACKS 1`, `synchronous`, ...
+    #[arg(long, default_value = "majority")]
+    commit: String,
     /// Clients, spread over the nodes.
     #[arg(long, default_value_t = 12)]
     clients: u32,
@@ -77,10 +80,15 @@ const OUTAGE_MAX: Duration = Duration::from_secs(2);
 
 impl Options {
     pub fn kills(kills: u32) -> Options {
-        Options { kills, mode: Mode::Kill, clients: 12, history: None, target: Target::Tercet }
+        let commit = "majority".to_owned();
+        Options { kills, mode: Mode::Kill, commit, clients: 12, history: None, target: Target::Tercet }
     }
     pub fn stops(kills: u32) -> Options {
         Options { mode: Mode::Stop, ..Options::kills(kills) }
+    }
+    /// Kills under another commit rule.
+    pub fn under(commit: &str, kills: u32) -> Options {
+        Options { commit: commit.to_owned(), ..Options::kills(kills) }
     }
     pub fn upgrades(kills: u32) -> Options {
         Options { mode: Mode::Upgrade, ..Options::kills(kills) }
@@ -91,7 +99,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut system: Box<dyn System> = match options.target {
         Target::Tercet => {
             let version = (options.mode == Mode::Upgrade).then_some(OLD_VERSION);
-            Box::new(TercetCluster::start(&crate::shell::tercet_binary()?, version)?)
+            Box::new(TercetCluster::start(&crate::shell::tercet_binary()?, version, &options.commit)?)
         }
         Target::Redis => Box::new(RedisAlone::start(true)?),
         Target::RedisForgetful => Box::new(RedisAlone::start(false)?),
@@ -170,13 +178,14 @@ fn report(options: &Options, history: &History, outages: &[Duration], verdict: &
     let max = sorted.last().copied().unwrap_or_default();
     let count = |outcome: fn(&Outcome) -> bool| history.events.iter().filter(|e| outcome(&e.outcome)).count();
     println!(
-        "failover {}: {} rounds, {} operations ({} ok, {} refused, {} unknown), \
+        "failover {} under {}: {} rounds, {} operations ({} ok, {} refused, {} unknown), \
          {} lost, {} doubled, {} stale, {} other; write outage p50 {} ms, max {} ms",
         match options.mode {
             Mode::Kill => "kill",
             Mode::Stop => "stop",
             Mode::Upgrade => "upgrade",
         },
+        options.commit,
         outages.len(),
         history.events.len(),
         count(|o| matches!(o, Outcome::Ok(_))),

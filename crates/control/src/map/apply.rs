@@ -6,7 +6,7 @@ use crate::config::Addresses;
 use crate::event::Change;
 use crate::founding::Founded;
 use data::codec::{DecodeError, Reader, Writer};
-use data::keyspace::{self, CommitRule, Keyspace, Settings};
+use data::keyspace::{self, Keyspace, Settings};
 use data::table::Seed;
 use data::view::View;
 use data::{GroupId, Incarnation, KeyspaceId, NodeId, Process};
@@ -148,10 +148,7 @@ impl ClusterMap {
     fn remove_node(&mut self, node: NodeId) -> Result<Applied, Refusal> {
         let active = self.nodes.values().filter(|node| node.state == NodeState::Active).count();
         // A set that may shrink no further would count on the node for ever.
-        let minimum = |view: &View| match view.settings.commit {
-            CommitRule::InSyncSet { minimum } => minimum as usize,
-            CommitRule::Majority | CommitRule::Async => 0,
-        };
+        let minimum = |view: &View| view.rule.nodes_needed().max(view.settings.commit.nodes_needed());
         let least = self.views().map(minimum).max().unwrap_or(0);
         let known = self.nodes.get_mut(&node).ok_or(Refusal::UnknownNode)?;
         if known.state == NodeState::Leaving {
@@ -162,7 +159,7 @@ impl ClusterMap {
         }
         if active <= least {
             return Err(Refusal::Invalid(
-                "an in-sync set would fall below its minimum: let another node join first, or ALTER that keyspace",
+                "a keyspace could not meet its commit rule any more: let another node join first, or ALTER that keyspace",
             ));
         }
         known.state = NodeState::Leaving;
@@ -212,18 +209,13 @@ impl ClusterMap {
         Ok(Applied::Keyspace(id))
     }
 
-    /// The commit rule stays: before it changes the leader has to bring every committed entry under the new one, so that
-    /// would have to be the leader's proposal.
+    /// Another commit rule counts only from its leader's proposal on: before that the leader brings every committed entry under
+    /// it.
     fn alter_keyspace(&mut self, keyspace: KeyspaceId, settings: Settings) -> Result<Applied, Refusal> {
         settings.check().map_err(Refusal::Invalid)?;
         let known = self.keyspaces.get_mut(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
         let mut groups: Vec<_> =
             self.groups.values_mut().filter(|group| group.view.keyspace == keyspace).collect();
-        let same_rule =
-            std::mem::discriminant(&known.settings.commit) == std::mem::discriminant(&settings.commit);
-        if !groups.is_empty() && !same_rule {
-            return Err(Refusal::RuleInUse);
-        }
         if groups.iter().any(|group| group.view.election.is_some()) {
             return Err(Refusal::InElection);
         }

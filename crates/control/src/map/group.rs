@@ -3,7 +3,7 @@
 use super::{Advice, ClusterMap, Group};
 use crate::command::{Applied, Command, Refusal};
 use crate::event::Change;
-use data::keyspace::{CommitRule, Settings};
+use data::keyspace::{CommitRule, OnTimeout, Settings};
 use data::plant::{self, Bug};
 use data::view::{Leader, Replica, View};
 use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, ViewNumber};
@@ -47,6 +47,7 @@ impl ClusterMap {
             members,
             election: None,
             history: vec![Position::new(1, 1)],
+            rule: settings.commit,
             settings,
         })
     }
@@ -72,8 +73,8 @@ impl ClusterMap {
             Command::FinishElection { leader, start, loss_possible, .. } => {
                 group.finish_election(*leader, *start, *loss_possible, &lives)?
             }
-            Command::ChangeElectable { leader, electable, .. } => {
-                group.change_electable(*leader, electable, &lives)?
+            Command::ChangeElectable { leader, rule, electable, .. } => {
+                group.change_electable(*leader, *rule, electable, &lives)?
             }
             Command::ChangeMembers { members, .. } => group.change_members(members, &lives)?,
             _ => return Err(Refusal::UnknownGroup),
@@ -138,6 +139,7 @@ impl Group {
     fn change_electable(
         &mut self,
         leader: Leader,
+        rule: CommitRule,
         electable: &[Replica],
         lives: &BTreeMap<NodeId, Incarnation>,
     ) -> Result<Change, Refusal> {
@@ -159,14 +161,18 @@ impl Group {
         if fresh.clone().any(|replica| lives.get(&replica.node) != Some(&replica.incarnation)) {
             return Err(Refusal::Outdated);
         }
-        match view.settings.commit {
-            CommitRule::InSyncSet { minimum } => {
-                if electable.len() < view.electable.len() && electable.len() < minimum as usize {
+        let degrades = view.settings.on_timeout == OnTimeout::Degrade && rule == CommitRule::Async;
+        if rule != view.settings.commit && rule != view.rule && !degrades {
+            return Err(Refusal::Invalid("the settings ask for another commit rule"));
+        }
+        match rule.drops_laggards() {
+            true => {
+                if electable.len() < view.electable.len() && electable.len() < rule.nodes_needed() {
                     return Err(Refusal::Invalid("the electable set is below its minimum"));
                 }
             }
             // Counted against membership, never against who happens to be connected.
-            CommitRule::Majority | CommitRule::Async => {
+            false => {
                 let dropped = |replica: &&Replica| {
                     view.members.binary_search(&replica.node).is_ok()
                         && lives.get(&replica.node) == Some(&replica.incarnation)
@@ -180,6 +186,10 @@ impl Group {
             }
         }
         view.electable = electable.to_vec();
+        if rule != view.rule {
+            view.rule = rule;
+            return Ok(Change::RuleChanged { group: view.group, rule, degraded: view.is_degraded() });
+        }
         Ok(Change::ElectableChanged { group: view.group, size: electable.len() as u32 })
     }
 
@@ -196,6 +206,9 @@ impl Group {
         let known = members.iter().all(|node| lives.contains_key(node));
         if members.is_empty() || !known || !members.is_sorted_by(|a, b| a < b) {
             return Err(Refusal::Invalid("the members must be sorted and known nodes"));
+        }
+        if members.len() < view.members.len() && members.len() < view.rule.nodes_needed() {
+            return Err(Refusal::Invalid("the members are fewer than the commit rule needs"));
         }
         // A leader is switched over before it goes.
         if view.leader.is_some_and(|leader| !members.contains(&leader.replica.node)) {

@@ -13,8 +13,9 @@ use data::{Epoch, Index, Instant, NodeId, Position, Process, ViewNumber};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// How long an election that serves a switchover waits for its target beyond the seals that would do.
-const TARGET_WAIT_RETRIES: u32 = 1;
+/// How long an election that serves a switchover waits for its target beyond the seals that would do, unless that is suspected: the
+/// leader has paused, so everybody waits. A few round trips between far sites.
+const TARGET_WAIT_RETRIES: u32 = 4;
 
 /// What the control leader knows about nodes when it judges.
 pub(crate) struct Reach<'a> {
@@ -69,6 +70,7 @@ impl Contest {
         let waited = now.since(self.started_at);
         if let Some(target) = self.prefer
             && !self.answers.contains_key(&target)
+            && !(reach.suspects)(target)
             && waited < timings.retry * TARGET_WAIT_RETRIES
         {
             return None;
@@ -84,7 +86,7 @@ impl Contest {
             answers.iter().copied().filter(|answer| view.is_electable(answer.replica)).collect();
         let everybody = answers.len() == view.electable.len();
         if !clean.is_empty() && (clean.len() >= view.seals_needed() || plant::is(Bug::ElectsTooFew)) {
-            if view.settings.commit != CommitRule::Async {
+            if view.rule != CommitRule::Async {
                 return self.most_advanced(&clean, reach, false);
             }
             // Best: one would do, so all within reach are waited for a little.
@@ -132,6 +134,7 @@ mod tests {
             electable: vec![replica(1, 1), replica(2, 1), replica(3, 1)],
             election: Some(Epoch(2)),
             history: vec![Position::new(1, 1)],
+            rule: commit,
             settings: Settings { commit, ..Settings::default() },
         }
     }

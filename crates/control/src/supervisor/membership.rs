@@ -103,13 +103,17 @@ impl Supervisor {
         }
         if members == view.members {
             let electable = |node: &NodeId| view.electable.iter().any(|replica| replica.node == *node);
-            // A copy goes once those that replace it count.
+            // A copy goes once those that replace it count; but where nothing is committed without one that is gone, nobody could
+            // ever count.
             let replaced = staying.iter().all(|n| electable(n) || self.detector.suspects(*n));
-            if staying.len() < view.members.len() && replaced && !staying.is_empty() {
+            let alive = view.electable.iter().filter(|replica| !self.detector.suspects(replica.node)).count();
+            let stuck = alive <= view.followers_needed();
+            if staying.len() < view.members.len() && (replaced || stuck) && !staying.is_empty() {
                 if !stays(&leader) {
                     self.relieve(now, map, view);
                 }
-                members.retain(|node| stays(node) || *node == leader);
+                let needed = |node: &NodeId| stuck && !self.detector.suspects(*node);
+                members.retain(|node| stays(node) || *node == leader || needed(node));
             } else if staying.len() > wanted {
                 let spare = members.iter().copied().filter(|node| *node != leader);
                 if let Some(spare) = spare.max_by_key(|n| (self.detector.suspects(*n), *n)) {

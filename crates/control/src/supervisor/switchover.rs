@@ -129,11 +129,18 @@ impl Supervisor {
             if view.is_some_and(|view| view.epoch == switchover.epoch) {
                 return !switchover.failed || now.since(switchover.begun_at) < pause;
             }
-            if let Some(origin) = switchover.origin {
+            let moved =
+                view.is_none_or(|view| view.leader.is_some_and(|l| l.replica.node == switchover.target));
+            if let Some(origin) = switchover.origin.take() {
                 let done = view.map(|view| Applied::View { group: *group, number: view.number });
-                answers.push(Action::Answer { origin, result: done.ok_or(Refusal::UnknownGroup) });
+                let result = if moved { done.ok_or(Refusal::UnknownGroup) } else { Err(Refusal::CalledOff) };
+                answers.push(Action::Answer { origin, result });
             }
-            false
+            // Another won: not tried again at once, for every attempt stops the leader for a moment.
+            if let (false, Some(view)) = (moved, view) {
+                (switchover.failed, switchover.epoch, switchover.begun_at) = (true, view.epoch, now);
+            }
+            !moved
         });
         self.actions.append(&mut answers);
     }

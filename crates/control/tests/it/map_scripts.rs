@@ -4,7 +4,7 @@
 use control::map::Advice;
 use control::{Addresses, ClusterMap, Command, Founded};
 use data::codec::{Reader, Writer};
-use data::keyspace::{CommitRule, Settings};
+use data::keyspace::{CommitRule, OnTimeout, Settings};
 use data::table::Seed;
 use data::view::{Leader, Replica};
 use data::{GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, ViewNumber};
@@ -23,6 +23,7 @@ enum Line {
     /// name, commit rule, replicas
     Create(String, String, u32),
     Alter(u32, String, u32),
+    Rule(u32),
     DropKeyspace(u32),
     EnsureGroup(u32),
     StartElection(u32, u64),
@@ -34,7 +35,10 @@ enum Line {
         #[arg(key, optional)]
         loss: bool,
     },
+    /// group, number, leader, electable set; the rule stays
     ChangeElectable(u32, u64, String, Vec<String>),
+    /// group, number, leader, rule, electable set
+    ChangeRule(u32, u64, String, String, Vec<String>),
     ChangeMembers(u32, u64, Vec<u32>),
     Show(u32),
     Nodes,
@@ -69,6 +73,12 @@ fn settings(rule: &str, replicas: u32) -> Parsed<Settings> {
         "majority" => CommitRule::Majority,
         "in-sync-set" => CommitRule::InSyncSet { minimum: 2 },
         "async" => CommitRule::Async,
+        "semi-sync" => CommitRule::SemiSync { acks: 1 },
+        "degrading" => {
+            let commit = CommitRule::SemiSync { acks: 1 };
+            return Ok(Settings { replicas, commit, on_timeout: OnTimeout::Degrade, ..Settings::default() });
+        }
+        "synchronous" => CommitRule::Synchronous,
         _ => return Err("no such rule".into()),
     };
     Ok(Settings { replicas, commit, ..Settings::default() })
@@ -123,6 +133,14 @@ impl Line {
                 group: GroupId(*group),
                 number: ViewNumber(*number),
                 leader: leader(by)?,
+                rule: data::keyspace::CommitRule::Majority,
+                electable: electable.iter().map(|text| replica(text)).collect::<Result<_, _>>()?,
+            },
+            Line::ChangeRule(group, number, by, rule, electable) => Command::ChangeElectable {
+                group: GroupId(*group),
+                number: ViewNumber(*number),
+                leader: leader(by)?,
+                rule: settings(rule, 3)?.commit,
                 electable: electable.iter().map(|text| replica(text)).collect::<Result<_, _>>()?,
             },
             Line::ChangeMembers(group, number, members) => Command::ChangeMembers {
@@ -130,7 +148,7 @@ impl Line {
                 number: ViewNumber(*number),
                 members: members.iter().copied().map(NodeId).collect(),
             },
-            Line::Show(_) | Line::Nodes => return Ok(None),
+            Line::Show(_) | Line::Rule(_) | Line::Nodes => return Ok(None),
         }))
     }
 }
@@ -162,11 +180,25 @@ impl goldenscript::Runner for Runner {
         if let Line::Show(group) = line {
             return Ok(self.show(*group));
         }
-        let Some(command) = line.command()? else {
+        if let Line::Rule(group) = line {
+            let view = self.0.view(GroupId(*group)).ok_or("no such group")?;
+            return Ok(format!(
+                "{:?}, asked for {:?}, degraded {}",
+                view.rule,
+                view.settings.commit,
+                view.is_degraded()
+            ));
+        }
+        let Some(mut command) = line.command()? else {
             let nodes = self.0.nodes.values();
             let lines = nodes.map(|n| format!("{} {} {} {:?}", n.id, n.process, n.incarnation, n.state));
             return Ok(lines.collect::<Vec<_>>().join("\n"));
         };
+        if let (Line::ChangeElectable(..), Command::ChangeElectable { group, rule, .. }) =
+            (line, &mut command)
+        {
+            *rule = self.0.view(*group).map_or(*rule, |view| view.rule);
+        }
         // Through the encoding, like in the log and in snapshots.
         let mut bytes = Vec::new();
         command.encode(&mut Writer::new(&mut bytes));

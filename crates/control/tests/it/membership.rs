@@ -83,8 +83,8 @@ fn a_removed_node_is_relieved_of_everything_and_forgotten() {
             .iter()
             .map(|node| data::view::Replica { node: *node, incarnation: map.nodes[node].incarnation });
         let leader = view.leader.unwrap();
-        let (number, electable) = (view.number, electable.collect());
-        rig.ask(n(2), Command::ChangeElectable { group, number, leader, electable }).unwrap();
+        let (number, rule, electable) = (view.number, view.rule, electable.collect());
+        rig.ask(n(2), Command::ChangeElectable { group, number, leader, rule, electable }).unwrap();
         rig.run_until(6000, "the leadership moves", |rig| {
             rig.map().leader_of(group).is_some_and(|leader| leader != leaving)
         });
@@ -93,8 +93,8 @@ fn a_removed_node_is_relieved_of_everything_and_forgotten() {
         });
         let view = rig.map().view(group).unwrap().clone();
         let electable = view.electable.iter().copied().filter(|replica| replica.node != leaving).collect();
-        let (number, leader) = (view.number, view.leader.unwrap());
-        rig.ask(n(4), Command::ChangeElectable { group, number, leader, electable }).unwrap();
+        let (number, rule, leader) = (view.number, view.rule, view.leader.unwrap());
+        rig.ask(n(4), Command::ChangeElectable { group, number, leader, rule, electable }).unwrap();
         rig.run_until(8000, "it is forgotten", |rig| !rig.map().nodes.contains_key(&leaving));
         assert_eq!(rig.map().voters.len(), 3);
         assert!(!rig.map().voters.contains(&leaving));

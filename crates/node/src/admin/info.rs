@@ -176,13 +176,14 @@ impl Node {
         field("role", if leads { "master" } else { "slave" }.into());
         let offset = it.map_or(0, |it| it.replica.commit().0);
         if let Some(it) = it.filter(|_| leads) {
-            let rule = it.keyspace.settings.commit;
-            let needed = it.replica.view().map_or(0, |view| rule.followers_needed(view.electable.len()));
+            let needed = it.replica.view().map_or(0, data::view::View::followers_needed);
+            let degraded = it.replica.view().is_some_and(data::view::View::is_degraded);
             let followers: Vec<_> = it.replica.followers().collect();
             field("connected_slaves", format!("{}", followers.len()));
             field("connected_replicas", format!("{}", followers.len()));
             field("min_slaves_good_slaves", format!("{needed}"));
             field("min_replicas_good_replicas", format!("{needed}"));
+            field("commit_rule_degraded", format!("{}", u8::from(degraded)));
             for (at, (node, progress)) in followers.into_iter().enumerate() {
                 let (host, port) = self.address_of(node);
                 let state = if progress.is_replicating() { "online" } else { "wait_bgsave" };

@@ -7,14 +7,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use commands::spec::unknown_subcommand;
 use control::Command;
-use data::keyspace::{CommitRule, Flush, Keyspace, Level, Settings};
+use data::keyspace::{CommitRule, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
 use data::{GroupId, NodeId};
 use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [COMMIT async|majority|in-sync-set] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -161,8 +161,10 @@ impl Node {
         let electable: Vec<String> =
             view.map(|v| v.electable.iter().map(|r| name_of(r.node)).collect()).unwrap_or_default();
         let settings = it.settings;
+        let rule = view.map_or(settings.commit, |view| view.rule);
+        let followers_needed = view.map_or(0, data::view::View::followers_needed);
         self.reply(connection, |w| {
-            w.map(13);
+            w.map(16);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -170,6 +172,8 @@ impl Node {
             text("name", &it.name);
             text("kind", "single-leader");
             text("commit", settings.commit.name());
+            text("commit-now", rule.name());
+            text("on-timeout", settings.on_timeout.name());
             text("level", settings.level.name());
             text("flush", &flush_name(settings.flush));
             text("leader", &leader);
@@ -179,6 +183,7 @@ impl Node {
             };
             number("id", i64::from(it.id.0));
             number("replicas", i64::from(settings.replicas));
+            number("acks", followers_needed as i64);
             number("timeout-ms", i64::from(settings.timeout_ms));
             number("group", i64::from(group));
             number("epoch", epoch as i64);
@@ -221,6 +226,11 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("ACKS", _) => acks = Some(number("ACKS", pair[1])?),
             ("COMMIT", "async") => settings.commit = CommitRule::Async,
             ("COMMIT", "majority") => settings.commit = CommitRule::Majority,
+            ("COMMIT", "semi-sync") => settings.commit = CommitRule::SemiSync { acks: 0 },
+            ("COMMIT", "synchronous") => settings.commit = CommitRule::Synchronous,
+            ("ON-TIMEOUT", "fail") => settings.on_timeout = OnTimeout::Fail,
+            ("ON-TIMEOUT", "block") => settings.on_timeout = OnTimeout::Block,
+            ("ON-TIMEOUT", "degrade") => settings.on_timeout = OnTimeout::Degrade,
             ("COMMIT", "in-sync-set") => settings.commit = CommitRule::InSyncSet { minimum: 0 },
             ("LEVEL", "received" | "flushed") => {
                 level_given = true;
@@ -229,19 +239,22 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("FLUSH", "always") => settings.flush = Flush::Always,
             ("FLUSH", "os") => settings.flush = Flush::Os,
             ("FLUSH", _) => settings.flush = Flush::EveryMs(number("FLUSH", pair[1])?),
-            ("COMMIT" | "LEVEL", _) => {
+            ("COMMIT" | "LEVEL" | "ON-TIMEOUT", _) => {
                 return Err(format!("ERR {name} does not take '{value}' in this version"));
             }
             _ => return Err(format!("ERR unknown keyspace option '{name}'")),
         }
     }
-    if let CommitRule::InSyncSet { minimum } = &mut settings.commit
-        && (*minimum == 0 || acks.is_some())
-    {
+    match &mut settings.commit {
         // A majority of the copies unless the user says how many followers.
-        *minimum = acks.map_or(settings.replicas / 2 + 1, |acks| acks.saturating_add(1));
-    } else if acks.is_some() {
-        return Err("ERR ACKS goes with COMMIT in-sync-set in this version".into());
+        CommitRule::InSyncSet { minimum } if *minimum == 0 || acks.is_some() => {
+            *minimum = acks.map_or(settings.replicas / 2 + 1, |acks| acks.saturating_add(1));
+        }
+        CommitRule::SemiSync { acks: known } if *known == 0 || acks.is_some() => *known = acks.unwrap_or(1),
+        CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous if acks.is_some() => {
+            return Err("ERR ACKS goes with COMMIT semi-sync or in-sync-set".into());
+        }
+        _ => {}
     }
     if settings.flush != Flush::Always && !level_given {
         settings.level = Level::Received;

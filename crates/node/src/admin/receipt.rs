@@ -62,7 +62,8 @@ impl Node {
         let lag = group
             .filter(|_| receipt.stale)
             .map_or(0, |it| it.replica.log().last().position.index.0.saturating_sub(index.0));
-        let needed = settings.commit.followers_needed(electable) + 1;
+        let (rule, degraded) = view.map_or((settings.commit, false), |view| (view.rule, view.is_degraded()));
+        let needed = rule.followers_needed(electable) + 1;
         w.map(12);
         w.bulk(b"keyspace");
         w.bulk(keyspace.as_bytes());
@@ -81,7 +82,7 @@ impl Node {
         w.bulk(b"lag-known");
         w.integer(lag as i64);
         w.bulk(b"commit-rule");
-        w.bulk(settings.commit.name().as_bytes());
+        w.bulk(rule.name().as_bytes());
         w.bulk(b"copies-required");
         w.bulk(needed.to_string().as_bytes());
         w.bulk(b"holders");
@@ -93,9 +94,8 @@ impl Node {
             w.bulk(b"level");
             w.bulk(level.as_bytes());
         }
-        // A degraded keyspace would say so here; no commit rule of this version degrades.
         w.bulk(b"degraded");
-        w.boolean(false);
+        w.boolean(degraded);
         bytes
     }
 }

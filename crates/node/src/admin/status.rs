@@ -78,7 +78,7 @@ impl Node {
             .collect();
         let ids = |nodes: Vec<u32>| nodes.iter().map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
         format!(
-            "{{\"group\":{},\"keyspace\":{},\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"commit_rule\":\"{}\",\"commit\":{commit},\"keys\":{},\"replicas\":[{}]}}",
+            "{{\"group\":{},\"keyspace\":{},\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"replicas\":[{}]}}",
             view.group.0,
             quoted(&self.keyspace_name(view.keyspace)),
             view.epoch.0,
@@ -87,7 +87,8 @@ impl Node {
             view.election.is_some(),
             ids(view.members.iter().map(|n| n.0).collect()),
             ids(view.electable.iter().map(|r| r.node.0).collect()),
-            view.settings.commit.name(),
+            view.rule.name(),
+            view.is_degraded(),
             it.map_or(0, |it| it.table.len()),
             replicas.join(","),
         )

@@ -1,4 +1,5 @@
-//! How a leader keeps the electable set honest: who is in sync, who has caught up, who is gone.
+//! How a leader keeps the electable set honest: who is in sync, who has caught up, who is gone; and how it goes over to another
+//! commit rule, because the settings changed or because they let it go on with fewer (`ON-TIMEOUT degrade`).
 
 use super::commit::committed;
 use super::leader::Leader;
@@ -6,7 +7,7 @@ use super::progress::Mode;
 use super::replica::{Output, Replica, Report, Role};
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::keyspace::CommitRule;
+use data::keyspace::{CommitRule, OnTimeout};
 use data::plant::{self, Bug};
 use data::view;
 use data::{Index, Instant, ViewNumber};
@@ -18,10 +19,18 @@ const LAG_MAX: Duration = Duration::from_millis(600);
 const LAG_MAX_DISCONNECTED: Duration = Duration::from_millis(100);
 /// Proposals to the control plane are repeated until a newer view is known.
 const PROPOSE_EVERY: Duration = Duration::from_millis(200);
+/// A follower that made progress within this time keeps up. A guess: many round trips, less than anybody's patience.
+const KEEPS_UP_WITHIN: Duration = Duration::from_millis(100);
+/// For so long nothing is committed that another rule does not hold, in the hope that it comes to hold everything. Below every
+/// time-out of a write.
+const PREPARE_MAX: Duration = Duration::from_millis(250);
+/// After a vain attempt it is not tried again for so long.
+const PREPARE_AGAIN: Duration = Duration::from_secs(2);
 
-/// Another electable set, proposed and not yet decided.
+/// Another electable set or commit rule, proposed and not yet decided.
 pub(super) struct Proposal {
     pub number: ViewNumber,
+    pub rule: CommitRule,
     pub electable: Vec<view::Replica>,
     sent_at: Instant,
 }
@@ -29,12 +38,15 @@ pub(super) struct Proposal {
 impl Replica {
     /// The control plane's log holds a refusal of this very proposal at the present view number: it can never be accepted
     /// later, so the leader is free to propose what fits now.
-    pub(super) fn on_refused(&mut self, number: ViewNumber, electable: &[view::Replica]) {
+    pub(super) fn on_refused(&mut self, number: ViewNumber, rule: CommitRule, electable: &[view::Replica]) {
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.proposal.take_if(|proposal| proposal.number == number && proposal.electable == electable);
+        leader.proposal.take_if(|proposal| {
+            (proposal.number, proposal.rule) == (number, rule) && proposal.electable == electable
+        });
     }
 
-    /// Proposes another electable set when the present one does not fit the followers.
+    /// Proposes another electable set when the present one does not fit the followers, or another rule when it does not fit the
+    /// settings.
     pub(super) fn keep_electable(&mut self, now: Instant, out: &mut Vec<Output>) {
         let (Role::Leader(leader), Some(view)) = (&mut self.role, &self.view) else { return };
         if view.election.is_some() || view.epoch != leader.epoch {
@@ -49,6 +61,7 @@ impl Replica {
                 proposal.sent_at = now;
                 out.push(Output::ProposeElectable {
                     number: proposal.number,
+                    rule: proposal.rule,
                     electable: proposal.electable.clone(),
                 });
             }
@@ -57,12 +70,22 @@ impl Replica {
         let last = self.log.last().position.index;
         // Before the empty entry is committed any inherited entry may be: then all of them must stand.
         let bound = if leader.ready { self.commit } else { leader.start };
-        let Some(electable) = wanted_electable(now, self.me, view, leader, bound, last) else { return };
+        if leader.stalled_since.is_none() && self.commit < last {
+            leader.stalled_since = Some(now);
+        }
+        let waits_for_followers = self.persisted > self.commit;
+        let rule = wanted_rule(now, view, leader, waits_for_followers);
+        let wanted = wanted_electable(now, self.me, view, rule, leader, bound, last);
+        leader.preparing.take_if(|prepared| *prepared != rule);
+        if rule == view.rule && wanted.is_none() {
+            return;
+        }
+        let electable = wanted.unwrap_or_else(|| view.electable.clone());
         // Every committed entry must stand under the new rule before it is proposed.
-        let rule = view.settings.commit;
         let held =
             committed(rule, &electable, self.me.node, self.persisted, |r| Replica::persisted_by(leader, r));
         if held < bound {
+            prepare(now, rule, view, leader);
             return;
         }
         for replica in &electable {
@@ -76,8 +99,40 @@ impl Replica {
             }
         }
         let number = view.number;
-        out.push(Output::ProposeElectable { number, electable: electable.clone() });
-        leader.proposal = Some(Proposal { number, electable, sent_at: now });
+        out.push(Output::ProposeElectable { number, rule, electable: electable.clone() });
+        leader.proposal = Some(Proposal { number, rule, electable, sent_at: now });
+        leader.preparing = None;
+    }
+}
+
+/// The rule that fits the settings and what the followers do.
+fn wanted_rule(now: Instant, view: &view::View, leader: &Leader, waits_for_followers: bool) -> CommitRule {
+    let (present, asked) = (view.rule, view.settings.commit);
+    let degrades = view.settings.on_timeout == OnTimeout::Degrade;
+    if present == asked {
+        let patience = Duration::from_millis(u64::from(view.settings.timeout_ms));
+        let late = leader.stalled_since.is_some_and(|since| now.since(since) >= patience);
+        return if degrades && late && waits_for_followers { CommitRule::Async } else { asked };
+    }
+    // To a rule that too few follow nobody goes over, back from a degraded one least of all.
+    let keeps_up = |replica: &&view::Replica| {
+        leader.followers.get(&replica.node).is_some_and(|p| {
+            let same = p.incarnation == Some(replica.incarnation);
+            same && p.connected && p.mode == Mode::Replicate && now.since(p.current_at) < KEEPS_UP_WITHIN
+        })
+    };
+    let enough = asked.followers_needed(view.electable.len());
+    if view.electable.iter().filter(keeps_up).count() >= enough { asked } else { present }
+}
+
+/// Committed entries do not stand under the wanted rule yet: for a while nothing more is committed that does not.
+fn prepare(now: Instant, rule: CommitRule, view: &view::View, leader: &mut Leader) {
+    let since = now.since(leader.prepared_at);
+    if leader.preparing.is_some() {
+        leader.preparing.take_if(|_| since >= PREPARE_MAX);
+    } else if rule != view.rule && since >= PREPARE_AGAIN {
+        leader.preparing = Some(rule);
+        leader.prepared_at = now;
     }
 }
 
@@ -86,11 +141,12 @@ fn wanted_electable(
     now: Instant,
     me: view::Replica,
     view: &view::View,
+    rule: CommitRule,
     leader: &Leader,
     bound: Index,
     last: Index,
 ) -> Option<Vec<view::Replica>> {
-    let in_sync_set = matches!(view.settings.commit, CommitRule::InSyncSet { .. });
+    let in_sync_set = rule.drops_laggards();
     let mut wanted = Vec::with_capacity(view.members.len());
     for node in &view.members {
         if *node == me.node {
@@ -121,10 +177,7 @@ fn wanted_electable(
     if wanted == view.electable {
         return None;
     }
-    if let CommitRule::InSyncSet { minimum } = view.settings.commit
-        && wanted.len() < view.electable.len()
-        && wanted.len() < minimum as usize
-    {
+    if in_sync_set && wanted.len() < view.electable.len() && wanted.len() < rule.nodes_needed() {
         return None;
     }
     Some(wanted)

@@ -150,7 +150,7 @@ impl Replica {
 
     /// Whether an election may lose what was committed.
     pub(super) fn may_lose(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| view.settings.commit == CommitRule::Async)
+        self.view.as_ref().is_some_and(|view| view.rule == CommitRule::Async)
     }
     fn stranded_at(&self) -> Option<Index> {
         match &self.role {

@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::Writer;
+use data::keyspace::CommitRule;
 use data::plant::{self, Bug};
 use data::record::{Header, Kind, Record};
 use data::view;
@@ -36,6 +37,25 @@ pub(super) struct Leader {
     pub(super) round_sent: u64,
     pub(super) round_confirmed: u64,
     pub(super) proposal: Option<Proposal>,
+    /// The rule that this leader would propose if everything committed stood under it: until then nothing new is committed that
+    /// does not, so that the followers come level.
+    pub(super) preparing: Option<CommitRule>,
+    /// When it last began to.
+    pub(super) prepared_at: Instant,
+    /// Since when entries wait for followers and none was committed.
+    pub(super) stalled_since: Option<Instant>,
+}
+
+impl Leader {
+    /// What every new entry must meet: the view's rule and electable set, and those that are proposed or prepared beside them.
+    pub(super) fn quorums<'a>(
+        &'a self,
+        view: &'a view::View,
+    ) -> impl Iterator<Item = (CommitRule, &'a [view::Replica])> {
+        let proposed = self.proposal.as_ref().map(|it| (it.rule, &it.electable[..]));
+        let prepared = self.preparing.map(|rule| (rule, &view.electable[..]));
+        [Some((view.rule, &view.electable[..])), proposed, prepared].into_iter().flatten()
+    }
 }
 
 impl Replica {
@@ -62,6 +82,9 @@ impl Replica {
             round_sent: 0,
             round_confirmed: 0,
             proposal: None,
+            preparing: None,
+            prepared_at: Instant::ZERO,
+            stalled_since: None,
         });
         out.push(Output::Became(RoleName::LeaderElect));
         let time_ms = self.log.time_ms();
@@ -168,20 +191,17 @@ impl Replica {
     /// What the present rule, and the proposed one beside it, call committed.
     pub(super) fn advance_commit(&mut self, now: Instant, out: &mut Vec<Output>) {
         let (Role::Leader(leader), Some(view)) = (&mut self.role, &self.view) else { return };
-        let rule = view.settings.commit;
-        let by = |electable: &[view::Replica]| {
+        let by = |(rule, electable): (CommitRule, &[view::Replica])| {
             committed(rule, electable, self.me.node, self.persisted, |r| Replica::persisted_by(leader, r))
         };
-        let mut index = by(&view.electable);
-        if let Some(proposal) = &leader.proposal {
-            index = index.min(by(&proposal.electable));
-        }
+        let index = leader.quorums(view).map(by).min().unwrap_or_default();
         // bugs: SL-19. Entries of older epochs are committed only together with this epoch's first.
         let counts = index >= leader.start || plant::is(Bug::CountsOldEpochs);
         if index <= self.commit || !(counts || plant::is(Bug::ServesBeforeEmptyEntry)) {
             return;
         }
         self.commit = index;
+        leader.stalled_since = None;
         let first = !leader.ready && index >= leader.start;
         leader.ready |= first;
         if first {
@@ -206,6 +226,7 @@ impl Replica {
         let (Role::Leader(leader), Some(view)) = (&mut self.role, &self.view) else { return };
         if leader.proposal.as_ref().is_some_and(|proposal| proposal.number < view.number) {
             leader.proposal = None;
+            leader.preparing = None;
         }
         leader.followers.retain(|node, _| view.holds_copy(*node));
         for node in view.copies().filter(|node| *node != self.me.node) {

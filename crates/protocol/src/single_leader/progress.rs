@@ -232,10 +232,19 @@ impl Replica {
     ) {
         let common = common_end(self.log.starts(), self.log.last().position.index, starts, last.index);
         let may_lose = self.may_lose();
+        let start = match &self.role {
+            Role::Leader(leader) => leader.start,
+            _ => Index(0),
+        };
         let Some(progress) = self.progress_of(now, from, epoch, out) else { return };
         let next = common.next();
         if may_lose && progress.mode == Mode::Snapshot {
             // Made anew from a snapshot older than what the copy before it had acknowledged.
+            progress.matched = progress.matched.min(common);
+        }
+        if progress.matched < start {
+            // Acknowledged without an entry of this epoch: the copy may have restarted since, forgotten that it followed it, and
+            // taken more from a former leader.
             progress.matched = progress.matched.min(common);
         }
         // An answer that tells of less than was acknowledged is an old one. Of a copy that lost what it acknowledged it

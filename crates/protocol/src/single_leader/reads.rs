@@ -3,6 +3,7 @@
 use super::commit::{committed, leased_until};
 use super::replica::{Output, ReadPermit, Replica, Role};
 use alloc::vec::Vec;
+use data::keyspace::CommitRule;
 use data::view;
 use data::{Index, Instant, NodeId};
 
@@ -19,19 +20,17 @@ impl Replica {
         if !leader.ready {
             return ReadPermit::No;
         }
-        let rule = view.settings.commit;
-        let by = |electable: &[view::Replica]| leased_until(rule, electable, self.me.node, &granted);
-        let mut until = by(&view.electable);
-        if let Some(proposal) = &leader.proposal {
-            until = until.min(by(&proposal.electable));
-        }
+        let by = |(rule, electable): (CommitRule, &[view::Replica])| {
+            leased_until(rule, electable, self.me.node, &granted)
+        };
+        let until = leader.quorums(view).map(by).min().unwrap_or_default();
         // The control plane goes on granting a lease to the node while it elects another leader for this group: what it grants
         // from then on is not about this group. Followers that answered the election refuse by themselves.
         let until = if view.election.is_none() { until.max(control) } else { until };
         if now < until {
             return ReadPermit::Until(until);
         }
-        if rule.followers_needed(view.electable.len()) == 0 {
+        if view.followers_needed() == 0 {
             // Followers have no say under this rule: only the control plane's lease can tell.
             return ReadPermit::No;
         }
@@ -43,18 +42,14 @@ impl Replica {
 
     pub(super) fn confirm_rounds(&mut self, out: &mut Vec<Output>) {
         let (Role::Leader(leader), Some(view)) = (&mut self.role, &self.view) else { return };
-        let rule = view.settings.commit;
-        let by = |electable: &[view::Replica]| {
+        let by = |(rule, electable): (CommitRule, &[view::Replica])| {
             let round = |r: view::Replica| match leader.followers.get(&r.node) {
                 Some(p) if p.incarnation == Some(r.incarnation) => Index(p.round),
                 _ => Index(0),
             };
             committed(rule, electable, self.me.node, Index(leader.round_sent), round).0
         };
-        let mut round = by(&view.electable);
-        if let Some(proposal) = &leader.proposal {
-            round = round.min(by(&proposal.electable));
-        }
+        let round = leader.quorums(view).map(by).min().unwrap_or_default();
         if round > leader.round_confirmed {
             leader.round_confirmed = round;
             out.push(Output::ReadConfirmed(round));

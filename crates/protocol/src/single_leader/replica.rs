@@ -7,6 +7,7 @@ use super::message::Message;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use data::keyspace::CommitRule;
 use data::plant::{self, Bug};
 use data::record::{Header, Kind, Record};
 use data::view::{self, View};
@@ -58,10 +59,11 @@ pub enum Input {
         node: NodeId,
         up: bool,
     },
-    /// The control plane refused this proposal of an electable set, at a view number that has not changed since. Without
+    /// The control plane refused this proposal of an electable set and rule, at a view number that has not changed since. Without
     /// this word a leader meets a refused proposal until the view changes.
     ProposalRefused {
         number: ViewNumber,
+        rule: CommitRule,
         electable: Vec<view::Replica>,
     },
     /// Called every few milliseconds.
@@ -104,9 +106,10 @@ pub enum Output {
         mark: Mark,
         len: u64,
     },
-    /// Ask the control plane for another electable set.
+    /// Ask the control plane for another electable set or commit rule.
     ProposeElectable {
         number: ViewNumber,
+        rule: CommitRule,
         electable: Vec<view::Replica>,
     },
     /// Reads that asked for a confirmation round up to this one may be answered.
@@ -361,7 +364,7 @@ impl Replica {
             Input::SnapshotReady { to, mark, len } => self.on_snapshot_ready(now, to, mark, len, out),
             Input::Installed { mark, starts, time_ms } => self.on_installed(now, mark, starts, time_ms, out),
             Input::Connection { node, up } => self.on_connection(now, node, up),
-            Input::ProposalRefused { number, electable } => self.on_refused(number, &electable),
+            Input::ProposalRefused { number, rule, electable } => self.on_refused(number, rule, &electable),
             Input::Tick => self.on_tick(now, out),
         }
     }

@@ -48,8 +48,30 @@ fn in_sync_set_of_at_least_two() {
     run(Plan { rule: CommitRule::InSyncSet { minimum: 2 }, members: 3 });
 }
 #[test]
+fn semi_sync_with_one_of_two() {
+    run(Plan { rule: CommitRule::SemiSync { acks: 1 }, members: 3 });
+}
+#[test]
+fn semi_sync_with_three_of_four() {
+    run(Plan { rule: CommitRule::SemiSync { acks: 3 }, members: 5 });
+}
+#[test]
+fn synchronous() {
+    run(Plan { rule: CommitRule::Synchronous, members: 3 });
+}
+#[test]
 fn asynchronous() {
     run(Plan { rule: CommitRule::Async, members: 3 });
+}
+
+/// A copy had told a new leader where it ends, restarted without anything of that epoch on its disk, and took more from the former
+/// leader: the new one held its word against it for ever.
+#[test]
+fn a_copy_that_forgot_whom_it_followed_is_caught_up() {
+    let mut world = World::new(423, Plan { rule: CommitRule::SemiSync { acks: 3 }, members: 5 });
+    world.run(4_000);
+    world.heal();
+    assert_eq!(world.check.violation, None);
 }
 
 #[test]

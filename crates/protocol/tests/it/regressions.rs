@@ -26,6 +26,7 @@ fn view(commit: CommitRule, members: &[u32], electable: &[u32]) -> View {
         electable: electable.iter().map(|n| life(*n)).collect(),
         election: None,
         history: vec![Position::new(1, 1)],
+        rule: commit,
         settings: Settings { commit, ..Settings::default() },
     }
 }
@@ -167,11 +168,11 @@ fn a_refused_proposal_binds_no_longer() {
     out.extend(step(&mut leader, from(3, ack(1, 0))));
     out.extend(step(&mut leader, Input::Tick));
     let proposed = out.iter().find_map(|o| match o {
-        Output::ProposeElectable { number, electable } => Some((*number, electable.clone())),
+        Output::ProposeElectable { number, rule, electable } => Some((*number, *rule, electable.clone())),
         _ => None,
     });
-    let (number, electable) = proposed.expect("the learner caught up");
-    step(&mut leader, Input::ProposalRefused { number, electable });
+    let (number, rule, electable) = proposed.expect("the learner caught up");
+    step(&mut leader, Input::ProposalRefused { number, rule, electable });
     let again = step(&mut leader, Input::Tick);
     assert!(again.iter().any(|o| matches!(o, Output::ProposeElectable { .. })), "{again:?}");
 }

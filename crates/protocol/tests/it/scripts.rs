@@ -8,7 +8,7 @@
 use crate::rig::control::{GROUP, KEYSPACE};
 use crate::rig::disk::Disk;
 use bytes::Bytes;
-use data::keyspace::{CommitRule, Settings};
+use data::keyspace::{CommitRule, OnTimeout, Settings};
 use data::record::Kind;
 use data::view::{Leader, Replica as Life, View};
 use data::{Epoch, Incarnation, Index, Instant, NodeId, Position, Process, RequestId, ViewNumber};
@@ -73,7 +73,7 @@ impl Stage {
                 Output::Sealed(answer) => {
                     self.say(node, format!("seals {} at {}", answer.epoch, answer.last))
                 }
-                Output::ProposeElectable { electable, .. } => self.proposed(node, electable),
+                Output::ProposeElectable { rule, electable, .. } => self.proposed(node, rule, electable),
                 Output::ReadConfirmed(round) => self.say(node, format!("round {round} confirmed")),
                 Output::Became(role) => self.say(node, format!("is {}", role.name())),
                 Output::Report(report) => self.say(node, format!("reports {report:?}")),
@@ -84,10 +84,14 @@ impl Stage {
         let _ = writeln!(self.text, "n{node} {what}");
     }
     /// The control plane of the stage accepts what a leader proposes at its number.
-    fn proposed(&mut self, node: u32, electable: Vec<Life>) {
+    fn proposed(&mut self, node: u32, rule: CommitRule, electable: Vec<Life>) {
+        if self.view.as_ref().is_some_and(|view| view.rule != rule) {
+            self.say(node, format!("proposes the rule {}", rule.name()));
+        }
         self.say(node, format!("proposes {:?}", electable.iter().map(|r| r.node).collect::<Vec<_>>()));
         if let Some(view) = &mut self.view {
             view.electable = electable;
+            view.rule = rule;
             view.number = view.number.next();
         }
         self.show_view();
@@ -130,7 +134,7 @@ impl Stage {
             self.step(node, Input::View(view));
         }
     }
-    fn found(&mut self, members: u32, commit: CommitRule) {
+    fn found(&mut self, members: u32, commit: CommitRule, on_timeout: OnTimeout) {
         let nodes = 1..=members;
         self.now_ms = 1000;
         self.view = Some(View {
@@ -143,7 +147,8 @@ impl Stage {
             electable: nodes.clone().map(life).collect(),
             election: None,
             history: vec![Position::new(1, 1)],
-            settings: Settings { commit, ..Settings::default() },
+            rule: commit,
+            settings: Settings { commit, on_timeout, ..Settings::default() },
         });
         nodes.for_each(|node| self.start(node));
         self.deliver();
@@ -179,12 +184,18 @@ impl Stage {
         let node = |at: usize| number(at).map(|n| n as u32);
         match name {
             "found" => {
+                let mut on_timeout = OnTimeout::Fail;
                 let rule = match args.get(1).map(String::as_str) {
                     Some("majority") => CommitRule::Majority,
+                    Some("degrading") => {
+                        on_timeout = OnTimeout::Degrade;
+                        CommitRule::SemiSync { acks: 1 }
+                    }
+                    Some("synchronous") => CommitRule::Synchronous,
                     Some("in-sync-set") => CommitRule::InSyncSet { minimum: 1 },
                     _ => CommitRule::Async,
                 };
-                self.found(node(0)?, rule);
+                self.found(node(0)?, rule, on_timeout);
             }
             "propose" => {
                 let (leader, count, now) = (node(0)?, number(1)?, Instant::from_millis(self.now_ms));
@@ -223,6 +234,18 @@ impl Stage {
                 let not_before = Instant::from_millis(self.now_ms + number(2)?);
                 let election = ViewNumber(100 + number(1)?);
                 self.step(node(0)?, Input::Seal { epoch: Epoch(number(1)?), election, not_before });
+            }
+            // What the settings ask for from now on.
+            "alter" => {
+                if let Some(view) = &mut self.view {
+                    view.settings.commit = match args.first().map(String::as_str) {
+                        Some("synchronous") => CommitRule::Synchronous,
+                        Some("majority") => CommitRule::Majority,
+                        _ => CommitRule::Async,
+                    };
+                    view.number = view.number.next();
+                }
+                self.show_view();
             }
             "elect" => self.elect(node(0)?, number(1)?),
             "join" => {

@@ -255,10 +255,31 @@ impl World {
 
     fn order_change(&mut self, at: NodeId, random: &mut Random) {
         let space = random.below(self.spaces.len() as u64) as usize;
-        let Some(name) = self.spaces.get(space).map(|space| space.name.clone()) else { return };
+        let Some((name, durable)) = self.spaces.get(space).map(|it| (it.name.clone(), it.durable)) else {
+            return;
+        };
         let timeout = random.between(300, 3_000).to_string();
         let extra = format!("extra{}", random.below(4));
-        let commands = match random.below(3) {
+        // Rules that lose nothing, as far as so many nodes can meet them.
+        let rules: &[&[&str]] = &[
+            &["majority"],
+            &["in-sync-set", "ACKS", "0"],
+            &["synchronous"],
+            &["semi-sync", "ACKS", "1"],
+            &["in-sync-set", "ACKS", "1"],
+            &["semi-sync", "ACKS", "2"],
+        ];
+        let most = match self.mix.nodes {
+            0 | 1 => 3,
+            2 => 5,
+            _ => 6,
+        };
+        let rule = random.below(most) as usize;
+        let commands = match random.below(5) {
+            3 | 4 if durable && name != "cached" => {
+                let start = ["KEYSPACE", "ALTER", &name, "COMMIT"];
+                vec![command(&[&start, rules[rule]].concat())]
+            }
             0 => vec![command(&["KEYSPACE", "ALTER", &name, "TIMEOUT", &timeout])],
             1 => vec![command(&["KEYSPACE", "CREATE", &extra, "SINGLE-LEADER"])],
             _ => vec![command(&["KEYSPACE", "DROP", &extra])],

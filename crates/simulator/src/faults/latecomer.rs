@@ -5,7 +5,6 @@ use super::{Blow, Fault, Undo};
 use crate::network::MS;
 use crate::random::Random;
 use crate::world::{Event, World};
-use data::keyspace::CommitRule;
 use data::{GroupId, NodeId};
 use node::Event as Said;
 use protocol::single_leader::Report;
@@ -18,7 +17,7 @@ impl World {
         let shrinks = |leader: NodeId, group: GroupId| {
             let node = self.hosts.get(&leader).and_then(|host| host.node.as_ref());
             let view = node.and_then(|node| node.map().view(group));
-            view.is_some_and(|view| matches!(view.settings.commit, CommitRule::InSyncSet { .. }))
+            view.is_some_and(|view| view.rule.drops_laggards())
         };
         if random.chance(700) && leaders.iter().any(|(id, group, _)| shrinks(*id, *group)) {
             leaders.retain(|(id, group, _)| shrinks(*id, *group));

@@ -11,6 +11,7 @@ use crate::network::MS;
 use crate::random::Random;
 use crate::world::World;
 use data::NodeId;
+use node::message::{VERSION_MAX, VERSION_MIN};
 
 impl World {
     pub(super) fn back_up_or_restore(&mut self, id: NodeId, length: u64, random: &mut Random) {
@@ -43,7 +44,9 @@ impl World {
             let life = other.node.as_ref().and_then(|node| node.known_life(id));
             life.is_some_and(|life| life.process > backup.process.next() || life.durable > backup.batches)
         };
-        self.hosts.len() > 1 && self.hosts.values().filter(|other| other.id != id).all(knows)
+        // Nodes of the first message version neither tell nor remember.
+        let told = self.hosts.values().all(|host| host.version == VERSION_MAX);
+        told && self.hosts.len() > 1 && self.hosts.values().filter(|other| other.id != id).all(knows)
     }
 
     /// A node stops: it forgets what it knew of a restored one.
@@ -75,8 +78,10 @@ impl World {
 
     /// A node is restarted with another version of the program: mostly a newer one.
     pub(super) fn change_version(&mut self, id: NodeId, length: u64, random: &mut Random) {
-        use node::message::{VERSION_MAX, VERSION_MIN};
         let back = random.chance(250);
+        if self.hosts.values().any(|host| host.harm == Some(Harm::Restored)) {
+            return;
+        }
         let Some(host) = self.hosts.get_mut(&id) else { return };
         host.version = if back { VERSION_MIN } else { VERSION_MAX };
         let version = host.version;
@@ -86,7 +91,6 @@ impl World {
 
     /// The version of a machine's program when it is set up.
     pub(crate) fn first_version(&self, random: &mut Random) -> u8 {
-        use node::message::{VERSION_MAX, VERSION_MIN};
         let old = random.chance(700);
         if self.mix.has(Fault::Upgrade) && old { VERSION_MIN } else { VERSION_MAX }
     }

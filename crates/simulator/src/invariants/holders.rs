@@ -45,7 +45,7 @@ impl Holders {
             return None;
         }
         let view = state.replica.view()?;
-        let needed = view.settings.commit.followers_needed(view.electable.len()) + 1;
+        let needed = view.followers_needed() + 1;
         let holds = |replica: &&Replica| {
             self.persisted.get(&(state.group, **replica)).is_some_and(|through| *through >= commit)
         };

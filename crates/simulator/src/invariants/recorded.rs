@@ -52,7 +52,7 @@ impl Recorded {
         {
             return None;
         }
-        let needed = newest.settings.commit.followers_needed(newest.electable.len()) + 1;
+        let needed = newest.followers_needed() + 1;
         let held = newest.electable.iter().filter(|it| holders.holds(state.group, **it, commit)).count();
         let text = || {
             format!(

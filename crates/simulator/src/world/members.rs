@@ -91,8 +91,7 @@ impl World {
         let governs = map.voters.iter().filter(|id| **id != victim).count() * 2 > voters;
         // The machine comes back under another number; the number that is gone can only leave what remains whole without it.
         let serves = |view: &View| {
-            if matches!(view.settings.commit, CommitRule::InSyncSet { minimum } if minimum as usize > active)
-            {
+            if view.settings.commit.nodes_needed() > active {
                 return false;
             }
             let clean = view.electable.iter().filter(|replica| {
@@ -113,9 +112,9 @@ impl World {
                 let life = self.hosts.get(&replica.node).map(|host| host.incarnation);
                 core.contains(&replica.node) && life == Some(replica.incarnation)
             });
-            let electable = view.electable.len();
-            let needed = view.seals_needed().max(view.settings.commit.followers_needed(electable) + 1);
-            view.settings.commit != CommitRule::Majority || clean.count() >= needed
+            let needed = view.seals_needed().max(view.followers_needed() + 1);
+            !matches!(view.settings.commit, CommitRule::Majority | CommitRule::SemiSync { .. })
+                || clean.count() >= needed
         };
         let voters = map.voters.len();
         running * 2 > voters
@@ -209,10 +208,7 @@ impl World {
             return None;
         }
         let map = self.newest_map()?;
-        let minimum = |view: &View| match view.settings.commit {
-            CommitRule::InSyncSet { minimum } => minimum as usize,
-            CommitRule::Majority | CommitRule::Async => 2,
-        };
+        let minimum = |view: &View| view.settings.commit.nodes_needed().max(2);
         let least = map.views().map(minimum).fold(2, usize::max);
         let active = |id: &NodeId| map.nodes.get(id).is_some_and(|node| node.usable());
         let staying: Vec<NodeId> = self
@@ -226,15 +222,24 @@ impl World {
 
     pub(super) fn operate(&mut self) {
         let Some(map) = self.newest_map() else { return self.after(LOOK_EVERY, Event::Operate) };
-        let (mut gone, mut asked) = (Vec::new(), Vec::new());
+        // An ALTER since may have made a node indispensable.
+        let needed = |view: &View| view.rule.nodes_needed().max(view.settings.commit.nodes_needed());
+        let least = map.views().map(needed).max().unwrap_or(0);
+        let active = map.nodes.values().filter(|node| node.state == NodeState::Active).count();
+        let (mut gone, mut asked, mut stays) = (Vec::new(), Vec::new(), Vec::new());
         for id in &self.operator.leaving {
             match map.nodes.get(id).map(|node| node.state) {
+                Some(NodeState::Active) if active <= least && self.hosts.contains_key(id) => stays.push(*id),
                 Some(NodeState::Active) => asked.push(*id),
                 Some(NodeState::Leaving) => {}
                 // A map from before the node was added names it as little.
                 None if *id < map.next_node => gone.push(*id),
                 None => {}
             }
+        }
+        for id in stays {
+            self.trace.note(self.now, || format!("{id} is needed and stays"));
+            self.operator.leaving.remove(&id);
         }
         for id in gone {
             self.trace.note(self.now, || format!("{id} has left"));

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use bench::client::Client;
 use bench::process::{Server, TempFolder, find_program, free_addresses};
+use bench::resp::Value;
 use bench::servers::tercet::Cluster;
 use bench::servers::{info_field, wait_for};
 
@@ -25,41 +27,61 @@ pub trait System {
     fn wait_until_whole(&mut self, timeout: Duration) -> Result<()>;
 }
 
-pub struct TercetCluster(Cluster);
+pub struct TercetCluster {
+    cluster: Cluster,
+    /// Every copy must hold a write: nothing is written while one is away.
+    all_needed: bool,
+}
 
 impl TercetCluster {
-    pub fn start(program: &Path, version: Option<u8>) -> Result<TercetCluster> {
-        Ok(TercetCluster(Cluster::found_with(program, 3, version)?))
+    /// Three nodes; `commit` is the rule in the words of KEYSPACE ALTER.
+    pub fn start(program: &Path, version: Option<u8>, commit: &str) -> Result<TercetCluster> {
+        let cluster = Cluster::found_with(program, 3, version)?;
+        let leader = cluster.wait_for_leader(Duration::from_secs(10))?;
+        let words = ["KEYSPACE", "ALTER", "0", "COMMIT"].into_iter().chain(commit.split(' '));
+        let words: Vec<&str> = words.collect();
+        let mut client = Client::connect(cluster.nodes[leader].resp, Duration::from_secs(5))?;
+        let reply = client.call(&words)?;
+        ensure!(reply == Value::Simple("OK".into()), "{}: {reply:?}", words.join(" "));
+        // It counts once the leader has brought everything under it.
+        let rule = commit.split(' ').next().unwrap_or_default().to_owned();
+        wait_for("the commit rule", Duration::from_secs(10), || {
+            let status: serde_json::Value = serde_json::from_str(&cluster.status_json().ok()?).ok()?;
+            let groups = status["groups"].as_array()?;
+            groups.iter().all(|group| group["commit_rule"] == rule.as_str()).then_some(())
+        })?;
+        let all_needed = rule == "synchronous" || commit == "semi-sync ACKS 2";
+        Ok(TercetCluster { cluster, all_needed })
     }
 }
 
 impl System for TercetCluster {
     fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.resp_addresses()
+        self.cluster.resp_addresses()
     }
     fn leader(&self) -> Result<usize> {
-        Ok(self.0.wait_for_leader(Duration::from_secs(10))?)
+        Ok(self.cluster.wait_for_leader(Duration::from_secs(10))?)
     }
     fn kill(&mut self, node: usize) {
-        self.0.nodes[node].kill();
+        self.cluster.nodes[node].kill();
     }
     fn start(&mut self, node: usize) -> Result<()> {
-        self.0.nodes[node].start()?;
-        Ok(self.0.nodes[node].wait_until_listening()?)
+        self.cluster.nodes[node].start()?;
+        Ok(self.cluster.nodes[node].wait_until_listening()?)
     }
     fn signal(&mut self, node: usize, signal: i32) -> Result<()> {
-        Ok(self.0.nodes[node].signal(signal)?)
+        Ok(self.cluster.nodes[node].signal(signal)?)
     }
     fn set_message_version(&mut self, node: usize, version: Option<u8>) {
-        self.0.nodes[node].message_version = version;
+        self.cluster.nodes[node].message_version = version;
     }
     fn survives_loss_of_leader(&self) -> bool {
-        true
+        !self.all_needed
     }
     fn wait_until_whole(&mut self, timeout: Duration) -> Result<()> {
         Ok(wait_for("a leader with every follower online", timeout, || {
-            let leader = self.0.nodes[self.0.leader()?].resp;
-            let followers = self.0.nodes.len() - 1;
+            let leader = self.cluster.nodes[self.cluster.leader()?].resp;
+            let followers = self.cluster.nodes.len() - 1;
             let online = (0..followers).filter(|number| {
                 info_field(leader, "replication", &format!("slave{number}"))
                     .is_some_and(|line| line.contains("state=online"))

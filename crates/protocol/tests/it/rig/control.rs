@@ -1,6 +1,6 @@
 //! The least control plane that keeps the rules: views with numbers, elections by seals, changes of the electable set.
 
-use data::keyspace::{CommitRule, Settings};
+use data::keyspace::{CommitRule, OnTimeout, Settings};
 use data::view::{Leader, Replica, View};
 use data::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, ViewNumber};
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ impl Control {
             members: nodes,
             election: None,
             history: vec![Position::new(1, 1)],
+            rule: commit,
             settings: Settings { commit, ..Settings::default() },
         };
         Control { view, last_epoch: Epoch(1), answers: BTreeMap::new(), released: false, since: 0 }
@@ -60,7 +61,7 @@ impl Control {
                 && lives.get(&replica.node) == Some(&(replica.incarnation, *process))
         });
         let clean: Vec<_> = clean.copied().collect();
-        let is_async = self.view.settings.commit == CommitRule::Async;
+        let is_async = self.view.rule == CommitRule::Async;
         // Async may lead with the best that can be reached; if no clean one will ever come, with anybody.
         let enough = clean.len() >= self.view.seals_needed() && (!is_async || now - self.since > 150_000_000);
         let from = if enough && !clean.is_empty() {
@@ -99,6 +100,7 @@ impl Control {
         &mut self,
         leader: Leader,
         number: ViewNumber,
+        rule: CommitRule,
         electable: &[Replica],
         lives: &Lives,
     ) -> Option<bool> {
@@ -109,7 +111,9 @@ impl Control {
         let current = |r: &Replica| lives.get(&r.node).is_some_and(|life| life.0 == r.incarnation);
         let fresh = electable.iter().filter(|r| !view.is_electable(**r)).all(current);
         let members = electable.iter().all(|r| view.members.contains(&r.node));
-        let fits = match view.settings.commit {
+        let degrades = view.settings.on_timeout == OnTimeout::Degrade && rule == CommitRule::Async;
+        let asked = rule == view.settings.commit || rule == view.rule || degrades;
+        let fits = match rule {
             CommitRule::InSyncSet { minimum } => {
                 electable.len() >= view.electable.len() || electable.len() >= minimum as usize
             }
@@ -118,10 +122,11 @@ impl Control {
                 .iter()
                 .all(|r| electable.contains(r) || !current(r) || !view.members.contains(&r.node)),
         };
-        if !fresh || !members || !fits || !electable.contains(&leader.replica) {
+        if !fresh || !members || !fits || !asked || !electable.contains(&leader.replica) {
             return Some(false);
         }
         view.electable = electable.to_vec();
+        view.rule = rule;
         view.number = view.number.next();
         Some(true)
     }

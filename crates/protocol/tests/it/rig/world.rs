@@ -26,9 +26,9 @@ enum Body {
     Lease(lease::Message),
     View(View),
     Seal { epoch: Epoch, election: ViewNumber, leader: Option<NodeId>, released: bool },
-    Refused { number: ViewNumber, electable: Vec<Life> },
+    Refused { number: ViewNumber, rule: CommitRule, electable: Vec<Life> },
     Answer { answer: SealAnswer, process: Process },
-    Propose { number: ViewNumber, electable: Vec<Life>, process: Process },
+    Propose { number: ViewNumber, rule: CommitRule, electable: Vec<Life>, process: Process },
 }
 
 enum Event {
@@ -374,8 +374,8 @@ impl World {
                 let not_before = if released { Instant::ZERO } else { node.grantor.seal_at(leader) };
                 self.step(to, Input::Seal { epoch, election, not_before });
             }
-            Body::Refused { number, electable } => {
-                self.step(to, Input::ProposalRefused { number, electable });
+            Body::Refused { number, rule, electable } => {
+                self.step(to, Input::ProposalRefused { number, rule, electable });
             }
             Body::Lease(lease::Message::Heartbeat { sequence, leads }) => {
                 let Node { grantor, replica: Some(replica), .. } = node else { return };
@@ -396,16 +396,16 @@ impl World {
                 self.control.answered(from, process, answer.election, answer.last);
                 self.judge();
             }
-            Body::Propose { number, electable, process } => {
+            Body::Propose { number, rule, electable, process } => {
                 let leader = Leader { replica: from, process };
                 if lives.get(&from.node) != Some(&(from.incarnation, process)) {
                     return;
                 }
-                let decided = self.control.propose(leader, number, &electable, &lives);
+                let decided = self.control.propose(leader, number, rule, &electable, &lives);
                 self.note(|| format!("{} proposes {electable:?} at {number}: {decided:?}", from.node));
                 match decided {
                     Some(true) => self.send_views(),
-                    Some(false) => self.send(CONTROL, from.node, Body::Refused { number, electable }),
+                    Some(false) => self.send(CONTROL, from.node, Body::Refused { number, rule, electable }),
                     None => {}
                 }
             }
@@ -504,8 +504,8 @@ impl World {
                 let after = self.rng.between(5, 120) * MS;
                 self.schedule(after, Event::Install { node: id, process, mark });
             }
-            Output::ProposeElectable { number, electable } => {
-                self.send(id, CONTROL, Body::Propose { number, electable, process });
+            Output::ProposeElectable { number, rule, electable } => {
+                self.send(id, CONTROL, Body::Propose { number, rule, electable, process });
             }
             Output::ReadConfirmed(round) => {
                 let reads = self.nodes[id.0 as usize - 1].reads.clone();

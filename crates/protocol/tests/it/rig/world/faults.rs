@@ -81,7 +81,9 @@ impl World {
         let id = NodeId(self.rng.between(1, self.nodes.len() as u64) as u32);
         let mut members = view.members.clone();
         match members.binary_search(&id) {
-            Ok(at) if Some(id) != leader && members.len() > 2 => drop(members.remove(at)),
+            Ok(at) if Some(id) != leader && members.len() > view.rule.nodes_needed().max(2) => {
+                members.remove(at);
+            }
             Ok(_) => return,
             Err(at) => members.insert(at, id),
         }
@@ -94,10 +96,11 @@ impl World {
         let view = &self.control.view;
         let clean = view.electable.iter().all(|r| self.nodes[r.node.0 as usize - 1].life == *r);
         let inside = view.electable.iter().any(|r| r.node == id);
-        let enough = match view.settings.commit {
+        let enough = match view.rule {
             CommitRule::Async => true,
             CommitRule::Majority => view.electable.len() >= 3,
-            CommitRule::InSyncSet { .. } => view.electable.len() >= 2,
+            CommitRule::SemiSync { acks } => view.electable.len() > acks as usize + 1,
+            CommitRule::InSyncSet { .. } | CommitRule::Synchronous => view.electable.len() >= 2,
         };
         clean && (enough || !inside) && view.election.is_none()
     }

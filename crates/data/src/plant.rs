@@ -32,6 +32,7 @@ pub enum Bug {
     GrantsUnconfirmed,
     ResendsAnew,
     RollbackUnnoticed,
+    CountsUnrecorded,
 }
 
 /// A row of the list.
@@ -50,7 +51,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 24] = [
+pub const ALL: [Planted; 25] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -174,6 +175,12 @@ pub const ALL: [Planted; 24] = [
         "TC-08",
         "a node goes on with a data directory that was restored from a backup",
         "node/src/rollback.rs",
+    ),
+    row(
+        Bug::CountsUnrecorded,
+        "TC-09",
+        "a leader counts by another rule or set as soon as it has proposed it",
+        "protocol/src/single_leader/leader.rs",
     ),
 ];
 

@@ -11,7 +11,7 @@ use crate::shell;
 #[derive(clap::Args)]
 pub struct Options {
     /// Seconds for fresh seeds, beside the build and the fixed ones.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 200)]
     seconds: u64,
     /// The first fresh seed; the time of day in seconds otherwise.
     #[arg(long)]
@@ -23,7 +23,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seconds: 60, seed: None, jobs: 2 }
+        Options { seconds: 200, seed: None, jobs: 2 }
     }
 }
 

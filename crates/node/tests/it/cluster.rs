@@ -388,3 +388,75 @@ fn a_node_that_only_restarted_is_heard() {
     assert!(!cluster.story.iter().any(|it| it.contains("gives up")), "{:#?}", cluster.story);
     assert_eq!(cluster.electable("0"), 3);
 }
+
+/// catalogue: C5 C9 C19
+#[test]
+fn a_keyspace_goes_over_to_another_rule_once_its_copies_stand_under_it() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader_of("0").expect("a leader");
+    let client = cluster.connect(leader);
+    assert_eq!(cluster.ask(client, "KEYSPACE ALTER 0 COMMIT synchronous"), "+OK");
+    cluster.run(500);
+    let info = cluster.ask(client, "KEYSPACE INFO 0");
+    assert!(info.contains("commit-now $11 synchronous"), "{info}");
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    let follower = NodeId(1 + leader.0 % 3);
+    cluster.kill(follower);
+    let alone = cluster.ask(client, "SET a 2");
+    assert!(alone.starts_with("-INDETERMINATE") || alone.starts_with("-NOREPLICAS"), "{alone}");
+    // Asked for, and too few followers for it: the old rule stays.
+    assert_eq!(cluster.ask(client, "KEYSPACE ALTER 0 COMMIT semi-sync ACKS 2"), "+OK");
+    cluster.run(1_000);
+    let info = cluster.ask(client, "KEYSPACE INFO 0");
+    assert!(info.contains("commit $9 semi-sync") && info.contains("commit-now $11 synchronous"), "{info}");
+    // One that the other follower suffices for is the way out.
+    assert_eq!(cluster.ask(client, "KEYSPACE ALTER 0 COMMIT semi-sync ACKS 1"), "+OK");
+    cluster.run(1_000);
+    assert_eq!(cluster.ask(client, "SET a 3"), "+OK");
+    let receipt = cluster.ask(client, "RECEIPT");
+    assert!(receipt.contains("commit-rule $9 semi-sync $15 copies-required $1 2"), "{receipt}");
+}
+
+/// catalogue: C6 C7
+#[test]
+fn a_degraded_rule_is_recorded_shown_and_undone() {
+    let mut cluster = serving(5);
+    let any = cluster.connect(NodeId(1));
+    let create = "KEYSPACE CREATE loose SINGLE-LEADER COMMIT semi-sync TIMEOUT 300 ON-TIMEOUT degrade";
+    assert_eq!(cluster.ask(any, create), "+OK");
+    cluster.run(500);
+    let leader = cluster.leader_of("loose").expect("a leader");
+    let followers: Vec<NodeId> =
+        cluster.members_of("loose").into_iter().filter(|member| *member != leader).collect();
+    let client = cluster.connect(leader);
+    assert_eq!(cluster.ask(client, "SELECT loose"), "+OK");
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    followers.iter().for_each(|node| cluster.kill(*node));
+    assert_eq!(cluster.ask(client, "SET a 2"), "+OK");
+    let receipt = cluster.ask(client, "RECEIPT");
+    assert!(receipt.contains("commit-rule $5 async") && receipt.contains("degraded :1"), "{receipt}");
+    assert!(cluster.story.iter().any(|it| it.contains("RuleChanged") && it.contains("degraded: true")));
+    followers.iter().for_each(|node| cluster.start(*node));
+    cluster.run(4_000);
+    let info = cluster.ask(client, "KEYSPACE INFO loose");
+    assert!(info.contains("commit-now $9 semi-sync"), "{info}");
+    assert_eq!(cluster.ask(client, "GET a"), "$1 2");
+}
+
+#[test]
+fn rules_that_contradict_themselves_are_refused() {
+    let mut cluster = serving(3);
+    let client = cluster.connect(NodeId(1));
+    for (options, why) in [
+        ("COMMIT semi-sync ACKS 3", "ACKS must be between 1 and one less than REPLICAS"),
+        ("COMMIT semi-sync ACKS 0", "ACKS must be between 1 and one less than REPLICAS"),
+        ("COMMIT majority ACKS 1", "ACKS goes with COMMIT semi-sync or in-sync-set"),
+        ("COMMIT majority ON-TIMEOUT degrade", "ON-TIMEOUT degrade goes with COMMIT semi-sync"),
+        ("ON-TIMEOUT never", "ON-TIMEOUT does not take 'never'"),
+    ] {
+        let reply = cluster.ask(client, &format!("KEYSPACE CREATE k SINGLE-LEADER {options}"));
+        assert!(reply.starts_with("-ERR") && reply.contains(why), "{options}: {reply}");
+        let reply = cluster.ask(client, &format!("KEYSPACE ALTER 0 {options}"));
+        assert!(reply.starts_with("-ERR") && reply.contains(why), "{options}: {reply}");
+    }
+}

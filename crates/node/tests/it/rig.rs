@@ -402,6 +402,9 @@ impl Cluster {
     pub fn leader_of(&self, keyspace: &str) -> Option<NodeId> {
         Some(self.view_of(keyspace)?.leader?.replica.node)
     }
+    pub fn members_of(&self, keyspace: &str) -> Vec<NodeId> {
+        self.view_of(keyspace).map_or(Vec::new(), |view| view.members.clone())
+    }
     pub fn group_of(&self, keyspace: &str) -> Option<GroupId> {
         Some(self.view_of(keyspace)?.group)
     }

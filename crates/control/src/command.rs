@@ -192,6 +192,8 @@ const SENTENCES: &[&str] = &[
     "this change is the control leader's own",
     "ACKS must be between 1 and one less than REPLICAS",
     "ON-TIMEOUT degrade goes with COMMIT semi-sync",
+    "MIN-REPLICAS-TO-WRITE must be below REPLICAS",
+    "MIN-REPLICAS-MAX-LAG must be between 1 and 86400 s",
     "the settings ask for another commit rule",
     "a keyspace could not meet its commit rule any more: let another node join first, or ALTER that keyspace",
     "the members are fewer than the commit rule needs",

@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug)]
 struct Pulse {
+    /// Moves on while this process is away.
     heard_at: Instant,
+    /// When a heartbeat really came last; `None` before the first.
+    beat_at: Option<Instant>,
     /// Estimates in nanoseconds; 0 before the second heartbeat.
     mean: u64,
     deviation: u64,
@@ -37,8 +40,12 @@ impl Detector {
     pub fn heard(&mut self, now: Instant, node: NodeId) -> bool {
         let Some(pulse) = self.pulses.get_mut(&node) else {
             self.insert(now, node);
+            if let Some(pulse) = self.pulses.get_mut(&node) {
+                pulse.beat_at = Some(now);
+            }
             return false;
         };
+        pulse.beat_at = Some(now);
         let gap = now.since(pulse.heard_at).as_nanos() as u64;
         if pulse.mean == 0 {
             (pulse.mean, pulse.deviation) = (gap, gap / 2);
@@ -52,7 +59,14 @@ impl Detector {
     }
 
     fn insert(&mut self, now: Instant, node: NodeId) {
-        let pulse = Pulse { heard_at: now, mean: 0, deviation: 0, reset_deadline: None, suspected: false };
+        let pulse = Pulse {
+            heard_at: now,
+            beat_at: None,
+            mean: 0,
+            deviation: 0,
+            reset_deadline: None,
+            suspected: false,
+        };
         self.pulses.insert(node, pulse);
     }
 
@@ -101,6 +115,10 @@ impl Detector {
     }
     pub fn suspected(&self) -> Vec<NodeId> {
         self.pulses.iter().filter(|(_, pulse)| pulse.suspected).map(|(node, _)| *node).collect()
+    }
+    /// Whether a heartbeat of the node came within this time, whatever this process did meanwhile.
+    pub fn beat_within(&self, now: Instant, node: NodeId, time: Duration) -> bool {
+        self.pulses.get(&node).and_then(|pulse| pulse.beat_at).is_some_and(|at| now.since(at) <= time)
     }
     /// How long the node has been silent.
     pub fn silent_for(&self, now: Instant, node: NodeId) -> Duration {
@@ -172,5 +190,17 @@ mod tests {
         let mut detector = beating(40, 4000);
         assert!(detector.look(ms(9000), [A].into_iter()).is_empty());
         assert_eq!(suspected_at(&mut detector, 9000), 9310);
+    }
+
+    /// Silence while this process was away is forgiven, and yet nobody was heard then.
+    #[test]
+    fn a_beat_is_as_old_as_it_is() {
+        let mut detector = beating(50, 1000);
+        let moment = Duration::from_millis(150);
+        assert!(detector.beat_within(ms(1100), A, moment));
+        detector.look(ms(3000), [A].into_iter());
+        assert!(detector.silent_for(ms(3000), A) < moment, "forgiven");
+        assert!(!detector.beat_within(ms(3000), A, moment));
+        assert!(!detector.beat_within(ms(3000), NodeId(9), moment), "never heard");
     }
 }

@@ -42,7 +42,9 @@ impl CommitRule {
             CommitRule::Async => 0,
             CommitRule::SemiSync { acks } => acks as usize,
             CommitRule::Majority => electable / 2,
-            CommitRule::InSyncSet { .. } | CommitRule::Synchronous => electable.saturating_sub(1),
+            // A set that was begun anew with fewer, or founded so, commits nothing below its minimum.
+            CommitRule::InSyncSet { minimum } => electable.max(minimum as usize).saturating_sub(1),
+            CommitRule::Synchronous => electable.saturating_sub(1),
         }
     }
     /// Replicas of an electable set of this size that an election must seal, so that it meets every write quorum:
@@ -89,6 +91,25 @@ impl CommitRule {
             CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous => 0,
             CommitRule::SemiSync { acks } => acks as usize + 1,
             CommitRule::InSyncSet { minimum } => minimum as usize,
+        }
+    }
+}
+
+/// Who may lead next where acknowledged writes may be on the leader alone (`async`, or degraded to it).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Election {
+    /// The most advanced that can be reached; what it lacks is lost, and announced.
+    #[default]
+    Best,
+    /// Nobody before every electable replica has reported: nothing is lost, and nothing is written meanwhile.
+    Wait,
+}
+
+impl Election {
+    pub fn name(self) -> &'static str {
+        match self {
+            Election::Best => "best",
+            Election::Wait => "wait",
         }
     }
 }
@@ -158,6 +179,11 @@ pub struct Settings {
     /// How long a write may wait for its commit before it is answered INDETERMINATE.
     pub timeout_ms: u32,
     pub on_timeout: OnTimeout,
+    pub election: Election,
+    /// Writes are refused while fewer followers than this keep up; 0 never refuses.
+    pub min_replicas_to_write: u32,
+    /// A follower keeps up when it had everything so many seconds ago, or less.
+    pub min_replicas_max_lag_s: u32,
 }
 
 impl Default for Settings {
@@ -170,6 +196,10 @@ impl Default for Settings {
             // Below redis-py's 5 s socket time-out with room for its retries.
             timeout_ms: 1000,
             on_timeout: OnTimeout::default(),
+            election: Election::default(),
+            min_replicas_to_write: 0,
+            // As in Redis.
+            min_replicas_max_lag_s: 10,
         }
     }
 }
@@ -192,6 +222,12 @@ impl Settings {
             && (acks == 0 || acks >= self.replicas)
         {
             return Err("ACKS must be between 1 and one less than REPLICAS");
+        }
+        if self.min_replicas_to_write >= self.replicas {
+            return Err("MIN-REPLICAS-TO-WRITE must be below REPLICAS");
+        }
+        if self.min_replicas_max_lag_s == 0 || self.min_replicas_max_lag_s > 86_400 {
+            return Err("MIN-REPLICAS-MAX-LAG must be between 1 and 86400 s");
         }
         if self.on_timeout == OnTimeout::Degrade && !matches!(self.commit, CommitRule::SemiSync { .. }) {
             return Err("ON-TIMEOUT degrade goes with COMMIT semi-sync");
@@ -234,6 +270,9 @@ impl Settings {
             OnTimeout::Block => 2,
             OnTimeout::Degrade => 3,
         });
+        w.bool(self.election == Election::Wait);
+        w.u32(self.min_replicas_to_write);
+        w.u32(self.min_replicas_max_lag_s);
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Settings, DecodeError> {
         Ok(Settings {
@@ -257,6 +296,9 @@ impl Settings {
                 3 => OnTimeout::Degrade,
                 _ => return Err(DecodeError::Invalid("on-timeout")),
             },
+            election: if r.bool()? { Election::Wait } else { Election::Best },
+            min_replicas_to_write: r.u32()?,
+            min_replicas_max_lag_s: r.u32()?,
         })
     }
 }

@@ -2,7 +2,7 @@
 //! obeyed by the replicas.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::keyspace::{CommitRule, OnTimeout, Settings};
+use crate::keyspace::{CommitRule, Election, Settings};
 use crate::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, ViewNumber};
 use alloc::vec::Vec;
 
@@ -46,15 +46,23 @@ pub struct View {
 impl View {
     /// e - k: how many replicas an election has to seal.
     pub fn seals_needed(&self) -> usize {
-        self.rule.seals_needed(self.electable.len())
+        match self.elects_best() {
+            false if self.rule == CommitRule::Async => self.electable.len(),
+            _ => self.rule.seals_needed(self.electable.len()),
+        }
+    }
+    /// Whether an election takes the best that can be reached, and may lose what was acknowledged.
+    pub fn elects_best(&self) -> bool {
+        self.rule == CommitRule::Async && self.settings.election == Election::Best
     }
     /// Followers that must hold an entry before it is committed.
     pub fn followers_needed(&self) -> usize {
         self.rule.followers_needed(self.electable.len())
     }
-    /// Whether less holds than the settings ask for, because they allow it when followers are late.
+    /// Whether the leader alone is enough though the settings ask for more: because they allow it when followers are late, or
+    /// because they were altered and the followers are not there yet.
     pub fn is_degraded(&self) -> bool {
-        self.settings.on_timeout == OnTimeout::Degrade && self.rule != self.settings.commit
+        self.rule == CommitRule::Async && self.settings.commit != CommitRule::Async
     }
     pub fn is_electable(&self, replica: Replica) -> bool {
         self.electable.binary_search(&replica).is_ok()

@@ -193,6 +193,16 @@ impl Node {
             return Some(String::from("TRYAGAIN too many writes wait for their followers: slow down"));
         }
         let view = it.replica.view()?;
+        let settings = &view.settings;
+        let most = Duration::from_secs(u64::from(settings.min_replicas_max_lag_s));
+        let good = it.replica.good_followers(self.now.instant, most);
+        if good < settings.min_replicas_to_write as usize {
+            self.statistics.refused_writes += 1;
+            return Some(format!(
+                "NOREPLICAS {} followers must keep up in this keyspace (min-replicas-to-write), {good} do: nothing was written",
+                settings.min_replicas_to_write
+            ));
+        }
         let needed = view.followers_needed();
         let up = |r: &&data::view::Replica| r.node != self.config.node && self.peers.contains_key(&r.node);
         let reachable = view.electable.iter().filter(up).count();

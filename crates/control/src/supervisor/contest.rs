@@ -6,7 +6,6 @@
 
 use crate::config::Timings;
 use crate::message::Sealed;
-use data::keyspace::CommitRule;
 use data::plant::{self, Bug};
 use data::view::{Leader, View};
 use data::{Epoch, Index, Instant, NodeId, Position, Process, ViewNumber};
@@ -86,7 +85,7 @@ impl Contest {
             answers.iter().copied().filter(|answer| view.is_electable(answer.replica)).collect();
         let everybody = answers.len() == view.electable.len();
         if !clean.is_empty() && (clean.len() >= view.seals_needed() || plant::is(Bug::ElectsTooFew)) {
-            if view.rule != CommitRule::Async {
+            if !view.elects_best() {
                 return self.most_advanced(&clean, reach, false);
             }
             // Best: one would do, so all within reach are waited for a little.
@@ -116,7 +115,7 @@ impl Contest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::keyspace::Settings;
+    use data::keyspace::{CommitRule, Settings};
     use data::view::Replica;
     use data::{GroupId, Incarnation, KeyspaceId};
 

@@ -152,7 +152,8 @@ impl Supervisor {
                 lost: node.id != self.me && self.detector.silent_for(now, node.id) >= REPLACE_AFTER,
                 voter: map.voters.contains(&node.id),
                 learner: map.learners.contains(&node.id),
-                caught_up: consensus.caught_up(node.id) && self.detector.silent_for(now, node.id) <= moment,
+                caught_up: consensus.caught_up(node.id)
+                    && (node.id == self.me || self.detector.beat_within(now, node.id, moment)),
             })
             .collect();
         // A founder that has not started yet under the new map is not unfit for that.

@@ -176,13 +176,15 @@ impl Node {
         field("role", if leads { "master" } else { "slave" }.into());
         let offset = it.map_or(0, |it| it.replica.commit().0);
         if let Some(it) = it.filter(|_| leads) {
-            let needed = it.replica.view().map_or(0, data::view::View::followers_needed);
+            let settings = &it.keyspace.settings;
+            let most = core::time::Duration::from_secs(u64::from(settings.min_replicas_max_lag_s));
+            let good = it.replica.good_followers(self.now.instant, most);
             let degraded = it.replica.view().is_some_and(data::view::View::is_degraded);
             let followers: Vec<_> = it.replica.followers().collect();
             field("connected_slaves", format!("{}", followers.len()));
             field("connected_replicas", format!("{}", followers.len()));
-            field("min_slaves_good_slaves", format!("{needed}"));
-            field("min_replicas_good_replicas", format!("{needed}"));
+            field("min_slaves_good_slaves", format!("{good}"));
+            field("min_replicas_good_replicas", format!("{good}"));
             field("commit_rule_degraded", format!("{}", u8::from(degraded)));
             for (at, (node, progress)) in followers.into_iter().enumerate() {
                 let (host, port) = self.address_of(node);

@@ -7,14 +7,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use commands::spec::unknown_subcommand;
 use control::Command;
-use data::keyspace::{CommitRule, Flush, Keyspace, Level, OnTimeout, Settings};
+use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
 use data::{GroupId, NodeId};
 use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -164,7 +164,7 @@ impl Node {
         let rule = view.map_or(settings.commit, |view| view.rule);
         let followers_needed = view.map_or(0, data::view::View::followers_needed);
         self.reply(connection, |w| {
-            w.map(16);
+            w.map(19);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -174,6 +174,7 @@ impl Node {
             text("commit", settings.commit.name());
             text("commit-now", rule.name());
             text("on-timeout", settings.on_timeout.name());
+            text("election", settings.election.name());
             text("level", settings.level.name());
             text("flush", &flush_name(settings.flush));
             text("leader", &leader);
@@ -184,6 +185,8 @@ impl Node {
             number("id", i64::from(it.id.0));
             number("replicas", i64::from(settings.replicas));
             number("acks", followers_needed as i64);
+            number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
+            number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
             number("timeout-ms", i64::from(settings.timeout_ms));
             number("group", i64::from(group));
             number("epoch", epoch as i64);
@@ -228,6 +231,14 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("COMMIT", "majority") => settings.commit = CommitRule::Majority,
             ("COMMIT", "semi-sync") => settings.commit = CommitRule::SemiSync { acks: 0 },
             ("COMMIT", "synchronous") => settings.commit = CommitRule::Synchronous,
+            ("ELECTION", "best") => settings.election = Election::Best,
+            ("ELECTION", "wait") => settings.election = Election::Wait,
+            ("MIN-REPLICAS-TO-WRITE" | "MIN-SLAVES-TO-WRITE", _) => {
+                settings.min_replicas_to_write = number(&name, pair[1])?;
+            }
+            ("MIN-REPLICAS-MAX-LAG" | "MIN-SLAVES-MAX-LAG", _) => {
+                settings.min_replicas_max_lag_s = number(&name, pair[1])?;
+            }
             ("ON-TIMEOUT", "fail") => settings.on_timeout = OnTimeout::Fail,
             ("ON-TIMEOUT", "block") => settings.on_timeout = OnTimeout::Block,
             ("ON-TIMEOUT", "degrade") => settings.on_timeout = OnTimeout::Degrade,
@@ -239,7 +250,7 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("FLUSH", "always") => settings.flush = Flush::Always,
             ("FLUSH", "os") => settings.flush = Flush::Os,
             ("FLUSH", _) => settings.flush = Flush::EveryMs(number("FLUSH", pair[1])?),
-            ("COMMIT" | "LEVEL" | "ON-TIMEOUT", _) => {
+            ("COMMIT" | "LEVEL" | "ON-TIMEOUT" | "ELECTION", _) => {
                 return Err(format!("ERR {name} does not take '{value}' in this version"));
             }
             _ => return Err(format!("ERR unknown keyspace option '{name}'")),

@@ -460,3 +460,47 @@ fn rules_that_contradict_themselves_are_refused() {
         assert!(reply.starts_with("-ERR") && reply.contains(why), "{options}: {reply}");
     }
 }
+
+/// catalogue: C10
+#[test]
+fn writes_are_refused_while_too_few_followers_keep_up() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader_of("0").expect("a leader");
+    let client = cluster.connect(leader);
+    assert_eq!(cluster.ask(client, "KEYSPACE ALTER 0 MIN-SLAVES-TO-WRITE 2 MIN-REPLICAS-MAX-LAG 1"), "+OK");
+    cluster.run(300);
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    cluster.kill(NodeId(1 + leader.0 % 3));
+    cluster.run(200);
+    let refused = cluster.ask(client, "SET a 2");
+    assert!(refused.starts_with("-NOREPLICAS 2 followers must keep up"), "{refused}");
+    assert_eq!(cluster.ask(client, "GET a"), "$1 1", "nothing was written");
+    cluster.start(NodeId(1 + leader.0 % 3));
+    cluster.run(1_500);
+    assert_eq!(cluster.ask(client, "SET a 3"), "+OK");
+}
+
+/// catalogue: C2
+#[test]
+fn an_election_that_waits_loses_nothing() {
+    let mut cluster = serving(3);
+    let any = cluster.connect(NodeId(1));
+    assert_eq!(cluster.ask(any, "KEYSPACE CREATE patient SINGLE-LEADER COMMIT async ELECTION wait"), "+OK");
+    cluster.run(500);
+    let leader = cluster.leader_of("patient").expect("a leader");
+    let client = cluster.connect(leader);
+    assert_eq!(cluster.ask(client, "SELECT patient"), "+OK");
+    // Only the leader has it when it dies.
+    let others: Vec<NodeId> = (1..=3).map(NodeId).filter(|node| *node != leader).collect();
+    cluster.cut.extend(others.iter().map(|node| (leader, *node)));
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    cluster.kill(leader);
+    cluster.cut.clear();
+    cluster.run(3_000);
+    assert_eq!(cluster.leader_of("patient"), Some(leader), "nobody else may lead");
+    cluster.start(leader);
+    cluster.run(2_000);
+    let client = cluster.connect(others[0]);
+    assert_eq!(cluster.ask(client, "SELECT patient"), "+OK");
+    assert_eq!(cluster.ask(client, "GET a"), "$1 1");
+}

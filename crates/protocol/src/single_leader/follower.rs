@@ -5,7 +5,6 @@ use super::message::Message;
 use super::replica::{DropReason, Output, Replica, Report, Role, WINDOW_BYTES_MAX};
 use alloc::vec::Vec;
 use bytes::Bytes;
-use data::keyspace::CommitRule;
 use data::plant::{self, Bug};
 use data::record::Record;
 use data::{Epoch, Index, Instant, NodeId, Position};
@@ -150,7 +149,7 @@ impl Replica {
 
     /// Whether an election may lose what was committed.
     pub(super) fn may_lose(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| view.rule == CommitRule::Async)
+        self.view.as_ref().is_some_and(|view| view.elects_best())
     }
     fn stranded_at(&self) -> Option<Index> {
         match &self.role {

@@ -8,6 +8,7 @@ use super::replica::{Output, Replica, Report, Role, RoleName, WINDOW_BYTES_MAX};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 use data::codec::Writer;
 use data::keyspace::CommitRule;
 use data::plant::{self, Bug};
@@ -236,6 +237,19 @@ impl Replica {
         }
         self.advance_commit(now, out);
         self.leader_tick(now, out);
+    }
+
+    /// Electable followers, in their present life, that are connected and had everything at most `lag_max` ago. Counted against the
+    /// membership: one whose connection stands but which left the set does not count.
+    pub fn good_followers(&self, now: Instant, lag_max: Duration) -> usize {
+        let (Role::Leader(leader), Some(view)) = (&self.role, &self.view) else { return 0 };
+        let good = |replica: &&view::Replica| {
+            leader.followers.get(&replica.node).is_some_and(|it| {
+                let same = it.incarnation == Some(replica.incarnation);
+                same && it.connected && it.is_replicating() && now.since(it.current_at) <= lag_max
+            })
+        };
+        view.electable.iter().filter(good).count()
     }
 
     /// What the leader knows of its followers, for receipts, ROLE and metrics.

@@ -183,8 +183,12 @@ impl Node {
             let map = self.map.clone();
             self.outputs.push(Output::JoinAnswer { peer, node, map });
         }
-        if let (Some(proposal), Err(refusal)) = (ticket.proposal, result) {
-            self.on_proposal_refused(proposal, refusal);
+        match (ticket.proposal, result) {
+            (Some(proposal), Err(refusal)) => self.on_proposal_refused(proposal, refusal),
+            (Some(proposal), Ok(_)) => {
+                self.uncertain_proposals.insert((proposal.group, proposal.number));
+            }
+            (None, _) => {}
         }
         let Some((connection, slot)) = ticket.client else { return };
         let mut bytes = Vec::new();
@@ -197,10 +201,11 @@ impl Node {
     }
 
     /// The leader is free of a refused proposal only when no copy of it can still be recorded: each copy was refused, none
-    /// is on its way or went unanswered (TC-04).
+    /// is on its way or went unanswered (TC-04). That the view has another number by now is no refusal: a copy of this very
+    /// proposal may have changed it, and until the leader has seen the newer view it meets both.
     fn on_proposal_refused(&mut self, proposal: Proposal, refusal: Refusal) {
         let key = (proposal.group, proposal.number);
-        if matches!(refusal, Refusal::Unanswered | Refusal::NoControlLeader) {
+        if matches!(refusal, Refusal::Unanswered | Refusal::NoControlLeader | Refusal::Stale { .. }) {
             self.uncertain_proposals.insert(key);
         }
         let same = |ticket: &Ticket| ticket.proposal.as_ref().is_some_and(|p| (p.group, p.number) == key);

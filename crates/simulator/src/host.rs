@@ -29,6 +29,8 @@ pub struct Backup {
     pub medium: SimDisk,
     pub process: Process,
     pub batches: u64,
+    /// Of the control group that it knew.
+    pub voters: usize,
 }
 
 pub struct Host {

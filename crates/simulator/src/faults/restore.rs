@@ -32,7 +32,8 @@ impl World {
         let first = host.backup.is_none() || random.chance(300);
         if first && host.is_running() && host.harm.is_none() && !host.disk.has_failed() {
             let (medium, batches) = (host.disk.medium.duplicate(), host.disk.batches());
-            host.backup = Some(Backup { medium, process: host.process, batches });
+            let voters = host.node.as_ref().map_or(0, |node| node.map().voters.len());
+            host.backup = Some(Backup { medium, process: host.process, batches, voters });
             self.trace.note(self.now, || format!("{id} is backed up"));
         }
     }
@@ -42,7 +43,10 @@ impl World {
         let Some(backup) = self.hosts.get(&id).and_then(|host| host.backup.as_ref()) else { return false };
         let knows = |other: &crate::host::Host| {
             let life = other.node.as_ref().and_then(|node| node.known_life(id));
-            life.is_some_and(|life| life.process > backup.process.next() || life.durable > backup.batches)
+            // One that governed alone needs nobody to go on, until somebody reaches it.
+            backup.voters > 1
+                && life
+                    .is_some_and(|life| life.process > backup.process.next() || life.durable > backup.batches)
         };
         // Nodes of the first message version neither tell nor remember.
         let told = self.hosts.values().all(|host| host.version == VERSION_MAX);

@@ -11,7 +11,7 @@ use crate::shell;
 #[derive(clap::Args)]
 pub struct Options {
     /// Seconds for fresh seeds, beside the build and the fixed ones.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// The first fresh seed; the time of day in seconds otherwise.
     #[arg(long)]
@@ -23,12 +23,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seconds: 200, seed: None, jobs: 2 }
+        Options { seconds: 60, seed: None, jobs: 2 }
     }
 }
 
 /// Seeds that every run begins with.
-const FIXED: u64 = 100;
+const FIXED: u64 = 600;
 /// Fresh seeds between two looks at the clock.
 const CHUNK: u64 = 20;
 /// Apart from the seeds of the nightly run, which begin at multiples of a million.

@@ -37,6 +37,8 @@ pub struct View {
     pub election: Option<Epoch>,
     /// Where each epoch began: the position of its first (empty) entry; ascending, the newest last.
     pub history: Vec<Position>,
+    /// The newest epoch that began with a possible loss; 0 when none ever did.
+    pub last_loss: Epoch,
     /// What commits and elections count by. The keyspace's settings ask for one; its leader brings everything under another
     /// before the control plane records it here.
     pub rule: CommitRule,
@@ -59,10 +61,10 @@ impl View {
     pub fn followers_needed(&self) -> usize {
         self.rule.followers_needed(self.electable.len())
     }
-    /// Whether the leader alone is enough though the settings ask for more: because they allow it when followers are late, or
+    /// Whether fewer followers are enough than the settings ask for: because they allow it when followers are late, or
     /// because they were altered and the followers are not there yet.
     pub fn is_degraded(&self) -> bool {
-        self.rule == CommitRule::Async && self.settings.commit != CommitRule::Async
+        self.followers_needed() < self.settings.commit.followers_needed(self.electable.len())
     }
     pub fn is_electable(&self, replica: Replica) -> bool {
         self.electable.binary_search(&replica).is_ok()
@@ -90,6 +92,7 @@ impl View {
         w.list(&self.electable, |w, replica| replica.encode(w));
         w.option(self.election, |w, epoch| epoch.encode(w));
         w.list(&self.history, |w, position| position.encode(w));
+        self.last_loss.encode(w);
         self.rule.encode(w);
         self.settings.encode(w);
     }
@@ -104,6 +107,7 @@ impl View {
             electable: r.list(Replica::decode)?,
             election: r.option(Epoch::decode)?,
             history: r.list(Position::decode)?,
+            last_loss: Epoch::decode(r)?,
             rule: CommitRule::decode(r)?,
             settings: Settings::decode(r)?,
         })

@@ -203,7 +203,19 @@ impl Node {
                 settings.min_replicas_to_write
             ));
         }
-        let needed = view.followers_needed();
+        // bugs: X-02. Where the leader alone is enough it goes on no longer than nobody else can be elected.
+        if view.elects_best() && view.electable.len() > 1 && self.now.instant >= self.control_lease.0 {
+            self.statistics.refused_writes += 1;
+            return Some(String::from(
+                "TRYAGAIN the control plane cannot be reached, and under this commit rule another leader may be elected meanwhile",
+            ));
+        }
+        // A stricter rule that is asked for and cannot be met yet is not made up for by the weaker one that still counts.
+        let asked = match settings.on_timeout {
+            OnTimeout::Degrade => 0,
+            OnTimeout::Fail | OnTimeout::Block => settings.commit.followers_needed(view.electable.len()),
+        };
+        let needed = view.followers_needed().max(asked);
         let up = |r: &&data::view::Replica| r.node != self.config.node && self.peers.contains_key(&r.node);
         let reachable = view.electable.iter().filter(up).count();
         // Where the rule may be degraded a write is what has it degraded.

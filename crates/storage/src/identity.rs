@@ -114,7 +114,8 @@ impl Identity {
         let mut bytes = Vec::new();
         let mut w = Writer::new(&mut bytes);
         w.u64(MAGIC);
-        w.u32(FORMAT);
+        // Only what an older program must not go on with is written in a format that it refuses.
+        w.u32(if self.abandoned { FORMAT } else { 1 });
         w.u64(self.cluster);
         self.node.encode(&mut w);
         w.text(&self.name);
@@ -123,7 +124,9 @@ impl Identity {
         w.text(&self.boot);
         w.bool(self.clean);
         w.bool(self.disk_failed);
-        w.bool(self.abandoned);
+        if self.abandoned {
+            w.bool(true);
+        }
         let crc = crc32c::crc32c(w.buffer);
         w.u32(crc);
         replace(disk, "", NAME, &bytes)

@@ -47,6 +47,7 @@ impl ClusterMap {
             members,
             election: None,
             history: vec![Position::new(1, 1)],
+            last_loss: Epoch(0),
             rule: settings.commit,
             settings,
         })
@@ -131,6 +132,9 @@ impl Group {
         self.view.epoch = epoch;
         self.view.leader = Some(leader);
         self.view.election = None;
+        if loss_possible {
+            self.view.last_loss = epoch;
+        }
         Ok(Change::Elected { group: self.id(), epoch, leader, loss_possible })
     }
 

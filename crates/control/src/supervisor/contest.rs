@@ -84,7 +84,11 @@ impl Contest {
         let clean: Vec<&Sealed> =
             answers.iter().copied().filter(|answer| view.is_electable(answer.replica)).collect();
         let everybody = answers.len() == view.electable.len();
-        if !clean.is_empty() && (clean.len() >= view.seals_needed() || plant::is(Bug::ElectsTooFew)) {
+        // Its leader's own copy, in the same life, was part of every write quorum.
+        let led = view.leader.map(|leader| leader.replica);
+        let complete = clean.iter().any(|answer| Some(answer.replica) == led);
+        let enough = clean.len() >= view.seals_needed() || complete || plant::is(Bug::ElectsTooFew);
+        if !clean.is_empty() && enough {
             if !view.elects_best() {
                 return self.most_advanced(&clean, reach, false);
             }
@@ -93,8 +97,6 @@ impl Contest {
             if missing && waited < timings.best_wait {
                 return None;
             }
-            let led = view.leader.map(|leader| leader.replica);
-            let complete = clean.iter().any(|answer| Some(answer.replica) == led);
             return self.most_advanced(&clean, reach, !complete);
         }
         if everybody { self.most_advanced(&answers, reach, true) } else { None }
@@ -115,7 +117,7 @@ impl Contest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::keyspace::{CommitRule, Settings};
+    use data::keyspace::{CommitRule, Election, Settings};
     use data::view::Replica;
     use data::{GroupId, Incarnation, KeyspaceId};
 
@@ -133,6 +135,7 @@ mod tests {
             electable: vec![replica(1, 1), replica(2, 1), replica(3, 1)],
             election: Some(Epoch(2)),
             history: vec![Position::new(1, 1)],
+            last_loss: Epoch(0),
             rule: commit,
             settings: Settings { commit, ..Settings::default() },
         }
@@ -221,6 +224,18 @@ mod tests {
         assert_eq!(winner(100, &view, &one, &[1, 3]), Some((2, true)));
         let all = contest(&view, &[answer(1, 1, 9), answer(2, 1, 9), answer(3, 1, 8)]);
         assert_eq!(winner(10, &view, &all, &[]), Some((1, false)));
+    }
+
+    #[test]
+    fn the_deposed_leaders_own_copy_is_enough_in_the_same_life_only() {
+        for commit in [CommitRule::SemiSync { acks: 1 }, CommitRule::Majority, CommitRule::Async] {
+            let mut view = view(commit);
+            view.settings.election = Election::Wait;
+            let others = contest(&view, &[answer(2, 1, 9)]);
+            assert_eq!(winner(400, &view, &others, &[1, 3]), None, "{commit:?}");
+            assert_eq!(winner(400, &view, &contest(&view, &[answer(1, 1, 9)]), &[3]), Some((1, false)));
+            assert_eq!(winner(400, &view, &contest(&view, &[answer(1, 2, 9)]), &[3]), None);
+        }
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl Supervisor {
             free_at: deposed.map_or(now, |led| self.grantor.free_at(led.replica.node)),
             released: gone,
             answers: BTreeMap::new(),
-            prefer: self.switchovers.get(&group).map(|switchover| switchover.target),
+            prefer: self.switchovers.get(&group).filter(|it| !it.failed).map(|it| it.target),
         };
         self.ask_seals(map.version, view, &contest);
         self.contests.insert(group, contest);

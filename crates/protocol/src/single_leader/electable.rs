@@ -70,10 +70,15 @@ impl Replica {
         let last = self.log.last().position.index;
         // Before the empty entry is committed any inherited entry may be: then all of them must stand.
         let bound = if leader.ready { self.commit } else { leader.start };
-        if leader.stalled_since.is_none() && self.commit < last {
+        // Only what followers are late with counts: neither the own disk, nor a time in which this process was away.
+        let away = now.since(leader.ticked_at) > KEEPS_UP_WITHIN;
+        leader.ticked_at = now;
+        let waits_for_followers = self.persisted > self.commit;
+        if away || !waits_for_followers {
+            leader.stalled_since = None;
+        } else if leader.stalled_since.is_none() {
             leader.stalled_since = Some(now);
         }
-        let waits_for_followers = self.persisted > self.commit;
         let rule = wanted_rule(now, view, leader, waits_for_followers);
         let wanted = wanted_electable(now, self.me, view, rule, leader, bound, last);
         leader.preparing.take_if(|prepared| *prepared != rule);
@@ -121,7 +126,11 @@ fn wanted_rule(now: Instant, view: &view::View, leader: &Leader, waits_for_follo
             same && p.connected && p.mode == Mode::Replicate && now.since(p.current_at) < KEEPS_UP_WITHIN
         })
     };
-    let enough = asked.followers_needed(view.electable.len());
+    // One that drops laggards goes on without them.
+    let enough = match asked.drops_laggards() {
+        true => asked.nodes_needed().saturating_sub(1),
+        false => asked.followers_needed(view.electable.len()),
+    };
     if view.electable.iter().filter(keeps_up).count() >= enough { asked } else { present }
 }
 

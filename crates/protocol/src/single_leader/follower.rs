@@ -147,9 +147,15 @@ impl Replica {
         self.to_leader(|epoch| Message::Stranded { epoch, cut }, out);
     }
 
-    /// Whether an election may lose what was committed.
+    /// Whether an election may have lost what is committed here: by the rule of now, or because one since was announced to.
     pub(super) fn may_lose(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| view.elects_best())
+        let committed = self.log.epoch_at(self.commit).unwrap_or_default();
+        let lost_since = match &self.role {
+            // What a leader's followers have from before.
+            Role::Leader(_) => Epoch(0),
+            _ => committed,
+        };
+        self.view.as_ref().is_some_and(|view| view.elects_best() || view.last_loss > lost_since)
     }
     fn stranded_at(&self) -> Option<Index> {
         match &self.role {

@@ -45,6 +45,7 @@ pub(super) struct Leader {
     pub(super) prepared_at: Instant,
     /// Since when entries wait for followers and none was committed.
     pub(super) stalled_since: Option<Instant>,
+    pub(super) ticked_at: Instant,
 }
 
 impl Leader {
@@ -88,6 +89,7 @@ impl Replica {
             preparing: None,
             prepared_at: Instant::ZERO,
             stalled_since: None,
+            ticked_at: now,
         });
         out.push(Output::Became(RoleName::LeaderElect));
         let time_ms = self.log.time_ms();

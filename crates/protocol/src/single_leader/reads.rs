@@ -7,6 +7,11 @@ use data::keyspace::CommitRule;
 use data::view;
 use data::{Index, Instant, NodeId};
 
+/// Whether another replica may be elected, and commit, without a word of those whom this rule asks.
+fn asks_nobody((rule, electable): (CommitRule, &[view::Replica])) -> bool {
+    electable.len() > 1 && rule.followers_needed(electable.len()) == 0
+}
+
 impl Replica {
     /// Until when reads may be answered without asking, or which round has to be confirmed. `granted` tells the leases
     /// of followers, `control` until when the control plane guarantees that it elects nobody else.
@@ -30,8 +35,9 @@ impl Replica {
         if now < until {
             return ReadPermit::Until(until);
         }
-        if view.followers_needed() == 0 {
-            // Followers have no say under this rule: only the control plane's lease can tell.
+        if leader.quorums(view).any(asks_nobody) {
+            // Followers have no say under this rule, and a proposed one may be recorded already: only the control plane's lease
+            // can tell.
             return ReadPermit::No;
         }
         if leader.round_asked == leader.round_sent {
@@ -42,6 +48,9 @@ impl Replica {
 
     pub(super) fn confirm_rounds(&mut self, out: &mut Vec<Output>) {
         let (Role::Leader(leader), Some(view)) = (&mut self.role, &self.view) else { return };
+        if leader.quorums(view).any(asks_nobody) {
+            return;
+        }
         let by = |(rule, electable): (CommitRule, &[view::Replica])| {
             let round = |r: view::Replica| match leader.followers.get(&r.node) {
                 Some(p) if p.incarnation == Some(r.incarnation) => Index(p.round),

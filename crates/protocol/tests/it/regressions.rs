@@ -26,6 +26,7 @@ fn view(commit: CommitRule, members: &[u32], electable: &[u32]) -> View {
         electable: electable.iter().map(|n| life(*n)).collect(),
         election: None,
         history: vec![Position::new(1, 1)],
+        last_loss: Epoch(0),
         rule: commit,
         settings: Settings { commit, ..Settings::default() },
     }

@@ -147,6 +147,7 @@ impl Stage {
             electable: nodes.clone().map(life).collect(),
             election: None,
             history: vec![Position::new(1, 1)],
+            last_loss: Epoch(0),
             rule: commit,
             settings: Settings { commit, on_timeout, ..Settings::default() },
         });

@@ -33,6 +33,7 @@ impl Control {
             members: nodes,
             election: None,
             history: vec![Position::new(1, 1)],
+            last_loss: Epoch(0),
             rule: commit,
             settings: Settings { commit, ..Settings::default() },
         };

@@ -39,7 +39,7 @@ pub enum Change {
         group: GroupId,
         size: u32,
     },
-    /// `degraded`: fewer followers than the settings ask for, because they allow it.
+    /// `degraded`: fewer followers are enough than the settings ask for.
     RuleChanged {
         group: GroupId,
         rule: CommitRule,

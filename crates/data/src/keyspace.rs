@@ -101,7 +101,7 @@ pub enum Election {
     /// The most advanced that can be reached; what it lacks is lost, and announced.
     #[default]
     Best,
-    /// Nobody before every electable replica has reported: nothing is lost, and nothing is written meanwhile.
+    /// Nobody before the old leader's copy has reported: nothing is lost, and nothing is written meanwhile.
     Wait,
 }
 

@@ -195,8 +195,9 @@ impl Node {
         let view = it.replica.view()?;
         let settings = &view.settings;
         let most = Duration::from_secs(u64::from(settings.min_replicas_max_lag_s));
-        let good = it.replica.good_followers(self.now.instant, most);
-        if good < settings.min_replicas_to_write as usize {
+        let good = || it.replica.good_followers(self.now.instant, most);
+        if settings.min_replicas_to_write > 0 && good() < settings.min_replicas_to_write as usize {
+            let good = good();
             self.statistics.refused_writes += 1;
             return Some(format!(
                 "NOREPLICAS {} followers must keep up in this keyspace (min-replicas-to-write), {good} do: nothing was written",

@@ -120,18 +120,12 @@ fn wanted_rule(now: Instant, view: &view::View, leader: &Leader, waits_for_follo
         return if degrades && late && waits_for_followers { CommitRule::Async } else { asked };
     }
     // To a rule that too few follow nobody goes over, back from a degraded one least of all.
-    let keeps_up = |replica: &&view::Replica| {
-        leader.followers.get(&replica.node).is_some_and(|p| {
-            let same = p.incarnation == Some(replica.incarnation);
-            same && p.connected && p.mode == Mode::Replicate && now.since(p.current_at) < KEEPS_UP_WITHIN
-        })
-    };
     // One that drops laggards goes on without them.
     let enough = match asked.drops_laggards() {
         true => asked.nodes_needed().saturating_sub(1),
         false => asked.followers_needed(view.electable.len()),
     };
-    if view.electable.iter().filter(keeps_up).count() >= enough { asked } else { present }
+    if leader.keeping_up(now, view, KEEPS_UP_WITHIN) >= enough { asked } else { present }
 }
 
 /// Committed entries do not stand under the wanted rule yet: for a while nothing more is committed that does not.

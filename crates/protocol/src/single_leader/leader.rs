@@ -49,6 +49,16 @@ pub(super) struct Leader {
 }
 
 impl Leader {
+    /// Electable followers, in their present life, that are connected and had everything, or made progress, within this time.
+    pub(super) fn keeping_up(&self, now: Instant, view: &view::View, within: Duration) -> usize {
+        let keeps_up = |replica: &&view::Replica| {
+            self.followers.get(&replica.node).is_some_and(|it| {
+                let same = it.incarnation == Some(replica.incarnation);
+                same && it.connected && it.is_replicating() && now.since(it.current_at) <= within
+            })
+        };
+        view.electable.iter().filter(keeps_up).count()
+    }
     /// What every new entry must meet: the view's rule and electable set, and those that are proposed or prepared beside them.
     pub(super) fn quorums<'a>(
         &'a self,
@@ -245,13 +255,7 @@ impl Replica {
     /// membership: one whose connection stands but which left the set does not count.
     pub fn good_followers(&self, now: Instant, lag_max: Duration) -> usize {
         let (Role::Leader(leader), Some(view)) = (&self.role, &self.view) else { return 0 };
-        let good = |replica: &&view::Replica| {
-            leader.followers.get(&replica.node).is_some_and(|it| {
-                let same = it.incarnation == Some(replica.incarnation);
-                same && it.connected && it.is_replicating() && now.since(it.current_at) <= lag_max
-            })
-        };
-        view.electable.iter().filter(good).count()
+        leader.keeping_up(now, view, lag_max)
     }
 
     /// What the leader knows of its followers, for receipts, ROLE and metrics.

@@ -14,6 +14,7 @@
 //! not yet heard of an election against it must not take a fresh grant for its old leadership.
 
 use crate::config::Timings;
+use crate::map::ClusterMap;
 use data::{Instant, NodeId, Process};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,9 +146,8 @@ impl Grantor {
     }
 
     /// Whether leases that an earlier control leader granted may still be held.
-    pub fn is_blind(&self, voters: &[NodeId]) -> bool {
-        let waited = voters.iter().filter(|voter| self.waited.contains(voter)).count();
-        waited * 2 <= voters.len()
+    pub fn is_blind(&self, map: &ClusterMap) -> bool {
+        !map.control_majority(|voter| self.waited.contains(&voter))
     }
 
     /// When every lease that this control leader has granted to the node has ended.
@@ -208,7 +208,8 @@ mod tests {
     // bugs: SL-07
     #[test]
     fn a_new_control_leader_is_blind_until_a_majority_has_waited() {
-        let voters = [A, B, NodeId(3)];
+        let map = |voters: &[NodeId]| ClusterMap { voters: voters.to_vec(), ..ClusterMap::default() };
+        let voters = map(&[A, B, NodeId(3)]);
         let mut grantor = Grantor::new(Timings::default(), 7);
         assert!(grantor.is_blind(&voters));
         grantor.waited(A);
@@ -216,6 +217,8 @@ mod tests {
         assert!(grantor.is_blind(&voters), "one of three, and one who has no vote");
         grantor.waited(B);
         assert!(!grantor.is_blind(&voters));
-        assert!(grantor.is_blind(&[A, B, NodeId(3), NodeId(5)]));
+        assert!(grantor.is_blind(&map(&[A, B, NodeId(3), NodeId(5)])));
+        let joint = ClusterMap { outgoing: vec![NodeId(3)], ..voters };
+        assert!(grantor.is_blind(&joint), "none of those who governed before the change");
     }
 }

@@ -20,7 +20,8 @@
 //!    of them, so that the winner holds every committed entry (bugs: SL-01, SL-15).
 //! 4. No leader is named while the deposed process may still hold a control lease, by the clocks of a majority (bugs: SL-07,
 //!    X-02), and a control leader that no majority follows grants none.
-//! 5. The control group changes one member at a time, by a leader that has committed in its own term (bugs: SL-19, SL-20).
+//! 5. The control group changes through a joint configuration, by a leader that has committed in its own term (bugs: SL-19,
+//!    SL-20).
 //! 6. A vote or an acknowledgement leaves a node only once what it promises is durable.
 //!
 //! Not here: the commit rule of a group in use cannot be changed (it would have to be its leader's proposal); a group's

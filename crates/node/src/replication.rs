@@ -198,9 +198,8 @@ impl Node {
         let asks = |view: &data::view::View| view.followers_needed() > 0;
         let me = self.config.node;
         let alike = |node: NodeId| node == me || holder.keeps_time_with(node);
-        let voters = &self.map.voters;
-        let majority = || voters.iter().filter(|voter| alike(**voter)).count() * 2 > voters.len();
-        let counts = !it.replica.view().is_some_and(asks) || (alike(grantor) && majority());
+        let counts =
+            !it.replica.view().is_some_and(asks) || (alike(grantor) && self.map.control_majority(alike));
         let control = if counts { until } else { Instant::ZERO };
         let permit = it.replica.read_permit(now, granted, control);
         match permit {

@@ -15,7 +15,8 @@ use data::{Instant, NodeId, Process};
 use log::ControlLog;
 use protobuf::Message as _;
 use raft::eraftpb::{
-    ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Message, MessageType,
+    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType,
+    HardState, Message, MessageType,
 };
 use raft::{ProgressState, RawNode, Ready, SnapshotStatus, StateRole};
 use std::collections::VecDeque;
@@ -68,12 +69,15 @@ pub(crate) enum Effect {
     },
 }
 
-/// A change of the control group, one member at a time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A change of the control group.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Reconfigure {
     AddLearner(NodeId),
-    Promote(NodeId),
-    Remove(NodeId),
+    RemoveLearner(NodeId),
+    /// The voters shall be these: from now on majorities of the old and of the new ones are needed.
+    Voters(Vec<NodeId>),
+    /// The old voters have no say any more.
+    LeaveJoint,
     HandOver(NodeId),
 }
 
@@ -164,7 +168,7 @@ impl Consensus {
     pub fn is_member(&self) -> bool {
         let me = u64::from(self.me.0);
         let conf = &self.raw.store().conf;
-        conf.voters.contains(&me) || conf.learners.contains(&me)
+        conf.voters.contains(&me) || conf.voters_outgoing.contains(&me) || conf.learners.contains(&me)
     }
     /// Never was a control member: it voted for nobody and holds nothing.
     pub fn is_blank(&self) -> bool {
@@ -282,18 +286,29 @@ impl Consensus {
     }
 
     pub fn reconfigure(&mut self, change: Reconfigure) {
-        let (node, kind) = match change {
-            Reconfigure::AddLearner(node) => (node, ConfChangeType::AddLearnerNode),
-            Reconfigure::Promote(node) => (node, ConfChangeType::AddNode),
-            Reconfigure::Remove(node) => (node, ConfChangeType::RemoveNode),
-            Reconfigure::HandOver(node) => {
-                self.raw.transfer_leader(u64::from(node.0));
-                return;
-            }
+        let mut whole = ConfChangeV2::default();
+        let mut change_one = |kind, node: u64| {
+            let one = ConfChangeSingle { change_type: kind, node_id: node, ..ConfChangeSingle::default() };
+            whole.changes.push(one);
         };
-        let change = ConfChange { change_type: kind, node_id: u64::from(node.0), ..ConfChange::default() };
+        match change {
+            Reconfigure::AddLearner(node) => change_one(ConfChangeType::AddLearnerNode, u64::from(node.0)),
+            Reconfigure::RemoveLearner(node) => change_one(ConfChangeType::RemoveNode, u64::from(node.0)),
+            Reconfigure::Voters(wanted) => {
+                let wanted: Vec<u64> = wanted.iter().map(|node| u64::from(node.0)).collect();
+                let voters = &self.raw.store().conf.voters;
+                let come = wanted.iter().filter(|id| !voters.contains(id));
+                come.for_each(|id| change_one(ConfChangeType::AddNode, *id));
+                let go = voters.iter().filter(|id| !wanted.contains(id));
+                go.for_each(|id| change_one(ConfChangeType::RemoveNode, *id));
+                whole.transition = ConfChangeTransition::Explicit;
+            }
+            // A change of nothing.
+            Reconfigure::LeaveJoint => {}
+            Reconfigure::HandOver(node) => return self.raw.transfer_leader(u64::from(node.0)),
+        }
         // Refused while another is on its way: the supervisor looks again at its next tick.
-        let _ = self.raw.propose_conf_change(Vec::new(), change);
+        let _ = self.raw.propose_conf_change(Vec::new(), whole);
     }
 
     /// Asks a control majority whether this node still leads; [`Effect::Round`] says when.
@@ -424,12 +439,12 @@ impl Consensus {
                 let result = map.apply(entry.index, &command, &advice);
                 out.push(Effect::Applied { origin, command, result });
             }
-            // A new leader's first entry. Joint changes are never proposed.
-            EntryType::EntryNormal | EntryType::EntryConfChangeV2 => {
+            // A new leader's first entry.
+            EntryType::EntryNormal => {
                 Arc::make_mut(&mut self.raw.mut_store().map).version = entry.index;
             }
-            EntryType::EntryConfChange => {
-                let mut change = ConfChange::default();
+            EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                let mut change = ConfChangeV2::default();
                 let read = change.merge_from_bytes(&entry.data);
                 assert!(read.is_ok(), "looked at when it was received or replayed");
                 // A change that the library finds impossible is no change, on every member alike.
@@ -438,10 +453,11 @@ impl Consensus {
                 if let Ok(conf) = conf {
                     store.conf = conf;
                 }
-                let (voters, learners) = (nodes(&store.conf.voters), nodes(&store.conf.learners));
+                let conf = &store.conf;
+                let lists = [&conf.voters, &conf.voters_outgoing, &conf.learners].map(|ids| nodes(ids));
                 let map = Arc::make_mut(&mut store.map);
                 map.version = entry.index;
-                (map.voters, map.learners) = (voters, learners);
+                [map.voters, map.outgoing, map.learners] = lists;
                 out.push(Effect::Reconfigured);
                 // The library lets a removed leader lead on; ours makes room for those who stay.
                 if self.leads() && !self.raw.raft.promotable() {
@@ -509,8 +525,9 @@ fn decode_proposal(bytes: &[u8]) -> Result<(Origin, Advice, Command), DecodeErro
 pub(crate) fn readable(entry: &Entry) -> bool {
     match entry.get_entry_type() {
         EntryType::EntryNormal => entry.data.is_empty() || decode_proposal(&entry.data).is_ok(),
-        EntryType::EntryConfChange => ConfChange::default().merge_from_bytes(&entry.data).is_ok(),
-        EntryType::EntryConfChangeV2 => true,
+        EntryType::EntryConfChangeV2 => ConfChangeV2::default().merge_from_bytes(&entry.data).is_ok(),
+        // The older form of a change is never proposed.
+        EntryType::EntryConfChange => false,
     }
 }
 

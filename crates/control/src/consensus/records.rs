@@ -23,6 +23,7 @@ pub(crate) fn whole(log: &ControlLog) -> Vec<u8> {
     w.u8(WHOLE);
     encode_hard(&log.hard, w);
     w.list(&log.conf.voters, |w, node| w.u64(*node));
+    w.list(&log.conf.voters_outgoing, |w, node| w.u64(*node));
     w.list(&log.conf.learners, |w, node| w.u64(*node));
     w.u64(log.base.0);
     w.u64(log.base.1);
@@ -76,6 +77,7 @@ fn replay_one(replayed: &mut Replayed, record: &[u8]) -> Result<(), DecodeError>
             let hard = decode_hard(&mut r)?;
             let conf = ConfState {
                 voters: r.list(Reader::u64)?,
+                voters_outgoing: r.list(Reader::u64)?,
                 learners: r.list(Reader::u64)?,
                 ..ConfState::default()
             };

@@ -69,6 +69,8 @@ pub struct ClusterMap {
     pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
     pub groups: BTreeMap<GroupId, Group>,
     pub voters: Vec<NodeId>,
+    /// The voters before the change that is under way: until it ends, theirs is a majority that is needed too. Else empty.
+    pub outgoing: Vec<NodeId>,
     pub learners: Vec<NodeId>,
     pub next_node: NodeId,
     pub next_keyspace: KeyspaceId,
@@ -99,6 +101,20 @@ impl ClusterMap {
         if view.election.is_some() { None } else { view.leader.map(|leader| leader.replica.node) }
     }
 
+    /// Whether the node has a vote in the control group.
+    pub fn is_voter(&self, node: NodeId) -> bool {
+        self.voters.contains(&node) || self.outgoing.contains(&node)
+    }
+    /// Whether the node holds the control log, with or without a vote.
+    pub fn is_control_member(&self, node: NodeId) -> bool {
+        self.is_voter(node) || self.learners.contains(&node)
+    }
+    /// Whether those that `counts` are a majority of the control group; while it changes, of the old and of the new one.
+    pub fn control_majority(&self, counts: impl Fn(NodeId) -> bool) -> bool {
+        let of = |voters: &[NodeId]| voters.iter().filter(|id| counts(**id)).count() * 2 > voters.len();
+        of(&self.voters) && (self.outgoing.is_empty() || of(&self.outgoing))
+    }
+
     fn remember(&mut self, change: Change) {
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();
@@ -108,7 +124,7 @@ impl ClusterMap {
 
     pub fn encode(&self, w: &mut Writer<'_>) {
         // Format number of the map.
-        w.u8(1);
+        w.u8(2);
         w.u64(self.cluster);
         w.u64(self.version);
         w.u32(self.level);
@@ -122,6 +138,7 @@ impl ClusterMap {
             group.last_epoch.encode(w);
         }
         w.list(&self.voters, |w, node| node.encode(w));
+        w.list(&self.outgoing, |w, node| node.encode(w));
         w.list(&self.learners, |w, node| node.encode(w));
         self.next_node.encode(w);
         self.next_keyspace.encode(w);
@@ -134,7 +151,7 @@ impl ClusterMap {
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Result<ClusterMap, DecodeError> {
-        if r.u8()? != 1 {
+        if r.u8()? != 2 {
             return Err(DecodeError::Invalid("format of the cluster map"));
         }
         let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);
@@ -149,6 +166,7 @@ impl ClusterMap {
             keyspaces: keyspaces.into_iter().map(|keyspace| (keyspace.id, keyspace)).collect(),
             groups: groups.into_iter().map(|group| (group.view.group, group)).collect(),
             voters: r.list(NodeId::decode)?,
+            outgoing: r.list(NodeId::decode)?,
             learners: r.list(NodeId::decode)?,
             next_node: NodeId::decode(r)?,
             next_keyspace: KeyspaceId::decode(r)?,

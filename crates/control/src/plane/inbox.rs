@@ -119,7 +119,7 @@ impl Plane {
 
     /// Sends the map to a node outside the control group that holds an older one; not again while it may be on its way.
     pub(super) fn push_map(&mut self, now: Instant, to: NodeId, version: u64, out: &mut Vec<Output>) {
-        let member = self.map.voters.contains(&to) || self.map.learners.contains(&to);
+        let member = self.map.is_control_member(to);
         let newest = self.map.version;
         let on_its_way = self.pushed.get(&to).is_some_and(|(sent, at)| {
             *sent == newest && version != 0 && now.since(*at) < self.config.timings.retry

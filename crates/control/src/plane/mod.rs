@@ -216,9 +216,8 @@ impl Plane {
     /// Whether this node has a part in the control group. One that was removed hears of it only from a newer map, for
     /// the library stops talking to it.
     fn is_control_member(&self) -> bool {
-        let (map, me) = (&self.map, &self.config.node);
-        let listed = map.voters.contains(me) || map.learners.contains(me);
-        self.consensus.is_member() && (self.consensus.map().version >= map.version || listed)
+        let listed = self.map.is_control_member(self.config.node);
+        self.consensus.is_member() && (self.consensus.map().version >= self.map.version || listed)
     }
 
     /// Takes one input and appends what it leads to. Never fails: an unusable message is dropped and reported.

@@ -31,59 +31,92 @@ pub(crate) struct Candidate {
     pub lost: bool,
     pub voter: bool,
     pub learner: bool,
-    /// Holds nearly all of the control log, and was heard a moment ago: one that died unnoticed must not become the second of
-    /// two voters, for then the first could never agree on anything again.
+    /// Holds nearly all of the control log, and was heard a moment ago: the new majority counts on those that come.
     pub caught_up: bool,
 }
 
-/// The next step towards the wanted control group, one member at a time (bugs: SL-20). First those that come, then those
-/// that go, so that the group is never smaller than it has to be.
+impl Candidate {
+    fn sound(&self) -> bool {
+        self.fit && !self.lost
+    }
+    /// May get a vote now.
+    fn ready(&self) -> bool {
+        self.learner && self.sound() && self.heard && self.caught_up
+    }
+    /// Could get a vote soon.
+    fn coming(&self) -> bool {
+        !self.voter && self.sound() && self.heard && !self.ready()
+    }
+    /// Better ones first: whoever has a vote keeps it as long as nothing speaks against it.
+    fn rank(&self) -> u8 {
+        match self {
+            _ if self.voter && self.sound() => 0,
+            _ if self.ready() => 1,
+            _ if self.voter => 2,
+            _ => 3,
+        }
+    }
+}
+
+/// The next step towards the wanted control group. Its voters change all at once, through a joint configuration, so that
+/// their number is always odd: of two, neither could do without the other (bugs: SL-20).
 pub(crate) fn next_step(me: NodeId, nodes: &[Candidate]) -> Option<Reconfigure> {
-    let wanted = voters_wanted(nodes.iter().filter(|n| n.fit).count());
-    let sound = |n: &&Candidate| n.fit && !n.lost;
-    let voters = nodes.iter().filter(|n| n.voter);
-    let sound_voters = voters.clone().filter(sound).count();
-    if sound_voters < wanted {
-        let mut learners = nodes.iter().filter(|n| n.learner && n.heard).filter(sound);
-        if let Some(ready) = learners.clone().find(|n| n.caught_up) {
-            return Some(Reconfigure::Promote(ready.node));
-        }
-        let fresh = nodes.iter().find(|n| n.fit && n.heard && !n.voter && !n.learner);
-        if let (None, Some(fresh)) = (learners.next(), fresh) {
-            return Some(Reconfigure::AddLearner(fresh.node));
-        }
-    }
-    let gone = |n: &&Candidate| !n.fit || (n.lost && sound_voters >= wanted);
-    if let Some(learner) = nodes.iter().find(|n| n.learner && (!n.fit || n.lost)) {
-        return Some(Reconfigure::Remove(learner.node));
-    }
-    let count = voters.clone().count();
-    // Those who would stay must be able to agree: a voter may be silent though nobody has given it up yet.
-    let agree_without = |leaver: NodeId| {
-        let heard = voters.clone().filter(|n| n.node != leaver && n.heard).count();
-        heard * 2 > count - 1
-    };
-    if count > 1 {
-        let others = voters.clone().filter(gone).filter(|n| n.node != me);
-        let next = others.clone().filter(|n| agree_without(n.node)).max_by_key(|n| !n.heard);
-        if let Some(next) = next {
-            return Some(Reconfigure::Remove(next.node));
-        }
-        if others.count() > 0 {
-            // A spare one that goes first would leave the rest with a voter that is as good as gone.
+    let target = voters_next(me, nodes);
+    let current: Vec<NodeId> = nodes.iter().filter(|n| n.voter).map(|n| n.node).collect();
+    if !target.is_empty() && target != current {
+        // Those who would govern must be able to agree: one may be silent though nobody has given it up yet.
+        let heard = nodes.iter().filter(|n| n.heard && target.contains(&n.node)).count();
+        if heard * 2 <= target.len() {
             return None;
         }
-        if voters.clone().filter(gone).any(|n| n.node == me) {
-            let heir = voters.clone().find(|n| n.node != me && n.fit && n.heard && n.caught_up);
-            return heir.map(|heir| Reconfigure::HandOver(heir.node));
-        }
-        if count > wanted {
-            let spares = voters.clone().filter(|n| n.node != me && agree_without(n.node));
-            let spare = spares.max_by_key(|n| (!n.heard, n.node));
-            return spare.map(|spare| Reconfigure::Remove(spare.node));
-        }
+        let heir = nodes.iter().find(|n| n.voter && n.heard && n.caught_up && target.contains(&n.node));
+        return match heir {
+            Some(heir) if !target.contains(&me) => Some(Reconfigure::HandOver(heir.node)),
+            _ => Some(Reconfigure::Voters(target)),
+        };
     }
-    None
+    if let Some(learner) = nodes.iter().find(|n| n.learner && !n.sound()) {
+        return Some(Reconfigure::RemoveLearner(learner.node));
+    }
+    let wanted = voters_wanted(nodes.iter().filter(|n| n.fit).count());
+    let short = nodes.iter().filter(|n| n.rank() < 2).count() < wanted;
+    // One after the other: a snapshot for each.
+    let on_its_way = nodes.iter().any(|n| n.learner && n.coming());
+    let fresh = nodes.iter().find(|n| !n.learner && n.coming());
+    fresh.filter(|_| short && !on_its_way).map(|fresh| Reconfigure::AddLearner(fresh.node))
+}
+
+/// Who shall have a vote as soon as possible, sorted; empty: wait for those that are coming.
+fn voters_next(me: NodeId, nodes: &[Candidate]) -> Vec<NodeId> {
+    let mut fit: Vec<&Candidate> = nodes.iter().filter(|n| n.fit).collect();
+    fit.sort_by_key(|n| (n.rank(), n.node != me, !n.heard, n.node));
+    let wanted = voters_wanted(fit.len());
+    let known = fit.iter().filter(|n| n.rank() < 3).count();
+    let before = nodes.iter().filter(|n| n.voter).count();
+    let size = match wanted.min(known) {
+        // Fewer than before only where nobody can come: then a silent node's empty place is better than one vote less.
+        size if size < wanted && size < before => {
+            if nodes.iter().any(Candidate::coming) {
+                return Vec::new();
+            }
+            wanted
+        }
+        size if size % 2 == 0 => size.saturating_sub(1),
+        size => size,
+    };
+    let mut voters: Vec<NodeId> = fit.iter().take(size).map(|n| n.node).collect();
+    voters.sort_unstable();
+    voters
+}
+
+/// Out of a joint configuration: a leader that has no vote behind it makes room first, for it could not tell the others that
+/// the change is complete.
+fn settle(me: NodeId, voters: &[NodeId], nodes: &[Candidate]) -> Option<Reconfigure> {
+    if voters.contains(&me) {
+        return Some(Reconfigure::LeaveJoint);
+    }
+    let heir = nodes.iter().find(|n| n.heard && n.caught_up && voters.contains(&n.node));
+    heir.map(|heir| Reconfigure::HandOver(heir.node))
 }
 
 impl Supervisor {
@@ -150,7 +183,7 @@ impl Supervisor {
                 fit: node.usable(),
                 heard: node.id == self.me || !self.detector.suspects(node.id),
                 lost: node.id != self.me && self.detector.silent_for(now, node.id) >= REPLACE_AFTER,
-                voter: map.voters.contains(&node.id),
+                voter: map.is_voter(node.id),
                 learner: map.learners.contains(&node.id),
                 caught_up: consensus.caught_up(node.id)
                     && (node.id == self.me || self.detector.beat_within(now, node.id, moment)),
@@ -160,14 +193,18 @@ impl Supervisor {
         if candidates.iter().any(|c| c.voter && !c.fit && !is_leaving(map, c.node)) {
             return;
         }
-        // Majorities of two groups that are one change apart meet, and a control lease counts on that: it has ended before
-        // the next change.
-        let meets =
-            now.since(self.reconfigured_at) >= self.timings.lease && !self.grantor.is_blind(&map.voters);
+        // Majorities of two configurations that follow each other meet, and a control lease counts on that: it has ended
+        // before the next change, that out of a joint configuration too.
+        let meets = now.since(self.reconfigured_at) >= self.timings.lease && !self.grantor.is_blind(map);
         if !meets {
             return;
         }
-        if let Some(step) = next_step(self.me, &candidates) {
+        let step = if map.outgoing.is_empty() {
+            next_step(self.me, &candidates)
+        } else {
+            settle(self.me, &map.voters, &candidates)
+        };
+        if let Some(step) = step {
             self.tended_at = now;
             self.reconfigured_at = now;
             self.actions.push(Action::Reconfigure(step));
@@ -198,31 +235,59 @@ mod tests {
 
     #[test]
     // bugs: SL-20
-    fn the_control_group_grows_and_shrinks_one_step_at_a_time() {
+    fn the_voters_of_the_control_group_stay_an_odd_number() {
         use Reconfigure::*;
         let me = NodeId(1);
+        let add = |node| Some(AddLearner(NodeId(node)));
+        let voters = |ids: &[u32]| Some(Voters(ids.iter().copied().map(NodeId).collect()));
         type Row<'a> = (&'a [(&'a str, u32)], Option<Reconfigure>);
         let table: &[Row<'_>] = &[
             (&[("v", 1), ("v", 2), ("v", 3)], None),
             (&[("v", 1), ("", 2)], None),
-            (&[("v", 1), ("", 2), ("", 3)], Some(AddLearner(NodeId(2)))),
+            (&[("v", 1), ("", 2), ("", 3)], add(2)),
             (&[("v", 1), ("l", 2), ("", 3)], None),
-            (&[("v", 1), ("l=", 2), ("", 3)], Some(Promote(NodeId(2)))),
-            (&[("v", 1), ("v", 2)], Some(Remove(NodeId(2)))),
-            (&[("v", 1), ("v", 2), ("v-", 3), ("", 4)], Some(AddLearner(NodeId(4)))),
-            (&[("v", 1), ("v", 2), ("v-", 3), ("v", 4)], Some(Remove(NodeId(3)))),
-            (&[("v-", 1), ("v", 2), ("v", 3), ("v", 4)], Some(HandOver(NodeId(2)))),
+            (&[("v", 1), ("l=", 2), ("", 3)], add(3)),
+            (&[("v", 1), ("l=", 2), ("l", 3)], None),
+            (&[("v", 1), ("l=", 2), ("?", 3)], None),
+            (&[("v", 1), ("l=", 2), ("l=", 3)], voters(&[1, 2, 3])),
+            (&[("v", 1), ("lx", 2), ("l=", 3)], Some(RemoveLearner(NodeId(2)))),
+            (&[("v", 1), ("v", 2), ("v-", 3)], voters(&[1])),
+            (&[("v", 1), ("v", 2), ("v-", 3), ("", 4)], add(4)),
+            (&[("v", 1), ("v", 2), ("v-", 3), ("l", 4)], None),
+            (&[("v", 1), ("v", 2), ("v-", 3), ("l=", 4)], voters(&[1, 2, 4])),
+            (&[("v-", 1), ("v", 2), ("v", 3), ("l=", 4)], Some(HandOver(NodeId(2)))),
+            // The only voter leaves: the next one governs with it before it governs alone.
+            (&[("v-", 1), ("", 2)], add(2)),
+            (&[("v-", 1), ("l=", 2)], voters(&[2])),
             (&[("v", 1), ("v", 2), ("vx", 3)], None),
-            (&[("v", 1), ("v", 2), ("vx", 3), ("", 4)], Some(AddLearner(NodeId(4)))),
-            (&[("v", 1), ("v", 2), ("vx", 3), ("v", 4)], Some(Remove(NodeId(3)))),
-            (&[("v", 1), ("v-", 2), ("v?", 4)], None),
+            (&[("v", 1), ("v", 2), ("vx", 3), ("", 4)], add(4)),
+            (&[("v", 1), ("v", 2), ("vx", 3), ("l=", 4)], voters(&[1, 2, 4])),
+            // Nobody can come in the place of the one that leaves: a silent node has it until somebody can.
+            (&[("v", 1), ("v", 2), ("v-", 3), ("x", 4)], voters(&[1, 2, 4])),
+            (&[("v", 1), ("v", 2), ("vx", 4), ("", 5)], add(5)),
             // A silent voter: without the one that leaves the other two could agree on nothing.
             (&[("v", 1), ("v-", 2), ("v?", 3), ("l", 4)], None),
-            (&[("v", 1), ("v-", 2), ("v?", 3), ("l=", 4)], Some(Promote(NodeId(4)))),
-            (&[("v", 1), ("v-", 2), ("v?", 3), ("v", 4)], Some(Remove(NodeId(2)))),
+            (&[("v", 1), ("v-", 2), ("v?", 3), ("x", 4)], None),
+            (&[("v", 1), ("v-", 2), ("v?", 3), ("l=", 4)], voters(&[1, 3, 4])),
+            (&[("v", 1), ("v", 2), ("v", 3), ("l=", 4), ("", 5), ("", 6), ("", 7)], add(5)),
+            (
+                &[("v", 1), ("v", 2), ("v", 3), ("l=", 4), ("l=", 5), ("", 6), ("", 7)],
+                voters(&[1, 2, 3, 4, 5]),
+            ),
+            (&[("v", 1), ("v", 2), ("vx", 3), ("l=", 4), ("l", 5), ("", 6), ("", 7)], voters(&[1, 2, 4])),
+            (&[("v", 1), ("v", 2), ("v", 3), ("v-", 4), ("v-", 5), ("?", 6)], voters(&[1, 2, 3])),
         ];
         for (spec, expected) in table {
             assert_eq!(next_step(me, &nodes(spec)), *expected, "{spec:?}");
         }
+    }
+
+    #[test]
+    fn a_leader_without_a_vote_in_the_new_configuration_makes_room_before_it_counts() {
+        let both = nodes(&[("v", 1), ("v", 2), ("v-", 3)]);
+        let new = [NodeId(1), NodeId(2)];
+        assert_eq!(settle(NodeId(1), &new, &both), Some(Reconfigure::LeaveJoint));
+        assert_eq!(settle(NodeId(3), &new, &both), Some(Reconfigure::HandOver(NodeId(1))));
+        assert_eq!(settle(NodeId(3), &[NodeId(4)], &both), None);
     }
 }

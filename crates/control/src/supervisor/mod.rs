@@ -289,7 +289,7 @@ impl Supervisor {
         let waits = contest.proposed_at.is_some_and(|at| now.since(at) < self.timings.retry);
         let reach = Reach {
             control_leader: self.me,
-            blind: self.grantor.is_blind(&map.voters),
+            blind: self.grantor.is_blind(map),
             suspects: &|node| self.detector.suspects(node),
             process: &|node| self.process(map, node),
         };

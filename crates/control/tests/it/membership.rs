@@ -33,10 +33,32 @@ fn one_node_alone_founds_and_grows_to_three_voters() {
     let second = join(&mut rig, 5);
     assert_eq!(rig.map().voters, [n(1)], "two voters would tolerate no more than one");
     let third = join(&mut rig, 6);
-    rig.run_until(5000, "three voters", |rig| rig.map().voters.len() == 3);
+    rig.run_until(5000, "three voters", |rig| rig.map().voters.len() == 3 && rig.map().outgoing.is_empty());
     assert_eq!(rig.map().view(group).unwrap().members, [n(1), second, third]);
     rig.crash(n(1));
     rig.run_until(3000, "another control leader", |rig| rig.control_leader().is_some_and(|l| l != n(1)));
+}
+
+/// Two voters in between, of which one died, once stopped the control plane for good.
+#[test]
+fn a_death_on_the_way_from_one_voter_to_three_stops_nobody() {
+    for seed in 0..10 {
+        let mut rig = Rig::new(seed, 1);
+        rig.settle();
+        let joined = [join(&mut rig, 5), join(&mut rig, 6)];
+        let victim = joined[seed as usize % 2];
+        rig.run_until(5000, "a vote for one that joined", |rig| rig.map().voters.len() > 1);
+        rig.crash(victim);
+        rig.run_ms(3000);
+        let before = rig.map().version;
+        rig.group(1);
+        rig.run_until(3000, "the change is complete", |rig| rig.map().outgoing.is_empty());
+        assert!(rig.map().version > before);
+        assert_eq!(rig.map().voters.len(), 3);
+        rig.start(victim);
+        rig.run_ms(500);
+        assert_eq!(rig.plane(victim).unwrap().map().version, rig.map().version);
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl Node {
         let alive = node.id == self.config.node || self.peers.contains_key(&node.id);
         let control = if self.plane.control_leader() == Some(node.id) {
             "leader"
-        } else if self.map.voters.contains(&node.id) {
+        } else if self.map.is_voter(node.id) {
             "voter"
         } else {
             "none"

@@ -70,7 +70,14 @@ pub fn known(world: &World) -> String {
         )
     };
     let views: Vec<String> = map.views().map(view).collect();
-    format!("map {}: voters {:?} learners {:?}, {}", map.version, map.voters, map.learners, views.join("; "))
+    format!(
+        "map {}: voters {:?} outgoing {:?} learners {:?}, {}",
+        map.version,
+        map.voters,
+        map.outgoing,
+        map.learners,
+        views.join("; ")
+    )
 }
 
 fn broken(text: String) -> Option<Violation> {

@@ -79,16 +79,15 @@ impl World {
             return false;
         }
         let Some(map) = self.newest_map() else { return false };
-        let running = |id: &&NodeId| self.hosts.get(id).is_some_and(Host::is_running);
-        let voters = map.voters.len();
+        let running = |id| self.hosts.get(&id).is_some_and(Host::is_running);
         let active = map.nodes.values().filter(|node| node.usable()).count();
-        // A control group on its way from one voter to three is one of two in between, and they need each other.
-        if voters % 2 == 0 || (voters == 1 && active > 2) {
+        // On its way from one voter to three: each of the three may become one of few.
+        if !map.outgoing.is_empty() || (map.voters.len() == 1 && active > 2) {
             return false;
         }
         // With fewer this map may be old.
-        let knows = map.voters.iter().filter(running).count() * 2 > voters;
-        let governs = map.voters.iter().filter(|id| **id != victim).count() * 2 > voters;
+        let knows = map.control_majority(running);
+        let governs = map.control_majority(|id| id != victim);
         // The machine comes back under another number; the number that is gone can only leave what remains whole without it.
         let serves = |view: &View| {
             if view.settings.commit.nodes_needed() > active {
@@ -106,7 +105,6 @@ impl World {
     /// Whether these nodes alone can agree, elect and acknowledge in every group under majority, as far as is known.
     pub fn suffices(&self, core: &BTreeSet<NodeId>) -> bool {
         let Some(map) = self.newest_map() else { return false };
-        let running = map.voters.iter().filter(|id| self.hosts.get(id).is_some_and(Host::is_running)).count();
         let serves = |view: &View| {
             let clean = view.electable.iter().filter(|replica| {
                 let life = self.hosts.get(&replica.node).map(|host| host.incarnation);
@@ -116,9 +114,8 @@ impl World {
             !matches!(view.settings.commit, CommitRule::Majority | CommitRule::SemiSync { .. })
                 || clean.count() >= needed
         };
-        let voters = map.voters.len();
-        running * 2 > voters
-            && map.voters.iter().filter(|id| core.contains(id)).count() * 2 > voters
+        map.control_majority(|id| self.hosts.get(&id).is_some_and(Host::is_running))
+            && map.control_majority(|id| core.contains(&id))
             && map.views().all(serves)
     }
 

@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1)]
     pub seeds: u64,
     /// Virtual time under faults of each seed: 90s, 10m, 1h.
-    #[arg(long, default_value = "60s", value_parser = parse_time)]
+    #[arg(long, default_value = "6m", value_parser = parse_time)]
     pub time: u64,
     /// A named scenario instead of drawn faults.
     #[arg(long, value_parser = parse_scenario)]
@@ -56,9 +56,13 @@ pub struct Args {
     /// Lists scenarios, workloads, faults, invariants and planted bugs.
     #[arg(long)]
     pub list: bool,
-    /// Threads; each runs whole seeds.
-    #[arg(long, default_value_t = 1)]
+    /// Threads; each runs whole seeds. As many as cores unless said otherwise.
+    #[arg(long, default_value_t = cores())]
     pub jobs: usize,
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn parse_time(text: &str) -> Result<u64, String> {

@@ -45,6 +45,11 @@ pub fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> Result<KeyList<'a>, Comman
     Ok(keys)
 }
 
+/// Whether the command reads keys that only the members of another one name (SORT with BY or GET).
+pub fn reads_by_pattern(spec: &Spec, args: &[&[u8]]) -> bool {
+    spec.keys == Keys::Sort && crate::generic::names_keys(args.get(2..).unwrap_or_default())
+}
+
 /// COMMAND: everything about every command.
 pub fn write_all(w: &mut ReplyWriter<'_>) {
     w.array(spec::all().count());

@@ -9,7 +9,7 @@ mod walks;
 use crate::describe::Family;
 use crate::spec::{Flags, Keys, Spec};
 
-pub(crate) use sort::destination;
+pub(crate) use sort::{destination, names_keys};
 
 const GENERIC: Family = Family("generic");
 const SERVER: Family = Family("server");

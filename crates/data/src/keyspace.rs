@@ -7,6 +7,8 @@ use alloc::string::String;
 
 /// A write that may wait waits so long: a little less than the 5 s after which redis-py gives up and sends again.
 const BLOCK_MS: u32 = 4000;
+/// Each shard is a group of its own with a log, a view and elections.
+const SHARDS_MAX: u32 = 256;
 /// For recording a degraded rule, and acknowledging what waited for it.
 const DEGRADE_MS: u32 = 1000;
 
@@ -171,6 +173,10 @@ pub enum Flush {
 /// Settings of a single-leader keyspace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
+    /// Groups that the slots are divided among. Fixed once the keyspace is in use.
+    pub shards: u32,
+    /// Whether a node sends on what another has to execute; else it names that node (MOVED).
+    pub forward: bool,
     /// Wanted number of replicas; a cluster with fewer nodes starts with what it has.
     pub replicas: u32,
     pub commit: CommitRule,
@@ -189,6 +195,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            shards: 1,
+            forward: true,
             replicas: 3,
             commit: CommitRule::default(),
             level: Level::default(),
@@ -209,6 +217,9 @@ impl Settings {
     pub fn check(&self) -> Result<(), &'static str> {
         if self.replicas == 0 || self.replicas > 64 {
             return Err("REPLICAS must be between 1 and 64");
+        }
+        if self.shards == 0 || self.shards > SHARDS_MAX {
+            return Err("SHARDS must be between 1 and 256");
         }
         if self.timeout_ms == 0 || self.timeout_ms > 600_000 {
             return Err("TIMEOUT must be between 1 and 600000 ms");
@@ -250,6 +261,8 @@ impl Settings {
         }
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
+        w.u32(self.shards);
+        w.bool(self.forward);
         w.u32(self.replicas);
         self.commit.encode(w);
         w.u8(match self.level {
@@ -276,6 +289,8 @@ impl Settings {
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Settings, DecodeError> {
         Ok(Settings {
+            shards: r.u32()?,
+            forward: r.bool()?,
             replicas: r.u32()?,
             commit: CommitRule::decode(r)?,
             level: match r.u8()? {

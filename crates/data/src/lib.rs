@@ -14,6 +14,7 @@ pub mod keyspace;
 pub mod operation;
 pub mod plant;
 pub mod record;
+pub mod slot;
 pub mod table;
 pub mod time;
 pub mod value;
@@ -23,4 +24,5 @@ pub use id::{
     Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,
 };
 pub use operation::{Expiry, Operation};
+pub use slot::SlotRange;
 pub use time::{Instant, Now, WallInterval};

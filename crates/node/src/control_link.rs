@@ -4,8 +4,9 @@ use crate::config::RestoredGroup;
 use crate::group::{Group, Pause};
 use crate::io::{ConnectionId, Event, Output};
 use crate::message::PeerMessage;
-use crate::node::{Node, Route};
+use crate::node::Node;
 use crate::replies::SlotId;
+use crate::route::Routes;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -260,14 +261,12 @@ impl Node {
         let map: Arc<ClusterMap> = self.map.clone();
         self.uncertain_proposals
             .retain(|(group, number)| map.view(*group).is_some_and(|v| v.number <= *number));
-        self.routes = map
-            .views()
-            .map(|view| (view.keyspace, Route { group: view.group, leader: map.leader_of(view.group) }))
-            .collect();
+        self.routes = Routes::of(&map);
         let routes = &self.routes;
         self.forwards.unsend(|outgoing, to| {
             // Sent to a node that no longer leads: the next leader is asked, and knows the request if it was executed.
-            routes.get(&outgoing.keyspace).is_none_or(|route| route.leader.is_some_and(|leader| leader != to))
+            let route = routes.get(&outgoing.keyspace).and_then(|routes| routes.at(outgoing.slot));
+            route.is_none_or(|route| route.leader.is_some_and(|leader| leader != to))
         });
         for view in map.views() {
             if view.holds_copy(self.config.node) && !self.groups.contains_key(&view.group) {

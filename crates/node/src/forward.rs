@@ -4,6 +4,7 @@
 use crate::io::ConnectionId;
 use crate::message::Work;
 use crate::replies::SlotId;
+use crate::route::slot_of_work;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use data::{Instant, KeyspaceId, NodeId};
@@ -27,9 +28,14 @@ pub enum Purpose {
     Command,
     /// The session keeps the watch's number; the client reads OK.
     Watch,
-    /// One of several whose answers become one OK (FLUSHALL).
+    /// One of several whose answers become one (FLUSHALL, DBSIZE of several groups).
     Part {
         batch: u64,
+    },
+    /// A step of SCAN in one of several groups: one of its slots, and its last.
+    Scan {
+        slot: u16,
+        last: u16,
     },
     /// A look of WAIT: the reply is not the client's.
     Holders,
@@ -38,6 +44,8 @@ pub enum Purpose {
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     pub keyspace: KeyspaceId,
+    /// Says which of the keyspace's groups it is for.
+    pub slot: u16,
     pub protocol: Protocol,
     pub work: Work,
     pub origin: Origin,
@@ -65,6 +73,7 @@ impl Outgoing {
     ) -> Outgoing {
         Outgoing {
             keyspace,
+            slot: slot_of_work(&work),
             protocol,
             work,
             origin,

@@ -3,8 +3,9 @@
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
-use crate::node::{Flow, Node, Route};
+use crate::node::{Flow, Node};
 use crate::replies::SlotId;
+use crate::route::{Route, slot_of_work};
 use crate::serve::PATIENCE;
 use crate::session::Receipt;
 use alloc::vec::Vec;
@@ -65,14 +66,32 @@ impl Node {
         blocking: bool,
         deadline: Option<Instant>,
     ) -> Flow {
+        self.forward_to(connection, slot_of_work(&work), work, purpose, write, blocking, deadline)
+    }
+
+    /// The same, for the group of a slot.
+    pub(crate) fn forward_to(
+        &mut self,
+        connection: ConnectionId,
+        shard: u16,
+        work: Work,
+        purpose: Purpose,
+        write: bool,
+        blocking: bool,
+        deadline: Option<Instant>,
+    ) -> Flow {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         session.replies.begin();
         session.replies.rollback();
         let slot = session.replies.hold();
         let origin = Origin::Client { connection, slot, purpose };
         let (keyspace, protocol) = (session.keyspace, session.protocol);
-        let outgoing =
-            Outgoing { write, blocking, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
+        let outgoing = Outgoing {
+            slot: shard,
+            write,
+            blocking,
+            ..Outgoing::new(keyspace, protocol, work, origin, deadline)
+        };
         if self.forwards.add(outgoing).is_err() {
             let mut bytes = Vec::new();
             let text = "TRYAGAIN too many commands wait for other nodes: slow down";
@@ -119,14 +138,15 @@ impl Node {
     pub(crate) fn forward_part(
         &mut self,
         connection: ConnectionId,
-        keyspace: KeyspaceId,
+        (keyspace, slot): (KeyspaceId, u16),
         protocol: Protocol,
         work: Work,
         purpose: Purpose,
+        write: bool,
         deadline: Option<Instant>,
     ) {
         let origin = Origin::Client { connection, slot: 0, purpose };
-        let outgoing = Outgoing { write: true, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
+        let outgoing = Outgoing { slot, write, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded += 1;
         }
@@ -146,8 +166,11 @@ impl Node {
             return;
         }
         for sequence in self.forwards.unsent() {
-            let Some(keyspace) = self.forwards.get_mut(sequence).map(|o| o.keyspace) else { continue };
-            let Some(Route { group, leader: Some(leader) }) = self.route(keyspace) else { continue };
+            let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
+            let (keyspace, slot) = (outgoing.keyspace, outgoing.slot);
+            let Some(Route { group, leader: Some(leader), .. }) = self.route(keyspace, slot) else {
+                continue;
+            };
             let me = self.config.node;
             let reachable = if leader == me {
                 self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none())
@@ -231,7 +254,7 @@ impl Node {
         indeterminate: bool,
     ) {
         let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
-        let route = self.routes.get(&outgoing.keyspace).copied();
+        let route = self.route_of(&outgoing);
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded -= 1;
             let receipt = Receipt {
@@ -251,25 +274,11 @@ impl Node {
             Purpose::Command => self.fill(connection, slot, bytes),
             Purpose::Watch => self.watched(connection, slot, route.map(|r| r.group), bytes),
             Purpose::Part { batch } => self.settle_part(batch, bytes),
+            Purpose::Scan { slot: at, last } => self.settle_scan(connection, slot, (at, last), bytes),
             Purpose::Holders => self.on_holders(connection, slot, bytes),
         }
         if outgoing.blocking {
             self.resume(connection);
-        }
-    }
-
-    pub(crate) fn settle_part(&mut self, number: u64, bytes: &[u8]) {
-        let Some(batch) = self.batches.get_mut(&number) else { return };
-        batch.left -= 1;
-        if bytes.first() == Some(&b'-') {
-            batch.error = Some(Bytes::copy_from_slice(bytes));
-        }
-        if batch.left > 0 {
-            return;
-        }
-        if let Some(batch) = self.batches.remove(&number) {
-            let bytes = batch.error.unwrap_or_else(|| Bytes::from_static(b"+OK\r\n"));
-            self.fill(batch.connection, batch.slot, &bytes);
         }
     }
 

@@ -2,10 +2,12 @@
 
 use crate::config::{Config, Restored, RestoredGroup};
 use crate::forward::Forwards;
+use crate::gather::Batch;
 use crate::group::Group;
 use crate::io::{ConnectionId, Event, Input, Output};
 use crate::pubsub::PubSub;
 use crate::rollback::{Life, Lives};
+use crate::route::Routes;
 use crate::session::{Session, Sessions};
 use crate::statistics::Statistics;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -27,14 +29,6 @@ pub enum Flow {
     Pause,
 }
 
-/// Where a keyspace is served.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Route {
-    pub group: GroupId,
-    /// The node whose process leads, unless an election is under way.
-    pub leader: Option<NodeId>,
-}
-
 /// Invariant: outputs are carried out only after [`Node::end_turn`]; until then nothing that this turn produced has left.
 pub struct Node {
     pub(crate) config: Config,
@@ -42,7 +36,7 @@ pub struct Node {
     pub(crate) now: Now,
     pub(crate) plane: Plane,
     pub(crate) map: Arc<ClusterMap>,
-    pub(crate) routes: BTreeMap<KeyspaceId, Route>,
+    pub(crate) routes: BTreeMap<KeyspaceId, Routes>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Groups found on disk that no view has named yet.
     pub(crate) restored: BTreeMap<GroupId, RestoredGroup>,
@@ -53,7 +47,7 @@ pub struct Node {
     pub(crate) next_ticket: u64,
     /// Proposed electable sets of which a copy may still be recorded.
     pub(crate) uncertain_proposals: BTreeSet<(GroupId, data::ViewNumber)>,
-    pub(crate) batches: BTreeMap<u64, crate::serve::Batch>,
+    pub(crate) batches: BTreeMap<u64, Batch>,
     pub(crate) pubsub: PubSub,
     pub(crate) holder: Holder,
     pub(crate) grantor: Grantor,
@@ -237,8 +231,8 @@ impl Node {
     }
     /// The table that the connection's next commands will meet, if it is here: for looking ahead only.
     pub fn table_of(&self, connection: ConnectionId) -> Option<&data::table::Table> {
-        let route = self.routes.get(&self.sessions.get(connection)?.keyspace)?;
-        self.groups.get(&route.group).map(|group| &group.table)
+        let routes = self.routes.get(&self.sessions.get(connection)?.keyspace)?;
+        self.groups.get(&routes.only()?.group).map(|group| &group.table)
     }
     /// Whether the client has proved who it is: limits for its input depend on it.
     pub fn is_authenticated(&self, connection: ConnectionId) -> bool {

@@ -3,13 +3,13 @@
 use crate::execute::{Context, Executed};
 use crate::group::{Target, Unconfirmed, Waiter};
 use crate::io::ConnectionId;
-use crate::node::{Flow, Node, Route};
+use crate::node::{Flow, Node};
 use crate::replies::SlotId;
+use crate::route::{Route, Routes, slot_of_arguments};
 use crate::session::Receipt;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use commands::{Flags, Spec};
 use core::time::Duration;
 use data::keyspace::OnTimeout;
@@ -22,38 +22,34 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(1000);
 /// Uncommitted entries of one group beyond this are refused: a leader that nobody follows must not grow without bound.
 const UNCOMMITTED_BYTES_MAX: usize = 128 << 20;
 
-/// Several forwarded commands whose answers become one (FLUSHALL).
-pub(crate) struct Batch {
-    pub connection: ConnectionId,
-    pub slot: SlotId,
-    pub left: usize,
-    pub error: Option<Bytes>,
-}
-
 impl Node {
-    /// Where a keyspace is served now. A keyspace without a group gets one: the control plane is asked.
-    pub(crate) fn route(&mut self, keyspace: KeyspaceId) -> Option<Route> {
-        let route = self.routes.get(&keyspace).copied();
-        if route.is_none() {
-            self.ensure_group(keyspace);
-        }
-        route
-    }
-
     /// Executes a data command of a client, or sends it on.
     pub(crate) fn serve(&mut self, connection: ConnectionId, spec: &'static Spec, args: &[&[u8]]) -> Flow {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let keyspace = session.keyspace;
         let in_order = session.forwarded == 0;
-        let Some(Route { group, leader }) = self.route(keyspace) else {
+        let only = self.routes.get(&keyspace).and_then(Routes::only);
+        let mut slot = None;
+        if only.is_none() && self.is_sharded(keyspace) {
+            slot = match self.slot_of_command(spec, args) {
+                Ok(Some(slot)) => Some(slot),
+                Ok(None) => return self.serve_all(connection, keyspace, spec, args),
+                Err(error) => return self.reply_error(connection, &error),
+            };
+        }
+        let Some(route) = only.or_else(|| self.route(keyspace, slot.unwrap_or(0))) else {
             return self.forward_command(connection, spec, args);
         };
+        let Route { group, leader, .. } = route;
         let here = leader == Some(self.config.node)
             && in_order
             && self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none());
         if !here {
             if self.serve_stale(connection, group, spec, args) {
                 return Flow::Continue;
+            }
+            if let Some(moved) = self.redirection(keyspace, route, || slot_of_arguments(spec, args)) {
+                return self.reply_error(connection, &moved);
             }
             return self.forward_command(connection, spec, args);
         }

@@ -16,6 +16,8 @@ use wire::Protocol;
 pub struct Queue {
     pub commands: Vec<(&'static Spec, Vec<Bytes>)>,
     pub bytes: usize,
+    /// Of all its keys, in a keyspace with several groups.
+    pub slot: Option<u16>,
     /// A command could not be queued: EXEC will refuse all.
     pub failed: bool,
 }

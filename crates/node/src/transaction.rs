@@ -4,9 +4,12 @@ use crate::execute::Context;
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::Work;
-use crate::node::{Flow, Node, Route};
+use crate::node::{Flow, Node};
 use crate::replies::SlotId;
+use crate::route::{CROSSSLOT, Route, slot_of_arguments};
 use crate::session::Queue;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Class, Flags, Spec};
@@ -31,12 +34,20 @@ impl Node {
             Class::Node => Some("ERR Command not allowed inside a transaction"),
             Class::Read | Class::Write | Class::Blocking => None,
         };
-        if let Some(refusal) = refusal {
-            self.fail_queue(connection);
-            return self.reply_error(connection, refusal);
-        }
+        let slot = match refusal {
+            Some(refusal) => Err(String::from(refusal)),
+            None => self.slot_in_queue(connection, spec, args),
+        };
+        let slot = match slot {
+            Ok(slot) => slot,
+            Err(refusal) => {
+                self.fail_queue(connection);
+                return self.reply_error(connection, &refusal);
+            }
+        };
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let Some(queue) = &mut session.queue else { return Flow::Continue };
+        queue.slot = queue.slot.or(slot);
         queue.bytes += args.iter().map(|arg| arg.len() + 32).sum::<usize>();
         if queue.bytes > QUEUE_BYTES_MAX {
             queue.failed = true;
@@ -47,6 +58,33 @@ impl Node {
             queue.commands.push((spec, args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect()));
         }
         self.reply(connection, |w| w.simple("QUEUED"))
+    }
+
+    /// The slot of a command that is about to be queued: one EXEC is one entry of one group.
+    fn slot_in_queue(
+        &mut self,
+        connection: ConnectionId,
+        spec: &Spec,
+        args: &[&[u8]],
+    ) -> Result<Option<u16>, String> {
+        let Some(session) = self.sessions.get(connection) else { return Ok(None) };
+        let (keyspace, queued) = (session.keyspace, session.queue.as_ref().and_then(|queue| queue.slot));
+        let sharded = self.is_sharded(keyspace);
+        let slot = if sharded { self.slot_of_command(spec, args)? } else { slot_of_arguments(spec, args) };
+        if sharded && slot.is_none() && spec.class != Class::Node {
+            return Err(format!(
+                "ERR {} is not possible inside MULTI in a keyspace with SHARDS: it speaks of all of them",
+                spec.name.to_ascii_uppercase()
+            ));
+        }
+        if sharded && slot.zip(queued).is_some_and(|(slot, queued)| slot != queued) {
+            return Err(CROSSSLOT.into());
+        }
+        let route = self.routes.get(&keyspace).and_then(|routes| routes.at(slot.unwrap_or(0)));
+        match route.and_then(|route| self.redirection(keyspace, route, || slot)) {
+            Some(moved) => Err(moved),
+            None => Ok(slot.filter(|_| sharded)),
+        }
     }
 
     pub(crate) fn fail_queue(&mut self, connection: ConnectionId) {
@@ -87,7 +125,14 @@ impl Node {
         let in_order = session.forwarded == 0;
         let keyspace = session.keyspace;
         let write = queue.commands.iter().any(|(spec, _)| spec.flags.has(Flags::WRITE));
-        let route = self.route(keyspace);
+        let route = self.route(keyspace, queue.slot.unwrap_or(0));
+        if let (Some(route), Some((watched, _)), Some(_)) = (route, watch, queue.slot)
+            && route.group != watched
+        {
+            self.sessions.get_mut(connection).into_iter().for_each(|session| session.watch = watch);
+            self.drop_watch(connection);
+            return self.reply_error(connection, CROSSSLOT);
+        }
         let here = route.filter(|route| {
             route.leader == Some(self.config.node)
                 && in_order
@@ -189,8 +234,20 @@ impl Node {
         let keyspace = session.keyspace;
         let in_order = session.forwarded == 0;
         let known = session.watch;
-        let route = self.route(keyspace);
-        if let Some(Route { group, leader }) = route
+        let slot = match self.is_sharded(keyspace).then(|| self.common_slot(keys.iter().copied())).transpose()
+        {
+            Ok(slot) => slot.flatten(),
+            Err(error) => return self.reply_error(connection, &error),
+        };
+        let route = self.route(keyspace, slot.unwrap_or(0));
+        if slot.is_some() && known.zip(route).is_some_and(|((watched, _), route)| watched != route.group) {
+            return self.reply_error(connection, CROSSSLOT);
+        }
+        let first = || keys.first().map(|key| data::slot::slot(key));
+        if let Some(moved) = route.and_then(|route| self.redirection(keyspace, route, first)) {
+            return self.reply_error(connection, &moved);
+        }
+        if let Some(Route { group, leader, .. }) = route
             && leader == Some(self.config.node)
             && in_order
             && self.groups.get(&group).is_some_and(|it| it.is_serving())
@@ -261,12 +318,12 @@ impl Node {
             it.watches.end(number);
             return;
         }
-        let Some(keyspace) = self.routes.iter().find(|(_, r)| r.group == group).map(|(k, _)| *k) else {
-            return;
-        };
+        let Some(it) = self.map.groups.get(&group) else { return };
+        let (keyspace, slot) = (it.view.keyspace, it.slots.first);
         let work = Work::Unwatch { watch: number };
         let deadline = Some(self.now.instant);
         let outgoing = Outgoing::new(keyspace, Protocol::Resp2, work, Origin::Nobody, deadline);
+        let outgoing = Outgoing { slot, ..outgoing };
         // Best effort: it leaves with this turn or never, and the leader ends old watches by itself.
         let _ = self.forwards.add(outgoing);
     }

@@ -136,7 +136,7 @@ fn talk(world: &mut World) {
         let node = world.hosts.get(&NodeId(1)).and_then(|host| host.node.as_ref());
         let group = node.and_then(|node| {
             let keyspace = node.map().keyspace_named(name)?.id;
-            node.map().group_of(keyspace).map(|view| view.group)
+            node.map().groups_of(keyspace).next().map(|group| group.view.group)
         });
         if let Some(group) = group {
             let words = ["KEYSPACE", "SWITCHOVER", &group.0.to_string(), &target.to_string()];

@@ -15,7 +15,6 @@ pub mod parts;
 pub mod peer;
 pub mod reply;
 pub mod request;
-pub mod slot;
 mod token;
 
 pub use error::ProtocolError;

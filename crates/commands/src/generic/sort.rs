@@ -18,7 +18,7 @@ use data::{Expiry, Operation};
 use options::Options;
 use pattern::Pattern;
 
-pub(crate) use options::destination;
+pub(crate) use options::{destination, names_keys};
 
 pub(super) fn sort(call: &mut Call<'_, '_>) -> CommandResult {
     let options = Options::parse(call.rest(2), true)?;

@@ -199,12 +199,14 @@ impl ClusterMap {
         if self.keyspace_named(name).is_some() {
             return Err(Refusal::KeyspaceExists);
         }
+        if self.place(1, &[], advice).is_empty() {
+            return Err(Refusal::NoNodes);
+        }
         let id = self.next_keyspace;
-        let view = self.first_view(id, settings, advice)?;
         self.next_keyspace = id.next();
         self.keyspaces.insert(id, Keyspace { id, name: name.to_string(), settings, seed });
         self.remember(Change::KeyspaceCreated(id));
-        self.insert_group(view);
+        self.insert_groups(id, settings, advice)?;
         Ok(Applied::Keyspace(id))
     }
 
@@ -212,7 +214,11 @@ impl ClusterMap {
     /// it.
     fn alter_keyspace(&mut self, keyspace: KeyspaceId, settings: Settings) -> Result<Applied, Refusal> {
         settings.check().map_err(Refusal::Invalid)?;
+        let used = self.groups_of(keyspace).next().is_some();
         let known = self.keyspaces.get_mut(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
+        if used && settings.shards != known.settings.shards {
+            return Err(Refusal::Invalid("SHARDS of a keyspace in use cannot be changed"));
+        }
         let mut groups: Vec<_> =
             self.groups.values_mut().filter(|group| group.view.keyspace == keyspace).collect();
         if groups.iter().any(|group| group.view.election.is_some()) {

@@ -6,28 +6,36 @@ use crate::event::Change;
 use data::keyspace::{CommitRule, OnTimeout, Settings};
 use data::plant::{self, Bug};
 use data::view::{Leader, Replica, View};
-use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, ViewNumber};
+use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, SlotRange, ViewNumber};
 use std::collections::BTreeMap;
 
 impl ClusterMap {
     pub(super) fn ensure_group(&mut self, keyspace: KeyspaceId, advice: &Advice) -> Result<Applied, Refusal> {
         let settings = self.keyspaces.get(&keyspace).ok_or(Refusal::UnknownKeyspace)?.settings;
-        if let Some(view) = self.group_of(keyspace) {
-            return Ok(Applied::Group(view.group));
+        if let Some(group) = self.groups_of(keyspace).next() {
+            return Ok(Applied::Group(group.id()));
         }
-        let view = self.first_view(keyspace, settings, advice)?;
-        let group = view.group;
-        self.insert_group(view);
-        Ok(Applied::Group(group))
+        let first = self.next_group;
+        self.insert_groups(keyspace, settings, advice)?;
+        Ok(Applied::Group(first))
     }
 
-    /// Everybody is electable from the start: there is nothing yet that a copy could lack.
-    pub(super) fn first_view(
-        &self,
+    /// A group for each shard; nothing when there is no node for the first.
+    pub(super) fn insert_groups(
+        &mut self,
         keyspace: KeyspaceId,
         settings: Settings,
         advice: &Advice,
-    ) -> Result<View, Refusal> {
+    ) -> Result<(), Refusal> {
+        for slots in SlotRange::divide(settings.shards) {
+            let view = self.first_view(keyspace, settings, advice)?;
+            self.insert_group(view, slots);
+        }
+        Ok(())
+    }
+
+    /// Everybody is electable from the start: there is nothing yet that a copy could lack.
+    fn first_view(&self, keyspace: KeyspaceId, settings: Settings, advice: &Advice) -> Result<View, Refusal> {
         let mut members = self.place(settings.replicas as usize, &[], advice);
         members.sort_unstable();
         let first = self.first_leader(&members, advice).and_then(|node| self.nodes.get(&node));
@@ -53,10 +61,10 @@ impl ClusterMap {
         })
     }
 
-    pub(super) fn insert_group(&mut self, view: View) {
+    fn insert_group(&mut self, view: View, slots: SlotRange) {
         let (group, keyspace) = (view.group, view.keyspace);
         self.next_group = group.next();
-        self.groups.insert(group, Group { last_epoch: view.epoch, view });
+        self.groups.insert(group, Group { last_epoch: view.epoch, slots, view });
         self.remember(Change::GroupCreated { group, keyspace });
     }
 

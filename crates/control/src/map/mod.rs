@@ -12,7 +12,7 @@ use crate::event::Change;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::Keyspace;
 use data::view::View;
-use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Process};
+use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Process, SlotRange};
 use std::collections::{BTreeMap, VecDeque};
 
 pub use apply::{Advice, NUMBERED_KEYSPACES};
@@ -52,6 +52,8 @@ impl Node {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
     pub view: View,
+    /// The slots whose keys it holds; of a keyspace's groups each slot is in one.
+    pub slots: SlotRange,
     /// The highest epoch ever named, by an election that nobody won too.
     pub last_epoch: Epoch,
 }
@@ -91,9 +93,9 @@ impl ClusterMap {
     pub fn keyspace_named(&self, name: &str) -> Option<&Keyspace> {
         self.keyspaces.values().find(|keyspace| keyspace.name == name)
     }
-    /// The group of a keyspace; `None` before its first use.
-    pub fn group_of(&self, keyspace: KeyspaceId) -> Option<&View> {
-        self.views().find(|view| view.keyspace == keyspace)
+    /// The groups of a keyspace; none before its first use.
+    pub fn groups_of(&self, keyspace: KeyspaceId) -> impl Iterator<Item = &Group> {
+        self.groups.values().filter(move |group| group.view.keyspace == keyspace)
     }
     /// The node that leads the group, unless an election is under way.
     pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
@@ -135,6 +137,7 @@ impl ClusterMap {
         w.length(self.groups.len());
         for group in self.groups.values() {
             group.view.encode(w);
+            group.slots.encode(w);
             group.last_epoch.encode(w);
         }
         w.list(&self.voters, |w, node| node.encode(w));
@@ -157,7 +160,11 @@ impl ClusterMap {
         let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);
         let nodes = r.list(Node::decode)?;
         let keyspaces = r.list(Keyspace::decode)?;
-        let groups = r.list(|r| Ok(Group { view: View::decode(r)?, last_epoch: Epoch::decode(r)? }))?;
+        let group = |r: &mut Reader<'_>| {
+            let (view, slots) = (View::decode(r)?, SlotRange::decode(r)?);
+            Ok(Group { view, slots, last_epoch: Epoch::decode(r)? })
+        };
+        let groups = r.list(group)?;
         Ok(ClusterMap {
             cluster,
             version,

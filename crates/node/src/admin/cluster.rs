@@ -1,13 +1,16 @@
-//! CLUSTER, as far as Redis tools need it for a view of the nodes. Any node takes any command, so clients need no map:
-//! the whole range of slots is shown with the leader of the connection's keyspace.
+//! CLUSTER: who leads which slots of the connection's keyspace, for clients of Redis Cluster. Others need no map, for any node
+//! takes any command.
 
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
+use crate::route::Route;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use commands::spec::unknown_subcommand;
-use data::{KeyspaceId, NodeId};
+use data::slot::{self, SLOTS};
+use data::{KeyspaceId, NodeId, SlotRange};
 
 const HELP: &[&str] = &[
     "CLUSTER <subcommand> [<arg> ...]. Subcommands are:",
@@ -25,12 +28,27 @@ fn long_id(cluster: u64, node: NodeId) -> String {
     format!("{cluster:016x}{:024x}", node.0)
 }
 
+/// One group of a keyspace.
+struct Shard {
+    slots: SlotRange,
+    leader: Option<NodeId>,
+    followers: Vec<NodeId>,
+}
+
+/// A node as clients know it.
+struct Listed {
+    id: String,
+    host: String,
+    port: u16,
+    up: bool,
+}
+
 impl Node {
     pub(super) fn cluster(&mut self, connection: ConnectionId, args: &[&[u8]]) -> Flow {
         let name = args[1].to_ascii_lowercase();
         match (&name[..], &args[2..]) {
             (b"keyslot", [key]) => {
-                let slot = wire::slot::slot(key);
+                let slot = slot::slot(key);
                 self.reply(connection, |w| w.integer(i64::from(slot)))
             }
             (b"myid", []) => {
@@ -56,118 +74,124 @@ impl Node {
         }
     }
 
-    fn leader_for(&self, connection: ConnectionId) -> Option<NodeId> {
+    /// The shards of the connection's keyspace, in the order of their slots.
+    fn shards(&self, connection: ConnectionId) -> Vec<Shard> {
         let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
-        self.routes.get(&keyspace)?.leader
+        let shard = |route: &Route| {
+            let members = self.map.view(route.group).map(|view| view.members.clone()).unwrap_or_default();
+            let followers = members.into_iter().filter(|node| Some(*node) != route.leader).collect();
+            Shard { slots: route.slots, leader: route.leader, followers }
+        };
+        self.routes.get(&keyspace).into_iter().flat_map(|routes| routes.iter().map(shard)).collect()
+    }
+
+    /// Whether the connection's keyspace is one for clients of Redis Cluster.
+    pub(super) fn cluster_enabled(&self, connection: ConnectionId) -> bool {
+        let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
+        let settings = self.map.keyspaces.get(&keyspace).map(|it| it.settings);
+        settings.is_some_and(|it| it.shards > 1 || !it.forward)
     }
 
     fn cluster_info(&self, connection: ConnectionId) -> String {
-        let served = self.leader_for(connection).is_some();
-        let state = if served { "ok" } else { "fail" };
-        let slots = if served { 16384 } else { 0 };
+        let shards = self.shards(connection);
+        let count = |shard: &Shard| u32::from(shard.slots.last - shard.slots.first) + 1;
+        let assigned: u32 = shards.iter().map(count).sum();
+        let served: u32 = shards.iter().filter(|shard| shard.leader.is_some()).map(count).sum();
+        let leaders: BTreeSet<NodeId> = shards.iter().filter_map(|shard| shard.leader).collect();
         format!(
-            "cluster_enabled:0\r\ncluster_state:{state}\r\ncluster_slots_assigned:{slots}\r\ncluster_slots_ok:{slots}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:{}\r\ncluster_size:{}\r\ncluster_current_epoch:{}\r\n",
+            "cluster_enabled:{}\r\ncluster_state:{}\r\ncluster_slots_assigned:{assigned}\r\ncluster_slots_ok:{served}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:{}\r\ncluster_known_nodes:{}\r\ncluster_size:{}\r\ncluster_current_epoch:{}\r\n",
+            u8::from(self.cluster_enabled(connection)),
+            if served == u32::from(SLOTS) { "ok" } else { "fail" },
+            assigned - served,
             self.map.nodes.len(),
-            self.map
-                .views()
-                .filter_map(|view| view.leader)
-                .map(|l| l.replica.node)
-                .collect::<alloc::collections::BTreeSet<_>>()
-                .len(),
+            leaders.len(),
             self.map.version,
         )
     }
 
-    /// Nodes in the order of their numbers, the leader of the keyspace marked.
-    fn listed(&self, connection: ConnectionId) -> Vec<(NodeId, String, u16, bool)> {
-        let leader = self.leader_for(connection);
-        self.map
-            .nodes
-            .keys()
-            .map(|node| {
-                let (host, port) = self.address_of(*node);
-                (*node, host, port.parse().unwrap_or(0), Some(*node) == leader)
-            })
-            .collect()
+    /// Host and port as clients reach a node, and its long name.
+    fn listed(&self, node: NodeId) -> Listed {
+        let (host, port) = self.address_of(node);
+        let up = node == self.config.node || self.peers.contains_key(&node);
+        Listed { id: long_id(self.map.cluster, node), host, port: port.parse().unwrap_or(0), up }
     }
 
     fn cluster_nodes(&self, connection: ConnectionId) -> String {
-        let nodes = self.listed(connection);
-        let leader = nodes.iter().find(|(_, _, _, leads)| *leads).map(|(node, ..)| *node);
-        nodes
-            .into_iter()
-            .map(|(node, host, port, leads)| {
-                let mine = if node == self.config.node { "myself," } else { "" };
-                let (role, of, slots) = match (leads, leader) {
-                    (true, _) => ("master", String::from("-"), " 0-16383"),
-                    (false, Some(leader)) => ("slave", long_id(self.map.cluster, leader), ""),
-                    (false, None) => ("slave", String::from("-"), ""),
-                };
-                let up = node == self.config.node || self.peers.contains_key(&node);
-                let link = if up { "connected" } else { "disconnected" };
-                let id = long_id(self.map.cluster, node);
-                format!(
-                    "{id} {host}:{port}@{port} {mine}{role} {of} 0 0 {} {link}{slots}\n",
-                    self.map.version
-                )
-            })
-            .collect()
+        let shards = self.shards(connection);
+        let line = |node: NodeId| {
+            let Listed { id, host, port, up } = self.listed(node);
+            let led = shards.iter().filter(|shard| shard.leader == Some(node));
+            let slots: String =
+                led.map(|shard| format!(" {}-{}", shard.slots.first, shard.slots.last)).collect();
+            let followed = shards.iter().find(|shard| shard.followers.contains(&node));
+            let (role, of) = match followed.and_then(|shard| shard.leader).filter(|_| slots.is_empty()) {
+                Some(leader) => ("slave", long_id(self.map.cluster, leader)),
+                None => ("master", String::from("-")),
+            };
+            let mine = if node == self.config.node { "myself," } else { "" };
+            let link = if up { "connected" } else { "disconnected" };
+            format!("{id} {host}:{port}@{port} {mine}{role} {of} 0 0 {} {link}{slots}\n", self.map.version)
+        };
+        self.map.nodes.keys().map(|node| line(*node)).collect()
     }
 
     fn cluster_slots(&mut self, connection: ConnectionId) -> Flow {
-        let mut nodes = self.listed(connection);
-        // The leader stands first.
-        nodes.sort_by_key(|(node, _, _, leads)| (!leads, *node));
-        let cluster = self.map.cluster;
-        let served = nodes.first().is_some_and(|(_, _, _, leads)| *leads);
+        let served = |shard: Shard| {
+            let nodes = shard.leader.into_iter().chain(shard.followers);
+            shard.leader.map(|_| (shard.slots, nodes.map(|node| self.listed(node)).collect::<Vec<_>>()))
+        };
+        let shards: Vec<_> = self.shards(connection).into_iter().filter_map(served).collect();
         self.reply(connection, |w| {
-            if !served {
-                return w.array(0);
-            }
-            w.array(1);
-            w.array(2 + nodes.len());
-            w.integer(0);
-            w.integer(16383);
-            for (node, host, port, _) in nodes {
-                w.array(4);
-                w.bulk(host.as_bytes());
-                w.integer(i64::from(port));
-                w.bulk(long_id(cluster, node).as_bytes());
-                w.array(0);
+            w.array(shards.len());
+            for (slots, nodes) in shards {
+                w.array(2 + nodes.len());
+                w.integer(i64::from(slots.first));
+                w.integer(i64::from(slots.last));
+                for node in nodes {
+                    w.array(4);
+                    w.bulk(node.host.as_bytes());
+                    w.integer(i64::from(node.port));
+                    w.bulk(node.id.as_bytes());
+                    w.array(0);
+                }
             }
         })
     }
 
     fn cluster_shards(&mut self, connection: ConnectionId) -> Flow {
-        let nodes = self.listed(connection);
-        let cluster = self.map.cluster;
-        let peers = self.peers.clone();
-        let me = self.config.node;
+        let shown = |shard: Shard| {
+            let leader = shard.leader.into_iter().map(|node| (self.listed(node), "master"));
+            let followers = shard.followers.iter().map(|node| (self.listed(*node), "replica"));
+            (shard.slots, leader.chain(followers).collect::<Vec<_>>())
+        };
+        let shards: Vec<_> = self.shards(connection).into_iter().map(shown).collect();
         self.reply(connection, |w| {
-            w.array(1);
-            w.map(2);
-            w.bulk(b"slots");
-            w.array(2);
-            w.integer(0);
-            w.integer(16383);
-            w.bulk(b"nodes");
-            w.array(nodes.len());
-            for (node, host, port, leads) in nodes {
-                w.map(7);
-                w.bulk(b"id");
-                w.bulk(long_id(cluster, node).as_bytes());
-                w.bulk(b"port");
-                w.integer(i64::from(port));
-                w.bulk(b"ip");
-                w.bulk(host.as_bytes());
-                w.bulk(b"endpoint");
-                w.bulk(host.as_bytes());
-                w.bulk(b"role");
-                w.bulk(if leads { b"master" } else { b"replica" });
-                w.bulk(b"replication-offset");
-                w.integer(0);
-                w.bulk(b"health");
-                w.bulk(if node == me || peers.contains_key(&node) { b"online" } else { b"failed" });
+            w.array(shards.len());
+            for (slots, nodes) in shards {
+                w.map(2);
+                w.bulk(b"slots");
+                w.array(2);
+                w.integer(i64::from(slots.first));
+                w.integer(i64::from(slots.last));
+                w.bulk(b"nodes");
+                w.array(nodes.len());
+                for (node, role) in nodes {
+                    w.map(7);
+                    w.bulk(b"id");
+                    w.bulk(node.id.as_bytes());
+                    w.bulk(b"port");
+                    w.integer(i64::from(node.port));
+                    w.bulk(b"ip");
+                    w.bulk(node.host.as_bytes());
+                    w.bulk(b"endpoint");
+                    w.bulk(node.host.as_bytes());
+                    w.bulk(b"role");
+                    w.bulk(role.as_bytes());
+                    w.bulk(b"replication-offset");
+                    w.integer(0);
+                    w.bulk(b"health");
+                    w.bulk(if node.up { b"online" } else { b"failed" });
+                }
             }
         })
     }

@@ -241,7 +241,7 @@ impl Node {
     /// Whether this node leads the group of the connection's keyspace.
     pub(super) fn leads_keyspace(&self, connection: ConnectionId) -> bool {
         let keyspace = self.sessions.get(connection).map(|session| session.keyspace);
-        let route = keyspace.and_then(|keyspace| self.routes.get(&keyspace));
+        let route = keyspace.and_then(|keyspace| self.route_shown(keyspace));
         route.is_some_and(|route| route.leader == Some(self.config.node))
     }
 }

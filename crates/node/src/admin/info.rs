@@ -127,7 +127,7 @@ impl Node {
                     field(&format!("cmdstat_{name}"), format!("calls={calls}"));
                 }
             }
-            "cluster" => field("cluster_enabled", "0".into()),
+            "cluster" => field("cluster_enabled", format!("{}", u8::from(self.cluster_enabled(connection)))),
             "keyspace" => {
                 for it in self.groups.values().filter(|it| !it.table.is_empty()) {
                     let name = if it.keyspace.id < KeyspaceId(16) {
@@ -170,7 +170,7 @@ impl Node {
 
     fn write_replication(&self, connection: ConnectionId, field: &mut dyn FnMut(&str, String)) {
         let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
-        let route = self.routes.get(&keyspace);
+        let route = self.route_shown(keyspace);
         let it = route.and_then(|route| self.groups.get(&route.group));
         let leads = it.is_some_and(|it| it.is_serving());
         field("role", if leads { "master" } else { "slave" }.into());

@@ -9,12 +9,13 @@ use commands::spec::unknown_subcommand;
 use control::Command;
 use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
-use data::{GroupId, NodeId};
+use data::{Epoch, GroupId, NodeId, SlotRange};
+use wire::ReplyWriter;
 use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -150,21 +151,27 @@ impl Node {
         let Some(it) = self.keyspace_of(name).cloned() else {
             return self.reply_error(connection, "ERR no such keyspace");
         };
-        let view = self.map.group_of(it.id);
-        let group = view.map_or(0, |view| view.group.0);
-        let epoch = view.map_or(0, |view| view.epoch.0);
-        let leader = view.and_then(|view| self.map.leader_of(view.group));
         let name_of = |node: NodeId| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
-        let leader = leader.map(name_of).unwrap_or_default();
-        let members: Vec<String> =
-            view.map(|v| v.members.iter().map(|n| name_of(*n)).collect()).unwrap_or_default();
-        let electable: Vec<String> =
-            view.map(|v| v.electable.iter().map(|r| name_of(r.node)).collect()).unwrap_or_default();
+        let mut groups: Vec<Shown> = self
+            .map
+            .groups_of(it.id)
+            .map(|group| Shown {
+                slots: group.slots,
+                group: group.view.group,
+                epoch: group.view.epoch,
+                leader: self.map.leader_of(group.view.group).map(name_of).unwrap_or_default(),
+                members: group.view.members.iter().map(|node| name_of(*node)).collect(),
+                electable: group.view.electable.iter().map(|replica| name_of(replica.node)).collect(),
+                rule: group.view.rule,
+                followers_needed: group.view.followers_needed(),
+            })
+            .collect();
+        groups.sort_by_key(|group| group.slots);
         let settings = it.settings;
-        let rule = view.map_or(settings.commit, |view| view.rule);
-        let followers_needed = view.map_or(0, data::view::View::followers_needed);
+        let rule = groups.first().map_or(settings.commit, |group| group.rule);
+        let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(19);
+            w.map(18);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -177,26 +184,53 @@ impl Node {
             text("election", settings.election.name());
             text("level", settings.level.name());
             text("flush", &flush_name(settings.flush));
-            text("leader", &leader);
+            text("forward", if settings.forward { "on" } else { "off" });
             let mut number = |name: &str, value: i64| {
                 w.bulk(name.as_bytes());
                 w.integer(value);
             };
             number("id", i64::from(it.id.0));
+            number("shards", i64::from(settings.shards));
             number("replicas", i64::from(settings.replicas));
             number("acks", followers_needed as i64);
             number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
             number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
             number("timeout-ms", i64::from(settings.timeout_ms));
-            number("group", i64::from(group));
-            number("epoch", epoch as i64);
-            w.bulk(b"members");
-            w.array(members.len());
-            members.iter().for_each(|name| w.bulk(name.as_bytes()));
-            w.bulk(b"electable");
-            w.array(electable.len());
-            electable.iter().for_each(|name| w.bulk(name.as_bytes()));
+            w.bulk(b"groups");
+            w.array(groups.len());
+            groups.iter().for_each(|group| group.write(w));
         })
+    }
+}
+
+/// A group as KEYSPACE INFO shows it.
+struct Shown {
+    slots: SlotRange,
+    group: GroupId,
+    epoch: Epoch,
+    leader: String,
+    members: Vec<String>,
+    electable: Vec<String>,
+    rule: CommitRule,
+    followers_needed: usize,
+}
+
+impl Shown {
+    fn write(&self, w: &mut ReplyWriter<'_>) {
+        w.map(6);
+        w.bulk(b"group");
+        w.integer(i64::from(self.group.0));
+        w.bulk(b"slots");
+        w.bulk(format!("{}-{}", self.slots.first, self.slots.last).as_bytes());
+        w.bulk(b"epoch");
+        w.integer(self.epoch.0 as i64);
+        w.bulk(b"leader");
+        w.bulk(self.leader.as_bytes());
+        for (name, nodes) in [("members", &self.members), ("electable", &self.electable)] {
+            w.bulk(name.as_bytes());
+            w.array(nodes.len());
+            nodes.iter().for_each(|node| w.bulk(node.as_bytes()));
+        }
     }
 }
 
@@ -225,6 +259,9 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
         let value = String::from_utf8_lossy(pair[1]).to_ascii_lowercase();
         match (&name[..], &value[..]) {
             ("REPLICAS", _) => settings.replicas = number("REPLICAS", pair[1])?,
+            ("SHARDS", _) => settings.shards = number("SHARDS", pair[1])?,
+            ("FORWARD", "on") => settings.forward = true,
+            ("FORWARD", "off") => settings.forward = false,
             ("TIMEOUT", _) => settings.timeout_ms = number("TIMEOUT", pair[1])?,
             ("ACKS", _) => acks = Some(number("ACKS", pair[1])?),
             ("COMMIT", "async") => settings.commit = CommitRule::Async,
@@ -250,7 +287,7 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("FLUSH", "always") => settings.flush = Flush::Always,
             ("FLUSH", "os") => settings.flush = Flush::Os,
             ("FLUSH", _) => settings.flush = Flush::EveryMs(number("FLUSH", pair[1])?),
-            ("COMMIT" | "LEVEL" | "ON-TIMEOUT" | "ELECTION", _) => {
+            ("COMMIT" | "LEVEL" | "ON-TIMEOUT" | "ELECTION" | "FORWARD", _) => {
                 return Err(format!("ERR {name} does not take '{value}' in this version"));
             }
             _ => return Err(format!("ERR unknown keyspace option '{name}'")),

@@ -1,18 +1,12 @@
 //! COMMAND, FLUSHALL, TIME, ROLE, SHUTDOWN, LOLWUT.
 
-use crate::forward::Purpose;
 use crate::io::{ConnectionId, Output};
-use crate::message::Work;
 use crate::node::{Flow, Node};
-use crate::serve::Batch;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use commands::docs;
 use commands::spec::unknown_subcommand;
-use core::time::Duration;
 use data::KeyspaceId;
 use protocol::single_leader::RoleName;
 
@@ -65,30 +59,13 @@ impl Node {
         if options.len() > 1 || !options.iter().all(known) {
             return self.reply_error(connection, "ERR syntax error");
         }
-        let used: Vec<KeyspaceId> = self.routes.keys().copied().filter(|keyspace| keyspace.0 < 16).collect();
-        if used.is_empty() {
-            return self.reply(connection, |w| w.ok());
-        }
-        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
-        let protocol = session.protocol;
-        session.replies.begin();
-        session.replies.rollback();
-        let slot = session.replies.hold();
-        self.next_ticket += 1;
-        let batch = self.next_ticket;
-        self.batches.insert(batch, Batch { connection, slot, left: used.len(), error: None });
-        let deadline = Some(self.now.instant + Duration::from_secs(4));
-        for keyspace in &used {
-            let work = Work::Command(vec![Bytes::from_static(b"FLUSHDB")]);
-            self.forward_part(connection, *keyspace, protocol, work, Purpose::Part { batch }, deadline);
-        }
-        Flow::Continue
+        self.flush_numbered(connection)
     }
 
     /// ROLE: the words of Redis for this node's part in the connection's keyspace.
     pub(super) fn role(&mut self, connection: ConnectionId) -> Flow {
         let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
-        let route = self.routes.get(&keyspace).copied();
+        let route = self.route_shown(keyspace);
         let group = route.and_then(|route| self.groups.get(&route.group));
         if let Some(it) = group.filter(|it| it.is_serving()) {
             let offset = it.replica.commit().0 as i64;

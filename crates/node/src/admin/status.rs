@@ -4,6 +4,7 @@ use crate::node::Node;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use data::SlotRange;
 use data::view::View;
 
 impl Node {
@@ -45,6 +46,7 @@ impl Node {
     }
 
     fn group_json(&self, view: &View) -> String {
+        let slots = self.map.groups.get(&view.group).map_or(SlotRange::ALL, |group| group.slots);
         let leader = self.map.leader_of(view.group);
         let it = self.groups.get(&view.group);
         // Only the leader knows how far its followers are.
@@ -78,9 +80,11 @@ impl Node {
             .collect();
         let ids = |nodes: Vec<u32>| nodes.iter().map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
         format!(
-            "{{\"group\":{},\"keyspace\":{},\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"replicas\":[{}]}}",
+            "{{\"group\":{},\"keyspace\":{},\"slots\":[{},{}],\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"replicas\":[{}]}}",
             view.group.0,
             quoted(&self.keyspace_name(view.keyspace)),
+            slots.first,
+            slots.last,
             view.epoch.0,
             view.number.0,
             leader.map_or_else(|| String::from("null"), |node| format!("{}", node.0)),

@@ -155,7 +155,7 @@ impl Node {
         }
         let Some(Receipt { keyspace, group, position, .. }) = &session.written else {
             // Nothing was written: every follower holds that.
-            let route = self.routes.get(&session.keyspace);
+            let route = self.route_shown(session.keyspace);
             let view = route.and_then(|route| self.map.view(route.group));
             let followers = |view: &data::view::View| {
                 let leader = view.leader.map(|leader| leader.replica.node);

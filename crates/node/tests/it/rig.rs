@@ -388,8 +388,8 @@ impl Cluster {
     pub fn leader(&self) -> Option<NodeId> {
         let mut counts: BTreeMap<NodeId, usize> = BTreeMap::new();
         for node in self.nodes.values() {
-            let view = node.map().group_of(data::KeyspaceId(0));
-            let leader = view.and_then(|view| node.map().leader_of(view.group));
+            let group = node.map().groups_of(data::KeyspaceId(0)).next();
+            let leader = group.and_then(|group| node.map().leader_of(group.view.group));
             leader.into_iter().for_each(|leader| *counts.entry(leader).or_default() += 1);
         }
         counts.into_iter().max_by_key(|(_, count)| *count).map(|(leader, _)| leader)
@@ -397,7 +397,7 @@ impl Cluster {
 
     fn view_of(&self, keyspace: &str) -> Option<&data::view::View> {
         let node = self.nodes.values().max_by_key(|node| node.map().version)?;
-        node.map().group_of(node.map().keyspace_named(keyspace)?.id)
+        node.map().groups_of(node.map().keyspace_named(keyspace)?.id).next().map(|group| &group.view)
     }
     pub fn leader_of(&self, keyspace: &str) -> Option<NodeId> {
         Some(self.view_of(keyspace)?.leader?.replica.node)

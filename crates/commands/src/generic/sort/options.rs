@@ -99,6 +99,24 @@ pub(crate) fn destination<'a>(mut args: &[&'a [u8]]) -> Option<&'a [u8]> {
     destination
 }
 
+/// Whether BY or GET, among the words behind the first key of a SORT, names keys by the members.
+pub(crate) fn names_keys(mut args: &[&[u8]]) -> bool {
+    let mut names = false;
+    while let [word, rest @ ..] = args {
+        let taken = match rest {
+            [pattern, ..] if is(word, "BY") || is(word, "GET") => {
+                names |= matches!(Pattern::of(pattern), Pattern::Key { .. });
+                1
+            }
+            _ if is(word, "LIMIT") => 2,
+            _ if is(word, "STORE") => 1,
+            _ => 0,
+        };
+        args = rest.get(taken..).unwrap_or_default();
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,288 @@
+//! Commands about a whole keyspace whose keys are in several groups: every group is asked, and the answers become one.
+
+use crate::forward::Purpose;
+use crate::io::ConnectionId;
+use crate::message::Work;
+use crate::node::{Flow, Node};
+use crate::replies::SlotId;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use commands::{Flags, Spec};
+use core::time::Duration;
+use data::slot::SLOTS;
+use data::{KeyspaceId, SlotRange};
+use wire::number::parse_integer;
+use wire::{Protocol, ReplyWriter};
+
+/// All parts of one command together wait so long.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What becomes of the answers.
+pub(crate) enum Gather {
+    /// All say OK (FLUSHDB, FLUSHALL).
+    Done,
+    /// Numbers are added (DBSIZE).
+    Sum(i64),
+    /// Arrays are put behind each other (KEYS).
+    Items { count: i64, bytes: Vec<u8> },
+    /// One that is there, each with the same chance (RANDOMKEY).
+    One { seen: u64, bytes: Vec<u8> },
+}
+
+impl Gather {
+    fn of(name: &str) -> Option<Gather> {
+        Some(match name {
+            "flushdb" => Gather::Done,
+            "dbsize" => Gather::Sum(0),
+            "keys" => Gather::Items { count: 0, bytes: Vec::new() },
+            "randomkey" => Gather::One { seen: 0, bytes: Vec::new() },
+            _ => return None,
+        })
+    }
+
+    /// Takes one answer in; one of another shape adds nothing. `draw` is random.
+    fn take(&mut self, reply: &[u8], draw: u64) {
+        match self {
+            Gather::Done => {}
+            Gather::Sum(sum) => *sum += headed(reply, b':').map_or(0, |(number, _)| number),
+            Gather::Items { count, bytes } => {
+                if let Some((items, rest)) = headed(reply, b'*') {
+                    *count += items.max(0);
+                    bytes.extend_from_slice(rest);
+                }
+            }
+            Gather::One { seen, bytes } => {
+                if headed(reply, b'$').is_some_and(|(len, _)| len >= 0) {
+                    *seen += 1;
+                    if draw.is_multiple_of(*seen) {
+                        *bytes = reply.to_vec();
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(self, protocol: Protocol) -> Vec<u8> {
+        let mut reply = Vec::new();
+        let mut w = ReplyWriter::new(&mut reply, protocol);
+        match self {
+            Gather::Done => w.ok(),
+            Gather::Sum(sum) => w.integer(sum),
+            Gather::Items { count, bytes } => {
+                w.array(count as usize);
+                reply.extend_from_slice(&bytes);
+            }
+            Gather::One { seen: 0, .. } => w.null(),
+            Gather::One { bytes, .. } => reply = bytes,
+        }
+        reply
+    }
+}
+
+/// Several parts whose answers become one.
+pub(crate) struct Batch {
+    connection: ConnectionId,
+    slot: SlotId,
+    protocol: Protocol,
+    left: usize,
+    error: Option<Bytes>,
+    gather: Gather,
+}
+
+/// The number on the first line of a reply of this kind, and what follows the line.
+fn headed(reply: &[u8], kind: u8) -> Option<(i64, &[u8])> {
+    let rest = reply.strip_prefix(&[kind])?;
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
+    Some((parse_integer(&rest[..end])?, rest.get(end + 2..)?))
+}
+
+/// A cursor of SCAN over several groups: where the walk of one group stands, and that group by its first slot.
+fn split_cursor(text: &[u8]) -> Option<(u64, u16)> {
+    let cursor = core::str::from_utf8(text).ok()?.parse::<u64>().ok()?;
+    Some((cursor / u64::from(SLOTS), (cursor % u64::from(SLOTS)) as u16))
+}
+
+fn join_cursor(walk: u64, slot: u16) -> u64 {
+    walk * u64::from(SLOTS) + u64::from(slot)
+}
+
+impl Node {
+    /// A command without keys in a keyspace with several groups.
+    pub(crate) fn serve_all(
+        &mut self,
+        connection: ConnectionId,
+        keyspace: KeyspaceId,
+        spec: &'static Spec,
+        args: &[&[u8]],
+    ) -> Flow {
+        if spec.name == "scan" {
+            return self.scan_shard(connection, keyspace, args);
+        }
+        let work: Vec<Bytes> = args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect();
+        let Some(gather) = Gather::of(spec.name) else {
+            // It says the same of every group.
+            let work = Work::Command(work);
+            let deadline = Some(self.patience_of(connection));
+            let write = spec.flags.has(Flags::WRITE);
+            return self.forward_work(connection, work, Purpose::Command, write, false, deadline);
+        };
+        let parts: Vec<(KeyspaceId, SlotRange)> =
+            self.shards_of(keyspace).into_iter().map(|slots| (keyspace, slots)).collect();
+        self.ask_all(connection, &parts, &work, gather, spec.flags.has(Flags::WRITE))
+    }
+
+    fn shards_of(&self, keyspace: KeyspaceId) -> Vec<SlotRange> {
+        match self.routes.get(&keyspace) {
+            Some(routes) => routes.iter().map(|route| route.slots).collect(),
+            None => {
+                let shards = self.map.keyspaces.get(&keyspace).map_or(1, |it| it.settings.shards);
+                SlotRange::divide(shards).collect()
+            }
+        }
+    }
+
+    /// FLUSHALL: every numbered keyspace that is in use becomes empty. Named keyspaces stay.
+    pub(crate) fn flush_numbered(&mut self, connection: ConnectionId) -> Flow {
+        let numbered = self.routes.iter().filter(|(keyspace, _)| keyspace.0 < 16);
+        let parts: Vec<(KeyspaceId, SlotRange)> =
+            numbered.flat_map(|(keyspace, routes)| routes.iter().map(|r| (*keyspace, r.slots))).collect();
+        if parts.is_empty() {
+            return self.reply(connection, |w| w.ok());
+        }
+        self.ask_all(connection, &parts, &[Bytes::from_static(b"FLUSHDB")], Gather::Done, true)
+    }
+
+    fn ask_all(
+        &mut self,
+        connection: ConnectionId,
+        parts: &[(KeyspaceId, SlotRange)],
+        command: &[Bytes],
+        gather: Gather,
+        write: bool,
+    ) -> Flow {
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        let protocol = session.protocol;
+        session.replies.begin();
+        session.replies.rollback();
+        let slot = session.replies.hold();
+        self.next_ticket += 1;
+        let number = self.next_ticket;
+        let batch = Batch { connection, slot, protocol, left: parts.len(), error: None, gather };
+        self.batches.insert(number, batch);
+        let deadline = Some(self.now.instant + PATIENCE);
+        for (keyspace, slots) in parts {
+            let work = Work::Command(command.to_vec());
+            let purpose = Purpose::Part { batch: number };
+            self.forward_part(connection, (*keyspace, slots.first), protocol, work, purpose, write, deadline);
+        }
+        Flow::Continue
+    }
+
+    /// One part has its answer.
+    pub(crate) fn settle_part(&mut self, number: u64, bytes: &[u8]) {
+        let draw = self.random.draw();
+        let Some(batch) = self.batches.get_mut(&number) else { return };
+        batch.left -= 1;
+        if bytes.first() == Some(&b'-') {
+            batch.error = Some(Bytes::copy_from_slice(bytes));
+        } else {
+            batch.gather.take(bytes, draw);
+        }
+        if batch.left > 0 {
+            return;
+        }
+        if let Some(batch) = self.batches.remove(&number) {
+            let gathered = |gather: Gather| Bytes::from(gather.finish(batch.protocol));
+            let bytes = batch.error.unwrap_or_else(|| gathered(batch.gather));
+            self.fill(batch.connection, batch.slot, &bytes);
+        }
+    }
+
+    /// A step of SCAN in the group that its cursor names.
+    fn scan_shard(&mut self, connection: ConnectionId, keyspace: KeyspaceId, args: &[&[u8]]) -> Flow {
+        let mut work: Vec<Bytes> = args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect();
+        // A cursor that is none is the command's own error to tell.
+        let (walk, slot) = split_cursor(args[1]).unwrap_or((u64::MAX, 0));
+        if walk != u64::MAX {
+            work[1] = Bytes::from(alloc::format!("{walk}"));
+        }
+        let last = self.shards_of(keyspace).into_iter().find(|slots| slots.contains(slot));
+        let last = last.map_or(SLOTS - 1, |slots| slots.last);
+        let deadline = Some(self.patience_of(connection));
+        let purpose = Purpose::Scan { slot, last };
+        self.forward_to(connection, slot, Work::Command(work), purpose, false, false, deadline)
+    }
+
+    /// The cursor of a group's walk becomes one of the keyspace's: at the group's end the next group begins.
+    pub(crate) fn settle_scan(
+        &mut self,
+        connection: ConnectionId,
+        reply: SlotId,
+        at: (u16, u16),
+        bytes: &[u8],
+    ) {
+        let Some(bytes_out) = keyspace_cursor(at, bytes) else { return self.fill(connection, reply, bytes) };
+        self.fill(connection, reply, &bytes_out);
+    }
+}
+
+/// `at`: a slot of the group and its last one.
+fn keyspace_cursor(at: (u16, u16), reply: &[u8]) -> Option<Vec<u8>> {
+    let (_, rest) = headed(reply, b'*')?;
+    let (len, rest) = headed(rest, b'$')?;
+    let (digits, keys) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    let cursor = match (core::str::from_utf8(digits).ok()?.parse::<u64>().ok()?, at) {
+        (0, (_, last)) if last >= SLOTS - 1 => 0,
+        (0, (_, last)) => join_cursor(0, last + 1),
+        (walk, (slot, _)) => join_cursor(walk, slot),
+    };
+    let mut bytes = Vec::new();
+    let mut w = ReplyWriter::new(&mut bytes, Protocol::Resp2);
+    w.array(2);
+    w.bulk(alloc::format!("{cursor}").as_bytes());
+    bytes.extend_from_slice(keys.strip_prefix(b"\r\n")?);
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gathered(name: &str, replies: &[&[u8]]) -> Vec<u8> {
+        let mut gather = Gather::of(name).expect("gathered");
+        replies.iter().for_each(|reply| gather.take(reply, 0));
+        gather.finish(Protocol::Resp2)
+    }
+
+    #[test]
+    fn answers_become_one() {
+        assert_eq!(gathered("dbsize", &[b":3\r\n", b":0\r\n", b":4\r\n"]), b":7\r\n");
+        assert_eq!(
+            gathered("keys", &[b"*1\r\n$1\r\na\r\n", b"*0\r\n", b"*1\r\n$1\r\nb\r\n"]),
+            b"*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+        );
+        assert_eq!(gathered("randomkey", &[b"$-1\r\n", b"$1\r\na\r\n"]), b"$1\r\na\r\n");
+        assert_eq!(gathered("randomkey", &[b"$-1\r\n", b"_\r\n"]), b"$-1\r\n");
+        assert_eq!(gathered("flushdb", &[b"+OK\r\n"]), b"+OK\r\n");
+    }
+
+    #[test]
+    fn a_walk_goes_through_all_groups() {
+        let reply = |cursor: &str| {
+            let mut bytes = b"*2\r\n$".to_vec();
+            bytes.extend_from_slice(
+                alloc::format!("{}\r\n{cursor}\r\n*1\r\n$1\r\na\r\n", cursor.len()).as_bytes(),
+            );
+            bytes
+        };
+        let shown = |at, walk: &str| keyspace_cursor(at, &reply(walk));
+        assert_eq!(shown((0, 8191), "0"), Some(reply("8192")));
+        assert_eq!(shown((8192, 16_383), "0"), Some(reply("0")));
+        assert_eq!(shown((8192, 16_383), "7"), Some(reply("122880")));
+        assert_eq!(split_cursor(b"122880"), Some((7, 8192)));
+        assert_eq!(split_cursor(b"x"), None);
+        let most = join_cursor((1 << 48) - 1, SLOTS - 1);
+        assert_eq!(split_cursor(alloc::format!("{most}").as_bytes()), Some(((1 << 48) - 1, SLOTS - 1)));
+        assert_eq!(keyspace_cursor((0, 1), b"-ERR invalid cursor\r\n"), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! Where a key is served: its keyspace's groups divide the hash slots among them, and each is led by one node.
+
+use crate::forward::Outgoing;
+use crate::message::Work;
+use crate::node::Node;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use bytes::Bytes;
+use commands::Spec;
+use control::ClusterMap;
+use data::slot::slot;
+use data::{GroupId, KeyspaceId, NodeId, SlotRange};
+use smallvec::SmallVec;
+
+/// One group of a keyspace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Route {
+    pub group: GroupId,
+    pub slots: SlotRange,
+    /// The node whose process leads, unless an election is under way.
+    pub leader: Option<NodeId>,
+}
+
+/// The groups of a keyspace in the order of their slots; every slot is in one.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Routes(SmallVec<[Route; 1]>);
+
+impl Routes {
+    /// Those of all keyspaces that are in use.
+    pub fn of(map: &ClusterMap) -> BTreeMap<KeyspaceId, Routes> {
+        let mut all: BTreeMap<KeyspaceId, Routes> = BTreeMap::new();
+        for group in map.groups.values() {
+            let (id, slots) = (group.view.group, group.slots);
+            let route = Route { group: id, slots, leader: map.leader_of(id) };
+            all.entry(group.view.keyspace).or_default().0.push(route);
+        }
+        all.values_mut().for_each(|routes| routes.0.sort_unstable_by_key(|route| route.slots.first));
+        all
+    }
+    /// The only group; `None` of a keyspace with several.
+    pub fn only(&self) -> Option<Route> {
+        if self.0.len() == 1 { self.0.first().copied() } else { None }
+    }
+    /// The group of a slot.
+    pub fn at(&self, slot: u16) -> Option<Route> {
+        self.only().or_else(|| self.0.iter().find(|route| route.slots.contains(slot)).copied())
+    }
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.0.iter()
+    }
+}
+
+/// The slot of keys that are used together; `Err` where they have several.
+fn common<'k>(mut keys: impl Iterator<Item = &'k [u8]>) -> Result<Option<u16>, ()> {
+    let Some(first) = keys.next().map(slot) else { return Ok(None) };
+    if keys.all(|key| slot(key) == first) { Ok(Some(first)) } else { Err(()) }
+}
+
+/// The slot of a command's first key.
+pub(crate) fn slot_of_arguments(spec: &Spec, args: &[&[u8]]) -> Option<u16> {
+    commands::docs::keys_of(spec, args).ok()?.first().map(|key| slot(key))
+}
+
+/// The slot that some work is for; 0 for work without keys.
+pub(crate) fn slot_of_work(work: &Work) -> u16 {
+    let of_command = |args: &[Bytes]| {
+        let args: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
+        slot_of_arguments(commands::find(args.first()?)?, &args)
+    };
+    let slot = match work {
+        Work::Command(args) => of_command(args),
+        Work::Transaction { commands, .. } => commands.iter().find_map(|args| of_command(args)),
+        Work::Watch { keys, .. } => keys.first().map(|key| slot(key)),
+        Work::Unwatch { .. } | Work::Holders { .. } => None,
+    };
+    slot.unwrap_or(0)
+}
+
+/// What a client of Redis Cluster expects to read.
+pub(crate) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+impl Node {
+    /// Whether the keys of a keyspace are in several groups.
+    pub(crate) fn is_sharded(&self, keyspace: KeyspaceId) -> bool {
+        match self.routes.get(&keyspace) {
+            Some(routes) => routes.only().is_none(),
+            None => self.map.keyspaces.get(&keyspace).is_some_and(|it| it.settings.shards > 1),
+        }
+    }
+
+    /// Where a slot of a keyspace is served now. A keyspace without groups gets them: the control plane is asked.
+    pub(crate) fn route(&mut self, keyspace: KeyspaceId, slot: u16) -> Option<Route> {
+        let route = self.routes.get(&keyspace).and_then(|routes| routes.at(slot));
+        if route.is_none() {
+            self.ensure_group(keyspace);
+        }
+        route
+    }
+
+    /// The group that commands about a whole keyspace speak of (ROLE, INFO): one that this node leads, else the first.
+    pub(crate) fn route_shown(&self, keyspace: KeyspaceId) -> Option<Route> {
+        let routes = self.routes.get(&keyspace)?;
+        let mine = routes.iter().find(|route| route.leader == Some(self.config.node));
+        mine.or_else(|| routes.iter().next()).copied()
+    }
+
+    pub(crate) fn route_of(&self, outgoing: &Outgoing) -> Option<Route> {
+        self.routes.get(&outgoing.keyspace)?.at(outgoing.slot)
+    }
+
+    /// The slot of a command's keys in a keyspace with several groups; `None` of a command without keys. `Err` is what its
+    /// client reads.
+    pub(crate) fn slot_of_command(&self, spec: &Spec, args: &[&[u8]]) -> Result<Option<u16>, String> {
+        let Ok(keys) = commands::docs::keys_of(spec, args) else { return Ok(None) };
+        if commands::docs::reads_by_pattern(spec, args) {
+            return Err(format!(
+                "ERR {} with BY or GET of other keys is not possible in a keyspace with SHARDS: they may be in other shards",
+                spec.name.to_ascii_uppercase()
+            ));
+        }
+        self.common_slot(keys.iter().copied())
+    }
+
+    pub(crate) fn common_slot<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Result<Option<u16>, String> {
+        common(keys).map_err(|()| CROSSSLOT.into())
+    }
+
+    /// What a client reads whose command is led elsewhere, in a keyspace that does not forward.
+    pub(crate) fn redirection(
+        &self,
+        keyspace: KeyspaceId,
+        route: Route,
+        slot: impl FnOnce() -> Option<u16>,
+    ) -> Option<String> {
+        let leader = route.leader.filter(|leader| *leader != self.config.node)?;
+        if self.map.keyspaces.get(&keyspace)?.settings.forward {
+            return None;
+        }
+        let slot = slot().unwrap_or(route.slots.first);
+        Some(format!("MOVED {slot} {}", self.map.nodes.get(&leader)?.addresses.resp))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&'static str]) -> Work {
+        Work::Command(words.iter().map(|word| Bytes::from_static(word.as_bytes())).collect())
+    }
+
+    #[test]
+    fn work_goes_by_its_first_key() {
+        assert_eq!(slot_of_work(&command(&["GET", "foo"])), 12_182);
+        assert_eq!(slot_of_work(&command(&["SET", "x{foo}", "bar"])), 12_182);
+        assert_eq!(slot_of_work(&command(&["DBSIZE"])), 0);
+        assert_eq!(slot_of_work(&command(&["NOSUCH", "foo"])), 0);
+        let Work::Command(get) = command(&["GET", "foo"]) else { return };
+        let ping = alloc::vec![Bytes::from_static(b"DBSIZE")];
+        let work = Work::Transaction { commands: alloc::vec![ping, get], watch: None };
+        assert_eq!(slot_of_work(&work), 12_182);
+    }
+
+    #[test]
+    fn keys_of_one_tag_have_a_slot_in_common() {
+        assert_eq!(common([&b"a{t}"[..], b"b{t}"].into_iter()), Ok(Some(slot(b"t"))));
+        assert_eq!(common([&b"foo"[..], b"bar"].into_iter()), Err(()));
+        assert_eq!(common(core::iter::empty()), Ok(None));
+    }
+
+    #[test]
+    fn a_slot_is_found_among_the_groups() {
+        let route = |group, slots| Route { group: GroupId(group), slots, leader: None };
+        let ranges: alloc::vec::Vec<SlotRange> = SlotRange::divide(3).collect();
+        let routes = Routes((1..).zip(&ranges).map(|(group, slots)| route(group, *slots)).collect());
+        assert_eq!(routes.only(), None);
+        for range in &ranges {
+            assert_eq!(routes.at(range.first), routes.at(range.last));
+            assert_eq!(routes.at(range.first).map(|route| route.slots), Some(*range));
+        }
+        assert_eq!(Routes::default().at(0), None);
+    }
+}

@@ -5,6 +5,7 @@ use crate::io::ConnectionId;
 use crate::message::Work;
 use crate::replies::SlotId;
 use crate::route::slot_of_work;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use data::{Instant, KeyspaceId, NodeId};
@@ -99,10 +100,10 @@ pub struct Forwards {
 
 impl Forwards {
     /// Takes a command in; its number, or the command back when there is no room.
-    pub fn add(&mut self, outgoing: Outgoing) -> Result<u64, Outgoing> {
+    pub fn add(&mut self, outgoing: Outgoing) -> Result<u64, Box<Outgoing>> {
         let bytes = size(&outgoing.work);
         if self.bytes + bytes > FORWARD_BYTES_MAX {
-            return Err(outgoing);
+            return Err(Box::new(outgoing));
         }
         self.bytes += bytes;
         self.sequence += 1;

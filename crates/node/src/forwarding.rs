@@ -126,7 +126,7 @@ impl Node {
         let outgoing = Outgoing { write: true, blocking: true, ..outgoing };
         if let Err(outgoing) = self.forwards.add(outgoing) {
             self.settle_forwarded(
-                outgoing,
+                *outgoing,
                 b"-TRYAGAIN too many commands wait for other nodes\r\n",
                 Position::default(),
                 false,
@@ -152,7 +152,7 @@ impl Node {
         }
         if let Err(outgoing) = self.forwards.add(outgoing) {
             let text = b"-TRYAGAIN too many commands wait for other nodes\r\n";
-            self.settle_forwarded(outgoing, text, Position::default(), false);
+            self.settle_forwarded(*outgoing, text, Position::default(), false);
         }
     }
 

@@ -34,6 +34,7 @@ mod route;
 mod serve;
 mod session;
 mod settled;
+pub mod sheet;
 mod snapshot;
 mod statistics;
 mod transaction;

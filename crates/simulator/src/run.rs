@@ -78,6 +78,7 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         space("loose", "REPLICAS 3 COMMIT semi-sync ACKS 1 ON-TIMEOUT degrade TIMEOUT 500", false),
         space("patient", "REPLICAS 3 COMMIT async ELECTION wait", true),
         space("quick", "REPLICAS 3 COMMIT async", false),
+        space("sharded", "REPLICAS 3 COMMIT majority SHARDS 3", true),
     ];
     // Some rules cannot be met by so few.
     let least = |name: &str| match name {
@@ -94,8 +95,8 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
     }
     random.shuffle(&mut all);
     all.truncate(random.between(1, 3) as usize);
-    // The first numbered keyspace is there by itself.
-    all.push(space("0", "", true));
+    // The first numbered keyspace is there by itself; it may be divided before it is used.
+    all.push(space("0", if random.chance(300) { "SHARDS 2" } else { "" }, true));
     all
 }
 

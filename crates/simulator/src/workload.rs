@@ -54,6 +54,7 @@ impl Kind {
     ];
 }
 
+/// In one slot: a transfer is one entry.
 pub const ACCOUNTS: u64 = 4;
 /// Virtual time after which keys get new names: bounds the history of each.
 const KEYS_LIVE: u64 = 10_000_000_000;
@@ -157,14 +158,15 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             (Task::new(key, did, replies), commands)
         }
         Kind::Session => {
-            let key = key("session", 4, random);
+            // One slot: positions are compared, and those of two groups cannot be.
+            let key = key("{session}", 4, random);
             match random.below(2) {
                 0 => with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key])),
                 _ => with_receipt(single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value])),
             }
         }
         Kind::Stale => {
-            let key = key("session", 4, random);
+            let key = key("{session}", 4, random);
             with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key]))
         }
         Kind::Ask => single("question".into(), Did::Increment { seen: 0 }, &["INCR", "question"]),
@@ -218,7 +220,7 @@ fn with_receipt((task, mut commands): (Task, Vec<Command>)) -> (Task, Vec<Comman
 
 fn totals() -> (Task, Vec<Command>) {
     let mut commands = vec![command(&["MULTI"])];
-    commands.extend((0..ACCOUNTS).map(|n| command(&["GET", &format!("account{n}")])));
+    commands.extend((0..ACCOUNTS).map(|n| command(&["GET", &format!("{{account}}{n}")])));
     commands.push(command(&["EXEC"]));
     let replies = commands.len();
     (Task::new("bank".into(), Did::Total { seen: 0 }, replies), commands)
@@ -232,8 +234,8 @@ fn bank(random: &mut Random) -> (Task, Vec<Command>) {
     let amount = random.between(1, 9).to_string();
     let commands = vec![
         command(&["MULTI"]),
-        command(&["DECRBY", &format!("account{from}"), &amount]),
-        command(&["INCRBY", &format!("account{to}"), &amount]),
+        command(&["DECRBY", &format!("{{account}}{from}"), &amount]),
+        command(&["INCRBY", &format!("{{account}}{to}"), &amount]),
         command(&["EXEC"]),
     ];
     (Task::new("bank".into(), Did::Transfer, 4), commands)

@@ -99,7 +99,8 @@ fn show_status(status: &Value) {
 }
 
 fn show_groups(status: &Value) {
-    let mut groups = table(&["group", "keyspace", "rule", "epoch", "leader", "electable", "replicas (lag)"]);
+    let mut groups =
+        table(&["group", "keyspace", "slots", "rule", "epoch", "leader", "electable", "replicas (lag)"]);
     for group in items(&status["groups"]) {
         let replicas: Vec<String> = items(&group["replicas"])
             .map(|replica| {
@@ -110,6 +111,7 @@ fn show_groups(status: &Value) {
             .iter()
             .map(|field| text(&group[*field]))
             .collect();
+        row.insert(2, format!("{}-{}", text(&group["slots"][0]), text(&group["slots"][1])));
         row.push(replicas.join("\n"));
         groups.add_row(row);
     }

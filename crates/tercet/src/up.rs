@@ -26,6 +26,9 @@ pub struct Up {
     /// Where the nodes keep their data.
     #[arg(long, default_value = "tercet-data", conflicts_with = "ephemeral")]
     data: PathBuf,
+    /// Groups that the slots of keyspace 0 are divided among. Chosen at the first start.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    shards: u16,
     /// Keep nothing on disk.
     #[arg(long)]
     ephemeral: bool,
@@ -114,10 +117,19 @@ impl Up {
             if running.iter().any(|node| node.thread.is_finished()) {
                 return Err(StartError::new("a node could not start"));
             }
-            let written = Client::connect(&running[0].resp)
-                .and_then(|mut client| client.call(&["DEL", "tercet:ready"]));
-            if written.is_ok() {
-                return Ok(());
+            let written = Client::connect(&running[0].resp).and_then(|mut client| {
+                self.divide(&mut client)?;
+                client.call(&["DEL", "tercet:ready"])?;
+                groups_in_use(&mut client)
+            });
+            match written {
+                Ok(shards) if shards == usize::from(self.shards) => return Ok(()),
+                Ok(shards) if shards > 0 => {
+                    return Err(StartError::new(format!(
+                        "keyspace 0 of this data has {shards} shards: start with --shards {shards}, or with another --data"
+                    )));
+                }
+                Ok(_) | Err(_) => {}
             }
             if Instant::now() >= deadline {
                 return Err(StartError::new("the cluster did not become ready within 30 s"));
@@ -128,9 +140,31 @@ impl Up {
     }
 }
 
+/// Groups of keyspace 0; none before its first use.
+fn groups_in_use(client: &mut Client) -> Result<usize, StartError> {
+    let status = client.status()?;
+    let groups = status["groups"].as_array().into_iter().flatten();
+    Ok(groups.filter(|group| group["keyspace"] == "0").count())
+}
+
+impl Up {
+    /// Has keyspace 0 divided as asked, unless it is in use.
+    fn divide(&self, client: &mut Client) -> Result<(), StartError> {
+        if self.shards > 1 && groups_in_use(client)? == 0 {
+            client.call(&["KEYSPACE", "ALTER", "0", "SHARDS", &self.shards.to_string()])?;
+        }
+        Ok(())
+    }
+}
+
 fn show(running: &[Running]) -> Result<(), StartError> {
     let status = Client::connect(&running[0].resp)?.status()?;
-    let leader = status["groups"][0]["leader"].as_u64();
+    let leaders: Vec<u64> = status["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|group| group["leader"].as_u64())
+        .collect();
     let id_of = |name: &str| {
         let mut nodes = status["nodes"].as_array().into_iter().flatten();
         nodes.find(|node| node["name"] == name).and_then(|node| node["id"].as_u64())
@@ -138,7 +172,8 @@ fn show(running: &[Running]) -> Result<(), StartError> {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["node", "RESP", "HTTP", "role"]);
     for node in running {
-        let role = if id_of(&node.name) == leader { "leader" } else { "follower" };
+        let leads = id_of(&node.name).is_some_and(|id| leaders.contains(&id));
+        let role = if leads { "leader" } else { "follower" };
         table.add_row([&node.name, &node.resp, &format!("http://{}", node.http), role]);
     }
     println!("{table}");

@@ -2,6 +2,7 @@
 
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
+use crate::sheet::{self, Facts};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -20,6 +21,8 @@ const HELP: &[&str] = &[
     "DROP <name>",
     "LIST",
     "INFO <name>",
+    "SHEET <name>",
+    "    What it promises under which faults and what not, each with what checks it.",
     "STATUS",
     "    Nodes, groups and replicas as JSON.",
     "SWITCHOVER <group> <node>",
@@ -47,6 +50,7 @@ impl Node {
                 })
             }
             (b"info", [name]) => self.keyspace_info(connection, name),
+            (b"sheet", [name]) => self.keyspace_sheet(connection, name),
             (b"status", []) => {
                 let text = self.status_json();
                 self.reply(connection, |w| w.bulk(text.as_bytes()))
@@ -60,7 +64,11 @@ impl Node {
                 w.array(HELP.len());
                 HELP.iter().for_each(|line| w.simple(line));
             }),
-            (b"create" | b"alter" | b"drop" | b"list" | b"info" | b"switchover" | b"remove-node", _) => {
+            (
+                b"create" | b"alter" | b"drop" | b"list" | b"info" | b"sheet" | b"switchover"
+                | b"remove-node",
+                _,
+            ) => {
                 let shown = format!("keyspace|{}", String::from_utf8_lossy(&subcommand));
                 self.reply_error(connection, &commands::spec::wrong_arity(&shown))
             }
@@ -145,6 +153,16 @@ impl Node {
             self.control(control::Input::Switchover { ticket, group, target: Some(target) });
         }
         Flow::Continue
+    }
+
+    fn keyspace_sheet(&mut self, connection: ConnectionId, name: &[u8]) -> Flow {
+        let Some(it) = self.keyspace_of(name) else {
+            return self.reply_error(connection, "ERR no such keyspace");
+        };
+        let nodes = self.map.nodes.values().filter(|node| node.usable()).count();
+        let facts = Facts::of(it.settings, nodes, self.map.groups_of(it.id).map(|group| &group.view));
+        let text = sheet::text(&it.name, &facts);
+        self.reply(connection, |w| w.verbatim(&text))
     }
 
     fn keyspace_info(&mut self, connection: ConnectionId, name: &[u8]) -> Flow {

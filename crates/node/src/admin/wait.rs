@@ -13,7 +13,7 @@ use crate::session::Receipt;
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::{GroupId, Instant, KeyspaceId, NodeId, Position};
+use data::{GroupId, Instant, NodeId, Position};
 use wire::number::parse_integer;
 use wire::{Protocol, ReplyWriter};
 
@@ -46,7 +46,7 @@ enum Look {
     /// These followers hold it, and the leader of this moment said so.
     Held(Vec<NodeId>),
     /// The leader elsewhere must be asked for this write.
-    Ask(KeyspaceId, Position),
+    Ask(GroupId, Position),
     /// An earlier command of the connection has no answer yet.
     NotYet,
 }
@@ -127,8 +127,8 @@ impl Node {
                     wait.known = holders;
                     true
                 }
-                Look::Ask(keyspace, position) => {
-                    self.ask_for_holders(&mut wait, keyspace, position);
+                Look::Ask(group, position) => {
+                    self.ask_for_holders(&mut wait, group, position);
                     wait.asked_at != Instant::ZERO && !wait.asked
                 }
                 Look::NotYet => false,
@@ -153,7 +153,7 @@ impl Node {
         if session.forwarded > usize::from(wait.asked) {
             return Look::NotYet;
         }
-        let Some(Receipt { keyspace, group, position, .. }) = &session.written else {
+        let Some(Receipt { group, position, .. }) = &session.written else {
             // Nothing was written: every follower holds that.
             let route = self.route_shown(session.keyspace);
             let view = route.and_then(|route| self.map.view(route.group));
@@ -166,10 +166,10 @@ impl Node {
         if self.groups.get(group).is_some_and(|it| it.is_serving()) {
             return Look::Held(self.holders(*group, *position));
         }
-        Look::Ask(*keyspace, *position)
+        Look::Ask(*group, *position)
     }
 
-    fn ask_for_holders(&mut self, wait: &mut Waiting, keyspace: KeyspaceId, position: Position) {
+    fn ask_for_holders(&mut self, wait: &mut Waiting, group: GroupId, position: Position) {
         let now = self.now.instant;
         if wait.asked || (wait.asked_at != Instant::ZERO && now.since(wait.asked_at) < ASK_EVERY) {
             return;
@@ -177,7 +177,10 @@ impl Node {
         let (connection, slot) = (wait.connection, wait.slot);
         let origin = Origin::Client { connection, slot, purpose: Purpose::Holders };
         let work = Work::Holders { position };
-        let outgoing = Outgoing::new(keyspace, Protocol::Resp2, work, origin, wait.deadline);
+        let Some(it) = self.map.groups.get(&group) else { return };
+        let slot = it.slots.first;
+        let outgoing = Outgoing::new(it.view.keyspace, Protocol::Resp2, work, origin, wait.deadline);
+        let outgoing = Outgoing { slot, ..outgoing };
         // Without room for it now, there may be some at the next look.
         if self.forwards.add(outgoing).is_ok()
             && let Some(session) = self.sessions.get_mut(connection)

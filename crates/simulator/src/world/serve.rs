@@ -213,13 +213,19 @@ impl World {
             return self.after(200_000_000, Event::Administer);
         };
         let Some(node) = self.hosts.get(&id).and_then(|host| host.node.as_ref()) else { return };
-        let missing = self.spaces.iter().filter(|space| node.map().keyspace_named(&space.name).is_none());
-        let wanted: Vec<Command> = missing
-            .filter(|space| !space.options.is_empty())
-            .map(|space| {
-                let mut words = command(&["KEYSPACE", "CREATE", &space.name, "SINGLE-LEADER"]);
+        let made = self.spaces.iter().filter(|space| !space.options.is_empty());
+        let wanted: Vec<Command> = made
+            .filter_map(|space| {
+                let mut words = match node.map().keyspace_named(&space.name) {
+                    None => command(&["KEYSPACE", "CREATE", &space.name, "SINGLE-LEADER"]),
+                    // Nobody has used it yet.
+                    Some(it) if it.id.0 < 16 && it.settings.shards == 1 => {
+                        command(&["KEYSPACE", "ALTER", &space.name])
+                    }
+                    Some(_) => return None,
+                };
                 words.extend(space.options.iter().map(|word| word.as_bytes().to_vec()));
-                words
+                Some(words)
             })
             .collect();
         if !wanted.is_empty() {

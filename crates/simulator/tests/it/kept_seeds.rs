@@ -165,3 +165,9 @@ fn a_rebuilt_copy_keeps_the_log_behind_its_snapshot() {
 fn a_learner_that_died_unnoticed_does_not_become_the_second_of_two_voters() {
     holds(&plan(8_001_226, 60));
 }
+
+/// The same group, and the second voter died in the moment in which it became one: no state of two may come between.
+#[test]
+fn a_control_group_that_grows_is_never_one_of_two() {
+    holds(&plan(556, 360));
+}

@@ -11,3 +11,5 @@ mod planted;
 mod reproducible;
 #[cfg(not(feature = "plant"))]
 mod scenarios;
+#[cfg(not(feature = "plant"))]
+mod sheet;

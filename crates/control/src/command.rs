@@ -16,6 +16,8 @@ pub enum Command {
     Found {
         founded: Founded,
         seeds: Vec<Seed>,
+        /// Groups that the slots of each numbered keyspace are divided among.
+        shards: u32,
     },
     /// A new member; the same `nonce` again gets the same number.
     AddNode {
@@ -196,6 +198,8 @@ const SENTENCES: &[&str] = &[
     "MIN-REPLICAS-MAX-LAG must be between 1 and 86400 s",
     "the settings ask for another commit rule",
     "a keyspace could not meet its commit rule any more: let another node join first, or ALTER that keyspace",
+    "SHARDS must be between 1 and 256",
+    "SHARDS of a keyspace in use cannot be changed",
     "the members are fewer than the commit rule needs",
     "the settings contradict themselves",
 ];
@@ -223,10 +227,11 @@ impl Command {
 
     pub fn encode(&self, w: &mut Writer<'_>) {
         match self {
-            Command::Found { founded, seeds } => {
+            Command::Found { founded, seeds, shards } => {
                 w.u8(1);
                 founded.encode(w);
                 w.list(seeds, |w, seed| encode_seed(*seed, w));
+                w.u32(*shards);
             }
             Command::AddNode { nonce, name, addresses, site } => {
                 w.u8(2);
@@ -313,7 +318,9 @@ impl Command {
 
     pub fn decode(r: &mut Reader<'_>) -> Result<Command, DecodeError> {
         Ok(match r.u8()? {
-            1 => Command::Found { founded: Founded::decode(r)?, seeds: r.list(decode_seed)? },
+            1 => {
+                Command::Found { founded: Founded::decode(r)?, seeds: r.list(decode_seed)?, shards: r.u32()? }
+            }
             2 => Command::AddNode {
                 nonce: r.u64()?,
                 name: r.text()?,

@@ -95,6 +95,8 @@ pub struct Config {
     /// How the cluster was founded, on every node that took part, at every start; `None` on a node that joined later.
     /// The founders are the first voters.
     pub founded: Option<Founded>,
+    /// Of a founder: groups that the slots of each numbered keyspace are divided among, from the founding on.
+    pub shards: u32,
     /// Randomness of this start: seeds of tables come out of it.
     pub seed: u64,
     pub timings: Timings,

@@ -44,6 +44,7 @@ fn main() {
         addresses: Addresses::default(),
         site: String::new(),
         founded: Some(Founded::new(vec![("here:1".into(), 1)])),
+        shards: 1,
         seed: 1,
         timings: control::Timings::default(),
     };

@@ -33,10 +33,10 @@ pub enum Purpose {
     Part {
         batch: u64,
     },
-    /// A step of SCAN in one of several groups: one of its slots, and its last.
+    /// A step of SCAN in one of several groups: one of its slots, and where the walk goes on behind the group.
     Scan {
         slot: u16,
-        last: u16,
+        next: Option<u16>,
     },
     /// A look of WAIT: the reply is not the client's.
     Holders,

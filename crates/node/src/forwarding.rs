@@ -274,7 +274,7 @@ impl Node {
             Purpose::Command => self.fill(connection, slot, bytes),
             Purpose::Watch => self.watched(connection, slot, route.map(|r| r.group), bytes),
             Purpose::Part { batch } => self.settle_part(batch, bytes),
-            Purpose::Scan { slot: at, last } => self.settle_scan(connection, slot, (at, last), bytes),
+            Purpose::Scan { slot: at, next } => self.settle_scan(connection, slot, (at, next), bytes),
             Purpose::Holders => self.on_holders(connection, slot, bytes),
         }
         if outgoing.blocking {

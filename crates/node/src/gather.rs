@@ -5,6 +5,7 @@ use crate::io::ConnectionId;
 use crate::message::Work;
 use crate::node::{Flow, Node};
 use crate::replies::SlotId;
+use crate::route::Route;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Flags, Spec};
@@ -128,16 +129,24 @@ impl Node {
         };
         let parts: Vec<(KeyspaceId, SlotRange)> =
             self.shards_of(keyspace).into_iter().map(|slots| (keyspace, slots)).collect();
-        self.ask_all(connection, &parts, &work, gather, spec.flags.has(Flags::WRITE))
+        let write = spec.flags.has(Flags::WRITE);
+        if write && parts.is_empty() {
+            return self.reply_error(
+                connection,
+                "READONLY this node leads no shard of the keyspace, and does not forward",
+            );
+        }
+        self.ask_all(connection, &parts, &work, gather, write)
     }
 
+    /// The shards that a command about the whole keyspace speaks of: all, or where nothing is forwarded those led here, for
+    /// clients of Redis Cluster ask every leader.
     fn shards_of(&self, keyspace: KeyspaceId) -> Vec<SlotRange> {
+        let settings = self.map.keyspaces.get(&keyspace).map(|it| it.settings).unwrap_or_default();
+        let asked = |route: &&Route| settings.forward || route.leader == Some(self.config.node);
         match self.routes.get(&keyspace) {
-            Some(routes) => routes.iter().map(|route| route.slots).collect(),
-            None => {
-                let shards = self.map.keyspaces.get(&keyspace).map_or(1, |it| it.settings.shards);
-                SlotRange::divide(shards).collect()
-            }
+            Some(routes) => routes.iter().filter(asked).map(|route| route.slots).collect(),
+            None => SlotRange::divide(settings.shards).collect(),
         }
     }
 
@@ -146,9 +155,6 @@ impl Node {
         let numbered = self.routes.iter().filter(|(keyspace, _)| keyspace.0 < 16);
         let parts: Vec<(KeyspaceId, SlotRange)> =
             numbered.flat_map(|(keyspace, routes)| routes.iter().map(|r| (*keyspace, r.slots))).collect();
-        if parts.is_empty() {
-            return self.reply(connection, |w| w.ok());
-        }
         self.ask_all(connection, &parts, &[Bytes::from_static(b"FLUSHDB")], Gather::Done, true)
     }
 
@@ -162,6 +168,10 @@ impl Node {
     ) -> Flow {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let protocol = session.protocol;
+        if parts.is_empty() {
+            let bytes = gather.finish(protocol);
+            return self.reply(connection, |w| w.buffer.extend_from_slice(&bytes));
+        }
         session.replies.begin();
         session.replies.rollback();
         let slot = session.replies.hold();
@@ -206,10 +216,22 @@ impl Node {
         if walk != u64::MAX {
             work[1] = Bytes::from(alloc::format!("{walk}"));
         }
-        let last = self.shards_of(keyspace).into_iter().find(|slots| slots.contains(slot));
-        let last = last.map_or(SLOTS - 1, |slots| slots.last);
+        let mut shards = self.shards_of(keyspace).into_iter().filter(|slots| slots.last >= slot);
+        let Some(shard) = shards.next() else {
+            // Nothing is left of what this node leads.
+            return self.reply(connection, |w| {
+                w.array(2);
+                w.bulk(b"0");
+                w.array(0);
+            });
+        };
+        // A walk in a group that is no longer asked here goes on behind it.
+        if !shard.contains(slot) {
+            work[1] = Bytes::from_static(b"0");
+        }
+        let (slot, next) = (slot.max(shard.first), shards.next().map(|slots| slots.first));
         let deadline = Some(self.patience_of(connection));
-        let purpose = Purpose::Scan { slot, last };
+        let purpose = Purpose::Scan { slot, next };
         self.forward_to(connection, slot, Work::Command(work), purpose, false, false, deadline)
     }
 
@@ -218,7 +240,7 @@ impl Node {
         &mut self,
         connection: ConnectionId,
         reply: SlotId,
-        at: (u16, u16),
+        at: (u16, Option<u16>),
         bytes: &[u8],
     ) {
         let Some(bytes_out) = keyspace_cursor(at, bytes) else { return self.fill(connection, reply, bytes) };
@@ -226,14 +248,13 @@ impl Node {
     }
 }
 
-/// `at`: a slot of the group and its last one.
-fn keyspace_cursor(at: (u16, u16), reply: &[u8]) -> Option<Vec<u8>> {
+/// `at`: a slot of the group, and where the walk goes on behind it.
+fn keyspace_cursor(at: (u16, Option<u16>), reply: &[u8]) -> Option<Vec<u8>> {
     let (_, rest) = headed(reply, b'*')?;
     let (len, rest) = headed(rest, b'$')?;
     let (digits, keys) = rest.split_at_checked(usize::try_from(len).ok()?)?;
     let cursor = match (core::str::from_utf8(digits).ok()?.parse::<u64>().ok()?, at) {
-        (0, (_, last)) if last >= SLOTS - 1 => 0,
-        (0, (_, last)) => join_cursor(0, last + 1),
+        (0, (_, next)) => next.map_or(0, |next| join_cursor(0, next)),
         (walk, (slot, _)) => join_cursor(walk, slot),
     };
     let mut bytes = Vec::new();
@@ -276,13 +297,13 @@ mod tests {
             bytes
         };
         let shown = |at, walk: &str| keyspace_cursor(at, &reply(walk));
-        assert_eq!(shown((0, 8191), "0"), Some(reply("8192")));
-        assert_eq!(shown((8192, 16_383), "0"), Some(reply("0")));
-        assert_eq!(shown((8192, 16_383), "7"), Some(reply("122880")));
+        assert_eq!(shown((0, Some(8192)), "0"), Some(reply("8192")));
+        assert_eq!(shown((8192, None), "0"), Some(reply("0")));
+        assert_eq!(shown((8192, None), "7"), Some(reply("122880")));
         assert_eq!(split_cursor(b"122880"), Some((7, 8192)));
         assert_eq!(split_cursor(b"x"), None);
         let most = join_cursor((1 << 48) - 1, SLOTS - 1);
         assert_eq!(split_cursor(alloc::format!("{most}").as_bytes()), Some(((1 << 48) - 1, SLOTS - 1)));
-        assert_eq!(keyspace_cursor((0, 1), b"-ERR invalid cursor\r\n"), None);
+        assert_eq!(keyspace_cursor((0, Some(1)), b"-ERR invalid cursor\r\n"), None);
     }
 }

@@ -16,6 +16,8 @@ pub struct Settings {
     /// Peer addresses of all founders, or of members to join; both are for the first start only.
     pub founders: Vec<String>,
     pub join: Vec<String>,
+    /// Of founders: groups that the slots of each numbered keyspace are divided among.
+    pub shards: u32,
     pub password: Option<String>,
     /// Shared by all nodes of the cluster.
     pub secret: String,
@@ -67,6 +69,8 @@ impl Settings {
                 self.peer
             )));
         }
+        let first = data::keyspace::Settings { shards: self.shards, ..Default::default() };
+        first.check().map_err(|_| StartError::new("--shards must be between 1 and 256"))?;
         if self.transfer_rate == 0 {
             return Err(StartError::new("--transfer-rate must be above 0: nothing would ever catch up"));
         }

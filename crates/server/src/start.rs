@@ -97,6 +97,7 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         addresses: addresses(&settings),
         site: settings.site.clone(),
         founded: membership.founded.clone(),
+        shards: settings.shards,
         seed: clock::random_u64(),
         timings: control::Timings::default(),
     };

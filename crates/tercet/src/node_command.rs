@@ -34,6 +34,9 @@ pub struct NodeCommand {
     /// Peer addresses of members of the cluster that this node joins.
     #[arg(long, env = "TERCET_JOIN", value_delimiter = ',')]
     join: Vec<String>,
+    /// At the founding: groups that the slots of each numbered keyspace are divided among. [default: 1]
+    #[arg(long, env = "TERCET_SHARDS")]
+    shards: Option<u32>,
     /// Password that clients must give.
     #[arg(long, env = "TERCET_REQUIREPASS")]
     requirepass: Option<String>,
@@ -68,6 +71,7 @@ struct File {
     founders: Vec<String>,
     #[serde(default)]
     join: Vec<String>,
+    shards: Option<u32>,
     requirepass: Option<String>,
     secret: Option<String>,
     maxclients: Option<usize>,
@@ -125,6 +129,7 @@ impl NodeCommand {
             site: self.site.or(file.site).unwrap_or_default(),
             founders,
             join,
+            shards: self.shards.or(file.shards).unwrap_or(1),
             password: self.requirepass.or(file.requirepass).filter(|password| !password.is_empty()),
             secret: self.secret.or(file.secret).unwrap_or_default(),
             connections_max: self.maxclients.or(file.maxclients).unwrap_or(10_000),

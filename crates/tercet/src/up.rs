@@ -26,9 +26,9 @@ pub struct Up {
     /// Where the nodes keep their data.
     #[arg(long, default_value = "tercet-data", conflicts_with = "ephemeral")]
     data: PathBuf,
-    /// Groups that the slots of keyspace 0 are divided among. Chosen at the first start.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    shards: u16,
+    /// Groups that the slots of each numbered keyspace are divided among: of the first start, when the cluster is founded.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    shards: u32,
     /// Keep nothing on disk.
     #[arg(long)]
     ephemeral: bool,
@@ -99,6 +99,7 @@ impl Up {
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             transfer_rate: TRANSFER_RATE,
             message_version: MESSAGE_VERSION_MAX,
+            shards: self.shards,
         };
         let status = Arc::new(Mutex::new(Status::default()));
         server::http::start(&http, Arc::clone(&status))?;
@@ -118,12 +119,11 @@ impl Up {
                 return Err(StartError::new("a node could not start"));
             }
             let written = Client::connect(&running[0].resp).and_then(|mut client| {
-                self.divide(&mut client)?;
                 client.call(&["DEL", "tercet:ready"])?;
                 groups_in_use(&mut client)
             });
             match written {
-                Ok(shards) if shards == usize::from(self.shards) => return Ok(()),
+                Ok(shards) if shards == self.shards as usize => return Ok(()),
                 Ok(shards) if shards > 0 => {
                     return Err(StartError::new(format!(
                         "keyspace 0 of this data has {shards} shards: start with --shards {shards}, or with another --data"
@@ -145,16 +145,6 @@ fn groups_in_use(client: &mut Client) -> Result<usize, StartError> {
     let status = client.status()?;
     let groups = status["groups"].as_array().into_iter().flatten();
     Ok(groups.filter(|group| group["keyspace"] == "0").count())
-}
-
-impl Up {
-    /// Has keyspace 0 divided as asked, unless it is in use.
-    fn divide(&self, client: &mut Client) -> Result<(), StartError> {
-        if self.shards > 1 && groups_in_use(client)? == 0 {
-            client.call(&["KEYSPACE", "ALTER", "0", "SHARDS", &self.shards.to_string()])?;
-        }
-        Ok(())
-    }
 }
 
 fn show(running: &[Running]) -> Result<(), StartError> {

@@ -84,7 +84,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn start(target: Target) -> Result<Running> {
     match target {
-        Target::Tercet => Ok(tercet::up(&crate::shell::tercet_binary()?, 1)?),
+        Target::Tercet => Ok(tercet::up(&crate::shell::tercet_binary()?, 1, 1)?),
         Target::Redis => {
             let peers = Contender::peers();
             let redis =

@@ -34,15 +34,42 @@ pub fn run(options: &Options) -> Result<()> {
                 peers.iter().find(|peer| peer.name() == "redis").context("redis-server is not installed")?;
             redis.start_alone()?
         }
-        None => Some(tercet::up(&shell::tercet_binary()?, 3)?),
+        None => Some(tercet::up(&shell::tercet_binary()?, 3, 1)?),
     };
     let address = options.address.or(running.as_ref().map(|r| r.address)).context("no server to try")?;
     redis_cli(address)?;
     redis_benchmark(address)?;
     for requirements in ["redis-py-8.txt", "redis-py-5.txt"] {
-        redis_py(address, requirements)?;
+        redis_py(address, requirements, "redis_py_tour.py")?;
     }
-    ioredis(address)
+    ioredis(address, "ioredis_tour.mjs")?;
+    if options.address.is_none() && !options.on_redis {
+        cluster_clients()?;
+    }
+    Ok(())
+}
+
+/// Clients of Redis Cluster on a sharded keyspace: sent on by whatever node they ask, and sent away to the right one.
+fn cluster_clients() -> Result<()> {
+    for forward in ["on", "off"] {
+        let running = tercet::up(&shell::tercet_binary()?, 3, 3)?;
+        let address = running.address;
+        let port = address.port().to_string();
+        let alter = ["-p", &port, "KEYSPACE", "ALTER", "0", "FORWARD", forward];
+        if !has("redis-cli")? {
+            return Ok(());
+        }
+        let answer = shell::capture(shell::command("redis-cli", &alter))?;
+        super::check(answer.trim() == "OK", &format!("three shards, FORWARD {forward}"), answer)?;
+        for key in ["foo", "bar", "hello", "somekey"] {
+            let answer = shell::capture(shell::command("redis-cli", &["-c", "-p", &port, "INCR", key]))?;
+            super::check(answer.trim().ends_with('1'), &format!("redis-cli -c INCR {key}"), answer)?;
+        }
+        redis_py(address, "redis-py-8.txt", "redis_py_cluster_tour.py")?;
+        redis_py(address, "redis-py-5.txt", "redis_py_cluster_tour.py")?;
+        ioredis(address, "ioredis_cluster_tour.mjs")?;
+    }
+    Ok(())
 }
 
 /// Whether a program is there; in CI it must be.
@@ -94,7 +121,7 @@ fn redis_benchmark(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn redis_py(address: SocketAddr, requirements: &str) -> Result<()> {
+fn redis_py(address: SocketAddr, requirements: &str, tour: &str) -> Result<()> {
     if !has("python3")? {
         return Ok(());
     }
@@ -107,12 +134,12 @@ fn redis_py(address: SocketAddr, requirements: &str) -> Result<()> {
         shell::run(in_root(&python.to_string_lossy(), &[&args[..], &[&list]].concat()))?;
         std::fs::write(venv.join("ready"), "")?;
     }
-    let mut command = in_root(&python.to_string_lossy(), &["e2e/smoke/redis_py_tour.py".as_ref()]);
+    let mut command = in_root(&python.to_string_lossy(), &[&Path::new("e2e/smoke").join(tour)]);
     command.env("TERCET_ADDRESS", address.to_string());
     shell::run(command)
 }
 
-fn ioredis(address: SocketAddr) -> Result<()> {
+fn ioredis(address: SocketAddr, tour: &str) -> Result<()> {
     if !has("node")? || !has("npm")? {
         return Ok(());
     }
@@ -127,8 +154,8 @@ fn ioredis(address: SocketAddr) -> Result<()> {
         std::fs::write(folder.join("ready"), "")?;
     }
     // Modules are looked for beside the script: so it is copied to where they are.
-    let script = folder.join("ioredis_tour.mjs");
-    std::fs::copy(shell::root().join("e2e/smoke/ioredis_tour.mjs"), &script)?;
+    let script = folder.join(tour);
+    std::fs::copy(shell::root().join("e2e/smoke").join(tour), &script)?;
     let mut command = Command::new("node");
     command.arg(&script).env("TERCET_ADDRESS", address.to_string());
     shell::run(command)

@@ -40,7 +40,7 @@ impl ClusterMap {
             return Err(Refusal::NotFounded);
         }
         match command {
-            Command::Found { founded, seeds } => self.found(founded, seeds),
+            Command::Found { founded, seeds, shards } => self.found(founded, seeds, *shards),
             Command::AddNode { nonce, name, addresses, site } => {
                 Ok(self.add_node(*nonce, name, addresses, site))
             }
@@ -69,13 +69,15 @@ impl ClusterMap {
         }
     }
 
-    fn found(&mut self, founded: &Founded, seeds: &[Seed]) -> Result<Applied, Refusal> {
+    fn found(&mut self, founded: &Founded, seeds: &[Seed], shards: u32) -> Result<Applied, Refusal> {
         if self.founded() {
             return Err(Refusal::AlreadyFounded);
         }
         if seeds.len() != NUMBERED_KEYSPACES as usize || founded.is_empty() {
             return Err(Refusal::Invalid("the founders do not fit the seeds"));
         }
+        let settings = Settings { shards, ..Settings::default() };
+        settings.check().map_err(Refusal::Invalid)?;
         self.cluster = founded.cluster();
         self.level = 1;
         for (id, address, nonce) in founded.nodes() {
@@ -84,7 +86,7 @@ impl ClusterMap {
         }
         for (number, seed) in (0..NUMBERED_KEYSPACES).zip(seeds) {
             let (id, name) = (KeyspaceId(number), number.to_string());
-            self.keyspaces.insert(id, Keyspace { id, name, settings: Settings::default(), seed: *seed });
+            self.keyspaces.insert(id, Keyspace { id, name, settings, seed: *seed });
         }
         self.next_keyspace = KeyspaceId(NUMBERED_KEYSPACES);
         // Group 0 is the control plane's own.

@@ -40,6 +40,7 @@ pub(crate) struct Supervisor {
     timings: Timings,
     seed: u64,
     founded: Option<Founded>,
+    shards: u32,
     detector: Detector,
     grantor: Grantor,
     /// The newest process heard of each node; the map learns it a little later.
@@ -68,6 +69,7 @@ impl Supervisor {
             timings,
             seed: config.seed,
             founded: config.founded.clone(),
+            shards: config.shards,
             detector,
             // Rounds of one node differ between its leaderships and its processes.
             grantor: Grantor::new(timings, mix(config.process.0 ^ mix(term))),
@@ -162,7 +164,7 @@ impl Supervisor {
         let draw = |at: u64| mix(self.seed.wrapping_add(at));
         let seeds = (0..u64::from(NUMBERED_KEYSPACES)).map(|at| Seed(draw(2 * at), draw(2 * at + 1)));
         let seeds = seeds.collect();
-        self.actions.push(Action::Propose(Command::Found { founded, seeds }));
+        self.actions.push(Action::Propose(Command::Found { founded, seeds, shards: self.shards }));
     }
 
     /// At most one change of nodes or of the control group per `retry`.

@@ -90,7 +90,7 @@ impl Line {
             Line::Found(count) => {
                 let founders = (1..=*count).map(|at| (format!("10.0.0.{at}:7"), u64::from(at))).collect();
                 let seeds = (0..16).map(|at| Seed(at, at)).collect();
-                Command::Found { founded: Founded::new(founders), seeds }
+                Command::Found { founded: Founded::new(founders), seeds, shards: 1 }
             }
             Line::AddNode(nonce) => Command::AddNode {
                 nonce: *nonce,

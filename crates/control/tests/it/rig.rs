@@ -175,6 +175,7 @@ impl Rig {
             addresses: Addresses { peer: format!("10.0.0.{}:7000", id.0), ..Addresses::default() },
             site: String::new(),
             founded: node.founded.clone(),
+            shards: 1,
             seed: 77 + u64::from(id.0),
             timings: Timings::default(),
         };

@@ -20,6 +20,7 @@ fn recover(records: Vec<Vec<u8>>) -> Result<Plane, DecodeError> {
         addresses: Default::default(),
         site: String::new(),
         founded: None,
+        shards: 1,
         seed: 1,
         timings: Timings::default(),
     };

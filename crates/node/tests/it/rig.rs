@@ -93,6 +93,7 @@ impl Cluster {
             },
             site: "here".into(),
             founded: Some(self.founded.clone()),
+            shards: 1,
             seed: 7 + u64::from(id.0),
             timings: control::Timings::default(),
         };

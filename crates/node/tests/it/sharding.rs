@@ -171,6 +171,25 @@ fn a_keyspace_that_does_not_forward_names_the_leader() {
         assert!(cluster.ask(client, "INFO cluster").contains("cluster_enabled:1"));
     }
     assert_eq!(moved, 8);
+    // Of the keyspace as a whole a node says what it leads: clients of Redis Cluster ask every leader.
+    let (mut keys, mut scanned) = (0, 0);
+    for n in 1..=3 {
+        let client = cluster.connect(NodeId(n));
+        assert_eq!(cluster.ask(client, "SELECT s"), "+OK");
+        keys += cluster.ask(client, "DBSIZE")[1..].parse::<usize>().expect("a number");
+        let mut cursor = String::from("0");
+        loop {
+            let reply = cluster.ask(client, &format!("SCAN {cursor}"));
+            let words: Vec<&str> = reply.split(' ').collect();
+            cursor = words[2].to_string();
+            scanned += words[3][1..].parse::<usize>().expect("a number");
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(cluster.ask(client, "FLUSHDB"), "+OK");
+    }
+    assert_eq!((keys, scanned), (4, 4));
 }
 
 #[test]

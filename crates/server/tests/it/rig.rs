@@ -53,6 +53,7 @@ pub fn settings(name: &str) -> Settings {
         site: String::new(),
         founders: vec![peer],
         join: Vec::new(),
+        shards: 1,
         password: None,
         secret: String::new(),
         connections_max: 1000,

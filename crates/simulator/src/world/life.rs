@@ -99,6 +99,7 @@ impl World {
                 addresses: Addresses { resp: address(2), peer: address(1), http: address(3) },
                 site: self.network.sites.name_of(host.machine).into(),
                 founded: host.founder.then(|| self.founded.clone()),
+                shards: 1,
                 seed,
                 timings: control::Timings::default(),
             },

@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(address) = options.address {
         return try_connections(address);
     }
-    let mut running = up(&crate::shell::tercet_binary()?, 1)?;
+    let mut running = up(&crate::shell::tercet_binary()?, 1, 1)?;
     try_connections(running.address)?;
     let ended = running.servers[0].wait(Duration::ZERO)?;
     check(ended.is_none(), "the server is still the same process", ended)?;

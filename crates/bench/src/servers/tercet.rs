@@ -17,7 +17,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One node that keeps nothing on disk.
 pub fn alone(program: &Path) -> io::Result<Running> {
-    up(program, 1)
+    up(program, 1, 1)
 }
 
 /// `tercet up --ephemeral` with `nodes` nodes in one process; `address` is the first of them.

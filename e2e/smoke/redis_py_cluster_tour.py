@@ -46,7 +46,7 @@ def tour_several_slots_are_refused(r):
     for call in (lambda: r.execute_command("MGET", "foo", "bar"), lambda: r.rename("foo", "bar")):
         try:
             seen = call()
-        except (redis.ResponseError, redis.RedisError) as error:
+        except Exception as error:
             assert "slot" in str(error).lower(), error
         else:
             raise AssertionError(f"expected an error, got {seen!r}")

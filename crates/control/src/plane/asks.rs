@@ -92,6 +92,12 @@ impl Plane {
                 let refusal = Refusal::Invalid("this change is the control leader's own");
                 self.answer(origin, Err(refusal), out);
             }
+            // A founder starts a moment after the founding: placed before that, everything would lie on the first one.
+            Ask::Propose(Command::EnsureGroup { .. } | Command::CreateKeyspace { .. })
+                if supervisor.awaits_nodes(now, self.consensus.map()) =>
+            {
+                self.turn_away(now, from, Some(ticket), out);
+            }
             Ask::Propose(command) => {
                 let advice = supervisor.advice();
                 if !self.consensus.propose(origin, &advice, &command) {

@@ -4,6 +4,7 @@
 //! It never changes the map itself: it proposes commands that name the view number they were computed from, so a second
 //! proposal of the same change, or one of a deposed control leader, is refused.
 
+mod balance;
 mod contest;
 mod membership;
 mod switchover;
@@ -15,8 +16,9 @@ use crate::detector::Detector;
 use crate::event::Event;
 use crate::founding::Founded;
 use crate::lease::{Asker, Grantor};
-use crate::map::{Advice, ClusterMap, NUMBERED_KEYSPACES};
+use crate::map::{Advice, ClusterMap, NUMBERED_KEYSPACES, NodeState};
 use crate::message::{Message, Sealed};
+use balance::Balance;
 use contest::{Contest, Reach};
 use data::plant::{self, Bug};
 use data::table::Seed;
@@ -41,6 +43,8 @@ pub(crate) struct Supervisor {
     seed: u64,
     founded: Option<Founded>,
     shards: u32,
+    began_at: Instant,
+    balance: Balance,
     detector: Detector,
     grantor: Grantor,
     /// The newest process heard of each node; the map learns it a little later.
@@ -70,6 +74,8 @@ impl Supervisor {
             seed: config.seed,
             founded: config.founded.clone(),
             shards: config.shards,
+            began_at: now,
+            balance: Balance::new(now),
             detector,
             // Rounds of one node differ between its leaderships and its processes.
             grantor: Grantor::new(timings, mix(config.process.0 ^ mix(term))),
@@ -81,6 +87,13 @@ impl Supervisor {
             reconfigured_at: now,
             actions: Vec::new(),
         }
+    }
+
+    /// Whether a node that belongs to the cluster has not started yet, and may be about to: what is placed now would pass it
+    /// by. Only for the first moment of a control leader, for nobody waits for a node that is down.
+    pub fn awaits_nodes(&self, now: Instant, map: &ClusterMap) -> bool {
+        let awaited = |node: &crate::map::Node| node.state == NodeState::Active && !node.usable();
+        now.since(self.began_at) < self.timings.suspicion_max && map.nodes.values().any(awaited)
     }
 
     pub fn advice(&self) -> Advice {
@@ -153,6 +166,7 @@ impl Supervisor {
             }
         }
         self.finish_switchovers(now, &map);
+        self.tend_balance(now, &map);
         self.tend_nodes(now, &map, consensus);
     }
 
@@ -220,6 +234,9 @@ impl Supervisor {
         command: &Command,
         result: Result<Applied, Refusal>,
     ) {
+        if matches!(command, Command::StartNode { .. }) {
+            self.balance.is_wanted();
+        }
         let (Command::StartElection { .. }, Ok(Applied::View { group, number })) = (command, result) else {
             return;
         };

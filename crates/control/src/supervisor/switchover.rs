@@ -36,12 +36,14 @@ impl Supervisor {
         target: Option<NodeId>,
         origin: Origin,
     ) {
+        // The operator decides, until a node comes or comes back.
+        self.balance.is_left_alone();
         if let Err(refusal) = self.begin_switchover(now, map, group, target, Some(origin)) {
             self.actions.push(Action::Answer { origin, result: Err(refusal) });
         }
     }
 
-    fn begin_switchover(
+    pub(super) fn begin_switchover(
         &mut self,
         now: Instant,
         map: &ClusterMap,

@@ -176,3 +176,30 @@ fn the_control_log_stays_bounded_and_survives_a_full_restart() {
     assert_eq!(after.keyspaces, before.keyspaces);
     assert!(after.view(group).unwrap().epoch > before.view(group).unwrap().epoch);
 }
+
+/// Whoever comes back leads its share again, and not on the control leader's node where another is equal; what an operator moved
+/// stays where it is.
+#[test]
+fn leaders_spread_over_the_nodes_again_when_one_comes_back() {
+    for seed in 0..3 {
+        let mut rig = Rig::new(seed, 3);
+        rig.settle();
+        let groups: Vec<_> = (0..3).map(|keyspace| rig.group(keyspace)).collect();
+        let leaders =
+            |rig: &Rig| groups.iter().filter_map(|group| rig.map().leader_of(*group)).collect::<Vec<_>>();
+        let spread =
+            |rig: &Rig| leaders(rig).into_iter().collect::<std::collections::BTreeSet<_>>().len() == 3;
+        rig.run_until(20_000, "one each", |rig| spread(rig));
+        let victim = rig.all().into_iter().find(|id| Some(*id) != rig.control_leader()).unwrap();
+        rig.crash(victim);
+        rig.run_until(5000, "leaders without it", |rig| rig.led() && !leaders(rig).contains(&victim));
+        rig.start(victim);
+        rig.run_until(30_000, "one each again", |rig| spread(rig));
+        let moved = rig.map().leader_of(groups[0]).unwrap();
+        let target = rig.all().into_iter().find(|id| *id != moved).unwrap();
+        let at = rig.running()[0];
+        rig.switch(at, groups[0], Some(target)).unwrap();
+        rig.run_ms(12_000);
+        assert_eq!(rig.map().leader_of(groups[0]), Some(target));
+    }
+}

@@ -74,15 +74,18 @@ impl Node {
         }
     }
 
-    /// The shards of the connection's keyspace, in the order of their slots.
+    /// The shards of the connection's keyspace, in the order of their slots. Clients of Redis Cluster know a node in one role
+    /// only: one that leads a shard is not shown as a follower of another.
     fn shards(&self, connection: ConnectionId) -> Vec<Shard> {
         let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
+        let Some(routes) = self.routes.get(&keyspace) else { return Vec::new() };
+        let leaders: BTreeSet<NodeId> = routes.iter().filter_map(|route| route.leader).collect();
         let shard = |route: &Route| {
             let members = self.map.view(route.group).map(|view| view.members.clone()).unwrap_or_default();
-            let followers = members.into_iter().filter(|node| Some(*node) != route.leader).collect();
+            let followers = members.into_iter().filter(|node| !leaders.contains(node)).collect();
             Shard { slots: route.slots, leader: route.leader, followers }
         };
-        self.routes.get(&keyspace).into_iter().flat_map(|routes| routes.iter().map(shard)).collect()
+        routes.iter().map(shard).collect()
     }
 
     /// Whether the connection's keyspace is one for clients of Redis Cluster.

@@ -2,11 +2,12 @@
 
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
-use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
+use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node, Route};
 use crate::replies::SlotId;
 use crate::serve::PATIENCE;
 use crate::session::Receipt;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Class, Flags, Spec};
@@ -47,11 +48,8 @@ impl Node {
 
     pub(crate) fn patience_of(&self, connection: ConnectionId) -> Instant {
         let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
-        let patience = self
-            .map
-            .keyspaces
-            .get(&keyspace)
-            .map_or(PATIENCE, |it| Duration::from_millis(u64::from(it.settings.patience_ms())));
+        let patience =
+            self.map.keyspaces.get(&keyspace).map_or(PATIENCE, |it| self.patience_asked(&it.settings));
         self.now.instant + patience
     }
 
@@ -70,9 +68,15 @@ impl Node {
         session.replies.rollback();
         let slot = session.replies.hold();
         let origin = Origin::Client { connection, slot, purpose };
-        let (keyspace, protocol) = (session.keyspace, session.protocol);
-        let outgoing =
-            Outgoing { write, blocking, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
+        let (keyspace, protocol, options) = (session.keyspace, session.protocol, self.options.clone());
+        // A read waits for no follower: a leader of any version answers it.
+        let options = options.filter(|_| write);
+        let outgoing = Outgoing {
+            write,
+            options,
+            blocking,
+            ..Outgoing::new(keyspace, protocol, work, origin, deadline)
+        };
         if self.forwards.add(outgoing).is_err() {
             let mut bytes = Vec::new();
             let text = "TRYAGAIN too many commands wait for other nodes: slow down";
@@ -104,7 +108,7 @@ impl Node {
         let (keyspace, protocol) = (session.keyspace, session.protocol);
         let deadline = deadline.map(|deadline| deadline + PATIENCE);
         let outgoing = Outgoing::new(keyspace, protocol, Work::Command(args), origin, deadline);
-        let outgoing = Outgoing { write: true, blocking: true, ..outgoing };
+        let outgoing = Outgoing { write: true, blocking: true, options: self.options.clone(), ..outgoing };
         if let Err(outgoing) = self.forwards.add(outgoing) {
             self.settle_forwarded(
                 outgoing,
@@ -164,8 +168,18 @@ impl Node {
                 false => sequence,
             };
             let request = self.request_id(sequence);
+            let old = leader != me && self.peers.get(&leader).is_some_and(|version| *version < OPTIONS_SINCE);
             let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
             if outgoing.turned_away == Some(leader) {
+                continue;
+            }
+            if outgoing.asks_newly() && old {
+                if outgoing.copies == 0
+                    && let Some(outgoing) = self.forwards.remove(sequence)
+                {
+                    let text = b"-ERR the leader's node runs an older version, which knows no such options: nothing was done\r\n";
+                    self.settle_forwarded(outgoing, text, Position::default(), false);
+                }
                 continue;
             }
             outgoing.sent_to = Some(leader);
@@ -178,6 +192,7 @@ impl Node {
                 protocol: outgoing.protocol,
                 time_left_ms: left.unwrap_or(0) as u32,
                 work: outgoing.work.clone(),
+                options: outgoing.options.clone(),
             };
             if leader == me {
                 self.on_forward(me, forward);
@@ -232,6 +247,7 @@ impl Node {
     ) {
         let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
         let route = self.routes.get(&outgoing.keyspace).copied();
+        let request = self.request_id(outgoing.sequence);
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded -= 1;
             let receipt = Receipt {
@@ -242,6 +258,9 @@ impl Node {
                 write: outgoing.write,
                 indeterminate,
                 stale: false,
+                asked: outgoing.options.as_ref().and_then(|options| options.asked.clone()).map(Box::new),
+                request,
+                client: outgoing.options.as_ref().and_then(|options| options.client.clone()),
             };
             if purpose != Purpose::Holders {
                 session.achieved(receipt);

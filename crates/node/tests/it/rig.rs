@@ -355,14 +355,20 @@ impl Cluster {
         Client { node: id, connection }
     }
 
-    /// Sends a command line; words are separated by spaces.
+    /// Sends a command line; words are separated by spaces, and `~` stands for a space within one.
     pub fn send(&mut self, client: Client, line: &str) {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let words: Vec<String> = line.split(' ').map(|word| word.replace('~', " ")).collect();
+        let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
         let now = self.now();
         if let Some(node) = self.nodes.get_mut(&client.node) {
             node.request(now, client.connection, &args);
             self.end_turn(client.node);
         }
+    }
+
+    /// Sends several command lines at once.
+    pub fn pipeline(&mut self, client: Client, lines: &[&str]) {
+        lines.iter().for_each(|line| self.send(client, line));
     }
 
     /// What came for a client so far.

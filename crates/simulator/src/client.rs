@@ -24,6 +24,8 @@ pub struct Client {
     pub home: Option<NodeId>,
     /// Says READONLY: its reads may be answered from the copy of the node that it is connected to.
     pub readonly: bool,
+    /// A task under an id of its own that is sent again, and when it began.
+    pub again: Option<(Task, u64)>,
     /// No new tasks.
     pub quiet: bool,
     /// Keys to be read back, last first; each until it was answered.
@@ -50,6 +52,7 @@ impl Client {
             exchange: 0,
             home: None,
             readonly: false,
+            again: None,
             quiet: false,
             reads: None,
         }

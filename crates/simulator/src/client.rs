@@ -26,6 +26,8 @@ pub struct Client {
     pub readonly: bool,
     /// A task under an id of its own that is sent again, and when it began.
     pub again: Option<(Task, u64)>,
+    /// A request under an id of its own that was answered, and how: it comes once more, some time.
+    pub echo: Option<(Vec<Command>, Reply)>,
     /// No new tasks.
     pub quiet: bool,
     /// Keys to be read back, last first; each until it was answered.
@@ -53,6 +55,7 @@ impl Client {
             home: None,
             readonly: false,
             again: None,
+            echo: None,
             quiet: false,
             reads: None,
         }

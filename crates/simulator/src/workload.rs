@@ -77,6 +77,8 @@ pub struct Task {
     pub place: Place,
     /// It has an id of its client's: these commands may be sent again as often as needed.
     pub again: Option<Vec<Command>>,
+    /// It is the same request once more: this is what it was answered then.
+    pub expects: Option<Reply>,
     /// Its reply may come before the keyspace's rule is met: it promises nothing.
     early: bool,
     /// Replies that the commands sent last will give.
@@ -243,6 +245,11 @@ const WISHES: [(&str, bool); 11] = [
     ("LEVEL applied", false),
 ];
 
+/// A request that was answered, under the same id once more.
+pub fn echo(commands: Vec<Command>, expects: Reply) -> (Task, Vec<Command>) {
+    (Task { expects: Some(expects), ..Task::new(String::new(), Did::Anything, commands.len()) }, commands)
+}
+
 /// A write under its client's own id.
 fn with_id(id: &str, key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
     let words: Vec<&str> = ["WITH", "REQUEST", id, "DO"].iter().chain(words).copied().collect();
@@ -312,6 +319,7 @@ impl Task {
             receipt: false,
             place: Place::default(),
             again: None,
+            expects: None,
             early: false,
             replies,
             second: None,

@@ -8,6 +8,9 @@ use crate::workload::{self, Command, Next, Task, command};
 use data::NodeId;
 use node::{ConnectionId, Input};
 
+/// How often, among a client's tasks, one that was answered under an id comes once more: after seconds, when there may be
+/// other leaders, restarted from snapshots.
+const ECHO_PER_MILLE: u64 = 8;
 /// One way between a client and its node, at least.
 const CLIENT_NS: u64 = 100_000;
 
@@ -33,6 +36,11 @@ impl World {
             let commands = task.again.clone().unwrap_or_default();
             self.begin_task(client, task, commands);
             return self.clients[client].task.iter_mut().for_each(|running| running.start = start);
+        }
+        if self.clients[client].echo.is_some() && self.streams.workload.chance(ECHO_PER_MILLE) {
+            let echo =
+                self.clients[client].echo.take().map(|(commands, reply)| workload::echo(commands, reply));
+            return echo.into_iter().for_each(|(task, commands)| self.begin_task(client, task, commands));
         }
         if let Some(reads) = &self.clients[client].reads {
             let next = reads.last().and_then(|(did, key)| workload::read_back(did, key));
@@ -143,6 +151,7 @@ impl World {
                 if outcome != Outcome::Ok && self.sends_again(client, &mut running, &replies) {
                     return;
                 }
+                self.hear_echo(client, &running, outcome, &replies);
                 self.record(client, node, running, outcome, self.now);
                 let pause = self.streams.workload.around(self.clients[client].pause);
                 self.after(pause, Event::Think { client });
@@ -169,6 +178,19 @@ impl World {
             self.after(pause, Event::Think { client });
         }
         true
+    }
+
+    /// What was answered under an id is kept, to be asked once more; what comes of that must be the same answer.
+    fn hear_echo(&mut self, client: usize, running: &Running, outcome: Outcome, replies: &[Reply]) {
+        let (Some(task), Some(reply), Outcome::Ok) = (&running.task, replies.last(), outcome) else { return };
+        let durable = self.spaces[self.clients[client].keyspace].durable;
+        if let Some(expected) = task.expects.as_ref().filter(|expected| durable && *expected != reply) {
+            let text = format!("client {client}: {expected:?}, and then {reply:?}");
+            self.invariants.fail("an id has one answer", text);
+        }
+        if let Some(commands) = &task.again {
+            self.clients[client].echo.get_or_insert_with(|| (commands.clone(), reply.clone()));
+        }
     }
 
     fn record(&mut self, client: usize, node: NodeId, running: Running, outcome: Outcome, end: u64) {

@@ -6,7 +6,7 @@ use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node, Route};
 use crate::replies::SlotId;
 use crate::serve::PATIENCE;
-use crate::session::Receipt;
+use crate::session::{Receipt, WriteName};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -247,7 +247,12 @@ impl Node {
     ) {
         let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
         let route = self.routes.get(&outgoing.keyspace).copied();
-        let request = self.request_id(outgoing.sequence);
+        // A write whose place is not known may be asked for by its id.
+        let nameless = !outgoing.write || position != Position::default();
+        let name = (!nameless).then(|| {
+            let client = outgoing.options.as_ref().and_then(|options| options.client.clone());
+            Box::new(WriteName { request: self.request_id(outgoing.sequence), client })
+        });
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded -= 1;
             let receipt = Receipt {
@@ -259,8 +264,7 @@ impl Node {
                 indeterminate,
                 stale: false,
                 asked: outgoing.options.as_ref().and_then(|options| options.asked.clone()).map(Box::new),
-                request,
-                client: outgoing.options.as_ref().and_then(|options| options.client.clone()),
+                name,
             };
             if purpose != Purpose::Holders {
                 session.achieved(receipt);

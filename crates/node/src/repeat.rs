@@ -39,8 +39,8 @@ impl Node {
         words: impl Iterator<Item = &'a [u8]>,
         otherwise: Identity,
     ) -> Identity {
-        let client = self.options.as_ref().and_then(|options| options.client.as_ref());
-        let (Some(client), Some(it), true) = (client, self.groups.get(&group), writes) else {
+        let Some(options) = &self.options else { return otherwise };
+        let (Some(client), Some(it), true) = (&options.client, self.groups.get(&group), writes) else {
             return otherwise;
         };
         Identity { request: client.id(&it.table), command: Some(fingerprint(&it.table, words)) }

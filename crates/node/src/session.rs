@@ -37,7 +37,13 @@ pub struct Receipt {
     pub stale: bool,
     /// What was asked for beside the keyspace's rule.
     pub asked: Option<Box<Asked>>,
-    /// The id that the write is known by, where its place in the log is not.
+    /// What the write goes by where its place in the log is not known.
+    pub name: Option<Box<WriteName>>,
+}
+
+/// The ids of a write: its forwarder's, and its client's own where it has one.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct WriteName {
     pub request: RequestId,
     pub client: Option<ClientRequest>,
 }

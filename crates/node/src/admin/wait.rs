@@ -12,7 +12,7 @@ use crate::node::{Flow, Node};
 use crate::options::ClientRequest;
 use crate::replies::SlotId;
 use crate::serve::PATIENCE;
-use crate::session::Receipt;
+use crate::session::{Receipt, WriteName};
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -180,7 +180,8 @@ impl Node {
             Question::Wait { .. } | Question::WaitAof { .. } => session.written.as_ref(),
         };
         if let Some(it) = subject.filter(|it| wait.question == Question::Receipt && self.is_uncertain(it)) {
-            let work = Work::Fate { position: it.position, of: it.request, client: it.client.clone() };
+            let WriteName { request: of, client } = it.name.as_deref().cloned().unwrap_or_default();
+            let work = Work::Fate { position: it.position, of, client };
             return Look::Ask(it.keyspace, work);
         }
         let Some(Receipt { keyspace, group, position, .. }) = subject else {

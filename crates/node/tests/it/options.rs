@@ -220,12 +220,17 @@ fn a_reply_comes_with_its_receipt() {
         let first = replies.find("*2 :2 *26").expect("the first");
         let second = replies.find(":3 *2 :4 *26").unwrap_or_else(|| panic!("the others: {replies}"));
         assert!(first < second);
+        let indices: Vec<u64> = replies
+            .match_indices("$5 index :")
+            .filter_map(|(at, text)| replies[at + text.len()..].split(' ').next()?.parse().ok())
+            .collect();
+        assert_eq!(indices[1] - indices[0], 2, "each tells of its own write: {replies}");
         // Of a command that waits for data too.
         cluster.send(client, "WITH RECEIPT DO BLPOP list 0");
-        cluster.send(client, "INCR a");
         cluster.run(100);
         let pusher = client_of(&mut cluster, leader);
         assert_eq!(cluster.ask(pusher, "RPUSH list job"), ":1");
+        cluster.pipeline(client, &["INCR a"]);
         cluster.run(200);
         let reply = cluster.received(client);
         let reply = reply.strip_prefix("*2 ").unwrap_or(&reply);
@@ -399,4 +404,67 @@ fn what_became_of_a_write_can_be_asked() {
         assert_eq!(field(&receipt, "outcome"), "committed", "{receipt}");
         assert_ne!(field(&receipt, "index"), ":0", "{receipt}");
     }
+}
+
+// catalogue: C7
+#[test]
+fn a_keyspace_takes_the_names_of_other_systems() {
+    let mut cluster = serving(3);
+    let client = cluster.connect(NodeId(1));
+    for (n, (options, shown)) in [
+        ("rpl_semi_sync_source_wait_for_replica_count 2", "commit $9 semi-sync"),
+        ("rpl_semi_sync_master_timeout 777 COMMIT semi-sync", "timeout-ms :777"),
+        ("synchronous_commit remote_apply", "level $7 applied"),
+        ("synchronous_commit remote_write", "level $8 received"),
+        ("synchronous_commit local", "commit $5 async"),
+        ("ACKS all", "commit $11 in-sync-set"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(
+            cluster.ask(client, &format!("KEYSPACE CREATE k{n} SINGLE-LEADER {options}")),
+            "+OK",
+            "{options}"
+        );
+        let info = cluster.ask(client, &format!("KEYSPACE INFO k{n}"));
+        assert!(info.contains(shown), "{options}: {info}");
+    }
+    assert!(cluster.ask(client, "KEYSPACE ALTER k0 synchronous_commit off").starts_with("-ERR"));
+}
+
+/// More than the table of answers holds: what went is not executed again, and not forgotten either.
+// bugs: SL-25
+#[test]
+fn an_id_that_is_too_old_to_know_is_an_error() {
+    let mut cluster = serving(1);
+    let client = cluster.connect(NodeId(1));
+    assert_eq!(cluster.ask(client, "WITH REQUEST app:7 DO INCR n"), ":1");
+    let large = "x".repeat(1 << 20);
+    for n in 0..40 {
+        cluster.ask(client, &format!("WITH REQUEST big:{n} DO GETSET blob {large}"));
+    }
+    for id in ["app:7", "app:6"] {
+        let old = cluster.ask(client, &format!("WITH REQUEST {id} DO INCR n"));
+        assert!(old.starts_with("-REQUESTOLD"), "{old}");
+    }
+    let receipt = cluster.ask(client, "RECEIPT app:7");
+    assert_eq!(field(&receipt, "outcome"), "too-old", "{receipt}");
+    assert_eq!(cluster.ask(client, "WITH REQUEST app:8 DO INCR n"), ":2");
+}
+
+#[test]
+fn a_leader_of_an_older_version_is_asked_nothing_that_it_would_not_read() {
+    let mut cluster = Cluster::speaking(3, 2);
+    cluster.run(1_500);
+    let leader = cluster.leader().expect("a leader");
+    let (near, far) = (cluster.connect(leader), cluster.connect(NodeId(leader.0 % 3 + 1)));
+    assert_eq!(cluster.ask(near, "WITH COMMIT synchronous DO SET a 1"), "+OK");
+    let refused = cluster.ask(far, "WITH COMMIT synchronous DO SET a 2");
+    assert!(refused.starts_with("-ERR the leader's node runs an older version"), "{refused}");
+    assert_eq!(cluster.ask(far, "CONSISTENCY LEVEL applied"), "+OK");
+    assert_eq!(cluster.ask(far, "GET a"), "$1 1", "reads ask for nothing new");
+    assert!(cluster.ask(far, "SET a 3").starts_with("-ERR the leader's node runs an older version"));
+    assert_eq!(cluster.ask(far, "CONSISTENCY DEFAULT"), "+OK");
+    assert_eq!(cluster.ask(far, "SET a 4"), "+OK");
 }

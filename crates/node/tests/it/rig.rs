@@ -42,12 +42,19 @@ pub struct Cluster {
     replies: BTreeMap<(NodeId, ConnectionId), Vec<u8>>,
     next_connection: u64,
     pub snapshot_log_bytes: usize,
+    /// The message version that all connections speak.
+    pub version: u8,
     /// What the nodes reported, for a failing test to print.
     pub story: Vec<String>,
 }
 
 impl Cluster {
     pub fn new(count: u32) -> Cluster {
+        Cluster::speaking(count, VERSION_MAX)
+    }
+
+    /// A cluster whose connections speak this message version.
+    pub fn speaking(count: u32, version: u8) -> Cluster {
         let founders = (1..=count).map(|n| (format!("host{n}:1"), u64::from(n))).collect();
         let mut cluster = Cluster {
             nodes: BTreeMap::new(),
@@ -61,6 +68,7 @@ impl Cluster {
             replies: BTreeMap::new(),
             next_connection: 0,
             snapshot_log_bytes: 1 << 30,
+            version,
             story: Vec::new(),
         };
         for n in 1..=count {
@@ -126,11 +134,11 @@ impl Cluster {
         let mut node = Node::new(config, restored, now).expect("own records");
         let others: Vec<NodeId> = self.nodes.keys().copied().collect();
         for other in &others {
-            node.step(now, Input::PeerUp { node: *other, version: VERSION_MAX });
+            node.step(now, Input::PeerUp { node: *other, version: self.version });
         }
         self.nodes.insert(id, node);
         for other in others {
-            self.step(other, Input::PeerUp { node: id, version: VERSION_MAX });
+            self.step(other, Input::PeerUp { node: id, version: self.version });
         }
         self.end_turn(id);
     }
@@ -195,6 +203,7 @@ impl Cluster {
                 let mut body = Vec::new();
                 message.encode(&mut data::codec::Writer::new(&mut body));
                 let kind = message.kind();
+                assert!(message.since_version() <= self.version, "too new for the connection: {message:?}");
                 self.schedule(HOP_MS, Event::Deliver { to, from: id, kind, body });
             }
             Output::Persist { token, records, .. } => {
@@ -324,7 +333,7 @@ impl Cluster {
                 if reachable {
                     let message = PeerMessage::decode(kind, &body).expect("own encoding");
                     let process = Process(self.processes[&from]);
-                    let (incarnation, version) = (Incarnation(1), VERSION_MAX);
+                    let (incarnation, version) = (Incarnation(1), self.version);
                     self.step(to, Input::Peer { from, incarnation, process, version, message });
                 }
             }
@@ -366,9 +375,20 @@ impl Cluster {
         }
     }
 
-    /// Sends several command lines at once.
+    /// Sends several command lines at once: the node reads each as soon as it reads on.
     pub fn pipeline(&mut self, client: Client, lines: &[&str]) {
-        lines.iter().for_each(|line| self.send(client, line));
+        for line in lines {
+            let paused = |cluster: &Cluster| {
+                cluster.nodes.get(&client.node).is_some_and(|node| node.is_paused(client.connection))
+            };
+            for _ in 0..2000 {
+                if !paused(self) {
+                    break;
+                }
+                self.run(1);
+            }
+            self.send(client, line);
+        }
     }
 
     /// What came for a client so far.

@@ -50,6 +50,25 @@ def tour_connection(r):
     assert "get" in r.command()
 
 
+def tour_options(r):
+    """WITH and CONSISTENCY are commands like others: no client needs to know them."""
+    r.delete("once", "a")
+    for _ in range(3):
+        same(r.execute_command("WITH", "REQUEST", "tour:1", "DO", "INCR", "once"), 1)
+    reply, receipt = r.execute_command("WITH", "RECEIPT", "COMMIT", "majority", "DO", "INCR", "a")
+    same(reply, 1)
+    if not isinstance(receipt, dict):
+        receipt = dict(zip(receipt[::2], receipt[1::2]))
+    same((receipt["kind"], receipt["outcome"], receipt["asked"]), ("write", "committed", "COMMIT majority"))
+    with r.pipeline(transaction=False) as pipe:
+        pipe.execute_command("WITH", "LEVEL", "applied", "DO", "INCR", "a")
+        pipe.execute_command("WITH", "ACKS", "0", "DO", "SET", "b", "1")
+        pipe.get("b")
+        same(pipe.execute(), [2, "OK", "1"])
+    refused("unknown option 'NOSUCH'", lambda: r.execute_command("WITH", "NOSUCH", "1", "DO", "GET", "a"))
+    same(r.command_getkeys("WITH", "ACKS", "1", "DO", "MSET", "x", "1", "y", "2"), ["x", "y"])
+
+
 def tour_strings(r):
     same(r.set("a", "1", ex=100), True)
     assert 98 <= r.ttl("a") <= 100

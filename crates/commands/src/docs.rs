@@ -6,6 +6,7 @@ mod info;
 use crate::call::CommandError;
 use crate::glob;
 use crate::spec::{self, Flags, Keys, Spec};
+use crate::with;
 use smallvec::SmallVec;
 use wire::ReplyWriter;
 use wire::number::parse_integer;
@@ -39,6 +40,14 @@ pub fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> Result<KeyList<'a>, Comman
             keys.extend(args.get(1).copied());
             if spec.flags.has(Flags::WRITE) {
                 keys.extend(crate::generic::destination(args.get(2..).unwrap_or_default()));
+            }
+        }
+        Keys::Inner => {
+            let inner = with::inner_of(args);
+            let spec = inner.first().and_then(|name| spec::find(name));
+            // One level deep: a WITH within another is refused.
+            if let Some(spec) = spec.filter(|spec| spec.keys != Keys::Inner && spec.arity_fits(inner.len())) {
+                return keys_of(spec, inner);
             }
         }
     }
@@ -134,6 +143,9 @@ pub fn write_getkeys(line: &[&[u8]], w: &mut ReplyWriter<'_>) -> Result<(), Comm
     }
     let keys = keys_of(spec, line)?;
     match spec.keys {
+        Keys::Inner if with::inner_of(line).is_empty() => {
+            return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
+        }
         Keys::Counted { also, .. } if keys.len() <= usize::from(also > 0) => {
             return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
         }

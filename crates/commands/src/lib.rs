@@ -26,6 +26,7 @@ pub mod spec;
 mod string;
 pub mod table_view;
 mod walk;
+pub mod with;
 mod zset;
 
 pub use call::{Call, CommandError, Ops, Random, View};

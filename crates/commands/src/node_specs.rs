@@ -186,6 +186,16 @@ pub const SPECS: &[Spec] = &[
         "O(1)",
         "Tells what the connection's last command achieved.",
     ),
+    Spec { keys: Keys::Inner, ..node("with", -4, READS.and(Flags::NOSCRIPT), "tercet") }.docs(
+        "0.1.0",
+        "Depends on the command.",
+        "Executes the command behind DO with these options: what it waits for, its receipt, its own request id.",
+    ),
+    node("consistency", -1, READS.and(Flags::NOSCRIPT).and(Flags::FAST), "tercet").docs(
+        "0.1.0",
+        "O(1)",
+        "Sets, shows or resets what the connection's commands wait for.",
+    ),
     node("readonly", 1, READS.and(Flags::FAST), "cluster").docs(
         "3.0.0",
         "O(1)",

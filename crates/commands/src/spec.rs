@@ -66,6 +66,8 @@ pub enum Keys {
     },
     /// The first argument, and the one that follows the option STORE. BY and GET read keys that no argument names.
     Sort,
+    /// Those of the command that stands behind DO.
+    Inner,
 }
 
 impl Keys {
@@ -74,7 +76,7 @@ impl Keys {
         match self {
             Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
             Keys::Counted { also, .. } if also > 0 => (also as i64, also as i64, 1),
-            Keys::None | Keys::Counted { .. } => (0, 0, 0),
+            Keys::None | Keys::Counted { .. } | Keys::Inner => (0, 0, 0),
             Keys::Sort => (1, 1, 1),
         }
     }
@@ -111,7 +113,7 @@ impl Spec {
     }
     /// Whether the reply may depend on keys that are not among the arguments: on the whole keyspace.
     pub fn reads_unnamed_keys(&self) -> bool {
-        matches!(self.keys, Keys::None | Keys::Sort)
+        matches!(self.keys, Keys::None | Keys::Sort | Keys::Inner)
     }
 }
 

@@ -122,6 +122,13 @@ pub struct RequestId {
 
 impl RequestId {
     pub const NONE: RequestId = RequestId { origin: NodeId(0), process: Process(0), sequence: 0 };
+    /// Stands in the place of the node in ids that clients chose themselves; the process then stands for the client.
+    pub const BY_CLIENT: NodeId = NodeId(u32::MAX);
+
+    /// Whether a client chose it, so that it may come again over any connection and node.
+    pub fn is_by_client(self) -> bool {
+        self.origin == RequestId::BY_CLIENT
+    }
 
     pub fn is_none(self) -> bool {
         self == RequestId::NONE

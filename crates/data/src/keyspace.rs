@@ -147,6 +147,8 @@ pub enum Level {
     /// It survives a power cut.
     #[default]
     Flushed,
+    /// It is committed and in the copy's state: reads there show it. Decides nothing of what is committed: only the reply waits.
+    Applied,
 }
 
 impl Level {
@@ -154,7 +156,23 @@ impl Level {
         match self {
             Level::Received => "received",
             Level::Flushed => "flushed",
+            Level::Applied => "applied",
         }
+    }
+    pub fn encode(self, w: &mut Writer<'_>) {
+        w.u8(match self {
+            Level::Received => 1,
+            Level::Flushed => 2,
+            Level::Applied => 3,
+        });
+    }
+    pub fn decode(r: &mut Reader<'_>) -> Result<Level, DecodeError> {
+        Ok(match r.u8()? {
+            1 => Level::Received,
+            2 => Level::Flushed,
+            3 => Level::Applied,
+            _ => return Err(DecodeError::Invalid("level")),
+        })
     }
 }
 
@@ -251,6 +269,14 @@ impl Settings {
         }
         Ok(())
     }
+    /// What a copy has done with every entry that it acknowledges.
+    pub fn level_held(&self) -> Level {
+        match (self.level, self.flush) {
+            (Level::Applied, Flush::Always) => Level::Flushed,
+            (Level::Applied, _) => Level::Received,
+            (level, _) => level,
+        }
+    }
     /// How long a write waits for its commit before it is answered INDETERMINATE, ms.
     pub fn patience_ms(&self) -> u32 {
         match self.on_timeout {
@@ -265,10 +291,7 @@ impl Settings {
         w.bool(self.forward);
         w.u32(self.replicas);
         self.commit.encode(w);
-        w.u8(match self.level {
-            Level::Received => 1,
-            Level::Flushed => 2,
-        });
+        self.level.encode(w);
         match self.flush {
             Flush::Always => w.u8(1),
             Flush::EveryMs(ms) => {
@@ -293,11 +316,7 @@ impl Settings {
             forward: r.bool()?,
             replicas: r.u32()?,
             commit: CommitRule::decode(r)?,
-            level: match r.u8()? {
-                1 => Level::Received,
-                2 => Level::Flushed,
-                _ => return Err(DecodeError::Invalid("level")),
-            },
+            level: Level::decode(r)?,
             flush: match r.u8()? {
                 1 => Flush::Always,
                 2 => Flush::EveryMs(r.u32()?),

@@ -82,6 +82,10 @@ impl View {
     pub fn epoch_at(&self, index: Index) -> Epoch {
         self.history.iter().rev().find(|p| p.index <= index).map_or(Epoch(0), |p| p.epoch)
     }
+    /// Whether an entry made at this position is in no leader's log any more: a later epoch began at or before it.
+    pub fn has_lost(&self, position: Position) -> bool {
+        self.history.iter().any(|start| start.epoch > position.epoch && start.index <= position.index)
+    }
     pub fn encode(&self, w: &mut Writer<'_>) {
         self.group.encode(w);
         self.keyspace.encode(w);

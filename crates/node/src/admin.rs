@@ -7,9 +7,11 @@ mod connection;
 mod info;
 mod keyspace;
 mod receipt;
+mod request_options;
 mod server;
 mod status;
 pub(crate) mod wait;
+mod with;
 
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
@@ -54,7 +56,9 @@ impl Node {
             "shutdown" => self.shutdown(connection),
             "cluster" => self.cluster(connection, args),
             "keyspace" => self.keyspace(connection, args),
-            "receipt" => self.receipt(connection),
+            "receipt" => self.receipt(connection, args),
+            "with" => self.with(connection, args),
+            "consistency" => self.consistency(connection, args),
             "readonly" => self.read_mode(connection, true),
             "readwrite" => self.read_mode(connection, false),
             "lolwut" => self.lolwut(connection),

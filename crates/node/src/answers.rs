@@ -16,6 +16,9 @@ use smallvec::SmallVec;
 const AGE_ENTRIES_MAX: u64 = 200_000;
 /// And so do the oldest beyond this many bytes.
 const BYTES_MAX: usize = 32 << 20;
+/// Clients that choose their own ids and whose answers went are remembered, so many: the one whose last answer went longest
+/// ago is forgotten first. A guess: some 30 MB, against a retry that comes when so many other clients were done with.
+const CLIENTS_MAX: usize = 1 << 18;
 /// What an answer takes beside its bytes, roughly.
 const OVERHEAD: usize = 96;
 /// Most replies of writes are no longer: they need no allocation.
@@ -53,19 +56,71 @@ pub struct Answers {
     in_order: VecDeque<Answer>,
     /// Answers that were in front of `in_order` once.
     gone: u64,
-    /// Highest sequence trimmed per origin.
-    trimmed: BTreeMap<(NodeId, Process), u64>,
+    trimmed: Trimmed,
     bytes: usize,
     /// A snapshot's walk goes through the answers: nothing is trimmed meanwhile, so that places in `in_order` stay.
     walked: bool,
 }
 
-/// Spreads request ids: those of one process differ in their sequence only, and nobody else chooses them.
+/// Highest sequence trimmed per origin. Those of clients are bounded.
+#[derive(Debug, Default)]
+struct Trimmed {
+    origins: BTreeMap<(NodeId, Process), (u64, u64)>,
+    /// Clients by when their newest answer went.
+    clients: BTreeMap<u64, Process>,
+    turn: u64,
+}
+
+impl Trimmed {
+    fn get(&self, request: RequestId) -> Option<u64> {
+        self.origins.get(&(request.origin, request.process)).map(|(sequence, _)| *sequence)
+    }
+    fn note(&mut self, request: RequestId) {
+        let RequestId { origin, process, sequence } = request;
+        self.turn += 1;
+        let (newest, turn) = self.origins.entry((origin, process)).or_insert((sequence, 0));
+        *newest = (*newest).max(sequence);
+        let before = core::mem::replace(turn, self.turn);
+        if !request.is_by_client() {
+            return;
+        }
+        self.clients.remove(&before);
+        self.clients.insert(self.turn, process);
+        if self.clients.len() > CLIENTS_MAX
+            && let Some((_, oldest)) = self.clients.pop_first()
+        {
+            self.origins.remove(&(RequestId::BY_CLIENT, oldest));
+        }
+    }
+    /// In the order in which they went: a copy goes on forgetting where this one is.
+    fn encode(&self, w: &mut Writer<'_>) {
+        let mut origins: Vec<_> = self.origins.iter().collect();
+        origins.sort_unstable_by_key(|(_, (_, turn))| *turn);
+        w.list(&origins, |w, ((node, process), (sequence, _))| {
+            node.encode(w);
+            process.encode(w);
+            w.u64(*sequence);
+        });
+    }
+    fn decode(r: &mut Reader<'_>) -> Result<Trimmed, DecodeError> {
+        let mut trimmed = Trimmed::default();
+        for _ in 0..r.count()? {
+            let (origin, process) = (NodeId::decode(r)?, Process::decode(r)?);
+            trimmed.note(RequestId { origin, process, sequence: r.u64()? });
+        }
+        Ok(trimmed)
+    }
+}
+
+/// Spreads request ids. Clients choose sequences: what is mixed in with them is a secret of the keyspace's.
 fn hash(request: RequestId) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let from = u64::from(request.origin.0) << 48 ^ request.process.0;
-    let mixed = (from.wrapping_mul(ODD) ^ request.sequence).wrapping_mul(ODD);
-    mixed ^ mixed >> 32
+    let mix = |x: u64| {
+        let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    };
+    let from = mix(u64::from(request.origin.0) << 48 ^ request.process.0);
+    mix(request.sequence ^ from).wrapping_add(from)
 }
 
 impl Answers {
@@ -83,8 +138,8 @@ impl Answers {
             let answer = &self.in_order[place];
             return Known::Done { position: answer.position, reply: Bytes::copy_from_slice(&answer.reply) };
         }
-        match self.trimmed.get(&(request.origin, request.process)) {
-            Some(trimmed) if request.sequence <= *trimmed => Known::TooOld,
+        match self.trimmed.get(request) {
+            Some(trimmed) if request.sequence <= trimmed => Known::TooOld,
             _ => Known::New,
         }
     }
@@ -124,8 +179,7 @@ impl Answers {
             self.forget_place(request, self.gone);
             self.in_order.pop_front();
             self.gone += 1;
-            let trimmed = self.trimmed.entry((request.origin, request.process)).or_default();
-            *trimmed = (*trimmed).max(request.sequence);
+            self.trimmed.note(request);
         }
     }
     /// Takes back the answers of entries after `to`, which were never committed.
@@ -148,16 +202,14 @@ impl Answers {
     /// Begins a walk of a snapshot and writes what is known of answers that are gone.
     pub fn begin_walk(&mut self, w: &mut Writer<'_>) {
         self.walked = true;
-        let trimmed: Vec<_> = self.trimmed.iter().collect();
-        w.list(&trimmed, |w, ((node, process), sequence)| {
-            node.encode(w);
-            process.encode(w);
-            w.u64(**sequence);
-        });
+        self.trimmed.encode(w);
     }
     /// Writes some `budget_bytes` of the answers to entries through `through`, from place `at` on. Returns where to go on,
     /// nothing at the end.
     pub fn walk(&self, at: usize, through: Index, budget_bytes: usize, out: &mut Vec<u8>) -> Option<usize> {
+        if plant::is(Bug::SnapshotForgetsAnswers) {
+            return None;
+        }
         let mut w = Writer::new(out);
         let mut left = budget_bytes as i64;
         for place in at..self.in_order.len() {
@@ -181,13 +233,7 @@ impl Answers {
     }
     /// Reads what [`Answers::begin_walk`] wrote.
     pub fn decode_trimmed(r: &mut Reader<'_>) -> Result<Answers, DecodeError> {
-        let mut answers = Answers::default();
-        for _ in 0..r.count()? {
-            let origin = (NodeId::decode(r)?, Process::decode(r)?);
-            let sequence = r.u64()?;
-            answers.trimmed.insert(origin, sequence);
-        }
-        Ok(answers)
+        Ok(Answers { trimmed: Trimmed::decode(r)?, ..Answers::default() })
     }
     /// Adds what one step of [`Answers::walk`] wrote.
     pub fn load(&mut self, r: &mut Reader<'_>) -> Result<(), DecodeError> {
@@ -219,6 +265,32 @@ mod tests {
         answers.insert(request(2), Position::new(1, 11 + AGE_ENTRIES_MAX), b"+OK\r\n");
         assert_eq!(answers.find(request(1)), Known::TooOld);
         assert_eq!(answers.find(request(3)), Known::New);
+    }
+
+    #[test]
+    fn clients_whose_answers_went_long_ago_are_forgotten_in_turn_and_on_every_copy() {
+        let of = |client: u64, sequence| RequestId {
+            origin: RequestId::BY_CLIENT,
+            process: Process(client),
+            sequence,
+        };
+        let mut trimmed = Trimmed::default();
+        trimmed.note(request(9));
+        (0..CLIENTS_MAX as u64).for_each(|client| trimmed.note(of(client, 5)));
+        trimmed.note(of(0, 6));
+        let mut bytes = Vec::new();
+        trimmed.encode(&mut Writer::new(&mut bytes));
+        let copy = Trimmed::decode(&mut Reader::new(&bytes)).expect("own encoding");
+        for mut one in [trimmed, copy] {
+            one.note(of(CLIENTS_MAX as u64, 1));
+            let known = |client| one.get(of(client, 0));
+            assert_eq!(
+                (known(0), known(1), known(2)),
+                (Some(6), None, Some(5)),
+                "the one that was silent longest"
+            );
+            assert_eq!(one.get(request(0)), Some(9), "nodes are few and stay");
+        }
     }
 
     #[test]

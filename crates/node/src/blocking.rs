@@ -1,6 +1,8 @@
 //! Commands that wait for data (BLPOP and its kin), kept by the leader in the order in which they came.
 
+use crate::execute::Identity;
 use crate::group::Target;
+use crate::options::Options;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -15,7 +17,11 @@ pub struct Entry {
     pub args: Vec<Bytes>,
     pub keys: Vec<Box<[u8]>>,
     pub protocol: Protocol,
+    /// What its forwarder calls it.
     pub request: RequestId,
+    /// What it will be known by once it wrote.
+    pub identity: Identity,
+    pub options: Option<Box<Options>>,
     pub to: Target,
     /// When it is answered "nothing"; `None` waits for ever.
     pub deadline: Option<Instant>,

@@ -303,7 +303,8 @@ impl Node {
         let mut group = Group::new(replica, keyspace.clone(), table, restored.answers, applied);
         group.snapshots.stored = restored.snapshot;
         let commit = group.replica.commit();
-        group.apply_through(commit);
+        // Nobody waits for word of it yet.
+        group.apply_through(commit, &mut Vec::new());
         self.groups.insert(view.group, group);
     }
 
@@ -324,10 +325,11 @@ impl Node {
     fn end_group(&mut self, group: GroupId) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let waiters: Vec<_> = it.waiters.drain(..).collect();
+        let asking: Vec<_> = it.asking.drain(..).map(|asking| asking.waiter).collect();
         let reads: Vec<_> = it.unconfirmed.drain(..).map(|read| read.waiter).collect();
         let blocked: Vec<_> =
             it.blocked.all().into_iter().filter_map(|number| it.blocked.remove(number)).collect();
-        for waiter in waiters.into_iter().chain(reads) {
+        for waiter in waiters.into_iter().chain(asking).chain(reads) {
             self.give_up(group, waiter, "this node left the group");
         }
         for entry in blocked {

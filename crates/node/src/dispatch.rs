@@ -31,12 +31,16 @@ impl Node {
         }
         let queued = session.queue.is_some();
         let silent = session.reply_mode != ReplyMode::On;
+        let has_defaults = session.defaults.is_some();
         if !spec.arity_fits(args.len()) {
             self.fail_queue(connection);
             return self.reply_error(connection, &commands::spec::wrong_arity(spec.name));
         }
         if queued
-            && !matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "unwatch" | "quit" | "reset")
+            && !matches!(
+                spec.name,
+                "exec" | "discard" | "multi" | "watch" | "unwatch" | "quit" | "reset" | "with"
+            )
         {
             return self.enqueue(connection, spec, args);
         }
@@ -47,13 +51,29 @@ impl Node {
             );
             return self.reply_error(connection, &text);
         }
-        let flow = match spec.class {
-            Class::Read | Class::Write | Class::Blocking => self.serve(connection, spec, args),
-            Class::Node => self.administer(connection, spec, args),
-        };
+        if has_defaults && (spec.class != Class::Node || spec.name == "exec") {
+            return self.request_by_default(connection, spec, args);
+        }
+        let flow = self.execute(connection, spec, args);
         if silent {
             self.silence(connection, spec);
         }
+        flow
+    }
+
+    pub(crate) fn execute(&mut self, connection: ConnectionId, spec: &'static Spec, args: &[&[u8]]) -> Flow {
+        match spec.class {
+            Class::Read | Class::Write | Class::Blocking => self.serve(connection, spec, args),
+            Class::Node => self.administer(connection, spec, args),
+        }
+    }
+
+    /// The same for a command that says nothing of what it waits for, on a connection that said so before.
+    fn request_by_default(&mut self, connection: ConnectionId, spec: &'static Spec, args: &[&[u8]]) -> Flow {
+        self.options = self.sessions.get(connection).and_then(|session| session.defaults.clone());
+        let flow = self.execute(connection, spec, args);
+        self.options = None;
+        self.silence(connection, spec);
         flow
     }
 

@@ -2,6 +2,7 @@
 
 use crate::group::Group;
 use crate::looks::CountedView;
+use crate::options;
 use crate::payload;
 use alloc::vec::Vec;
 use commands::table_view::TableView;
@@ -40,7 +41,24 @@ pub struct Context<'c> {
     pub wall_ms: i64,
     pub random: &'c mut Random,
     pub protocol: Protocol,
+    pub identity: Identity,
+}
+
+/// Under which id a write is known to the table of answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
     pub request: RequestId,
+    /// Which command it is, where the client chose the id: of such a write the answer is kept even when it changed nothing.
+    pub command: Option<u64>,
+}
+
+impl Identity {
+    pub const NONE: Identity = Identity { request: RequestId::NONE, command: None };
+
+    /// The id that a forwarder gave it.
+    pub fn forwarded(request: RequestId) -> Identity {
+        Identity { request, command: None }
+    }
 }
 
 impl Group {
@@ -152,6 +170,13 @@ impl Group {
         }
     }
 
+    /// The last command's reply says the same whatever was there before it: it shows nothing of entries that are not committed.
+    pub fn forget_blind(&mut self, spec: &Spec, args: &[&[u8]]) {
+        if matches!((spec.name, args.len()), ("set", 3) | ("mset", _)) {
+            self.depended = Index(0);
+        }
+    }
+
     /// Applies one operation and notes who cares.
     fn change(&mut self, op: &Operation<'_>, seconds: u32, draft: &mut Draft) {
         payload::write_row(&mut Writer::new(&mut draft.rows), op, &self.table.before(op));
@@ -174,16 +199,20 @@ impl Group {
 
     /// Turns the draft into an entry, if it changes anything.
     fn conclude(&mut self, context: &Context<'_>, mut draft: Draft, start: usize, reply: &[u8]) -> Executed {
-        if draft.rows.is_empty() {
+        let (request, by_client) = (context.identity.request, context.identity.command);
+        if draft.rows.is_empty() && by_client.is_none() {
             // Entries beyond the newest one were undone when an earlier leadership ended.
             let depends = draft.depends.min(self.applied);
             let depends = if plant::is(Bug::ShowsUncommitted) { Index(0) } else { depends };
             self.keep(draft);
             return Executed::Read(depends);
         }
-        let answer = (!context.request.is_none()).then(|| &reply[start..]);
+        self.depended = draft.depends.min(self.applied);
+        let reply = &reply[start..];
+        let kept = by_client.map(|command| options::sealed(command, context.protocol, reply));
+        let answer = (!request.is_none()).then(|| kept.as_deref().unwrap_or(reply));
         let rows = &draft.rows;
-        let position = self.replica.propose(Kind::Operations, context.request, context.wall_ms, |w| {
+        let position = self.replica.propose(Kind::Operations, request, context.wall_ms, |w| {
             payload::write_head(w, answer);
             w.buffer.extend_from_slice(rows);
         });
@@ -198,7 +227,7 @@ impl Group {
         self.undo.push_back((position.index, core::mem::take(&mut draft.undo)));
         self.applied = position.index;
         if let Some(answer) = answer {
-            self.answers.insert(context.request, position, answer);
+            self.answers.insert(request, position, answer);
         }
         self.keep(draft);
         Executed::Written(position)
@@ -286,7 +315,7 @@ impl Group {
         }
         let mut random = Random(0);
         let context =
-            Context { wall_ms, random: &mut random, protocol: Protocol::Resp2, request: RequestId::NONE };
+            Context { wall_ms, random: &mut random, protocol: Protocol::Resp2, identity: Identity::NONE };
         self.conclude(&context, draft, 0, &[]);
         keys.len()
     }

@@ -3,6 +3,7 @@
 
 use crate::io::ConnectionId;
 use crate::message::Work;
+use crate::options::Options;
 use crate::replies::SlotId;
 use crate::route::slot_of_work;
 use alloc::boxed::Box;
@@ -44,6 +45,8 @@ pub enum Purpose {
 
 #[derive(Clone, Debug)]
 pub struct Outgoing {
+    /// Its number among those of this process.
+    pub sequence: u64,
     pub keyspace: KeyspaceId,
     /// Says which of the keyspace's groups it is for.
     pub slot: u16,
@@ -52,6 +55,8 @@ pub struct Outgoing {
     pub origin: Origin,
     pub deadline: Option<Instant>,
     pub write: bool,
+    /// What was given with the command.
+    pub options: Option<Box<Options>>,
     /// May wait for data as long as its client likes.
     pub blocking: bool,
     /// To whom it was sent; `None` while no leader is known.
@@ -64,6 +69,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Whether a node of an older version would not understand it.
+    pub fn asks_newly(&self) -> bool {
+        self.options.is_some() || matches!(self.work, Work::Fate { .. })
+    }
     /// A read that waits for no data and was not sent yet.
     pub fn new(
         keyspace: KeyspaceId,
@@ -73,6 +82,7 @@ impl Outgoing {
         deadline: Option<Instant>,
     ) -> Outgoing {
         Outgoing {
+            sequence: 0,
             keyspace,
             slot: slot_of_work(&work),
             protocol,
@@ -80,6 +90,7 @@ impl Outgoing {
             origin,
             deadline,
             write: false,
+            options: None,
             blocking: false,
             sent_to: None,
             turned_away: None,
@@ -107,7 +118,7 @@ impl Forwards {
         }
         self.bytes += bytes;
         self.sequence += 1;
-        self.outgoing.insert(self.sequence, outgoing);
+        self.outgoing.insert(self.sequence, Outgoing { sequence: self.sequence, ..outgoing });
         Ok(self.sequence)
     }
     pub fn get_mut(&mut self, sequence: u64) -> Option<&mut Outgoing> {
@@ -129,7 +140,7 @@ impl Forwards {
     pub fn renumber(&mut self, sequence: u64) -> u64 {
         let Some(outgoing) = self.outgoing.remove(&sequence) else { return sequence };
         self.sequence += 1;
-        self.outgoing.insert(self.sequence, outgoing);
+        self.outgoing.insert(self.sequence, Outgoing { sequence: self.sequence, ..outgoing });
         self.sequence
     }
     /// Everything sent to a node that can no longer answer is to be sent again; likewise what was sent to a node that no
@@ -169,6 +180,6 @@ fn size(work: &Work) -> usize {
         Work::Command(command) => args(command),
         Work::Transaction { commands, .. } => commands.iter().map(args).sum(),
         Work::Watch { keys, .. } => args(keys),
-        Work::Unwatch { .. } | Work::Holders { .. } => 0,
+        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } => 0,
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
-use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
+use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node};
 use crate::replies::SlotId;
 use crate::route::{Route, slot_of_work};
 use crate::serve::PATIENCE;
-use crate::session::Receipt;
+use crate::session::{Receipt, WriteName};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Class, Flags, Spec};
@@ -48,11 +49,8 @@ impl Node {
 
     pub(crate) fn patience_of(&self, connection: ConnectionId) -> Instant {
         let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
-        let patience = self
-            .map
-            .keyspaces
-            .get(&keyspace)
-            .map_or(PATIENCE, |it| Duration::from_millis(u64::from(it.settings.patience_ms())));
+        let patience =
+            self.map.keyspaces.get(&keyspace).map_or(PATIENCE, |it| self.patience_asked(&it.settings));
         self.now.instant + patience
     }
 
@@ -85,10 +83,13 @@ impl Node {
         session.replies.rollback();
         let slot = session.replies.hold();
         let origin = Origin::Client { connection, slot, purpose };
-        let (keyspace, protocol) = (session.keyspace, session.protocol);
+        let (keyspace, protocol, options) = (session.keyspace, session.protocol, self.options.clone());
+        // A read waits for no follower: a leader of any version answers it.
+        let options = options.filter(|_| write);
         let outgoing = Outgoing {
             slot: shard,
             write,
+            options,
             blocking,
             ..Outgoing::new(keyspace, protocol, work, origin, deadline)
         };
@@ -123,7 +124,7 @@ impl Node {
         let (keyspace, protocol) = (session.keyspace, session.protocol);
         let deadline = deadline.map(|deadline| deadline + PATIENCE);
         let outgoing = Outgoing::new(keyspace, protocol, Work::Command(args), origin, deadline);
-        let outgoing = Outgoing { write: true, blocking: true, ..outgoing };
+        let outgoing = Outgoing { write: true, blocking: true, options: self.options.clone(), ..outgoing };
         if let Err(outgoing) = self.forwards.add(outgoing) {
             self.settle_forwarded(
                 *outgoing,
@@ -187,8 +188,18 @@ impl Node {
                 false => sequence,
             };
             let request = self.request_id(sequence);
+            let old = leader != me && self.peers.get(&leader).is_some_and(|version| *version < OPTIONS_SINCE);
             let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
             if outgoing.turned_away == Some(leader) {
+                continue;
+            }
+            if outgoing.asks_newly() && old {
+                if outgoing.copies == 0
+                    && let Some(outgoing) = self.forwards.remove(sequence)
+                {
+                    let text = b"-ERR the leader's node runs an older version, which knows no such options: nothing was done\r\n";
+                    self.settle_forwarded(outgoing, text, Position::default(), false);
+                }
                 continue;
             }
             outgoing.sent_to = Some(leader);
@@ -201,6 +212,7 @@ impl Node {
                 protocol: outgoing.protocol,
                 time_left_ms: left.unwrap_or(0) as u32,
                 work: outgoing.work.clone(),
+                options: outgoing.options.clone(),
             };
             if leader == me {
                 self.on_forward(me, forward);
@@ -255,6 +267,12 @@ impl Node {
     ) {
         let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
         let route = self.route_of(&outgoing);
+        // A write whose place is not known may be asked for by its id.
+        let nameless = !outgoing.write || position != Position::default();
+        let name = (!nameless).then(|| {
+            let client = outgoing.options.as_ref().and_then(|options| options.client.clone());
+            Box::new(WriteName { request: self.request_id(outgoing.sequence), client })
+        });
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded -= 1;
             let receipt = Receipt {
@@ -265,6 +283,8 @@ impl Node {
                 write: outgoing.write,
                 indeterminate,
                 stale: false,
+                asked: outgoing.options.as_ref().and_then(|options| options.asked.clone()).map(Box::new),
+                name,
             };
             if purpose != Purpose::Holders {
                 session.achieved(receipt);

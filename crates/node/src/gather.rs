@@ -116,6 +116,11 @@ impl Node {
         spec: &'static Spec,
         args: &[&[u8]],
     ) -> Flow {
+        let write = spec.flags.has(Flags::WRITE);
+        if write && self.options.is_some() {
+            let text = "ERR WITH and CONSISTENCY say nothing of a write to all shards: send it without";
+            return self.reply_error(connection, text);
+        }
         if spec.name == "scan" {
             return self.scan_shard(connection, keyspace, args);
         }
@@ -124,12 +129,10 @@ impl Node {
             // It says the same of every group.
             let work = Work::Command(work);
             let deadline = Some(self.patience_of(connection));
-            let write = spec.flags.has(Flags::WRITE);
             return self.forward_work(connection, work, Purpose::Command, write, false, deadline);
         };
         let parts: Vec<(KeyspaceId, SlotRange)> =
             self.shards_of(keyspace).into_iter().map(|slots| (keyspace, slots)).collect();
-        let write = spec.flags.has(Flags::WRITE);
         if write && parts.is_empty() {
             return self.reply_error(
                 connection,

@@ -17,7 +17,7 @@ use data::keyspace::Keyspace;
 use data::record::{Kind, Record};
 use data::table::{Table, Undo};
 use data::{GroupId, Index, Instant, NodeId, Position, RequestId};
-use protocol::single_leader::Replica;
+use protocol::single_leader::{self, Replica};
 
 /// Who is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,6 +95,10 @@ pub struct Group {
     pub(crate) rows: Vec<u8>,
     pub dirty: Dirty,
     pub waiters: VecDeque<Waiter>,
+    /// Writes whose requests ask for something else than the commit.
+    pub asking: Vec<crate::asking::Asking>,
+    /// Newest entry, other than its own, that the reply of the last write shows something of.
+    pub depended: Index,
     pub unconfirmed: VecDeque<Unconfirmed>,
     /// Reads may be answered without asking before this.
     pub read_until: Instant,
@@ -141,6 +145,8 @@ impl Group {
             rows: Vec::new(),
             dirty: Dirty::new(),
             waiters: VecDeque::new(),
+            asking: Vec::new(),
+            depended: Index(0),
             unconfirmed: VecDeque::new(),
             read_until: Instant::ZERO,
             read_in_turn: false,
@@ -162,7 +168,7 @@ impl Group {
         self.replica.role() == protocol::single_leader::RoleName::Leader
     }
     /// Applies committed entries that are not in the table yet.
-    pub fn apply_through(&mut self, commit: Index) {
+    pub fn apply_through(&mut self, commit: Index, out: &mut Vec<single_leader::Output>) {
         if self.applied < commit {
             let (from, table, answers) = (self.applied.next(), &mut self.table, &mut self.answers);
             self.replica.log().each(from, commit, |record| apply(record, table, answers));
@@ -171,7 +177,7 @@ impl Group {
         while self.undo.front().is_some_and(|(index, _)| *index <= commit) {
             self.undo.pop_front();
         }
-        self.replica.applied(commit);
+        self.replica.applied(commit, out);
     }
     /// Takes back everything after what was committed when it was executed: this replica no longer leads. The replica's
     /// own commit index may be further by now: the message that deposed it may have told of newer commits, and what it

@@ -2,10 +2,11 @@
 
 use crate::admin::wait;
 use crate::blocking::Entry;
-use crate::execute::{Context, Executed};
+use crate::execute::{Context, Executed, Identity};
 use crate::group::{Target, Waiter};
 use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
 use crate::node::Node;
+use crate::repeat::Repeat;
 use crate::serve::{PATIENCE, blocking_keys};
 use alloc::format;
 use alloc::vec::Vec;
@@ -20,13 +21,15 @@ use wire::{Protocol, ReplyWriter};
 impl Node {
     /// Another node's client (or one of this node's own that had to wait) wants something of a group led here.
     pub(crate) fn on_forward(&mut self, from: NodeId, forward: Forward) {
-        let Forward { request, group, protocol, time_left_ms, work, .. } = forward;
+        let Forward { request, group, protocol, time_left_ms, work, options, .. } = forward;
         let serving = self.stopped.is_none()
             && self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none());
         if !serving {
             self.not_leader(from, request);
             return;
         }
+        // What this node's own client asked for, in whose turn this may be, is put aside.
+        let outer = core::mem::replace(&mut self.options, options);
         match work {
             Work::Command(args) => self.forwarded_command(from, group, request, protocol, time_left_ms, args),
             Work::Transaction { commands, watch } => {
@@ -46,7 +49,12 @@ impl Node {
                 let reply = Bytes::from(wait::encode_holders(&self.holders(group, position)));
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);
             }
+            Work::Fate { position, of, client } => {
+                let reply = Bytes::from(self.fate(group, position, of, client).encode());
+                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);
+            }
         }
+        self.options = outer;
     }
 
     pub(crate) fn forwarded_command(
@@ -58,14 +66,17 @@ impl Node {
         time_left_ms: u32,
         args: Vec<Bytes>,
     ) {
-        if self.answered_before(from, group, request) {
-            return;
-        }
         let borrowed: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
         let Some(spec) = borrowed.first().and_then(|name| commands::find(name)) else {
             self.refuse_forwarded(from, request, "ERR unknown command of a newer version");
             return;
         };
+        let otherwise = Identity::forwarded(request);
+        let writes = spec.flags.has(Flags::WRITE);
+        let identity = self.identify(group, writes, borrowed.iter().copied(), otherwise);
+        if self.answered_before(from, group, request, identity, protocol) {
+            return;
+        }
         if let Some(refusal) = self.refuse_write(group, spec) {
             self.refuse_forwarded(from, request, &refusal);
             return;
@@ -73,15 +84,19 @@ impl Node {
         let mut reply = Vec::new();
         let Some(it) = self.groups.get_mut(&group) else { return };
         let wall_ms = self.now.wall.middle_ms();
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
+        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
         let executed = it.execute(&mut context, spec, &borrowed, &mut reply);
+        if self.options.is_some() {
+            it.forget_blind(spec, &borrowed);
+        }
         if executed == Executed::Nothing {
             let left = Duration::from_millis(u64::from(time_left_ms));
             let deadline = (time_left_ms > 0).then(|| self.now.instant + left.saturating_sub(PATIENCE));
             let keys = blocking_keys(spec, &borrowed);
             let to = Target::Peer { node: from, request, reply: Bytes::new() };
             let args = args.clone();
-            it.blocked.add(Entry { spec, args, keys, protocol, request, to, deadline });
+            let options = self.options.clone();
+            it.blocked.add(Entry { spec, args, keys, protocol, request, identity, options, to, deadline });
             return;
         }
         if spec.flags.has(Flags::WRITE) {
@@ -98,28 +113,25 @@ impl Node {
     }
 
     /// A request that was executed before gets its old answer; true when there is nothing more to do.
-    pub(crate) fn answered_before(&mut self, from: NodeId, group: GroupId, request: RequestId) -> bool {
-        use crate::answers::Known;
+    pub(crate) fn answered_before(
+        &mut self,
+        from: NodeId,
+        group: GroupId,
+        request: RequestId,
+        identity: Identity,
+        protocol: Protocol,
+    ) -> bool {
         if self.settled.contains(request) {
             self.refuse_forwarded(from, request, "TRYAGAIN another copy of this request was answered before");
             return true;
         }
-        let Some(it) = self.groups.get_mut(&group) else { return true };
-        match it.answers.find(request) {
-            Known::New => {
-                let waiting = it.blocked.of(|entry| entry.request == request);
-                for number in waiting {
-                    // Asked again while it waits: the newest asking is the one that is answered.
-                    it.blocked.remove(number);
-                }
-                false
-            }
-            Known::Done { position, reply } => {
+        match self.repeated(group, identity, protocol, Some(request)) {
+            Repeat::New => false,
+            Repeat::Answered { position, reply } => {
                 self.conclude_forwarded(from, group, request, Executed::Written(position), reply);
                 true
             }
-            Known::TooOld => {
-                let text = "INDETERMINATE the request is too old to know whether it was executed";
+            Repeat::Refused(text) => {
                 self.refuse_forwarded(from, request, text);
                 true
             }
@@ -140,7 +152,9 @@ impl Node {
         match executed {
             Executed::Written(position) => {
                 self.unflushed.insert(group);
-                self.wait_for_commit(group, Waiter { index: position.index, since, to, write: true });
+                let waiter = Waiter { index: position.index, since, to, write: true };
+                let level = self.groups.get(&group).map(|it| it.keyspace.settings.level);
+                self.hold_write(group, level.unwrap_or_default(), waiter);
                 self.wake_blocked(group);
             }
             Executed::Read(index) => {

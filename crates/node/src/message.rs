@@ -3,7 +3,9 @@
 //! A connection speaks the newest message version that both ends know ([`VERSION_MAX`]): a cluster is upgraded node by node. A new kind
 //! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
+use crate::options::{ClientRequest, Options};
 use crate::rollback::{self, Life};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
@@ -13,7 +15,9 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 2;
+pub const VERSION_MAX: u8 = 3;
+/// What is given with a command, and questions for a write's fate, travel since this version.
+pub const OPTIONS_SINCE: u8 = 3;
 
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
@@ -51,6 +55,8 @@ pub struct Forward {
     /// Milliseconds that the client is willing to wait; 0 means for ever (a blocking command).
     pub time_left_ms: u32,
     pub work: Work,
+    /// What was given with the command (since version 3).
+    pub options: Option<Box<Options>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +79,12 @@ pub enum Work {
     Holders {
         position: Position,
     },
+    /// What became of a write (since version 3): the one of this client's id, or of this id, or at this position.
+    Fate {
+        position: Position,
+        of: RequestId,
+        client: Option<ClientRequest>,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,6 +101,7 @@ impl PeerMessage {
             PeerMessage::Replication { .. } => 1,
             PeerMessage::Lease(_) => 2,
             PeerMessage::Control(_) => 3,
+            PeerMessage::Forward(forward) if forward.is_new() => 12,
             PeerMessage::Forward(_) => 4,
             PeerMessage::Answer { .. } => 5,
             PeerMessage::Cancel { .. } => 6,
@@ -103,6 +116,7 @@ impl PeerMessage {
     pub fn since_version(&self) -> u8 {
         match self {
             PeerMessage::Life(_) | PeerMessage::Forgotten { .. } => rollback::SINCE_VERSION,
+            PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
             _ => 1,
         }
     }
@@ -176,7 +190,7 @@ impl PeerMessage {
             },
             2 => PeerMessage::Lease(lease::Message::decode(r)?),
             3 => PeerMessage::Control(control::Message::decode(r)?),
-            4 => PeerMessage::Forward(Forward::decode(r)?),
+            4 => PeerMessage::Forward(Forward::decode(r, false)?),
             5 => PeerMessage::Answer {
                 request: RequestId::decode(r)?,
                 outcome: match r.u8()? {
@@ -201,6 +215,7 @@ impl PeerMessage {
             },
             10 => PeerMessage::Life(Life::decode(r)?),
             11 => PeerMessage::Forgotten { process: Process::decode(r)?, run: r.u64()?, durable: r.u64()? },
+            12 => PeerMessage::Forward(Forward::decode(r, true)?),
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;
@@ -213,6 +228,10 @@ fn owned(r: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
 }
 
 impl Forward {
+    /// Whether it says what nodes before version 3 do not read.
+    fn is_new(&self) -> bool {
+        self.options.is_some() || matches!(self.work, Work::Fate { .. })
+    }
     fn encode(&self, w: &mut Writer<'_>) {
         self.request.encode(w);
         self.keyspace.encode(w);
@@ -243,9 +262,18 @@ impl Forward {
                 w.u8(5);
                 position.encode(w);
             }
+            Work::Fate { position, of, client } => {
+                w.u8(6);
+                position.encode(w);
+                of.encode(w);
+                w.option(client.as_ref(), |w, client| client.encode(w));
+            }
+        }
+        if self.is_new() {
+            w.option(self.options.as_ref(), |w, options| options.encode(w));
         }
     }
-    fn decode(r: &mut Reader<'_>) -> Result<Forward, DecodeError> {
+    fn decode(r: &mut Reader<'_>, new: bool) -> Result<Forward, DecodeError> {
         Ok(Forward {
             request: RequestId::decode(r)?,
             keyspace: KeyspaceId::decode(r)?,
@@ -260,8 +288,14 @@ impl Forward {
                 3 => Work::Watch { keys: r.list(owned)?, watch: r.option(|r| r.u64())? },
                 4 => Work::Unwatch { watch: r.u64()? },
                 5 => Work::Holders { position: Position::decode(r)? },
+                6 if new => Work::Fate {
+                    position: Position::decode(r)?,
+                    of: RequestId::decode(r)?,
+                    client: r.option(ClientRequest::decode)?,
+                },
                 _ => return Err(DecodeError::Invalid("forwarded work")),
             },
+            options: if new { r.option(Options::decode)?.map(Box::new) } else { None },
         })
     }
 }

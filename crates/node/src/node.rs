@@ -5,11 +5,13 @@ use crate::forward::Forwards;
 use crate::gather::Batch;
 use crate::group::Group;
 use crate::io::{ConnectionId, Event, Input, Output};
+use crate::options::Options;
 use crate::pubsub::PubSub;
 use crate::rollback::{Life, Lives};
 use crate::route::Routes;
 use crate::session::{Session, Sessions};
 use crate::statistics::Statistics;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -77,6 +79,8 @@ pub struct Node {
     /// The log waits for room on the disk: reads go on, writes are refused (bugs: X-05).
     pub(crate) disk_full: bool,
     pub(crate) keyspace_requests: BTreeMap<KeyspaceId, Instant>,
+    /// What the command under way was given with it.
+    pub(crate) options: Option<Box<Options>>,
     /// Clients in WAIT.
     pub(crate) waits: Vec<crate::admin::wait::Waiting>,
 }
@@ -135,6 +139,7 @@ impl Node {
             stopped: None,
             disk_full: false,
             keyspace_requests: BTreeMap::new(),
+            options: None,
             waits: Vec::new(),
             config,
         };
@@ -195,6 +200,7 @@ impl Node {
     /// the reading. Then the outputs may be carried out.
     pub fn end_turn(&mut self, now: Now, out: &mut Vec<Output>) {
         self.now = now;
+        self.tend_receipts();
         self.send_unsent();
         if !self.catching_up.is_empty() {
             self.tend_catch_up();

@@ -22,9 +22,12 @@ impl Node {
             return;
         }
         let Some(it) = self.groups.get_mut(&group) else { return };
-        let mut out = Vec::new();
+        let (mut out, asking) = (Vec::new(), !it.asking.is_empty());
         it.replica.step(self.now.instant, input, &mut out);
         self.carry_out(group, out);
+        if asking {
+            self.tend_asking(group);
+        }
     }
 
     /// The end of a group's turn: its proposals go to log and followers.
@@ -40,7 +43,7 @@ impl Node {
 
     /// Log writes come first: what the others lead to may come back to this replica and make it write more, which must not
     /// overtake.
-    fn carry_out(&mut self, group: GroupId, mut outputs: Vec<single_leader::Output>) {
+    pub(crate) fn carry_out(&mut self, group: GroupId, mut outputs: Vec<single_leader::Output>) {
         use single_leader::Output as O;
         for output in &mut outputs {
             if let O::Persist { token, records, promise } = output {
@@ -121,7 +124,8 @@ impl Node {
 
     fn on_committed(&mut self, group: GroupId, index: Index) {
         let Some(it) = self.groups.get_mut(&group) else { return };
-        it.apply_through(index);
+        let mut out = Vec::new();
+        it.apply_through(index, &mut out);
         let mut released = Vec::new();
         while it.waiters.front().is_some_and(|waiter| waiter.index <= index) {
             released.extend(it.waiters.pop_front());
@@ -129,11 +133,14 @@ impl Node {
         for waiter in released {
             self.release(group, waiter);
         }
+        if !out.is_empty() {
+            self.carry_out(group, out);
+        }
         self.finish_walk(group);
     }
 
     /// A reply that nothing holds back any more goes on its way.
-    fn release(&mut self, group: GroupId, waiter: Waiter) {
+    pub(crate) fn release(&mut self, group: GroupId, waiter: Waiter) {
         match waiter.to {
             Target::Client { connection, slot } => {
                 if let Some(session) = self.sessions.get_mut(connection)
@@ -150,7 +157,9 @@ impl Node {
     }
 
     fn position_of(&self, group: GroupId, write: bool, index: Index) -> Position {
-        let epoch = self.groups.get(&group).and_then(|it| it.replica.log().epoch_at(index));
+        let it = self.groups.get(&group).map(|it| &it.replica);
+        // An entry of this turn is in no log yet.
+        let epoch = it.and_then(|replica| replica.log().epoch_at(index).or(replica.leads()));
         if write { Position { epoch: epoch.unwrap_or_default(), index } } else { Position::default() }
     }
 
@@ -239,7 +248,8 @@ impl Node {
         it.abandon_walk();
         it.watches.clear();
         it.paused = None;
-        let waiters: Vec<Waiter> = it.waiters.drain(..).collect();
+        let mut waiters: Vec<Waiter> = it.waiters.drain(..).collect();
+        waiters.extend(it.asking.drain(..).map(|asking| asking.waiter));
         let reads: Vec<Waiter> = it.unconfirmed.drain(..).map(|read| read.waiter).collect();
         let blocked: Vec<_> =
             it.blocked.all().into_iter().filter_map(|number| it.blocked.remove(number)).collect();
@@ -269,6 +279,7 @@ impl Node {
     pub(crate) fn tend_group(&mut self, group: GroupId) {
         self.tend_unconfirmed(group);
         self.time_out_waiters(group);
+        self.time_out_asking(group);
         self.time_out_blocked(group);
         self.tend_pause(group);
         let wall_ms = self.now.wall.middle_ms();

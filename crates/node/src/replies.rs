@@ -78,6 +78,15 @@ impl Replies {
     pub fn fill(&mut self, id: SlotId, bytes: &[u8]) -> bool {
         self.settle(id, Some(bytes))
     }
+    /// The reply of the last command, if it is held.
+    pub fn last_held(&self) -> Option<SlotId> {
+        self.slots.back().filter(|slot| !slot.done).map(|_| self.first + self.slots.len() as u64 - 1)
+    }
+    /// Whether a held reply is held still.
+    pub fn is_held(&self, id: SlotId) -> bool {
+        let slot = id.checked_sub(self.first).and_then(|at| self.slots.get(at as usize));
+        slot.is_some_and(|slot| !slot.done)
+    }
     /// A held reply stays held, with these bytes.
     pub fn refill(&mut self, id: SlotId, bytes: &[u8]) {
         let at = id.checked_sub(self.first).map(|at| at as usize);

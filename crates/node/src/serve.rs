@@ -1,6 +1,6 @@
 //! From a client's data command to its reply: executed here when this node leads the group, else sent to who does.
 
-use crate::execute::{Context, Executed};
+use crate::execute::{Context, Executed, Identity};
 use crate::group::{Target, Unconfirmed, Waiter};
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
@@ -12,8 +12,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use commands::{Flags, Spec};
 use core::time::Duration;
-use data::keyspace::OnTimeout;
-use data::{GroupId, Index, KeyspaceId, Position, RequestId};
+use data::keyspace::{Level, OnTimeout};
+use data::{GroupId, Index, KeyspaceId, Position};
 use protocol::single_leader::ReadPermit;
 use wire::{Protocol, ReplyWriter};
 
@@ -53,20 +53,24 @@ impl Node {
             }
             return self.forward_command(connection, spec, args);
         }
+        let identity =
+            self.identify(group, spec.flags.has(Flags::WRITE), args.iter().copied(), Identity::NONE);
+        if let Some(flow) = self.repeat_here(connection, group, identity) {
+            return flow;
+        }
         if let Some(refusal) = self.refuse_write(group, spec) {
             return self.reply_error(connection, &refusal);
         }
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let Some(it) = self.groups.get_mut(&group) else { return Flow::Continue };
         let protocol = session.protocol;
-        let mut context = Context {
-            wall_ms: self.now.wall.middle_ms(),
-            random: &mut self.random,
-            protocol,
-            request: RequestId::NONE,
-        };
+        let mut context =
+            Context { wall_ms: self.now.wall.middle_ms(), random: &mut self.random, protocol, identity };
         session.replies.begin();
         let executed = it.execute(&mut context, spec, args, session.replies.current());
+        if self.options.is_some() {
+            it.forget_blind(spec, args);
+        }
         self.conclude(connection, group, spec, args, executed)
     }
 
@@ -158,13 +162,24 @@ impl Node {
     pub(crate) fn conclude_write(&mut self, connection: ConnectionId, group: GroupId, position: Position) {
         self.unflushed.insert(group);
         let now = self.now.instant;
-        let keyspace = self.groups.get(&group).map_or(KeyspaceId(0), |it| it.keyspace.id);
+        let it = self.groups.get(&group).map(|it| &it.keyspace);
+        let (keyspace, level) = it.map_or((KeyspaceId(0), Level::Flushed), |it| (it.id, it.settings.level));
+        let asked = self.asked();
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let slot = session.replies.hold();
         let node = self.config.node;
-        session.achieved(Receipt { keyspace, group, node, position, write: true, ..Receipt::default() });
+        session.achieved(Receipt {
+            keyspace,
+            group,
+            node,
+            position,
+            write: true,
+            asked,
+            ..Receipt::default()
+        });
         let to = Target::Client { connection, slot };
-        self.wait_for_commit(group, Waiter { index: position.index, since: now, to, write: true });
+        let waiter = Waiter { index: position.index, since: now, to, write: true };
+        self.hold_write(group, level, waiter);
         self.wake_blocked(group);
     }
 
@@ -199,6 +214,10 @@ impl Node {
                 "NOREPLICAS {} followers must keep up in this keyspace (min-replicas-to-write), {good} do: nothing was written",
                 settings.min_replicas_to_write
             ));
+        }
+        if let Some(refusal) = self.refuse_asked(group) {
+            self.statistics.refused_writes += 1;
+            return Some(refusal);
         }
         // bugs: X-02. Where the leader alone is enough it goes on no longer than nobody else can be elected.
         if view.elects_best() && view.electable.len() > 1 && self.now.instant >= self.control_lease.0 {

@@ -1,6 +1,7 @@
 //! What the node remembers of a client connection.
 
 use crate::io::ConnectionId;
+use crate::options::{ClientRequest, Options};
 use crate::replies::Replies;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -8,7 +9,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::Spec;
-use data::{GroupId, Instant, KeyspaceId, NodeId, Position};
+use data::{GroupId, Instant, KeyspaceId, NodeId, Position, RequestId};
+use protocol::single_leader::Asked;
 use wire::Protocol;
 
 /// Commands queued after MULTI.
@@ -35,6 +37,17 @@ pub struct Receipt {
     pub indeterminate: bool,
     /// Read from a follower's copy; `position` is how far that had come.
     pub stale: bool,
+    /// What was asked for beside the keyspace's rule.
+    pub asked: Option<Box<Asked>>,
+    /// What the write goes by where its place in the log is not known.
+    pub name: Option<Box<WriteName>>,
+}
+
+/// The ids of a write: its forwarder's, and its client's own where it has one.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct WriteName {
+    pub request: RequestId,
+    pub client: Option<ClientRequest>,
 }
 
 /// Whether replies are sent (CLIENT REPLY).
@@ -66,6 +79,10 @@ pub struct Session {
     /// Of the last write whose place in the log is known.
     pub written: Option<Receipt>,
     pub reply_mode: ReplyMode,
+    /// CONSISTENCY: what its commands ask for that say nothing else.
+    pub defaults: Option<Box<Options>>,
+    /// The reply of the last command ends with its receipt: nothing is executed before that is there.
+    pub receipt_due: bool,
     /// READONLY: reads may be answered by this node's own copy, however old.
     pub stale_reads: bool,
     /// Commands sent to (or waiting for) a leader elsewhere: later ones must not overtake them.
@@ -114,6 +131,8 @@ impl Session {
             receipt: None,
             written: None,
             reply_mode: ReplyMode::On,
+            defaults: None,
+            receipt_due: false,
             stale_reads: false,
             forwarded: 0,
             paused: false,

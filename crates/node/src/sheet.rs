@@ -117,8 +117,8 @@ fn durability(it: &Facts, claims: &mut Vec<Claim>) {
             SURVIVE,
         );
     }
-    match it.settings.level {
-        Level::Flushed => claim(
+    match it.settings.level_held() {
+        Level::Flushed | Level::Applied => claim(
             true,
             "A power cut of all nodes at once loses no acknowledged write.".into(),
             "a life keeps what it persisted",
@@ -186,7 +186,7 @@ fn consistency(it: &Facts, claims: &mut Vec<Claim>) {
 
 /// What a write waits for, one part a line.
 fn latency(it: &Facts) -> Vec<String> {
-    let (k, flushed) = (it.k(), it.settings.level == Level::Flushed);
+    let (k, flushed) = (it.k(), it.settings.level_held() == Level::Flushed);
     let flush =
         |whose: &str| if flushed { format!("{whose} flush") } else { format!("{whose} append (no flush)") };
     let mut parts = alloc::vec![flush("the leader's")];
@@ -198,6 +198,9 @@ fn latency(it: &Facts) -> Vec<String> {
             k => format!("the {k} fastest of {followers} followers"),
         };
         parts.push(format!("beside it a round trip to {which}, and {}", flush("its")));
+    }
+    if it.settings.level == Level::Applied && k > 0 {
+        parts.push("then a round trip until as many followers have it in their state".into());
     }
     parts.push("one more round trip from a node that does not lead".into());
     let bound = it.settings.patience_ms();
@@ -232,11 +235,13 @@ fn trade_off(it: &Facts) -> [(&'static str, String); 4] {
             String::new()
         }
     );
-    let latency = match (it.k(), it.settings.level) {
+    let latency = match (it.k(), it.settings.level_held()) {
         (0, Level::Received) => "an append on the leader".to_string(),
-        (0, Level::Flushed) => "one flush on the leader".to_string(),
+        (0, Level::Flushed | Level::Applied) => "one flush on the leader".to_string(),
         (k, Level::Received) => format!("a round trip to {k} followers"),
-        (k, Level::Flushed) => format!("a flush, and a round trip to {k} followers that flush meanwhile"),
+        (k, Level::Flushed | Level::Applied) => {
+            format!("a flush, and a round trip to {k} followers that flush meanwhile")
+        }
     };
     let complexity = match (it.rule, it.settings.shards) {
         (CommitRule::Async, 1) => "losses have to be looked for after a failover".to_string(),

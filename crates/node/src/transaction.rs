@@ -1,6 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH. One EXEC is one log entry, executed by the group's leader.
 
-use crate::execute::Context;
+use crate::execute::{Context, Identity};
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::Work;
@@ -141,9 +141,15 @@ impl Node {
         let Some(Route { group, .. }) = here else {
             let commands = queue.commands.into_iter().map(|(_, args)| args).collect();
             let work = Work::Transaction { commands, watch: watch.map(|(_, number)| number) };
-            let deadline = Some(self.now.instant + Duration::from_secs(1));
+            let patience = self.options.as_ref().map(|_| self.patience_of(connection));
+            let deadline = Some(patience.unwrap_or(self.now.instant + Duration::from_secs(1)));
             return self.forward_work(connection, work, Purpose::Command, write, false, deadline);
         };
+        let words = queue.commands.iter().flat_map(|(_, args)| args.iter().map(|arg| &arg[..]));
+        let identity = self.identify(group, write, words, Identity::NONE);
+        if let Some(flow) = self.repeat_here(connection, group, identity) {
+            return flow;
+        }
         if write
             && let Some((spec, _)) = queue.commands.iter().find(|(spec, _)| spec.flags.has(Flags::WRITE))
             && let Some(refusal) = self.refuse_write(group, spec)
@@ -161,8 +167,8 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return Flow::Continue };
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let wall_ms = self.now.wall.middle_ms();
-        let (protocol, request) = (session.protocol, RequestId::NONE);
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
+        let protocol = session.protocol;
+        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
         session.replies.begin();
         let executed = it.execute_all(&mut context, planned.into_iter(), session.replies.current());
         match executed {
@@ -186,7 +192,14 @@ impl Node {
         commands: Vec<Vec<Bytes>>,
         watch: Option<u64>,
     ) {
-        if self.answered_before(from, group, request) {
+        let words = commands.iter().flatten().map(|arg| &arg[..]);
+        let writes = |args: &Vec<Bytes>| {
+            let spec = args.first().and_then(|name| commands::find(name));
+            spec.is_some_and(|spec| spec.flags.has(Flags::WRITE))
+        };
+        let writes = commands.iter().any(writes);
+        let identity = self.identify(group, writes, words, Identity::forwarded(request));
+        if self.answered_before(from, group, request, identity, protocol) {
             return;
         }
         let mut planned: Planned<'_> = Vec::new();
@@ -214,7 +227,7 @@ impl Node {
         }
         let Some(it) = self.groups.get_mut(&group) else { return };
         let wall_ms = self.now.wall.middle_ms();
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
+        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
         let executed = it.execute_all(&mut context, planned.into_iter(), &mut reply);
         self.settle_unwritten(request, executed);
         self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));

@@ -1,16 +1,18 @@
 //! Commands that wait for data, on the leader: parked, woken by writes, timed out, cancelled.
 
 use crate::blocking::Entry;
-use crate::execute::{Context, Executed};
+use crate::execute::{Context, Executed, Identity};
 use crate::group::{Target, Waiter};
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
 use crate::serve::blocking_keys;
+use crate::session::Receipt;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::Spec;
 use core::time::Duration;
-use data::{GroupId, NodeId, Position, RequestId};
+use data::keyspace::Level;
+use data::{GroupId, KeyspaceId, NodeId, Position, RequestId};
 use smallvec::SmallVec;
 use wire::ReplyWriter;
 
@@ -32,6 +34,8 @@ impl Node {
         session.paused = true;
         let protocol = session.protocol;
         let deadline = timeout.map(|ms| self.now.instant + Duration::from_millis(ms));
+        let identity = self.identify(group, true, args.iter().copied(), Identity::NONE);
+        let options = self.options.clone();
         let Some(it) = self.groups.get_mut(&group) else { return Flow::Continue };
         it.blocked.add(Entry {
             spec,
@@ -39,6 +43,8 @@ impl Node {
             keys: blocking_keys(spec, args),
             protocol,
             request: RequestId::NONE,
+            identity,
+            options,
             to: Target::Client { connection, slot },
             deadline,
         });
@@ -65,18 +71,21 @@ impl Node {
     fn ask_blocked(&mut self, group: GroupId, number: u64) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let Some(entry) = it.blocked.get(number) else { return };
-        let (spec, protocol, request) = (entry.spec, entry.protocol, entry.request);
+        let (spec, protocol, identity) = (entry.spec, entry.protocol, entry.identity);
         let owned: Vec<Bytes> = entry.args.clone();
         let args: SmallVec<[&[u8]; 8]> = owned.iter().map(|arg| &arg[..]).collect();
         let wall_ms = self.now.wall.middle_ms();
         let mut reply = Vec::new();
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, request };
+        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
         let executed = it.execute(&mut context, spec, &args, &mut reply);
         if matches!(executed, Executed::Nothing | Executed::NotLeading) {
             return;
         }
-        let Some(entry) = it.blocked.remove(number) else { return };
+        let Some(mut entry) = it.blocked.remove(number) else { return };
+        // It is answered in the turn of another's write.
+        let outer = core::mem::replace(&mut self.options, entry.options.take());
         self.answer_blocked(group, entry, executed, reply);
+        self.options = outer;
     }
 
     fn answer_blocked(&mut self, group: GroupId, entry: Entry, executed: Executed, reply: Vec<u8>) {
@@ -85,21 +94,38 @@ impl Node {
                 self.resume(connection);
                 let Some(session) = self.sessions.get_mut(connection) else { return };
                 session.replies.refill(slot, &reply);
-                let (index, write) = match executed {
-                    Executed::Written(position) => (position.index, true),
-                    Executed::Read(index) => (index, false),
-                    Executed::Nothing | Executed::NotLeading => return,
-                };
+                let (to, since) = (Target::Client { connection, slot }, self.now.instant);
                 self.unflushed.insert(group);
-                let to = Target::Client { connection, slot };
-                let since = self.now.instant;
-                self.wait_for_commit(group, Waiter { index, since, to, write });
+                match executed {
+                    Executed::Written(position) => {
+                        let level = self.achieve_blocked(connection, group, position);
+                        let waiter = Waiter { index: position.index, since, to, write: true };
+                        self.hold_write(group, level, waiter);
+                    }
+                    Executed::Read(index) => {
+                        self.wait_for_commit(group, Waiter { index, since, to, write: false });
+                    }
+                    Executed::Nothing | Executed::NotLeading => {}
+                }
             }
             Target::Peer { node, request, .. } => {
                 self.settle_unwritten(request, executed);
                 self.conclude_forwarded(node, group, request, executed, Bytes::from(reply));
             }
         }
+    }
+
+    /// The receipt of a command that waited; the level that its keyspace asks for.
+    fn achieve_blocked(&mut self, connection: ConnectionId, group: GroupId, position: Position) -> Level {
+        let it = self.groups.get(&group).map(|it| &it.keyspace);
+        let (keyspace, level) = it.map_or((KeyspaceId(0), Level::Flushed), |it| (it.id, it.settings.level));
+        let (node, asked) = (self.config.node, self.asked());
+        if let Some(session) = self.sessions.get_mut(connection) {
+            let receipt =
+                Receipt { keyspace, group, node, position, write: true, asked, ..Receipt::default() };
+            session.achieved(receipt);
+        }
+        level
     }
 
     pub(crate) fn time_out_blocked(&mut self, group: GroupId) {
@@ -133,7 +159,9 @@ impl Node {
         match entry.to {
             Target::Client { connection, slot } => {
                 let left = entry.deadline.map(|deadline| deadline.max(self.now.instant));
+                let outer = core::mem::replace(&mut self.options, entry.options);
                 self.forward_held(connection, slot, entry.args, left);
+                self.options = outer;
             }
             Target::Peer { node, request, .. } => self.not_leader(node, request),
         }
@@ -143,6 +171,7 @@ impl Node {
     pub(crate) fn resume(&mut self, connection: ConnectionId) {
         if let Some(session) = self.sessions.get_mut(connection)
             && session.paused
+            && !session.receipt_due
         {
             session.paused = false;
             self.resumed.push(connection);

@@ -24,6 +24,10 @@ pub struct Client {
     pub home: Option<NodeId>,
     /// Says READONLY: its reads may be answered from the copy of the node that it is connected to.
     pub readonly: bool,
+    /// A task under an id of its own that is sent again, and when it began.
+    pub again: Option<(Task, u64)>,
+    /// A request under an id of its own that was answered, and how: it comes once more, some time.
+    pub echo: Option<(Vec<Command>, Reply)>,
     /// No new tasks.
     pub quiet: bool,
     /// Keys to be read back, last first; each until it was answered.
@@ -50,6 +54,8 @@ impl Client {
             exchange: 0,
             home: None,
             readonly: false,
+            again: None,
+            echo: None,
             quiet: false,
             reads: None,
         }

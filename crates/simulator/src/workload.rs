@@ -28,6 +28,10 @@ pub enum Kind {
     Session,
     /// Reads of them from one node's own copy.
     Stale,
+    /// Increments and pushes under the client's own id, sent again, to whatever node, until they are answered.
+    Retry,
+    /// Writes that ask for another rule than their keyspace's, and reads.
+    Asked,
     /// Of one scenario: the next question is asked in one keyspace.
     Ask,
     /// The newest question is answered in another one.
@@ -38,7 +42,7 @@ pub enum Kind {
 
 impl Kind {
     /// The kinds of the general run, their names, and what clients of them do.
-    pub const ALL: [(Kind, &'static str, &'static str); 12] = [
+    pub const ALL: [(Kind, &'static str, &'static str); 14] = [
         (Kind::Register, "register", "GET, SET and swaps (WATCH, MULTI, SET, EXEC) of few registers"),
         (Kind::Counter, "counter", "INCR and GET of counters"),
         (Kind::Set, "set", "SADD and SMEMBERS"),
@@ -51,6 +55,12 @@ impl Kind {
         (Kind::Ids, "ids", "ids by INCR, alone and in MULTI"),
         (Kind::Session, "session", "GET and SET of several registers, each with its RECEIPT"),
         (Kind::Stale, "stale", "GET of those registers under READONLY, from the copy of one node"),
+        (
+            Kind::Retry,
+            "retry",
+            "INCR and RPUSH under WITH REQUEST, sent again to any node until they are answered",
+        ),
+        (Kind::Asked, "asked", "SET under WITH COMMIT, LEVEL and ACKS of all kinds, and GET"),
     ];
 }
 
@@ -66,6 +76,12 @@ pub struct Task {
     /// The last command of the exchange is RECEIPT; `place` is what it says.
     pub receipt: bool,
     pub place: Place,
+    /// It has an id of its client's: these commands may be sent again as often as needed.
+    pub again: Option<Vec<Command>>,
+    /// It is the same request once more: this is what it was answered then.
+    pub expects: Option<Reply>,
+    /// Its reply may come before the keyspace's rule is met: it promises nothing.
+    early: bool,
     /// Replies that the commands sent last will give.
     pub replies: usize,
     /// The exchange that follows, for those with two.
@@ -169,6 +185,35 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             let key = key("{session}", 4, random);
             with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key]))
         }
+        Kind::Retry => {
+            let (list, read) = (random.chance(400), random.chance(200));
+            let key = key(if list { "pushed" } else { "counted" }, 2, random);
+            let id = format!("client{}:{unique}", unique % 7);
+            match (list, read) {
+                (true, true) => {
+                    single(key.clone(), Did::Range { seen: Vec::new() }, &["LRANGE", &key, "0", "-1"])
+                }
+                (false, true) => single(key.clone(), Did::Count { seen: 0 }, &["GET", &key]),
+                (true, false) => {
+                    with_id(&id, key.clone(), Did::Push { element: unique }, &["RPUSH", &key, &value])
+                }
+                (false, false) => with_id(&id, key.clone(), Did::Increment { seen: 0 }, &["INCR", &key]),
+            }
+        }
+        Kind::Asked => {
+            let key = key("asked", 3, random);
+            if random.chance(400) {
+                return single(key.clone(), Did::Read { value: None }, &["GET", &key]);
+            }
+            let (options, early) = WISHES[random.below(WISHES.len() as u64) as usize];
+            let words: Vec<&str> = ["WITH"]
+                .into_iter()
+                .chain(options.split(' '))
+                .chain(["DO", "SET", key.as_str(), value.as_str()])
+                .collect();
+            let (task, commands) = single(key.clone(), Did::Write { value: unique }, &words);
+            (Task { early, ..task }, commands)
+        }
         Kind::Ask => single("question".into(), Did::Increment { seen: 0 }, &["INCR", "question"]),
         Kind::Answer => {
             let task = Task::new(String::new(), Did::Anything, 2);
@@ -185,6 +230,33 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             (Task::new(String::new(), Did::Anything, replies), vec![words])
         }
     }
+}
+
+/// What writes ask for, and whether that may be less than some keyspace's rule.
+const WISHES: [(&str, bool); 11] = [
+    ("ACKS 0", true),
+    ("ACKS 1", true),
+    ("COMMIT async TIMEOUT 300", true),
+    ("COMMIT semi-sync ACKS 1", true),
+    ("COMMIT semi-sync ACKS 2 LEVEL applied", true),
+    ("COMMIT majority", true),
+    ("ACKS all", true),
+    ("REPLICAS n1,n2,n3", true),
+    ("COMMIT synchronous", false),
+    ("COMMIT synchronous LEVEL applied TIMEOUT 700", false),
+    ("LEVEL applied", false),
+];
+
+/// A request that was answered, under the same id once more.
+pub fn echo(commands: Vec<Command>, expects: Reply) -> (Task, Vec<Command>) {
+    (Task { expects: Some(expects), ..Task::new(String::new(), Did::Anything, commands.len()) }, commands)
+}
+
+/// A write under its client's own id.
+fn with_id(id: &str, key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
+    let words: Vec<&str> = ["WITH", "REQUEST", id, "DO"].iter().chain(words).copied().collect();
+    let (task, commands) = single(key, did, &words);
+    (Task { again: Some(commands.clone()), ..task }, commands)
 }
 
 fn hot(now: u64) -> String {
@@ -243,7 +315,17 @@ fn bank(random: &mut Random) -> (Task, Vec<Command>) {
 
 impl Task {
     fn new(key: String, did: Did, replies: usize) -> Task {
-        Task { key, did, receipt: false, place: Place::default(), replies, second: None }
+        Task {
+            key,
+            did,
+            receipt: false,
+            place: Place::default(),
+            again: None,
+            expects: None,
+            early: false,
+            replies,
+            second: None,
+        }
     }
 
     /// All replies of an exchange are there.
@@ -278,7 +360,8 @@ impl Task {
                 None => return Next::Done(Outcome::Info),
             }
         }
-        Next::Done(self.understand(last))
+        let outcome = self.understand(last);
+        Next::Done(if self.early { Outcome::Info } else { outcome })
     }
 
     fn swap(&mut self, new: i64, replies: &[Reply]) -> Next {

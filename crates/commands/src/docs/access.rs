@@ -37,7 +37,7 @@ fn one(spec: &Spec) -> Access {
     match spec.name {
         "exists" | "touch" | "type" | "strlen" | "hlen" | "hexists" | "hstrlen" | "llen" | "scard"
         | "sismember" | "zcard" | "watch" => METADATA,
-        "set" | "bitfield" => VARIABLE,
+        "set" | "bitfield" | "with" => VARIABLE,
         "setnx" | "msetnx" => PUT_NEW,
         "setex" | "psetex" | "mset" => PUT,
         "del" | "unlink" => REMOVE,

@@ -26,7 +26,7 @@ const FLAG_NAMES: &[(Flags, &str)] = &[
 ];
 
 fn flags(spec: &Spec) -> SmallVec<[&'static str; 8]> {
-    let movable = matches!(spec.keys, Keys::Counted { .. } | Keys::Sort);
+    let movable = matches!(spec.keys, Keys::Counted { .. } | Keys::Sort | Keys::Inner);
     let flags = if movable { spec.flags.and(Flags::MOVABLEKEYS) } else { spec.flags };
     FLAG_NAMES.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, name)| *name).collect()
 }
@@ -119,6 +119,10 @@ fn write_key_specs(spec: &Spec, keys: Keys, w: &mut ReplyWriter<'_>) {
             w.array(2);
             write_range(one, also, 0, 1, w);
             write_counted(others.unwrap_or(one), count_at, w);
+        }
+        Keys::Inner => {
+            w.array(1);
+            write_unknown(one, w);
         }
         Keys::Sort => {
             w.array(if others.is_some() { 3 } else { 2 });

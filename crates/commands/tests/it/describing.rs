@@ -70,6 +70,9 @@ fn lines_without_keys_say_why() {
         ("OBJECT HELP", "ERR The command has no key arguments"),
         ("LMPOP 0 a LEFT", "ERR Invalid arguments specified for command"),
         ("ZUNIONSTORE d x a", "ERR Invalid arguments specified for command"),
+        ("WITH COMMIT majority SET k", "ERR Invalid arguments specified for command"),
+        ("WITH RECEIPT DO EXEC", "ERR The command has no key arguments"),
+        ("WITH RECEIPT DO WITH RECEIPT DO GET k", "ERR The command has no key arguments"),
     ] {
         assert_eq!(keys(line), Err(error.into()), "{line}");
     }
@@ -84,6 +87,9 @@ fn every_command_with_keys_shows_one() {
         line.extend((1..count).map(|at| format!("k{at}")));
         if let Keys::Counted { count_at, .. } = spec.keys {
             line[count_at] = "1".into();
+        }
+        if spec.keys == Keys::Inner {
+            line.splice(1..3, ["receipt", "do", "get"].map(String::from));
         }
         let found = keys(&line.join(" "));
         assert!(found.as_ref().is_ok_and(|keys| keys.iter().all(|key| key.starts_with('k'))), "{line:?}");

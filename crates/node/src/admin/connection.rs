@@ -199,6 +199,7 @@ impl Node {
             session.name = String::new();
             session.reply_mode = ReplyMode::On;
             session.stale_reads = false;
+            session.defaults = None;
             session.authenticated = authenticated;
         }
         self.reply(connection, |w| w.simple("RESET"))

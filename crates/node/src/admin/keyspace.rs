@@ -1,5 +1,6 @@
 //! KEYSPACE: makes, changes and shows keyspaces; shows the cluster; moves leadership; removes nodes.
 
+use super::request_options::synchronous_commit;
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
 use crate::sheet::{self, Facts};
@@ -11,12 +12,13 @@ use control::Command;
 use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
 use data::{Epoch, GroupId, NodeId, SlotRange};
+use protocol::single_leader::Who;
 use wire::ReplyWriter;
 use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -80,7 +82,7 @@ impl Node {
         core::str::from_utf8(name).ok().and_then(|name| self.map.keyspace_named(name))
     }
 
-    fn node_named(&self, text: &[u8]) -> Option<NodeId> {
+    pub(super) fn node_named(&self, text: &[u8]) -> Option<NodeId> {
         let by_number = parse_integer(text).and_then(|n| u32::try_from(n).ok()).map(NodeId);
         let by_number = by_number.filter(|node| self.map.nodes.contains_key(node));
         by_number
@@ -280,7 +282,26 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("SHARDS", _) => settings.shards = number("SHARDS", pair[1])?,
             ("FORWARD", "on") => settings.forward = true,
             ("FORWARD", "off") => settings.forward = false,
-            ("TIMEOUT", _) => settings.timeout_ms = number("TIMEOUT", pair[1])?,
+            ("TIMEOUT" | "RPL_SEMI_SYNC_MASTER_TIMEOUT" | "RPL_SEMI_SYNC_SOURCE_TIMEOUT", _) => {
+                settings.timeout_ms = number(&name, pair[1])?;
+            }
+            // Kafka's words: every copy that is in sync.
+            ("ACKS", "all" | "-1") => settings.commit = CommitRule::InSyncSet { minimum: 0 },
+            (
+                "RPL_SEMI_SYNC_MASTER_WAIT_FOR_SLAVE_COUNT" | "RPL_SEMI_SYNC_SOURCE_WAIT_FOR_REPLICA_COUNT",
+                _,
+            ) => {
+                settings.commit = CommitRule::SemiSync { acks: 0 };
+                acks = Some(number(&name, pair[1])?);
+            }
+            ("SYNCHRONOUS_COMMIT", _) => {
+                let meant = synchronous_commit(&value).filter(|(_, level)| level.is_some());
+                let Some((Who::Rule(rule), Some(level))) = meant else {
+                    return Err(format!("ERR {name} does not take '{value}' in this version"));
+                };
+                (settings.commit, settings.level) = (rule, level);
+                level_given = true;
+            }
             ("ACKS", _) => acks = Some(number("ACKS", pair[1])?),
             ("COMMIT", "async") => settings.commit = CommitRule::Async,
             ("COMMIT", "majority") => settings.commit = CommitRule::Majority,
@@ -298,9 +319,13 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("ON-TIMEOUT", "block") => settings.on_timeout = OnTimeout::Block,
             ("ON-TIMEOUT", "degrade") => settings.on_timeout = OnTimeout::Degrade,
             ("COMMIT", "in-sync-set") => settings.commit = CommitRule::InSyncSet { minimum: 0 },
-            ("LEVEL", "received" | "flushed") => {
+            ("LEVEL", "received" | "flushed" | "applied") => {
                 level_given = true;
-                settings.level = if value == "flushed" { Level::Flushed } else { Level::Received };
+                settings.level = match &value[..] {
+                    "flushed" => Level::Flushed,
+                    "applied" => Level::Applied,
+                    _ => Level::Received,
+                };
             }
             ("FLUSH", "always") => settings.flush = Flush::Always,
             ("FLUSH", "os") => settings.flush = Flush::Os,

@@ -3,17 +3,20 @@
 //! followers.
 // catalogue: C14
 
+use super::receipt::Told;
+use crate::fate::Fate;
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::Work;
 use crate::node::{Flow, Node};
+use crate::options::ClientRequest;
 use crate::replies::SlotId;
 use crate::serve::PATIENCE;
-use crate::session::Receipt;
+use crate::session::{Receipt, WriteName};
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::{GroupId, Instant, NodeId, Position};
+use data::{GroupId, Instant, KeyspaceId, NodeId, Position, RequestId};
 use wire::number::parse_integer;
 use wire::{Protocol, ReplyWriter};
 
@@ -35,9 +38,16 @@ pub(crate) struct Waiting {
     question: Question,
     deadline: Option<Instant>,
     known: Vec<NodeId>,
+    /// RECEIPT of a write that may not be committed, and what the leader said of it.
+    fate: Option<Fate>,
+    /// RECEIPT of a client's own id.
+    of: Option<ClientRequest>,
+    /// The reply that the receipt belongs to: it comes first.
+    after: Option<SlotId>,
     /// When the leader was asked last, and whether its answer is still to come.
     asked_at: Instant,
     asked: bool,
+    asks_fate: bool,
 }
 
 /// What WAIT knows at a look.
@@ -45,8 +55,8 @@ pub(crate) struct Waiting {
 enum Look {
     /// These followers hold it, and the leader of this moment said so.
     Held(Vec<NodeId>),
-    /// The leader elsewhere must be asked for this write.
-    Ask(GroupId, Position),
+    /// The leader of this group, which has this slot, must be asked for this write.
+    Ask(KeyspaceId, u16, Work),
     /// An earlier command of the connection has no answer yet.
     NotYet,
 }
@@ -71,7 +81,7 @@ impl Node {
         let deadline = (timeout > 0).then(|| self.now.instant + Duration::from_millis(timeout as u64));
         let followers = wanted as usize;
         let question = if flushed { Question::WaitAof { followers } } else { Question::Wait { followers } };
-        self.ask_later(connection, question, deadline)
+        self.ask_later(connection, question, deadline, None, None)
     }
 
     /// Holds the reply until the question has an answer.
@@ -80,20 +90,27 @@ impl Node {
         connection: ConnectionId,
         question: Question,
         deadline: Option<Instant>,
+        of: Option<ClientRequest>,
+        after: Option<SlotId>,
     ) -> Flow {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         session.replies.begin();
         session.replies.rollback();
         let slot = session.replies.hold();
         session.paused = true;
+        session.receipt_due = after.is_some();
         self.waits.push(Waiting {
             connection,
             slot,
             question,
             deadline,
             known: Vec::new(),
+            fate: None,
+            of,
+            after,
             asked_at: Instant::ZERO,
             asked: false,
+            asks_fate: false,
         });
         self.tend_waits();
         if self.is_paused(connection) { Flow::Pause } else { Flow::Continue }
@@ -127,8 +144,8 @@ impl Node {
                     wait.known = holders;
                     true
                 }
-                Look::Ask(group, position) => {
-                    self.ask_for_holders(&mut wait, group, position);
+                Look::Ask(keyspace, shard, work) => {
+                    self.ask_leader(&mut wait, (keyspace, shard), work);
                     wait.asked_at != Instant::ZERO && !wait.asked
                 }
                 Look::NotYet => false,
@@ -149,11 +166,26 @@ impl Node {
 
     fn look(&self, wait: &Waiting) -> Look {
         let Some(session) = self.sessions.get(wait.connection) else { return Look::NotYet };
-        // A forwarded HOLDERS counts as one of them.
-        if session.forwarded > usize::from(wait.asked) {
+        let held = wait.after.is_some_and(|slot| session.replies.is_held(slot));
+        // A forwarded question counts as one of them.
+        if held || session.forwarded > usize::from(wait.asked) {
             return Look::NotYet;
         }
-        let Some(Receipt { group, position, .. }) = &session.written else {
+        if let Some(client) = &wait.of {
+            let (position, of) = (Position::default(), RequestId::NONE);
+            return Look::Ask(session.keyspace, 0, Work::Fate { position, of, client: Some(client.clone()) });
+        }
+        let subject = match wait.question {
+            Question::Receipt => session.receipt.as_ref().filter(|receipt| receipt.write),
+            Question::Wait { .. } | Question::WaitAof { .. } => session.written.as_ref(),
+        };
+        let shard = |group| self.map.groups.get(&group).map_or(0, |it| it.slots.first);
+        if let Some(it) = subject.filter(|it| wait.question == Question::Receipt && self.is_uncertain(it)) {
+            let WriteName { request: of, client } = it.name.as_deref().cloned().unwrap_or_default();
+            let work = Work::Fate { position: it.position, of, client };
+            return Look::Ask(it.keyspace, shard(it.group), work);
+        }
+        let Some(Receipt { keyspace, group, position, .. }) = subject else {
             // Nothing was written: every follower holds that.
             let route = self.route_shown(session.keyspace);
             let view = route.and_then(|route| self.map.view(route.group));
@@ -163,24 +195,32 @@ impl Node {
             };
             return Look::Held(view.map_or_else(Vec::new, followers));
         };
+        if *position == Position::default() {
+            return Look::Held(Vec::new());
+        }
         if self.groups.get(group).is_some_and(|it| it.is_serving()) {
             return Look::Held(self.holders(*group, *position));
         }
-        Look::Ask(*group, *position)
+        Look::Ask(*keyspace, shard(*group), Work::Holders { position: *position })
     }
 
-    fn ask_for_holders(&mut self, wait: &mut Waiting, group: GroupId, position: Position) {
+    /// Replies that end with their receipt: looked at in every turn, so that nobody waits for a tick.
+    pub(crate) fn tend_receipts(&mut self) {
+        if self.waits.iter().any(|wait| wait.after.is_some()) {
+            self.tend_waits();
+        }
+    }
+
+    fn ask_leader(&mut self, wait: &mut Waiting, (keyspace, shard): (KeyspaceId, u16), work: Work) {
         let now = self.now.instant;
         if wait.asked || (wait.asked_at != Instant::ZERO && now.since(wait.asked_at) < ASK_EVERY) {
             return;
         }
         let (connection, slot) = (wait.connection, wait.slot);
+        let asks_fate = matches!(work, Work::Fate { .. });
         let origin = Origin::Client { connection, slot, purpose: Purpose::Holders };
-        let work = Work::Holders { position };
-        let Some(it) = self.map.groups.get(&group) else { return };
-        let slot = it.slots.first;
-        let outgoing = Outgoing::new(it.view.keyspace, Protocol::Resp2, work, origin, wait.deadline);
-        let outgoing = Outgoing { slot, ..outgoing };
+        let outgoing = Outgoing::new(keyspace, Protocol::Resp2, work, origin, wait.deadline);
+        let outgoing = Outgoing { slot: shard, ..outgoing };
         // Without room for it now, there may be some at the next look.
         if self.forwards.add(outgoing).is_ok()
             && let Some(session) = self.sessions.get_mut(connection)
@@ -188,6 +228,7 @@ impl Node {
             session.forwarded += 1;
             wait.asked_at = now;
             wait.asked = true;
+            wait.asks_fate = asks_fate;
         }
     }
 
@@ -196,10 +237,14 @@ impl Node {
         let its = |wait: &&mut Waiting| wait.connection == connection && wait.slot == slot;
         let Some(wait) = self.waits.iter_mut().find(its) else { return };
         wait.asked = false;
-        match decode_holders(reply) {
-            Some(holders) => wait.known = holders,
+        match (
+            decode_holders(reply).filter(|_| !wait.asks_fate),
+            Fate::decode(reply).filter(|_| wait.asks_fate),
+        ) {
+            (Some(holders), _) => wait.known = holders,
+            (_, fate @ Some(_)) => wait.fate = fate,
             // An error tells nothing: asked again.
-            None => wait.asked_at = Instant::ZERO,
+            (None, None) => wait.asked_at = Instant::ZERO,
         }
         self.tend_waits();
     }
@@ -209,8 +254,14 @@ impl Node {
         let bytes = match wait.question {
             Question::Wait { .. } => format!(":{count}\r\n").into_bytes(),
             Question::WaitAof { .. } => format!("*2\r\n:1\r\n:{count}\r\n").into_bytes(),
-            Question::Receipt => self.receipt_bytes(wait.connection, &wait.known),
+            Question::Receipt => {
+                let told = Told { holders: &wait.known, fate: wait.fate.as_ref(), of: wait.of.as_ref() };
+                self.receipt_bytes(wait.connection, &told)
+            }
         };
+        if let Some(session) = self.sessions.get_mut(wait.connection) {
+            session.receipt_due = false;
+        }
         self.fill(wait.connection, wait.slot, &bytes);
         self.resume(wait.connection);
     }

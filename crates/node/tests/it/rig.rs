@@ -42,12 +42,19 @@ pub struct Cluster {
     replies: BTreeMap<(NodeId, ConnectionId), Vec<u8>>,
     next_connection: u64,
     pub snapshot_log_bytes: usize,
+    /// The message version that all connections speak.
+    pub version: u8,
     /// What the nodes reported, for a failing test to print.
     pub story: Vec<String>,
 }
 
 impl Cluster {
     pub fn new(count: u32) -> Cluster {
+        Cluster::speaking(count, VERSION_MAX)
+    }
+
+    /// A cluster whose connections speak this message version.
+    pub fn speaking(count: u32, version: u8) -> Cluster {
         let founders = (1..=count).map(|n| (format!("host{n}:1"), u64::from(n))).collect();
         let mut cluster = Cluster {
             nodes: BTreeMap::new(),
@@ -61,6 +68,7 @@ impl Cluster {
             replies: BTreeMap::new(),
             next_connection: 0,
             snapshot_log_bytes: 1 << 30,
+            version,
             story: Vec::new(),
         };
         for n in 1..=count {
@@ -127,11 +135,11 @@ impl Cluster {
         let mut node = Node::new(config, restored, now).expect("own records");
         let others: Vec<NodeId> = self.nodes.keys().copied().collect();
         for other in &others {
-            node.step(now, Input::PeerUp { node: *other, version: VERSION_MAX });
+            node.step(now, Input::PeerUp { node: *other, version: self.version });
         }
         self.nodes.insert(id, node);
         for other in others {
-            self.step(other, Input::PeerUp { node: id, version: VERSION_MAX });
+            self.step(other, Input::PeerUp { node: id, version: self.version });
         }
         self.end_turn(id);
     }
@@ -196,6 +204,7 @@ impl Cluster {
                 let mut body = Vec::new();
                 message.encode(&mut data::codec::Writer::new(&mut body));
                 let kind = message.kind();
+                assert!(message.since_version() <= self.version, "too new for the connection: {message:?}");
                 self.schedule(HOP_MS, Event::Deliver { to, from: id, kind, body });
             }
             Output::Persist { token, records, .. } => {
@@ -325,7 +334,7 @@ impl Cluster {
                 if reachable {
                     let message = PeerMessage::decode(kind, &body).expect("own encoding");
                     let process = Process(self.processes[&from]);
-                    let (incarnation, version) = (Incarnation(1), VERSION_MAX);
+                    let (incarnation, version) = (Incarnation(1), self.version);
                     self.step(to, Input::Peer { from, incarnation, process, version, message });
                 }
             }
@@ -356,13 +365,30 @@ impl Cluster {
         Client { node: id, connection }
     }
 
-    /// Sends a command line; words are separated by spaces.
+    /// Sends a command line; words are separated by spaces, and `~` stands for a space within one.
     pub fn send(&mut self, client: Client, line: &str) {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let words: Vec<String> = line.split(' ').map(|word| word.replace('~', " ")).collect();
+        let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
         let now = self.now();
         if let Some(node) = self.nodes.get_mut(&client.node) {
             node.request(now, client.connection, &args);
             self.end_turn(client.node);
+        }
+    }
+
+    /// Sends several command lines at once: the node reads each as soon as it reads on.
+    pub fn pipeline(&mut self, client: Client, lines: &[&str]) {
+        for line in lines {
+            let paused = |cluster: &Cluster| {
+                cluster.nodes.get(&client.node).is_some_and(|node| node.is_paused(client.connection))
+            };
+            for _ in 0..2000 {
+                if !paused(self) {
+                    break;
+                }
+                self.run(1);
+            }
+            self.send(client, line);
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Follower {
     pub matched: Index,
     acknowledged: Index,
     round: u64,
+    /// The leader told of a commit and sent nothing with it: it hears once more when that is applied.
+    tells_applied: bool,
     /// This copy has committed, behind this entry, what the leader's log lacks, and waits for a snapshot of what lies beyond.
     /// One of what lies before would leave records in the log that could pass for its continuation.
     stranded: Option<Index>,
@@ -47,6 +49,7 @@ impl Replica {
         if !self.holds(previous, out) {
             return;
         }
+        let only_tells = records.is_empty();
         let Some(end) = self.take_records(previous.position, records, out) else { return };
         let Role::Follower(follower) = &mut self.role else { return };
         follower.matched = follower.matched.max(end);
@@ -54,6 +57,7 @@ impl Replica {
         follower.round = follower.round.max(round);
         let committed = commit.min(follower.matched);
         if committed > self.commit {
+            follower.tells_applied |= only_tells;
             self.commit = committed;
             self.log.shed(WINDOW_BYTES_MAX, committed);
             out.push(Output::Committed(committed));
@@ -226,6 +230,16 @@ impl Replica {
     pub(super) fn acknowledge(&mut self, out: &mut Vec<Output>) {
         let Role::Follower(follower) = &self.role else { return };
         if self.persisted.min(follower.matched) > follower.acknowledged {
+            self.send_ack(out);
+        }
+    }
+
+    /// The node has applied the log through here.
+    pub fn applied(&mut self, index: Index, out: &mut Vec<Output>) {
+        self.applied = index;
+        if let Role::Follower(follower) = &mut self.role
+            && core::mem::take(&mut follower.tells_applied)
+        {
             self.send_ack(out);
         }
     }

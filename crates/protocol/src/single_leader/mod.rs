@@ -23,7 +23,7 @@
 //! | message | from, to | meaning |
 //! |---|---|---|
 //! | `Append` | leader → follower | entries after a position, commit index, confirmation round |
-//! | `Ack` | follower → leader | persisted and equal to yours through here |
+//! | `Ack` | follower → leader | persisted and equal to yours through here, applied through there |
 //! | `Mismatch` | follower → leader | I do not have that position: my end, and where my epochs begin |
 //! | `Stale` | follower → former leader | I have promised a newer epoch |
 //! | `Offer` | leader → follower | my log begins after your end: take a snapshot |
@@ -42,6 +42,8 @@
 //!    old and the proposed set for every entry (TC-04).
 //! 6. *Reads.* The leader answers alone while k followers' leases run or the control plane's does; else a round of
 //!    messages confirms that it still leads, begun after the read arrived (bugs: SL-06).
+//! 7. *What one request asks for* ([`asked`]) moves its reply and nothing else. A commit that a message without entries told
+//!    of is answered once more when it is applied: so the leader knows in one round trip who shows an entry.
 //!
 //! # What is left out here
 //!
@@ -52,6 +54,7 @@
 //! commitment of older entries; Lin, "PacificA" (2008) for data replication apart from configuration; KIP-101, KIP-279
 //! for truncation by epoch; Oki and Liskov, "Viewstamped Replication" (1988) for view changes.
 
+pub mod asked;
 pub mod commit;
 mod electable;
 mod follower;
@@ -62,6 +65,7 @@ mod progress;
 mod reads;
 mod replica;
 
+pub use asked::{Asked, Who};
 pub use log_window::{LogWindow, Mark};
 pub use message::Message;
 pub use progress::Progress;

@@ -42,6 +42,7 @@ pub struct Progress {
     pub incarnation: Option<Incarnation>,
     /// Persisted and equal to the leader's log through here.
     pub matched: Index,
+    /// Committed and in its state through here.
     pub applied: Index,
     /// When it last made progress, or had everything.
     pub current_at: Instant,
@@ -89,6 +90,10 @@ impl Progress {
         self.in_flight.clear();
         self.in_flight_bytes = 0;
         self.sent_at = Instant::ZERO;
+    }
+    /// Whether the follower has not been told yet that the log is committed so far.
+    pub(super) fn told_less(&self, commit: Index) -> bool {
+        self.told < commit
     }
     /// Whether entries flow and nothing older is missing.
     pub fn is_replicating(&self) -> bool {

@@ -344,11 +344,6 @@ impl Replica {
         };
         self.promised.max(asked) > epoch
     }
-    /// The node has applied the log through here.
-    pub fn applied(&mut self, index: Index) {
-        self.applied = index;
-    }
-
     /// One step. Never fails, never blocks; what cannot be used is reported and dropped.
     pub fn step(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
         match input {

@@ -8,13 +8,16 @@ use crate::workload::{self, Command, Next, Task, command};
 use data::NodeId;
 use node::{ConnectionId, Input};
 
+/// How often, among a client's tasks, one that was answered under an id comes once more: after seconds, when there may be
+/// other leaders, restarted from snapshots.
+const ECHO_PER_MILLE: u64 = 8;
 /// One way between a client and its node, at least.
 const CLIENT_NS: u64 = 100_000;
 
 impl World {
     pub(super) fn think(&mut self, client: usize) {
         let Some(it) = self.clients.get(client) else { return };
-        if it.task.is_some() || it.quiet {
+        if it.task.is_some() || (it.quiet && it.again.is_none()) {
             return;
         }
         if it.connection.is_none() {
@@ -29,11 +32,21 @@ impl World {
             self.clients[client].task = Some(Running { task: None, start: self.now, replies });
             return self.ask(client, commands);
         }
-        if let Some(reads) = &it.reads {
+        if let Some((task, start)) = self.clients[client].again.take() {
+            let commands = task.again.clone().unwrap_or_default();
+            self.begin_task(client, task, commands);
+            return self.clients[client].task.iter_mut().for_each(|running| running.start = start);
+        }
+        if self.clients[client].echo.is_some() && self.streams.workload.chance(ECHO_PER_MILLE) {
+            let echo =
+                self.clients[client].echo.take().map(|(commands, reply)| workload::echo(commands, reply));
+            return echo.into_iter().for_each(|(task, commands)| self.begin_task(client, task, commands));
+        }
+        if let Some(reads) = &self.clients[client].reads {
             let next = reads.last().and_then(|(did, key)| workload::read_back(did, key));
             return next.into_iter().for_each(|(task, commands)| self.begin_task(client, task, commands));
         }
-        let Some(kind) = self.streams.workload.pick(&it.kinds) else { return };
+        let Some(kind) = self.streams.workload.pick(&self.clients[client].kinds) else { return };
         self.unique += 1;
         let (task, commands) = workload::begin(kind, self.now, self.unique, &mut self.streams.workload);
         self.begin_task(client, task, commands);
@@ -135,10 +148,49 @@ impl World {
                 {
                     reads.pop();
                 }
+                if outcome != Outcome::Ok && self.sends_again(client, &mut running, &replies) {
+                    return;
+                }
+                self.hear_echo(client, &running, outcome, &replies);
                 self.record(client, node, running, outcome, self.now);
                 let pause = self.streams.workload.around(self.clients[client].pause);
                 self.after(pause, Event::Think { client });
             }
+        }
+    }
+
+    /// What has an id of its client's is sent again, often to another node; one that is too old to know is given up.
+    fn sends_again(&mut self, client: usize, running: &mut Running, replies: &[Reply]) -> bool {
+        let error = replies.iter().find_map(Reply::error).unwrap_or_default();
+        let Some(task) =
+            running.task.take_if(|task| task.again.is_some() && !error.starts_with("REQUESTOLD"))
+        else {
+            return false;
+        };
+        if error.contains("another command") {
+            self.invariants.fail("an id names one command", format!("client {client}: {error}"));
+        }
+        self.clients[client].again = Some((task, running.start));
+        if self.streams.workload.chance(500) {
+            self.hang_up(client);
+        } else {
+            let pause = self.streams.workload.around(50_000_000);
+            self.after(pause, Event::Think { client });
+        }
+        true
+    }
+
+    /// What was answered under an id is kept, to be asked once more; what comes of that must be the same answer.
+    fn hear_echo(&mut self, client: usize, running: &Running, outcome: Outcome, replies: &[Reply]) {
+        let (Some(task), Some(reply), Outcome::Ok) = (&running.task, replies.last(), outcome) else { return };
+        let durable = self.spaces[self.clients[client].keyspace].durable;
+        if let Some(expected) = task.expects.as_ref().filter(|expected| *expected != reply) {
+            let text = format!("client {client}: {expected:?}, and then {reply:?}");
+            self.invariants.fail("an id has one answer", text);
+        }
+        // Where an acknowledged write may be lost its answer goes with it: sent again it is done, behind what came since.
+        if let Some(commands) = task.again.as_ref().filter(|_| durable) {
+            self.clients[client].echo.get_or_insert_with(|| (commands.clone(), reply.clone()));
         }
     }
 
@@ -183,8 +235,11 @@ impl World {
 
     /// What was under way may have happened or not.
     fn forget_connection(&mut self, client: usize, node: NodeId) {
-        if let Some(running) = self.clients[client].disconnect() {
-            self.record(client, node, running, Outcome::Info, u64::MAX);
+        if let Some(mut running) = self.clients[client].disconnect() {
+            match running.task.take_if(|task| task.again.is_some()) {
+                Some(task) => self.clients[client].again = Some((task, running.start)),
+                None => self.record(client, node, running, Outcome::Info, u64::MAX),
+            }
         }
         let pause = self.streams.workload.around(50_000_000);
         self.after(pause, Event::Think { client });
@@ -196,6 +251,10 @@ impl World {
             let connection = self.clients[client].connection;
             if let (Some((node, _)), Some(running)) = (connection, self.clients[client].disconnect()) {
                 self.record(client, node, running, Outcome::Info, u64::MAX);
+            }
+            if let Some((task, start)) = self.clients[client].again.take() {
+                let running = Running { task: Some(task), start, replies: 0 };
+                self.record(client, NodeId(0), running, Outcome::Info, u64::MAX);
             }
         }
     }

@@ -196,6 +196,14 @@ pub const SPECS: &[Spec] = &[
         "O(1)",
         "Lets this connection's reads be answered by the leader only.",
     ),
+    node("consistency", -3, READS.and(Flags::FAST), "tercet").docs(
+        "0.1.0",
+        "O(N), N options",
+        "Says how this connection's commands are answered: READ, MAX-STALENESS, SESSION.",
+    ),
+    node("session", -2, READS.and(Flags::FAST), "tercet")
+        .subcommands(&["help", "reset", "resume", "token"])
+        .docs("0.1.0", "O(N), N groups", "Takes what this connection has written and seen to another one."),
     node("lolwut", -1, Flags::READONLY.and(Flags::FAST), "server").docs(
         "5.0.0",
         "O(1)",

@@ -173,6 +173,8 @@ pub enum Flush {
 pub struct Settings {
     /// Wanted number of replicas; a cluster with fewer nodes starts with what it has.
     pub replicas: u32,
+    /// Copies beside them that are only read: they never vote, never lead and are never counted.
+    pub read_replicas: u32,
     pub commit: CommitRule,
     pub level: Level,
     pub flush: Flush,
@@ -190,6 +192,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             replicas: 3,
+            read_replicas: 0,
             commit: CommitRule::default(),
             level: Level::default(),
             flush: Flush::default(),
@@ -209,6 +212,9 @@ impl Settings {
     pub fn check(&self) -> Result<(), &'static str> {
         if self.replicas == 0 || self.replicas > 64 {
             return Err("REPLICAS must be between 1 and 64");
+        }
+        if self.read_replicas > 64 {
+            return Err("READ-REPLICAS must be at most 64");
         }
         if self.timeout_ms == 0 || self.timeout_ms > 600_000 {
             return Err("TIMEOUT must be between 1 and 600000 ms");
@@ -251,6 +257,7 @@ impl Settings {
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.u32(self.replicas);
+        w.u32(self.read_replicas);
         self.commit.encode(w);
         w.u8(match self.level {
             Level::Received => 1,
@@ -277,6 +284,7 @@ impl Settings {
     pub fn decode(r: &mut Reader<'_>) -> Result<Settings, DecodeError> {
         Ok(Settings {
             replicas: r.u32()?,
+            read_replicas: r.u32()?,
             commit: CommitRule::decode(r)?,
             level: match r.u8()? {
                 1 => Level::Received,

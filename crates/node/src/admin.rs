@@ -6,13 +6,16 @@ mod config_command;
 mod connection;
 mod info;
 mod keyspace;
+mod read_options;
 mod receipt;
 mod server;
+mod session_command;
 mod status;
 pub(crate) mod wait;
 
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
+use crate::reads::ReadFrom;
 use commands::Spec;
 
 impl Node {
@@ -55,8 +58,10 @@ impl Node {
             "cluster" => self.cluster(connection, args),
             "keyspace" => self.keyspace(connection, args),
             "receipt" => self.receipt(connection),
-            "readonly" => self.read_mode(connection, true),
-            "readwrite" => self.read_mode(connection, false),
+            "readonly" => self.read_mode(connection, ReadFrom::Follower),
+            "readwrite" => self.read_mode(connection, ReadFrom::Leader),
+            "consistency" => self.consistency(connection, &args[1..]),
+            "session" => self.session(connection, args),
             "lolwut" => self.lolwut(connection),
             other => {
                 debug_assert!(false, "{other} is listed and not executed");

@@ -6,7 +6,7 @@ use crate::message::Work;
 use crate::replies::SlotId;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use data::{Instant, KeyspaceId, NodeId};
+use data::{GroupId, Instant, KeyspaceId, NodeId};
 use wire::Protocol;
 
 /// Who waits for the answer.
@@ -16,6 +16,11 @@ pub enum Origin {
         connection: ConnectionId,
         slot: SlotId,
         purpose: Purpose,
+    },
+    /// This node's copy of a group: how far the leader's log was committed at some moment behind `asked_at`.
+    Copy {
+        group: GroupId,
+        asked_at: Instant,
     },
     /// Nobody (an UNWATCH).
     Nobody,
@@ -43,6 +48,8 @@ pub struct Outgoing {
     pub origin: Origin,
     pub deadline: Option<Instant>,
     pub write: bool,
+    /// A read of a session that would rather hear that something is lost than go back.
+    pub guarded: bool,
     /// May wait for data as long as its client likes.
     pub blocking: bool,
     /// To whom it was sent; `None` while no leader is known.
@@ -70,6 +77,7 @@ impl Outgoing {
             origin,
             deadline,
             write: false,
+            guarded: false,
             blocking: false,
             sent_to: None,
             turned_away: None,
@@ -159,6 +167,6 @@ fn size(work: &Work) -> usize {
         Work::Command(command) => args(command),
         Work::Transaction { commands, .. } => commands.iter().map(args).sum(),
         Work::Watch { keys, .. } => args(keys),
-        Work::Unwatch { .. } | Work::Holders { .. } => 0,
+        Work::Unwatch { .. } | Work::Holders { .. } | Work::Position => 0,
     }
 }

@@ -4,6 +4,7 @@ use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
 use crate::node::{Flow, Node, Route};
+use crate::reads::POSITION_SINCE_VERSION;
 use crate::replies::SlotId;
 use crate::serve::PATIENCE;
 use crate::session::Receipt;
@@ -70,9 +71,9 @@ impl Node {
         session.replies.rollback();
         let slot = session.replies.hold();
         let origin = Origin::Client { connection, slot, purpose };
-        let (keyspace, protocol) = (session.keyspace, session.protocol);
-        let outgoing =
-            Outgoing { write, blocking, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
+        let (keyspace, protocol, guarded) = (session.keyspace, session.protocol, session.guards() && !write);
+        let outgoing = Outgoing::new(keyspace, protocol, work, origin, deadline);
+        let outgoing = Outgoing { write, blocking, guarded, ..outgoing };
         if self.forwards.add(outgoing).is_err() {
             let mut bytes = Vec::new();
             let text = "TRYAGAIN too many commands wait for other nodes: slow down";
@@ -110,6 +111,7 @@ impl Node {
                 outgoing,
                 b"-TRYAGAIN too many commands wait for other nodes\r\n",
                 Position::default(),
+                None,
                 false,
             );
         }
@@ -132,7 +134,7 @@ impl Node {
         }
         if let Err(outgoing) = self.forwards.add(outgoing) {
             let text = b"-TRYAGAIN too many commands wait for other nodes\r\n";
-            self.settle_forwarded(outgoing, text, Position::default(), false);
+            self.settle_forwarded(outgoing, text, Position::default(), None, false);
         }
     }
 
@@ -199,14 +201,14 @@ impl Node {
                     outgoing.turned_away = outgoing.sent_to.take().or(outgoing.turned_away);
                 }
             }
-            ForwardOutcome::Reply { bytes, position } => {
+            ForwardOutcome::Reply { bytes, position, seen } => {
                 let Some(outgoing) = self.forwards.remove(request.sequence) else { return };
                 let unwritten = position == Position::default();
                 if outgoing.write && outgoing.copies > 1 && unwritten {
                     self.settle_doubtful(outgoing);
                     return;
                 }
-                self.settle_forwarded(outgoing, &bytes, position, false);
+                self.settle_forwarded(outgoing, &bytes, position, seen, false);
             }
         }
     }
@@ -219,7 +221,7 @@ impl Node {
         ReplyWriter::new(&mut bytes, outgoing.protocol).error(
             "INDETERMINATE the write was sent again after a failure and then changed nothing: an earlier sending may have taken effect",
         );
-        self.settle_forwarded(outgoing, &bytes, Position::default(), true);
+        self.settle_forwarded(outgoing, &bytes, Position::default(), None, true);
     }
 
     /// A forwarded command has its reply.
@@ -228,10 +230,26 @@ impl Node {
         outgoing: Outgoing,
         bytes: &[u8],
         position: Position,
+        seen: Option<Position>,
         indeterminate: bool,
     ) {
+        if let Origin::Copy { group, asked_at } = outgoing.origin {
+            self.on_position(group, asked_at, seen);
+            return;
+        }
         let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
         let route = self.routes.get(&outgoing.keyspace).copied();
+        let lost =
+            route.filter(|_| outgoing.guarded).and_then(|route| self.refuse_lost(connection, route.group));
+        let lost = lost.map(|text| {
+            let mut bytes = Vec::new();
+            ReplyWriter::new(&mut bytes, outgoing.protocol).error(&text);
+            bytes
+        });
+        let bytes = lost.as_deref().unwrap_or(bytes);
+        if lost.is_none() && purpose != Purpose::Holders {
+            self.note_answer(connection, route, &outgoing, position, seen);
+        }
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded -= 1;
             let receipt = Receipt {
@@ -241,7 +259,7 @@ impl Node {
                 position,
                 write: outgoing.write,
                 indeterminate,
-                stale: false,
+                ..Receipt::default()
             };
             if purpose != Purpose::Holders {
                 session.achieved(receipt);
@@ -255,6 +273,28 @@ impl Node {
         }
         if outgoing.blocking {
             self.resume(connection);
+        }
+    }
+
+    /// The session remembers where what it was answered stands.
+    fn note_answer(
+        &mut self,
+        connection: ConnectionId,
+        route: Option<Route>,
+        outgoing: &Outgoing,
+        position: Position,
+        seen: Option<Position>,
+    ) {
+        let (Some(Route { group, .. }), Some(leader)) = (route, outgoing.sent_to) else { return };
+        let told = seen.or((position != Position::default()).then_some(position));
+        let old = |version: &u8| *version < POSITION_SINCE_VERSION;
+        let untold = told.is_none() && self.peers.get(&leader).is_some_and(old);
+        let Some(session) = self.sessions.get_mut(connection) else { return };
+        match told {
+            Some(position) => session.seen.note(group, position),
+            // A leader of an older version does not tell what a read showed.
+            None if untold => session.seen.note_unplaced(group),
+            None => {}
         }
     }
 
@@ -291,7 +331,7 @@ impl Node {
             } else {
                 writer.error("TRYAGAIN the leader did not confirm the read in time");
             }
-            self.settle_forwarded(outgoing, &bytes, Position::default(), indeterminate);
+            self.settle_forwarded(outgoing, &bytes, Position::default(), None, indeterminate);
         }
     }
 

@@ -3,6 +3,7 @@
 //! A connection speaks the newest message version that both ends know ([`VERSION_MAX`]): a cluster is upgraded node by node. A new kind
 //! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
+use crate::reads::POSITION_SINCE_VERSION;
 use crate::rollback::{self, Life};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 2;
+pub const VERSION_MAX: u8 = 3;
 
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
@@ -73,12 +74,15 @@ pub enum Work {
     Holders {
         position: Position,
     },
+    /// How far the log is committed, told like the answer to a read (since version 3).
+    Position,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ForwardOutcome {
-    /// The reply in the protocol that was asked for, and where the write stands (zero for reads).
-    Reply { bytes: Bytes, position: Position },
+    /// The reply in the protocol that was asked for, and where the write stands (zero for reads). `seen`: what a read showed was
+    /// committed through here (since version 3; nothing when nothing was executed).
+    Reply { bytes: Bytes, position: Position, seen: Option<Position> },
     /// Not the leader (any more). Ask the next one, under the same request id: what this one did may or may not survive.
     NotLeader,
 }
@@ -103,6 +107,7 @@ impl PeerMessage {
     pub fn since_version(&self) -> u8 {
         match self {
             PeerMessage::Life(_) | PeerMessage::Forgotten { .. } => rollback::SINCE_VERSION,
+            PeerMessage::Forward(Forward { work: Work::Position, .. }) => POSITION_SINCE_VERSION,
             _ => 1,
         }
     }
@@ -134,10 +139,16 @@ impl PeerMessage {
             PeerMessage::Answer { request, outcome } => {
                 request.encode(w);
                 match outcome {
-                    ForwardOutcome::Reply { bytes, position } => {
+                    ForwardOutcome::Reply { bytes, position, seen: None } => {
                         w.u8(1);
                         w.bytes(bytes);
                         position.encode(w);
+                    }
+                    ForwardOutcome::Reply { bytes, position, seen: Some(seen) } => {
+                        w.u8(3);
+                        w.bytes(bytes);
+                        position.encode(w);
+                        seen.encode(w);
                     }
                     ForwardOutcome::NotLeader => w.u8(2),
                 }
@@ -180,7 +191,14 @@ impl PeerMessage {
             5 => PeerMessage::Answer {
                 request: RequestId::decode(r)?,
                 outcome: match r.u8()? {
-                    1 => ForwardOutcome::Reply { bytes: owned(r)?, position: Position::decode(r)? },
+                    1 => {
+                        ForwardOutcome::Reply { bytes: owned(r)?, position: Position::decode(r)?, seen: None }
+                    }
+                    3 => ForwardOutcome::Reply {
+                        bytes: owned(r)?,
+                        position: Position::decode(r)?,
+                        seen: Some(Position::decode(r)?),
+                    },
                     2 => ForwardOutcome::NotLeader,
                     _ => return Err(DecodeError::Invalid("forward outcome")),
                 },
@@ -243,6 +261,7 @@ impl Forward {
                 w.u8(5);
                 position.encode(w);
             }
+            Work::Position => w.u8(6),
         }
     }
     fn decode(r: &mut Reader<'_>) -> Result<Forward, DecodeError> {
@@ -260,6 +279,7 @@ impl Forward {
                 3 => Work::Watch { keys: r.list(owned)?, watch: r.option(|r| r.u64())? },
                 4 => Work::Unwatch { watch: r.u64()? },
                 5 => Work::Holders { position: Position::decode(r)? },
+                6 => Work::Position,
                 _ => return Err(DecodeError::Invalid("forwarded work")),
             },
         })

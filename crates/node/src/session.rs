@@ -1,6 +1,7 @@
 //! What the node remembers of a client connection.
 
 use crate::io::ConnectionId;
+use crate::reads::{ReadFrom, ReadOptions};
 use crate::replies::Replies;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -8,7 +9,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::Spec;
+use core::time::Duration;
 use data::{GroupId, Instant, KeyspaceId, NodeId, Position};
+use protocol::session::Positions;
 use wire::Protocol;
 
 /// Commands queued after MULTI.
@@ -33,6 +36,8 @@ pub struct Receipt {
     pub indeterminate: bool,
     /// Read from a follower's copy; `position` is how far that had come.
     pub stale: bool,
+    /// What that copy lacks was acknowledged no longer ago than this, if that was proved.
+    pub age: Option<Duration>,
 }
 
 /// Whether replies are sent (CLIENT REPLY).
@@ -64,8 +69,14 @@ pub struct Session {
     /// Of the last write whose place in the log is known.
     pub written: Option<Receipt>,
     pub reply_mode: ReplyMode,
-    /// READONLY: reads may be answered by this node's own copy, however old.
-    pub stale_reads: bool,
+    /// Who may answer reads, and with what.
+    pub reads: ReadOptions,
+    /// Goes on from a token: from then on it hears of what is lost, whoever answers.
+    pub resumed: bool,
+    /// The leader answers reads, and nothing else is asked for: neither of the two above says otherwise.
+    pub plain: bool,
+    /// What it wrote and saw.
+    pub seen: Positions,
     /// Commands sent to (or waiting for) a leader elsewhere: later ones must not overtake them.
     pub forwarded: usize,
     /// The command being answered may wait: nothing behind it is executed.
@@ -86,6 +97,30 @@ impl Session {
             self.written = Some(receipt.clone());
         }
         self.receipt = Some(receipt);
+    }
+
+    /// Reads are answered so from now on; the options until now.
+    pub fn read_as(&mut self, options: ReadOptions) -> ReadOptions {
+        let before = core::mem::replace(&mut self.reads, options);
+        self.plain = options.from == ReadFrom::Leader && !self.resumed;
+        before
+    }
+    /// What another session saw was seen by this one.
+    pub fn resume(&mut self, positions: &Positions) {
+        self.seen.join(positions);
+        self.resumed = true;
+        self.plain = false;
+    }
+    /// What was seen is forgotten.
+    pub fn restart(&mut self) {
+        self.seen.clear();
+        self.resumed = false;
+        self.plain = self.reads.from == ReadFrom::Leader;
+    }
+    /// Whether reads must show what the session has seen, or say that it is lost. A leader's readers see the newest of its history,
+    /// and ask for no more unless they came with a token.
+    pub fn guards(&self) -> bool {
+        self.resumed || (self.reads.session && self.reads.from != ReadFrom::Leader)
     }
 
     pub fn new(
@@ -112,7 +147,10 @@ impl Session {
             receipt: None,
             written: None,
             reply_mode: ReplyMode::On,
-            stale_reads: false,
+            reads: ReadOptions::default(),
+            resumed: false,
+            plain: true,
+            seen: Positions::default(),
             forwarded: 0,
             paused: false,
             listed: false,

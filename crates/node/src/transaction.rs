@@ -87,7 +87,13 @@ impl Node {
         let in_order = session.forwarded == 0;
         let keyspace = session.keyspace;
         let write = queue.commands.iter().any(|(spec, _)| spec.flags.has(Flags::WRITE));
+        let guarded = session.guards();
         let route = self.route(keyspace);
+        if let Some(route) = route.filter(|_| guarded)
+            && let Some(text) = self.refuse_lost(connection, route.group)
+        {
+            return self.reply_error(connection, &text);
+        }
         let here = route.filter(|route| {
             route.leader == Some(self.config.node)
                 && in_order

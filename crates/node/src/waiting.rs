@@ -85,15 +85,16 @@ impl Node {
                 self.resume(connection);
                 let Some(session) = self.sessions.get_mut(connection) else { return };
                 session.replies.refill(slot, &reply);
-                let (index, write) = match executed {
-                    Executed::Written(position) => (position.index, true),
-                    Executed::Read(index) => (index, false),
+                let ahead = |index| self.groups.get(&group).and_then(|it| it.epoch_ahead(index));
+                let (index, write, epoch) = match executed {
+                    Executed::Written(position) => (position.index, true, Some(position.epoch)),
+                    Executed::Read(index) => (index, false, ahead(index)),
                     Executed::Nothing | Executed::NotLeading => return,
                 };
                 self.unflushed.insert(group);
                 let to = Target::Client { connection, slot };
                 let since = self.now.instant;
-                self.wait_for_commit(group, Waiter { index, since, to, write });
+                self.wait_for_commit(group, Waiter { index, since, to, write, epoch });
             }
             Target::Peer { node, request, .. } => {
                 self.settle_unwritten(request, executed);

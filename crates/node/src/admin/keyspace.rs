@@ -14,7 +14,7 @@ use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -158,13 +158,15 @@ impl Node {
         let leader = leader.map(name_of).unwrap_or_default();
         let members: Vec<String> =
             view.map(|v| v.members.iter().map(|n| name_of(*n)).collect()).unwrap_or_default();
+        let read_replicas: Vec<String> =
+            view.map(|v| v.read_replicas.iter().map(|n| name_of(*n)).collect()).unwrap_or_default();
         let electable: Vec<String> =
             view.map(|v| v.electable.iter().map(|r| name_of(r.node)).collect()).unwrap_or_default();
         let settings = it.settings;
         let rule = view.map_or(settings.commit, |view| view.rule);
         let followers_needed = view.map_or(0, data::view::View::followers_needed);
         self.reply(connection, |w| {
-            w.map(19);
+            w.map(21);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -184,6 +186,7 @@ impl Node {
             };
             number("id", i64::from(it.id.0));
             number("replicas", i64::from(settings.replicas));
+            number("read-replicas", i64::from(settings.read_replicas));
             number("acks", followers_needed as i64);
             number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
             number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
@@ -196,6 +199,9 @@ impl Node {
             w.bulk(b"electable");
             w.array(electable.len());
             electable.iter().for_each(|name| w.bulk(name.as_bytes()));
+            w.bulk(b"read-replica-nodes");
+            w.array(read_replicas.len());
+            read_replicas.iter().for_each(|name| w.bulk(name.as_bytes()));
         })
     }
 }
@@ -225,6 +231,7 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
         let value = String::from_utf8_lossy(pair[1]).to_ascii_lowercase();
         match (&name[..], &value[..]) {
             ("REPLICAS", _) => settings.replicas = number("REPLICAS", pair[1])?,
+            ("READ-REPLICAS", _) => settings.read_replicas = number("READ-REPLICAS", pair[1])?,
             ("TIMEOUT", _) => settings.timeout_ms = number("TIMEOUT", pair[1])?,
             ("ACKS", _) => acks = Some(number("ACKS", pair[1])?),
             ("COMMIT", "async") => settings.commit = CommitRule::Async,

@@ -64,7 +64,7 @@ impl Node {
             .map_or(0, |it| it.replica.log().last().position.index.0.saturating_sub(index.0));
         let (rule, degraded) = view.map_or((settings.commit, false), |view| (view.rule, view.is_degraded()));
         let needed = rule.followers_needed(electable) + 1;
-        w.map(12);
+        w.map(13);
         w.bulk(b"keyspace");
         w.bulk(keyspace.as_bytes());
         w.bulk(b"kind");
@@ -81,6 +81,13 @@ impl Node {
         w.integer(index.0 as i64);
         w.bulk(b"lag-known");
         w.integer(lag as i64);
+        // What is missing was acknowledged no longer before the read than this; a leader's answer misses nothing.
+        w.bulk(b"staleness-ms-max");
+        match (receipt.stale, receipt.age) {
+            (false, _) => w.integer(0),
+            (true, Some(age)) => w.integer(age.as_nanos().div_ceil(1_000_000) as i64),
+            (true, None) => w.null(),
+        }
         w.bulk(b"commit-rule");
         w.bulk(rule.name().as_bytes());
         w.bulk(b"copies-required");

@@ -23,9 +23,15 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 /// What a client wants to hear of the holders of its last write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Question {
-    Wait { followers: usize },
-    WaitAof { followers: usize },
+    Wait {
+        followers: usize,
+    },
+    WaitAof {
+        followers: usize,
+    },
     Receipt,
+    /// SESSION TOKEN: answered once everything before it is.
+    Token,
 }
 
 /// A client that waits for the answer.
@@ -117,6 +123,14 @@ impl Node {
             if self.sessions.get(wait.connection).is_none() {
                 continue;
             }
+            if wait.question == Question::Token {
+                if self.is_settled(&wait) {
+                    self.end_wait(&wait)
+                } else {
+                    kept.push(wait)
+                }
+                continue;
+            }
             let look = self.look(&wait);
             if look == Look::NotYet && wait.question == Question::Receipt {
                 // It speaks of the last command, so that one is waited for, and then the leader asked.
@@ -135,7 +149,7 @@ impl Node {
             };
             let wanted = match wait.question {
                 Question::Wait { followers } | Question::WaitAof { followers } => followers,
-                Question::Receipt => 0,
+                Question::Receipt | Question::Token => 0,
             };
             let over = wait.deadline.is_some_and(|deadline| now >= deadline);
             if over || (answered && wait.known.len() >= wanted) {
@@ -145,6 +159,12 @@ impl Node {
             }
         }
         self.waits.append(&mut kept);
+    }
+
+    /// Whether every command before it on its connection was answered.
+    fn is_settled(&self, wait: &Waiting) -> bool {
+        let session = self.sessions.get(wait.connection);
+        session.is_some_and(|session| session.forwarded == 0 && session.replies.is_first(wait.slot))
     }
 
     fn look(&self, wait: &Waiting) -> Look {
@@ -207,6 +227,7 @@ impl Node {
             Question::Wait { .. } => format!(":{count}\r\n").into_bytes(),
             Question::WaitAof { .. } => format!("*2\r\n:1\r\n:{count}\r\n").into_bytes(),
             Question::Receipt => self.receipt_bytes(wait.connection, &wait.known),
+            Question::Token => self.token_bytes(wait.connection),
         };
         self.fill(wait.connection, wait.slot, &bytes);
         self.resume(wait.connection);

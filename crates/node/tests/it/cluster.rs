@@ -6,7 +6,7 @@ use crate::rig::Cluster;
 use data::{Index, NodeId};
 use node::Input;
 
-fn serving(count: u32) -> Cluster {
+pub fn serving(count: u32) -> Cluster {
     let mut cluster = Cluster::new(count);
     for _ in 0..100 {
         cluster.run(50);

@@ -289,11 +289,14 @@ impl Node {
         let told = seen.or((position != Position::default()).then_some(position));
         let old = |version: &u8| *version < POSITION_SINCE_VERSION;
         let untold = told.is_none() && self.peers.get(&leader).is_some_and(old);
-        let Some(session) = self.sessions.get_mut(connection) else { return };
         match told {
-            Some(position) => session.seen.note(group, position),
+            Some(position) => self.note_seen(connection, group, position),
             // A leader of an older version does not tell what a read showed.
-            None if untold => session.seen.note_unplaced(group),
+            None if untold => {
+                if let Some(session) = self.sessions.get_mut(connection) {
+                    session.seen.note_unplaced(group);
+                }
+            }
             None => {}
         }
     }

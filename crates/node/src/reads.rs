@@ -20,7 +20,7 @@ use commands::{Class, Random, Spec};
 use core::time::Duration;
 use data::view::View;
 use data::{GroupId, Instant, Position};
-use protocol::session::{Wanted, has_reached, is_lost};
+use protocol::session::{Wanted, has_reached};
 use smallvec::SmallVec;
 use wire::{Protocol, ReplyWriter};
 
@@ -196,11 +196,19 @@ impl Node {
     /// Why a session can not go on in a group without going back: what it saw was dropped by an election.
     // bugs: SL-05
     pub(crate) fn lost_to(&self, connection: ConnectionId, group: GroupId) -> Option<String> {
-        let Wanted::Position(position) = self.sessions.get(connection)?.seen.wanted(group) else {
-            return None;
-        };
-        let view = self.map.view(group).filter(|view| is_lost(view, position))?;
+        let view = self.map.view(group)?;
+        let position = self.sessions.get(connection)?.seen.lost(view)?;
         Some(self.lost_text(view, position))
+    }
+
+    /// The session wrote or saw what stands here.
+    pub(crate) fn note_seen(&mut self, connection: ConnectionId, group: GroupId, position: Position) {
+        if let Some(session) = self.sessions.get_mut(connection)
+            && session.seen.note(group, position)
+            && let Some(view) = self.map.view(group)
+        {
+            session.seen.settle(view);
+        }
     }
 
     pub(crate) fn lost_text(&self, view: &View, position: Position) -> String {
@@ -259,13 +267,13 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let Some(it) = self.groups.get(&group) else { return };
         let (position, age) = (it.applied_position(), it.freshness.age(self.now.instant));
-        if need.session {
-            session.seen.note(group, position);
-        }
         let keyspace = it.keyspace.id;
         let node = self.config.node;
         session.receipt =
             Some(Receipt { keyspace, group, node, position, stale: true, age, ..Receipt::default() });
+        if need.session {
+            self.note_seen(connection, group, position);
+        }
         self.statistics.reads_from_copies += 1;
         self.statistics.note_age(age);
     }

@@ -139,7 +139,10 @@ impl Node {
             Target::Client { connection, slot } => {
                 let Some(session) = self.sessions.get_mut(connection) else { return };
                 if let Some(epoch) = waiter.epoch {
-                    session.seen.note(group, Position { epoch, index: waiter.index });
+                    let older = session.seen.note(group, Position { epoch, index: waiter.index });
+                    if older && let Some(view) = self.map.view(group) {
+                        session.seen.settle(view);
+                    }
                 }
                 if session.replies.release(slot) {
                     self.note_output(connection);

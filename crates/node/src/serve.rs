@@ -104,7 +104,11 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let receipt = Receipt { keyspace, group, node: self.config.node, position, ..Receipt::default() };
         session.receipt = Some(receipt);
-        session.seen.note(group, position);
+        if session.seen.note(group, position)
+            && let Some(view) = self.map.view(group)
+        {
+            session.seen.settle(view);
+        }
         if let ReadPermit::Until(_) = permit {
             it.read_in_turn = true;
             self.statistics.reads_leased += 1;

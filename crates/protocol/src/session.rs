@@ -23,22 +23,26 @@ use data::plant::{self, Bug};
 use data::view::View;
 use data::{Epoch, GroupId, Index, Position};
 
-/// Groups that one token may name: bounds what a session keeps. A guess, more than a cluster has.
-pub const GROUPS_MAX: usize = 4096;
+/// Positions that one session keeps, and one token carries. A guess: more than groups that a cluster has.
+pub const PLACES_MAX: usize = 4096;
 /// Format of the token's content.
 const FORMAT: u8 = 1;
 /// In front of the coded content: what a person or a log filter recognizes a token by.
 const PREFIX: &[u8] = b"ts1_";
 /// A coded token is never longer.
-pub const TOKEN_BYTES_MAX: usize = 4 + (GROUPS_MAX * 30 + 32) * 4 / 3;
+pub const TOKEN_BYTES_MAX: usize = 4 + (PLACES_MAX * 30 + 32) * 4 / 3;
 
-/// What a session knows of one group.
+/// The newest position of one epoch of one group that a session wrote or saw.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Seen {
     group: GroupId,
     position: Position,
-    /// It saw something newer at a place that nobody told: only the leader is surely not behind it.
-    unplaced: bool,
+}
+
+impl Seen {
+    fn key(&self) -> (GroupId, Epoch) {
+        (self.group, self.position.epoch)
+    }
 }
 
 /// What a session asks of whoever answers its next read of a group.
@@ -74,51 +78,80 @@ impl fmt::Display for TokenError {
 }
 impl core::error::Error for TokenError {}
 
-/// Invariant: sorted by group, at most [`GROUPS_MAX`].
+/// Invariant: sorted by group and epoch, each once, at most [`PLACES_MAX`]. A group's older epochs stay until it is sure that the
+/// newest one's history holds what was seen of them ([`Positions::settle`]): a write that was on its way while its session's
+/// history was lost is no way around it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Positions {
     seen: Vec<Seen>,
+    /// Groups of which something newer was seen at a place that nobody told: only the leader is surely not behind it.
+    unplaced: Vec<GroupId>,
     /// Where the last one stood: nearly always the next one too.
     last: usize,
 }
 
 impl Positions {
-    /// The session wrote or saw what stands here. On the way of every command.
+    /// The session wrote or saw what stands here. On the way of every command. True when it is the first of its epoch beside older
+    /// ones: then whoever knows the history shall settle them.
     #[inline]
-    pub fn note(&mut self, group: GroupId, position: Position) {
+    pub fn note(&mut self, group: GroupId, position: Position) -> bool {
         match self.seen.get_mut(self.last) {
-            Some(seen) if seen.group == group => {
-                seen.position = seen.position.max(position);
-                seen.unplaced = false;
+            Some(seen)
+                if seen.group == group
+                    && seen.position.epoch == position.epoch
+                    && self.unplaced.is_empty() =>
+            {
+                seen.position.index = seen.position.index.max(position.index);
+                false
             }
-            _ => self.note_other(group, position, false),
+            _ => self.note_other(Seen { group, position }),
         }
     }
-    /// The session saw something of the group, and was not told where it stands.
-    pub fn note_unplaced(&mut self, group: GroupId) {
-        self.note_other(group, Position::default(), true);
-    }
-    fn note_other(&mut self, group: GroupId, position: Position, unplaced: bool) {
-        match self.seen.binary_search_by_key(&group, |seen| seen.group) {
+    fn note_other(&mut self, new: Seen) -> bool {
+        self.unplaced.retain(|group| *group != new.group);
+        match self.seen.binary_search_by_key(&new.key(), Seen::key) {
             Ok(at) => {
-                let seen = &mut self.seen[at];
-                seen.position = seen.position.max(position);
-                seen.unplaced = unplaced;
+                let index = &mut self.seen[at].position.index;
+                *index = new.position.index.max(*index);
                 self.last = at;
             }
-            Err(at) if self.seen.len() < GROUPS_MAX => {
-                self.seen.insert(at, Seen { group, position, unplaced });
+            Err(at) if self.seen.len() < PLACES_MAX => {
+                self.seen.insert(at, new);
                 self.last = at;
             }
             Err(_) => debug_assert!(false, "more groups than any cluster has"),
         }
+        self.of(new.group).len() > 1
+    }
+    /// The session saw something of the group, and was not told where it stands.
+    pub fn note_unplaced(&mut self, group: GroupId) {
+        if !self.unplaced.contains(&group) {
+            self.unplaced.push(group);
+        }
+    }
+    fn of(&self, group: GroupId) -> &[Seen] {
+        let begin = self.seen.partition_point(|seen| seen.group < group);
+        let end = self.seen.partition_point(|seen| seen.group <= group);
+        &self.seen[begin..end]
     }
     pub fn wanted(&self, group: GroupId) -> Wanted {
-        match self.seen.binary_search_by_key(&group, |seen| seen.group).map(|at| self.seen[at]) {
-            Ok(Seen { unplaced: true, .. }) => Wanted::Leader,
-            Ok(Seen { position, .. }) if position.index > Index(0) => Wanted::Position(position),
+        match self.of(group).last() {
+            _ if self.unplaced.contains(&group) => Wanted::Leader,
+            Some(Seen { position, .. }) if position.index > Index(0) => Wanted::Position(*position),
             _ => Wanted::Anything,
         }
+    }
+    /// What the session saw of the view's group and an election dropped.
+    pub fn lost(&self, view: &View) -> Option<Position> {
+        self.of(view.group).iter().map(|seen| seen.position).find(|position| is_lost(view, *position))
+    }
+    /// Lets go of what the newest epoch's history holds.
+    pub fn settle(&mut self, view: &View) {
+        let newest = self.of(view.group).last().map(|seen| seen.position.epoch);
+        let Some(newest) = newest.filter(|epoch| *epoch <= view.epoch) else { return };
+        let held = |seen: &Seen| seen.group == view.group && seen.position.epoch < newest;
+        self.seen.retain(|seen| !held(seen) || is_lost(view, seen.position));
+        self.last = 0;
     }
     /// Groups and positions, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (GroupId, Position)> {
@@ -126,19 +159,21 @@ impl Positions {
     }
     /// A group of which the session saw something at a place that nobody told.
     pub fn unplaced(&self) -> Option<GroupId> {
-        self.seen.iter().find(|seen| seen.unplaced).map(|seen| seen.group)
+        self.unplaced.first().copied()
     }
     /// Keeps what `keeps` names: groups that are gone for ever need no place.
     pub fn retain(&mut self, keeps: impl Fn(GroupId) -> bool) {
         self.seen.retain(|seen| keeps(seen.group));
+        self.unplaced.retain(|group| keeps(*group));
         self.last = 0;
     }
     /// What another session saw was seen by this one too.
     pub fn join(&mut self, other: &Positions) {
+        let unplaced = core::mem::take(&mut self.unplaced);
         for seen in &other.seen {
-            let unplaced = self.wanted(seen.group) == Wanted::Leader;
-            self.note_other(seen.group, seen.position, unplaced);
+            self.note_other(*seen);
         }
+        self.unplaced = unplaced;
     }
     pub fn clear(&mut self) {
         *self = Positions::default();
@@ -191,11 +226,11 @@ fn read(r: &mut Reader<'_>, cluster: u64) -> Result<Option<Positions>, DecodeErr
     let seen = r.list(|r| {
         let group = u32::try_from(r.length()?).map_err(|_| DecodeError::Invalid("group"))?;
         let position = Position { epoch: Epoch(r.u64()?), index: Index(r.u64()?) };
-        Ok(Seen { group: GroupId(group), position, unplaced: false })
+        Ok(Seen { group: GroupId(group), position })
     })?;
     r.end()?;
-    let ascends = seen.is_sorted_by(|a, b| a.group < b.group);
-    if !ascends || seen.len() > GROUPS_MAX {
+    let ascends = seen.is_sorted_by(|a, b| a.key() < b.key());
+    if !ascends || seen.len() > PLACES_MAX {
         return Err(DecodeError::Invalid("positions"));
     }
     positions.seen = seen;
@@ -283,7 +318,9 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_as_it_was_and_only_to_its_cluster() {
-        for known in [&[][..], &[(1, 2, 3)], &[(7, 1, 9), (2, 5, u64::MAX), (900, 3, 1), (1, 0, 0)]] {
+        for known in
+            [&[][..], &[(1, 2, 3)], &[(7, 1, 9), (7, 2, 12), (2, 5, u64::MAX), (900, 3, 1), (1, 0, 0)]]
+        {
             let known = positions(known);
             let token = known.token(99);
             assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{token}");
@@ -318,6 +355,24 @@ mod tests {
         assert_eq!(Positions::from_token(token.as_bytes(), 1), Err(TokenError::Version(9)));
     }
 
+    fn view(epoch: u64, history: &[(u64, u64)]) -> View {
+        View {
+            group: GroupId(1),
+            keyspace: KeyspaceId(0),
+            number: ViewNumber(1),
+            epoch: Epoch(epoch),
+            leader: None,
+            members: vec![],
+            read_replicas: vec![],
+            electable: vec![],
+            election: None,
+            history: history.iter().map(|(epoch, index)| Position::new(*epoch, *index)).collect(),
+            last_loss: Epoch(0),
+            rule: Default::default(),
+            settings: Settings::default(),
+        }
+    }
+
     #[test]
     fn a_session_keeps_the_newest_of_each_group() {
         let mut session = positions(&[(1, 1, 9), (1, 1, 7), (2, 1, 3), (1, 2, 8)]);
@@ -325,30 +380,39 @@ mod tests {
         assert_eq!(session.wanted(GroupId(3)), Wanted::Anything);
         session.note_unplaced(GroupId(1));
         assert_eq!((session.wanted(GroupId(1)), session.unplaced()), (Wanted::Leader, Some(GroupId(1))));
-        session.note(GroupId(1), Position::new(2, 10));
         session.join(&positions(&[(1, 2, 4), (2, 1, 4), (5, 1, 1)]));
+        assert_eq!(session.unplaced(), Some(GroupId(1)), "another session's place is not this one's");
+        session.note(GroupId(1), Position::new(2, 10));
+        session.settle(&view(2, &[(1, 1), (2, 10)]));
         let all: Vec<_> = session.iter().map(|(group, position)| (group.0, position)).collect();
         assert_eq!(all, [(1, Position::new(2, 10)), (2, Position::new(1, 4)), (5, Position::new(1, 1))]);
+    }
+
+    /// A write was on its way when an election dropped what its session had seen. Its answer, of the new epoch, took the place of
+    /// the lost position, and the session went back without a word.
+    // bugs: SL-05
+    #[test]
+    fn a_newer_write_does_not_hide_that_something_older_was_lost() {
+        let mut session = positions(&[(1, 7, 36)]);
+        assert!(session.note(GroupId(1), Position::new(8, 28)), "an older epoch is to be settled");
+        let token = session.token(9);
+        for mut session in [session, Positions::from_token(token.as_bytes(), 9).expect("its own")] {
+            assert_eq!(session.lost(&view(7, &[(1, 1), (7, 20)])), None, "this view is too old to say");
+            let new = view(8, &[(1, 1), (7, 20), (8, 25)]);
+            session.settle(&new);
+            assert_eq!(session.lost(&new), Some(Position::new(7, 36)));
+        }
+        let mut session = positions(&[(1, 7, 24)]);
+        session.note(GroupId(1), Position::new(8, 28));
+        let new = view(8, &[(1, 1), (7, 20), (8, 25)]);
+        session.settle(&new);
+        assert_eq!((session.lost(&new), session.iter().count()), (None, 1));
     }
 
     // bugs: SL-05
     #[test]
     fn a_position_is_lost_when_a_later_epoch_began_at_or_before_it() {
-        let view = View {
-            group: GroupId(1),
-            keyspace: KeyspaceId(0),
-            number: ViewNumber(1),
-            epoch: Epoch(5),
-            leader: None,
-            members: vec![],
-            read_replicas: vec![],
-            electable: vec![],
-            election: None,
-            history: vec![Position::new(1, 1), Position::new(3, 10), Position::new(5, 20)],
-            last_loss: Epoch(0),
-            rule: Default::default(),
-            settings: Settings::default(),
-        };
+        let view = view(5, &[(1, 1), (3, 10), (5, 20)]);
         let lost = |epoch, index| is_lost(&view, Position::new(epoch, index));
         assert!(!lost(1, 1) && !lost(1, 9) && !lost(3, 10) && !lost(3, 19) && !lost(5, 20) && !lost(5, 900));
         assert!(lost(1, 10) && lost(3, 20) && lost(2, 10) && lost(2, 5) && lost(4, 20));

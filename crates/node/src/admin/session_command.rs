@@ -57,6 +57,7 @@ impl Node {
         let mut w = ReplyWriter::new(&mut bytes, Protocol::Resp2);
         let Some(session) = self.sessions.get_mut(connection) else { return bytes };
         session.seen.retain(keeps);
+        map.views().for_each(|view| session.seen.settle(view));
         match session.seen.unplaced() {
             Some(group) => w.error(&format!(
                 "TRYAGAIN group {} is led by a node of an older version, which does not tell where what was read stands: no token can carry it",

@@ -26,7 +26,7 @@ pub struct Args {
     /// Number of clients; the seed draws it otherwise.
     #[arg(long)]
     pub clients: Option<usize>,
-    /// Keyspaces that a seed may draw, divided by commas: strong, wide, synced, cached, pair, trio, all, loose, patient, quick.
+    /// Keyspaces that a seed may draw, divided by commas: strong, wide, synced, cached, pair, trio, all, loose, patient, quick, read.
     #[arg(long, value_delimiter = ',')]
     pub keyspaces: Option<Vec<String>>,
     /// `all` kinds, `none`, or names divided by commas; each seed draws its mix otherwise.

@@ -194,7 +194,7 @@ pub const SPECS: &[Spec] = &[
     node("consistency", -1, READS.and(Flags::NOSCRIPT).and(Flags::FAST), "tercet").docs(
         "0.1.0",
         "O(1)",
-        "Sets, shows or resets what the connection's commands wait for.",
+        "Sets, shows or resets how the connection's commands are answered: what writes wait for, who answers reads.",
     ),
     node("readonly", 1, READS.and(Flags::FAST), "cluster").docs(
         "3.0.0",
@@ -206,6 +206,9 @@ pub const SPECS: &[Spec] = &[
         "O(1)",
         "Lets this connection's reads be answered by the leader only.",
     ),
+    node("session", -2, READS.and(Flags::FAST), "tercet")
+        .subcommands(&["help", "reset", "resume", "token"])
+        .docs("0.1.0", "O(N), N groups", "Takes what this connection has written and seen to another one."),
     node("lolwut", -1, Flags::READONLY.and(Flags::FAST), "server").docs(
         "5.0.0",
         "O(1)",

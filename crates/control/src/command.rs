@@ -63,12 +63,14 @@ pub enum Command {
         group: GroupId,
         number: ViewNumber,
     },
-    /// `start`: where the new epoch begins, one entry behind the winner's last.
+    /// `start`: where the new epoch begins, one entry behind the winner's last; `starts`: where each epoch of the winner's log
+    /// began, empty when it did not say.
     FinishElection {
         group: GroupId,
         number: ViewNumber,
         leader: Leader,
         start: Position,
+        starts: Vec<Position>,
         loss_possible: bool,
     },
     /// Proposed by the present leader only.
@@ -83,6 +85,7 @@ pub enum Command {
         group: GroupId,
         number: ViewNumber,
         members: Vec<NodeId>,
+        read_replicas: Vec<NodeId>,
     },
     /// Gates anything that an older member could not read; only grows.
     RaiseLevel {
@@ -201,6 +204,8 @@ const SENTENCES: &[&str] = &[
     "SHARDS must be between 1 and 256",
     "SHARDS of a keyspace in use cannot be changed",
     "the members are fewer than the commit rule needs",
+    "READ-REPLICAS must be at most 64",
+    "the read replicas must be sorted, known nodes that neither are members nor count",
     "the settings contradict themselves",
 ];
 
@@ -296,10 +301,11 @@ impl Command {
         };
         match self {
             Command::StartElection { .. } => head(w, 10),
-            Command::FinishElection { leader, start, loss_possible, .. } => {
+            Command::FinishElection { leader, start, starts, loss_possible, .. } => {
                 head(w, 11);
                 leader.encode(w);
                 start.encode(w);
+                w.list(starts, |w, begun| begun.encode(w));
                 w.bool(*loss_possible);
             }
             Command::ChangeElectable { leader, rule, electable, .. } => {
@@ -308,9 +314,10 @@ impl Command {
                 rule.encode(w);
                 w.list(electable, |w, replica| replica.encode(w));
             }
-            Command::ChangeMembers { members, .. } => {
+            Command::ChangeMembers { members, read_replicas, .. } => {
                 head(w, 13);
                 w.list(members, |w, node| node.encode(w));
+                w.list(read_replicas, |w, node| node.encode(w));
             }
             _ => {}
         }
@@ -351,6 +358,7 @@ impl Command {
                 number: ViewNumber::decode(r)?,
                 leader: Leader::decode(r)?,
                 start: Position::decode(r)?,
+                starts: r.list(Position::decode)?,
                 loss_possible: r.bool()?,
             },
             12 => Command::ChangeElectable {
@@ -364,6 +372,7 @@ impl Command {
                 group: GroupId::decode(r)?,
                 number: ViewNumber::decode(r)?,
                 members: r.list(NodeId::decode)?,
+                read_replicas: r.list(NodeId::decode)?,
             },
             14 => Command::RaiseLevel { level: r.u32()? },
             _ => return Err(DecodeError::Invalid("control command")),

@@ -31,7 +31,7 @@ pub enum Ask {
 }
 
 /// A replica's answer to a seal: its log is flushed and ends at `last`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sealed {
     pub group: GroupId,
     /// The epoch of the election, as the seal named it.
@@ -41,6 +41,8 @@ pub struct Sealed {
     pub replica: Replica,
     pub process: Process,
     pub last: Position,
+    /// Where each epoch of that log began; empty from a node of message version 2 or older.
+    pub starts: Vec<Position>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,6 +108,13 @@ pub enum Message {
 }
 
 impl Message {
+    /// As a peer reads it that does not know where a sealed log's epochs began.
+    pub fn without_starts(self) -> Message {
+        match self {
+            Message::Sealed(sealed) => Message::Sealed(Sealed { starts: Vec::new(), ..sealed }),
+            other => other,
+        }
+    }
     pub fn encode(&self, w: &mut Writer<'_>) {
         match self {
             Message::Raft(bytes) => {
@@ -155,7 +164,7 @@ impl Message {
                 w.bool(*released);
             }
             Message::Sealed(sealed) => {
-                w.u8(8);
+                w.u8(if sealed.starts.is_empty() { 8 } else { 15 });
                 sealed.encode(w);
             }
             Message::PrepareSwitchover { group, number, target } => {
@@ -215,6 +224,10 @@ impl Message {
                 released: r.bool()?,
             },
             8 => Message::Sealed(Sealed::decode(r)?),
+            15 => {
+                let sealed = Sealed::decode(r)?;
+                Message::Sealed(Sealed { starts: r.list(Position::decode)?, ..sealed })
+            }
             9 => Message::PrepareSwitchover {
                 group: GroupId::decode(r)?,
                 number: ViewNumber::decode(r)?,
@@ -261,6 +274,9 @@ impl Sealed {
         self.replica.encode(w);
         self.process.encode(w);
         self.last.encode(w);
+        if !self.starts.is_empty() {
+            w.list(&self.starts, |w, start| start.encode(w));
+        }
     }
     fn decode(r: &mut Reader<'_>) -> Result<Sealed, DecodeError> {
         Ok(Sealed {
@@ -270,6 +286,7 @@ impl Sealed {
             replica: Replica::decode(r)?,
             process: Process::decode(r)?,
             last: Position::decode(r)?,
+            starts: Vec::new(),
         })
     }
 }

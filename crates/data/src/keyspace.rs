@@ -197,6 +197,8 @@ pub struct Settings {
     pub forward: bool,
     /// Wanted number of replicas; a cluster with fewer nodes starts with what it has.
     pub replicas: u32,
+    /// Copies beside them that are only read: they never vote, never lead and are never counted.
+    pub read_replicas: u32,
     pub commit: CommitRule,
     pub level: Level,
     pub flush: Flush,
@@ -216,6 +218,7 @@ impl Default for Settings {
             shards: 1,
             forward: true,
             replicas: 3,
+            read_replicas: 0,
             commit: CommitRule::default(),
             level: Level::default(),
             flush: Flush::default(),
@@ -238,6 +241,9 @@ impl Settings {
         }
         if self.shards == 0 || self.shards > SHARDS_MAX {
             return Err("SHARDS must be between 1 and 256");
+        }
+        if self.read_replicas > 64 {
+            return Err("READ-REPLICAS must be at most 64");
         }
         if self.timeout_ms == 0 || self.timeout_ms > 600_000 {
             return Err("TIMEOUT must be between 1 and 600000 ms");
@@ -290,6 +296,7 @@ impl Settings {
         w.u32(self.shards);
         w.bool(self.forward);
         w.u32(self.replicas);
+        w.u32(self.read_replicas);
         self.commit.encode(w);
         self.level.encode(w);
         match self.flush {
@@ -315,6 +322,7 @@ impl Settings {
             shards: r.u32()?,
             forward: r.bool()?,
             replicas: r.u32()?,
+            read_replicas: r.u32()?,
             commit: CommitRule::decode(r)?,
             level: Level::decode(r)?,
             flush: match r.u8()? {

@@ -34,6 +34,7 @@ pub enum Bug {
     RollbackUnnoticed,
     CountsUnrecorded,
     SnapshotForgetsAnswers,
+    IgnoresTokenEpoch,
 }
 
 /// A row of the list.
@@ -52,7 +53,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 26] = [
+pub const ALL: [Planted; 27] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -70,6 +71,12 @@ pub const ALL: [Planted; 26] = [
         "SL-04",
         "entries of an epoch that the leader does not have are not cut",
         "protocol/src/single_leader/follower.rs",
+    ),
+    row(
+        Bug::IgnoresTokenEpoch,
+        "SL-05",
+        "a session's position is taken for reached by its index alone",
+        "protocol/src/session.rs",
     ),
     row(Bug::LeaseFromAnswer, "SL-06", "a lease is counted from its answer", "protocol/src/lease.rs"),
     row(

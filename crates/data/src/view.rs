@@ -31,6 +31,8 @@ pub struct View {
     pub leader: Option<Leader>,
     /// Nodes that hold or shall hold a copy, sorted. Those that are not electable are learners.
     pub members: Vec<NodeId>,
+    /// Nodes that hold or shall hold a copy to be read only, sorted, none of them a member or electable.
+    pub read_replicas: Vec<NodeId>,
     /// Replicas whose acknowledgement counts and one of which the next leader must be, sorted.
     pub electable: Vec<Replica>,
     /// The election under way: the epoch that its winner will lead.
@@ -69,9 +71,11 @@ impl View {
     pub fn is_electable(&self, replica: Replica) -> bool {
         self.electable.binary_search(&replica).is_ok()
     }
-    /// Nodes that the leader ships to: the members, and those that have left but still count until the set changes.
+    /// Nodes that the leader ships to: the members, those that have left but still count until the set changes, and those that
+    /// are only read.
     pub fn copies(&self) -> impl Iterator<Item = NodeId> {
-        self.members.iter().copied().chain(self.electable.iter().map(|replica| replica.node))
+        let counting = self.members.iter().copied().chain(self.electable.iter().map(|replica| replica.node));
+        counting.chain(self.read_replicas.iter().copied())
     }
     /// Whether a node takes part in the group: as a member, or because an election and a commit still count it, in
     /// whatever life it is.
@@ -86,6 +90,12 @@ impl View {
     pub fn has_lost(&self, position: Position) -> bool {
         self.history.iter().any(|start| start.epoch > position.epoch && start.index <= position.index)
     }
+    /// Whether the entry that was made at this position is part of the history: its epoch began at or before it, and no later one
+    /// did. Of an epoch that is not recorded yet nothing is known.
+    pub fn contains(&self, position: Position) -> bool {
+        let begun = self.history.partition_point(|start| start.index <= position.index);
+        position.index == Index(0) || (begun > 0 && self.history[begun - 1].epoch == position.epoch)
+    }
     pub fn encode(&self, w: &mut Writer<'_>) {
         self.group.encode(w);
         self.keyspace.encode(w);
@@ -93,6 +103,7 @@ impl View {
         self.epoch.encode(w);
         w.option(self.leader, |w, leader| leader.encode(w));
         w.list(&self.members, |w, node| node.encode(w));
+        w.list(&self.read_replicas, |w, node| node.encode(w));
         w.list(&self.electable, |w, replica| replica.encode(w));
         w.option(self.election, |w, epoch| epoch.encode(w));
         w.list(&self.history, |w, position| position.encode(w));
@@ -108,6 +119,7 @@ impl View {
             epoch: Epoch::decode(r)?,
             leader: r.option(Leader::decode)?,
             members: r.list(NodeId::decode)?,
+            read_replicas: r.list(NodeId::decode)?,
             electable: r.list(Replica::decode)?,
             election: r.option(Epoch::decode)?,
             history: r.list(Position::decode)?,

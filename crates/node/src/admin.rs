@@ -6,15 +6,18 @@ mod config_command;
 mod connection;
 mod info;
 mod keyspace;
+mod read_options;
 mod receipt;
 mod request_options;
 mod server;
+mod session_command;
 mod status;
 pub(crate) mod wait;
 mod with;
 
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
+use crate::reads::ReadFrom;
 use commands::Spec;
 
 impl Node {
@@ -59,8 +62,9 @@ impl Node {
             "receipt" => self.receipt(connection, args),
             "with" => self.with(connection, args),
             "consistency" => self.consistency(connection, args),
-            "readonly" => self.read_mode(connection, true),
-            "readwrite" => self.read_mode(connection, false),
+            "readonly" => self.read_mode(connection, ReadFrom::Follower),
+            "readwrite" => self.read_mode(connection, ReadFrom::Leader),
+            "session" => self.session(connection, args),
             "lolwut" => self.lolwut(connection),
             other => {
                 debug_assert!(false, "{other} is listed and not executed");

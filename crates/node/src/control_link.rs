@@ -27,6 +27,9 @@ const ENSURE_EVERY: Duration = Duration::from_millis(200);
 /// A client's administrative command waits so long for the control plane.
 const TICKET_PATIENCE: Duration = Duration::from_secs(4);
 
+/// Peers of this message version read where a sealed log's epochs began.
+const STARTS_SINCE_VERSION: u8 = 3;
+
 /// Who asked the control plane for something.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket {
@@ -80,7 +83,11 @@ impl Node {
     fn carry_out_control(&mut self, output: control::Output) {
         use control::Output as O;
         match output {
-            O::Send { to, message } => self.send(to, PeerMessage::Control(message)),
+            O::Send { to, message } => {
+                let knows = self.peers.get(&to).is_some_and(|version| *version >= STARTS_SINCE_VERSION);
+                let message = if knows { message } else { message.without_starts() };
+                self.send(to, PeerMessage::Control(message));
+            }
             O::Persist { .. } => {}
             O::MapChanged(map) => {
                 self.map = map;
@@ -146,6 +153,10 @@ impl Node {
             replica: self.replica(),
             process: self.config.process,
             last: answer.last,
+            starts: self
+                .groups
+                .get(&answer.group)
+                .map_or_else(Vec::new, |it| it.replica.log().starts().to_vec()),
         };
         self.control(control::Input::Sealed(sealed));
     }
@@ -334,6 +345,10 @@ impl Node {
         }
         for entry in blocked {
             self.move_blocked(group, entry);
+        }
+        let parked = self.groups.get_mut(&group).map(|it| core::mem::take(&mut it.parked));
+        for read in parked.unwrap_or_default() {
+            self.send_on(read);
         }
         self.groups.remove(&group);
         self.unflushed.remove(&group);

@@ -9,7 +9,7 @@ use crate::route::slot_of_work;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use data::{Instant, KeyspaceId, NodeId};
+use data::{GroupId, Instant, KeyspaceId, NodeId};
 use wire::Protocol;
 
 /// Who waits for the answer.
@@ -19,6 +19,11 @@ pub enum Origin {
         connection: ConnectionId,
         slot: SlotId,
         purpose: Purpose,
+    },
+    /// This node's copy of a group: how far the leader's log was committed at some moment behind `asked_at`.
+    Copy {
+        group: GroupId,
+        asked_at: Instant,
     },
     /// Nobody (an UNWATCH).
     Nobody,
@@ -57,6 +62,8 @@ pub struct Outgoing {
     pub write: bool,
     /// What was given with the command.
     pub options: Option<Box<Options>>,
+    /// A read of a session that would rather hear that something is lost than go back.
+    pub guarded: bool,
     /// May wait for data as long as its client likes.
     pub blocking: bool,
     /// To whom it was sent; `None` while no leader is known.
@@ -71,7 +78,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Whether a node of an older version would not understand it.
     pub fn asks_newly(&self) -> bool {
-        self.options.is_some() || matches!(self.work, Work::Fate { .. })
+        self.options.is_some() || matches!(self.work, Work::Fate { .. } | Work::Position)
     }
     /// A read that waits for no data and was not sent yet.
     pub fn new(
@@ -91,6 +98,7 @@ impl Outgoing {
             deadline,
             write: false,
             options: None,
+            guarded: false,
             blocking: false,
             sent_to: None,
             turned_away: None,
@@ -180,6 +188,6 @@ fn size(work: &Work) -> usize {
         Work::Command(command) => args(command),
         Work::Transaction { commands, .. } => commands.iter().map(args).sum(),
         Work::Watch { keys, .. } => args(keys),
-        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } => 0,
+        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => 0,
     }
 }

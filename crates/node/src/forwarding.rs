@@ -4,6 +4,7 @@ use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node};
+use crate::reads::POSITION_SINCE_VERSION;
 use crate::replies::SlotId;
 use crate::route::{Route, slot_of_work};
 use crate::serve::PATIENCE;
@@ -86,10 +87,12 @@ impl Node {
         let (keyspace, protocol, options) = (session.keyspace, session.protocol, self.options.clone());
         // A read waits for no follower: a leader of any version answers it.
         let options = options.filter(|_| write);
+        let guarded = session.guards() && !write;
         let outgoing = Outgoing {
             slot: shard,
             write,
             options,
+            guarded,
             blocking,
             ..Outgoing::new(keyspace, protocol, work, origin, deadline)
         };
@@ -130,6 +133,7 @@ impl Node {
                 *outgoing,
                 b"-TRYAGAIN too many commands wait for other nodes\r\n",
                 Position::default(),
+                None,
                 false,
             );
         }
@@ -153,7 +157,7 @@ impl Node {
         }
         if let Err(outgoing) = self.forwards.add(outgoing) {
             let text = b"-TRYAGAIN too many commands wait for other nodes\r\n";
-            self.settle_forwarded(*outgoing, text, Position::default(), false);
+            self.settle_forwarded(*outgoing, text, Position::default(), None, false);
         }
     }
 
@@ -198,7 +202,7 @@ impl Node {
                     && let Some(outgoing) = self.forwards.remove(sequence)
                 {
                     let text = b"-ERR the leader's node runs an older version, which knows no such options: nothing was done\r\n";
-                    self.settle_forwarded(outgoing, text, Position::default(), false);
+                    self.settle_forwarded(outgoing, text, Position::default(), None, false);
                 }
                 continue;
             }
@@ -234,14 +238,14 @@ impl Node {
                     outgoing.turned_away = outgoing.sent_to.take().or(outgoing.turned_away);
                 }
             }
-            ForwardOutcome::Reply { bytes, position } => {
+            ForwardOutcome::Reply { bytes, position, seen } => {
                 let Some(outgoing) = self.forwards.remove(request.sequence) else { return };
                 let unwritten = position == Position::default();
                 if outgoing.write && outgoing.copies > 1 && unwritten {
                     self.settle_doubtful(outgoing);
                     return;
                 }
-                self.settle_forwarded(outgoing, &bytes, position, false);
+                self.settle_forwarded(outgoing, &bytes, position, seen, false);
             }
         }
     }
@@ -254,7 +258,7 @@ impl Node {
         ReplyWriter::new(&mut bytes, outgoing.protocol).error(
             "INDETERMINATE the write was sent again after a failure and then changed nothing: an earlier sending may have taken effect",
         );
-        self.settle_forwarded(outgoing, &bytes, Position::default(), true);
+        self.settle_forwarded(outgoing, &bytes, Position::default(), None, true);
     }
 
     /// A forwarded command has its reply.
@@ -263,8 +267,13 @@ impl Node {
         outgoing: Outgoing,
         bytes: &[u8],
         position: Position,
+        seen: Option<Position>,
         indeterminate: bool,
     ) {
+        if let Origin::Copy { group, asked_at } = outgoing.origin {
+            self.on_position(group, asked_at, seen);
+            return;
+        }
         let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
         let route = self.route_of(&outgoing);
         // A write whose place is not known may be asked for by its id.
@@ -273,6 +282,17 @@ impl Node {
             let client = outgoing.options.as_ref().and_then(|options| options.client.clone());
             Box::new(WriteName { request: self.request_id(outgoing.sequence), client })
         });
+        let lost =
+            route.filter(|_| outgoing.guarded).and_then(|route| self.refuse_lost(connection, route.group));
+        let lost = lost.map(|text| {
+            let mut bytes = Vec::new();
+            ReplyWriter::new(&mut bytes, outgoing.protocol).error(&text);
+            bytes
+        });
+        let bytes = lost.as_deref().unwrap_or(bytes);
+        if lost.is_none() && purpose != Purpose::Holders {
+            self.note_answer(connection, route, &outgoing, position, seen);
+        }
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded -= 1;
             let receipt = Receipt {
@@ -282,9 +302,9 @@ impl Node {
                 position,
                 write: outgoing.write,
                 indeterminate,
-                stale: false,
                 asked: outgoing.options.as_ref().and_then(|options| options.asked.clone()).map(Box::new),
                 name,
+                ..Receipt::default()
             };
             if purpose != Purpose::Holders {
                 session.achieved(receipt);
@@ -299,6 +319,31 @@ impl Node {
         }
         if outgoing.blocking {
             self.resume(connection);
+        }
+    }
+
+    /// The session remembers where what it was answered stands.
+    fn note_answer(
+        &mut self,
+        connection: ConnectionId,
+        route: Option<Route>,
+        outgoing: &Outgoing,
+        position: Position,
+        seen: Option<Position>,
+    ) {
+        let (Some(Route { group, .. }), Some(leader)) = (route, outgoing.sent_to) else { return };
+        let told = seen.or((position != Position::default()).then_some(position));
+        let old = |version: &u8| *version < POSITION_SINCE_VERSION;
+        let untold = told.is_none() && self.peers.get(&leader).is_some_and(old);
+        match told {
+            Some(position) => self.note_seen(connection, group, position),
+            // A leader of an older version does not tell what a read showed.
+            None if untold => {
+                if let Some(session) = self.sessions.get_mut(connection) {
+                    session.seen.note_unplaced(group);
+                }
+            }
+            None => {}
         }
     }
 
@@ -320,7 +365,7 @@ impl Node {
             } else {
                 writer.error("TRYAGAIN the leader did not confirm the read in time");
             }
-            self.settle_forwarded(outgoing, &bytes, Position::default(), indeterminate);
+            self.settle_forwarded(outgoing, &bytes, Position::default(), None, indeterminate);
         }
     }
 

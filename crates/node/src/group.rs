@@ -3,8 +3,10 @@
 use crate::answers::Answers;
 use crate::blocking::Blocked;
 use crate::catch_up::CatchUp;
+use crate::freshness::Freshness;
 use crate::io::ConnectionId;
 use crate::payload::Payload;
+use crate::reads::Parked;
 use crate::replies::SlotId;
 use crate::snapshot::Snapshots;
 use crate::watch::Watches;
@@ -16,7 +18,7 @@ use bytes::Bytes;
 use data::keyspace::Keyspace;
 use data::record::{Kind, Record};
 use data::table::{Table, Undo};
-use data::{GroupId, Index, Instant, NodeId, Position, RequestId};
+use data::{Epoch, GroupId, Index, Instant, NodeId, Position, RequestId};
 use protocol::single_leader::{self, Replica};
 
 /// Who is told.
@@ -42,6 +44,8 @@ pub struct Waiter {
     pub to: Target,
     /// A write that waits too long is INDETERMINATE; a read was surely not answered.
     pub write: bool,
+    /// The epoch of the entry at `index`, where the session shall remember it: one that was not committed yet.
+    pub epoch: Option<Epoch>,
 }
 
 /// A read that waits for a confirmation round, and then for `index`.
@@ -116,6 +120,9 @@ pub struct Group {
     pub released: Index,
     /// A planned switchover: no new write until the target has everything.
     pub paused: Option<Pause>,
+    /// Reads that wait until this copy has what they need.
+    pub parked: Vec<Parked>,
+    pub freshness: Freshness,
 }
 
 /// A planned switchover in its draining phase.
@@ -158,10 +165,16 @@ impl Group {
             catch_up: CatchUp::default(),
             released: Index(0),
             paused: None,
+            parked: Vec::new(),
+            freshness: Freshness::default(),
         }
     }
     pub fn id(&self) -> GroupId {
         self.replica.group()
+    }
+    /// The epoch of an entry that is not committed yet: its leader's, which is this one.
+    pub fn epoch_ahead(&self, index: Index) -> Option<Epoch> {
+        if index > self.replica.commit() { self.replica.leads() } else { None }
     }
     /// Whether commands are executed here.
     pub fn is_serving(&self) -> bool {
@@ -178,6 +191,7 @@ impl Group {
             self.undo.pop_front();
         }
         self.replica.applied(commit, out);
+        self.note_applied();
     }
     /// Takes back everything after what was committed when it was executed: this replica no longer leads. The replica's
     /// own commit index may be further by now: the message that deposed it may have told of newer commits, and what it

@@ -6,6 +6,7 @@ use crate::execute::{Context, Executed, Identity};
 use crate::group::{Target, Waiter};
 use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
 use crate::node::Node;
+use crate::reads::POSITION_SINCE_VERSION;
 use crate::repeat::Repeat;
 use crate::serve::{PATIENCE, blocking_keys};
 use alloc::format;
@@ -44,6 +45,10 @@ impl Node {
                 if let Some(it) = self.groups.get_mut(&group) {
                     it.watches.end(watch);
                 }
+            }
+            // Answered like a read: after whatever shows that this node still leads.
+            Work::Position => {
+                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), Bytes::new());
             }
             Work::Holders { position } => {
                 let reply = Bytes::from(wait::encode_holders(&self.holders(group, position)));
@@ -152,13 +157,13 @@ impl Node {
         match executed {
             Executed::Written(position) => {
                 self.unflushed.insert(group);
-                let waiter = Waiter { index: position.index, since, to, write: true };
+                let waiter = Waiter { index: position.index, since, to, write: true, epoch: None };
                 let level = self.groups.get(&group).map(|it| it.keyspace.settings.level);
                 self.hold_write(group, level.unwrap_or_default(), waiter);
                 self.wake_blocked(group);
             }
             Executed::Read(index) => {
-                let waiter = Waiter { index, since, to, write: false };
+                let waiter = Waiter { index, since, to, write: false, epoch: None };
                 match self.read_permit(group) {
                     // The answer leaves after the end of the turn; the asking arrived before it, and so did the lease's check.
                     ReadPermit::Until(_) => self.confirm_at_end_of_turn(group, waiter),
@@ -178,7 +183,14 @@ impl Node {
     }
 
     pub(crate) fn answer_peer(&mut self, node: NodeId, request: RequestId, reply: Bytes, position: Position) {
-        self.answer(node, request, ForwardOutcome::Reply { bytes: reply, position });
+        self.answer(node, request, ForwardOutcome::Reply { bytes: reply, position, seen: None });
+    }
+
+    /// The same for a read that showed what was committed through here.
+    pub(crate) fn answer_reader(&mut self, node: NodeId, request: RequestId, bytes: Bytes, seen: Position) {
+        let knows = |version: &u8| *version >= POSITION_SINCE_VERSION;
+        let seen = (node == self.config.node || self.peers.get(&node).is_some_and(knows)).then_some(seen);
+        self.answer(node, request, ForwardOutcome::Reply { bytes, position: Position::default(), seen });
     }
 
     pub(crate) fn not_leader(&mut self, node: NodeId, request: RequestId) {

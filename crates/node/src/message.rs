@@ -85,12 +85,15 @@ pub enum Work {
         of: RequestId,
         client: Option<ClientRequest>,
     },
+    /// How far the log is committed, told like the answer to a read (since version 3).
+    Position,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ForwardOutcome {
-    /// The reply in the protocol that was asked for, and where the write stands (zero for reads).
-    Reply { bytes: Bytes, position: Position },
+    /// The reply in the protocol that was asked for, and where the write stands (zero for reads). `seen`: what a read showed was
+    /// committed through here (since version 3; nothing when nothing was executed).
+    Reply { bytes: Bytes, position: Position, seen: Option<Position> },
     /// Not the leader (any more). Ask the next one, under the same request id: what this one did may or may not survive.
     NotLeader,
 }
@@ -148,10 +151,16 @@ impl PeerMessage {
             PeerMessage::Answer { request, outcome } => {
                 request.encode(w);
                 match outcome {
-                    ForwardOutcome::Reply { bytes, position } => {
+                    ForwardOutcome::Reply { bytes, position, seen: None } => {
                         w.u8(1);
                         w.bytes(bytes);
                         position.encode(w);
+                    }
+                    ForwardOutcome::Reply { bytes, position, seen: Some(seen) } => {
+                        w.u8(3);
+                        w.bytes(bytes);
+                        position.encode(w);
+                        seen.encode(w);
                     }
                     ForwardOutcome::NotLeader => w.u8(2),
                 }
@@ -194,7 +203,14 @@ impl PeerMessage {
             5 => PeerMessage::Answer {
                 request: RequestId::decode(r)?,
                 outcome: match r.u8()? {
-                    1 => ForwardOutcome::Reply { bytes: owned(r)?, position: Position::decode(r)? },
+                    1 => {
+                        ForwardOutcome::Reply { bytes: owned(r)?, position: Position::decode(r)?, seen: None }
+                    }
+                    3 => ForwardOutcome::Reply {
+                        bytes: owned(r)?,
+                        position: Position::decode(r)?,
+                        seen: Some(Position::decode(r)?),
+                    },
                     2 => ForwardOutcome::NotLeader,
                     _ => return Err(DecodeError::Invalid("forward outcome")),
                 },
@@ -230,7 +246,7 @@ fn owned(r: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
 impl Forward {
     /// Whether it says what nodes before version 3 do not read.
     fn is_new(&self) -> bool {
-        self.options.is_some() || matches!(self.work, Work::Fate { .. })
+        self.options.is_some() || matches!(self.work, Work::Fate { .. } | Work::Position)
     }
     fn encode(&self, w: &mut Writer<'_>) {
         self.request.encode(w);
@@ -268,6 +284,7 @@ impl Forward {
                 of.encode(w);
                 w.option(client.as_ref(), |w, client| client.encode(w));
             }
+            Work::Position => w.u8(7),
         }
         if self.is_new() {
             w.option(self.options.as_ref(), |w, options| options.encode(w));
@@ -293,6 +310,7 @@ impl Forward {
                     of: RequestId::decode(r)?,
                     client: r.option(ClientRequest::decode)?,
                 },
+                7 if new => Work::Position,
                 _ => return Err(DecodeError::Invalid("forwarded work")),
             },
             options: if new { r.option(Options::decode)?.map(Box::new) } else { None },

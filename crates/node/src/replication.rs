@@ -137,30 +137,40 @@ impl Node {
             self.carry_out(group, out);
         }
         self.finish_walk(group);
+        self.tend_parked(group);
     }
 
     /// A reply that nothing holds back any more goes on its way.
     pub(crate) fn release(&mut self, group: GroupId, waiter: Waiter) {
         match waiter.to {
             Target::Client { connection, slot } => {
-                if let Some(session) = self.sessions.get_mut(connection)
-                    && session.replies.release(slot)
-                {
+                let Some(session) = self.sessions.get_mut(connection) else { return };
+                if let Some(epoch) = waiter.epoch {
+                    let older = session.seen.note(group, Position { epoch, index: waiter.index });
+                    if older && let Some(view) = self.map.view(group) {
+                        session.seen.settle(view);
+                    }
+                }
+                if session.replies.release(slot) {
                     self.note_output(connection);
                 }
             }
-            Target::Peer { node, request, reply } => {
-                let position = self.position_of(group, waiter.write, waiter.index);
+            Target::Peer { node, request, reply } if waiter.write => {
+                let position = self.position_of(group, waiter.index);
                 self.answer_peer(node, request, reply, position);
+            }
+            Target::Peer { node, request, reply } => {
+                let seen = self.groups.get(&group).map_or_else(Position::default, |it| it.applied_position());
+                self.answer_reader(node, request, reply, seen);
             }
         }
     }
 
-    fn position_of(&self, group: GroupId, write: bool, index: Index) -> Position {
+    fn position_of(&self, group: GroupId, index: Index) -> Position {
         let it = self.groups.get(&group).map(|it| &it.replica);
         // An entry of this turn is in no log yet.
         let epoch = it.and_then(|replica| replica.log().epoch_at(index).or(replica.leads()));
-        if write { Position { epoch: epoch.unwrap_or_default(), index } } else { Position::default() }
+        Position { epoch: epoch.unwrap_or_default(), index }
     }
 
     /// A reply of a group is held until the log is committed through `waiter.index`.
@@ -278,6 +288,7 @@ impl Node {
     /// What a group needs by the clock: time-outs, expiry, snapshots, the log's release.
     pub(crate) fn tend_group(&mut self, group: GroupId) {
         self.tend_unconfirmed(group);
+        self.tend_parked(group);
         self.time_out_waiters(group);
         self.time_out_asking(group);
         self.time_out_blocked(group);

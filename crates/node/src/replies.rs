@@ -143,6 +143,10 @@ impl Replies {
         self.slots.push_front(Slot { done: false, muted: false, bytes });
         Some(self.first)
     }
+    /// Whether no reply before this one is held.
+    pub fn is_first(&self, id: SlotId) -> bool {
+        id == self.first
+    }
     pub fn has_output(&self) -> bool {
         !self.out.is_empty()
     }

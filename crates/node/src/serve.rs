@@ -27,7 +27,7 @@ impl Node {
     pub(crate) fn serve(&mut self, connection: ConnectionId, spec: &'static Spec, args: &[&[u8]]) -> Flow {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let keyspace = session.keyspace;
-        let in_order = session.forwarded == 0;
+        let (in_order, plain) = (session.forwarded == 0, session.plain);
         let only = self.routes.get(&keyspace).and_then(Routes::only);
         let mut slot = None;
         if only.is_none() && self.is_sharded(keyspace) {
@@ -40,14 +40,14 @@ impl Node {
         let Some(route) = only.or_else(|| self.route(keyspace, slot.unwrap_or(0))) else {
             return self.forward_command(connection, spec, args);
         };
+        if !plain && let Some(flow) = self.read_near(connection, spec, args, route) {
+            return flow;
+        }
         let Route { group, leader, .. } = route;
         let here = leader == Some(self.config.node)
             && in_order
             && self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none());
         if !here {
-            if self.serve_stale(connection, group, spec, args) {
-                return Flow::Continue;
-            }
             if let Some(moved) = self.redirection(keyspace, route, || slot_of_arguments(spec, args)) {
                 return self.reply_error(connection, &moved);
             }
@@ -74,34 +74,6 @@ impl Node {
         self.conclude(connection, group, spec, args, executed)
     }
 
-    /// Answers a read of a READONLY connection from this node's own copy, if it has one that follows a leader.
-    pub(crate) fn serve_stale(
-        &mut self,
-        connection: ConnectionId,
-        group: GroupId,
-        spec: &'static Spec,
-        args: &[&[u8]],
-    ) -> bool {
-        let Some(session) = self.sessions.get_mut(connection) else { return false };
-        let Some(it) = self.groups.get_mut(&group).filter(|_| session.stale_reads) else { return false };
-        let protocol = session.protocol;
-        session.replies.begin();
-        if !it.read_stale(&mut self.random, spec, args, protocol, session.replies.current()) {
-            return false;
-        }
-        session.replies.finish();
-        session.receipt = Some(Receipt {
-            keyspace: it.keyspace.id,
-            group,
-            node: self.config.node,
-            position: it.applied_position(),
-            stale: true,
-            ..Receipt::default()
-        });
-        self.note_output(connection);
-        true
-    }
-
     /// Lets the reply begun last go when nothing holds it back, or holds it.
     pub(crate) fn conclude(
         &mut self,
@@ -126,10 +98,15 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let committed = depends <= it.replica.commit();
         let position = it.applied_position();
-        let keyspace = it.keyspace.id;
+        let (keyspace, epoch) = (it.keyspace.id, it.epoch_ahead(depends));
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let receipt = Receipt { keyspace, group, node: self.config.node, position, ..Receipt::default() };
         session.receipt = Some(receipt);
+        if session.seen.note(group, position)
+            && let Some(view) = self.map.view(group)
+        {
+            session.seen.settle(view);
+        }
         if let ReadPermit::Until(_) = permit {
             it.read_in_turn = true;
             self.statistics.reads_leased += 1;
@@ -144,7 +121,7 @@ impl Node {
         }
         let slot = session.replies.hold();
         let to = Target::Client { connection, slot };
-        let waiter = Waiter { index: depends, since: now, to, write: false };
+        let waiter = Waiter { index: depends, since: now, to, write: false, epoch };
         match permit {
             ReadPermit::Until(_) => self.wait_for_commit(group, waiter),
             ReadPermit::After(round) => self.wait_for_round(group, round, waiter),
@@ -178,7 +155,8 @@ impl Node {
             ..Receipt::default()
         });
         let to = Target::Client { connection, slot };
-        let waiter = Waiter { index: position.index, since: now, to, write: true };
+        let epoch = Some(position.epoch);
+        let waiter = Waiter { index: position.index, since: now, to, write: true, epoch };
         self.hold_write(group, level, waiter);
         self.wake_blocked(group);
     }
@@ -275,7 +253,7 @@ impl Node {
             let Some(session) = self.sessions.get_mut(connection) else { continue };
             if let Some(slot) = session.replies.recall() {
                 let to = Target::Client { connection, slot };
-                let waiter = Waiter { index: Index(0), since: now, to, write: false };
+                let waiter = Waiter { index: Index(0), since: now, to, write: false, epoch: None };
                 self.wait_for_round(group, round, waiter);
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::io::ConnectionId;
 use crate::options::{ClientRequest, Options};
+use crate::reads::{ReadFrom, ReadOptions};
 use crate::replies::Replies;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -9,7 +10,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::Spec;
+use core::time::Duration;
 use data::{GroupId, Instant, KeyspaceId, NodeId, Position, RequestId};
+use protocol::session::Positions;
 use protocol::single_leader::Asked;
 use wire::Protocol;
 
@@ -41,6 +44,8 @@ pub struct Receipt {
     pub asked: Option<Box<Asked>>,
     /// What the write goes by where its place in the log is not known.
     pub name: Option<Box<WriteName>>,
+    /// What that copy lacks was acknowledged no longer ago than this, if that was proved.
+    pub age: Option<Duration>,
 }
 
 /// The ids of a write: its forwarder's, and its client's own where it has one.
@@ -76,15 +81,21 @@ pub struct Session {
     pub channels: BTreeSet<Box<[u8]>>,
     pub patterns: BTreeSet<Box<[u8]>>,
     pub receipt: Option<Receipt>,
-    /// Of the last write whose place in the log is known.
-    pub written: Option<Receipt>,
+    /// Of each group the last write whose place in the log is known; the newest last.
+    pub written: Vec<Receipt>,
     pub reply_mode: ReplyMode,
     /// CONSISTENCY: what its commands ask for that say nothing else.
     pub defaults: Option<Box<Options>>,
     /// The reply of the last command ends with its receipt: nothing is executed before that is there.
     pub receipt_due: bool,
-    /// READONLY: reads may be answered by this node's own copy, however old.
-    pub stale_reads: bool,
+    /// Who may answer reads, and with what.
+    pub reads: ReadOptions,
+    /// Goes on from a token: from then on it hears of what is lost, whoever answers.
+    pub resumed: bool,
+    /// The leader answers reads, and nothing else is asked for: neither of the two above says otherwise.
+    pub plain: bool,
+    /// What it wrote and saw.
+    pub seen: Positions,
     /// Commands sent to (or waiting for) a leader elsewhere: later ones must not overtake them.
     pub forwarded: usize,
     /// The command being answered may wait: nothing behind it is executed.
@@ -102,9 +113,39 @@ impl Session {
     /// Notes what a command achieved.
     pub fn achieved(&mut self, receipt: Receipt) {
         if receipt.write && receipt.position != Position::default() {
-            self.written = Some(receipt.clone());
+            match self.written.last_mut() {
+                Some(last) if last.group == receipt.group => *last = receipt.clone(),
+                _ => {
+                    self.written.retain(|known| known.group != receipt.group);
+                    self.written.push(receipt.clone());
+                }
+            }
         }
         self.receipt = Some(receipt);
+    }
+
+    /// Reads are answered so from now on; the options until now.
+    pub fn read_as(&mut self, options: ReadOptions) -> ReadOptions {
+        let before = core::mem::replace(&mut self.reads, options);
+        self.plain = options.from == ReadFrom::Leader && !self.resumed;
+        before
+    }
+    /// What another session saw was seen by this one.
+    pub fn resume(&mut self, positions: &Positions) {
+        self.seen.join(positions);
+        self.resumed = true;
+        self.plain = false;
+    }
+    /// What was seen is forgotten.
+    pub fn restart(&mut self) {
+        self.seen.clear();
+        self.resumed = false;
+        self.plain = self.reads.from == ReadFrom::Leader;
+    }
+    /// Whether reads must show what the session has seen, or say that it is lost. A leader's readers see the newest of its history,
+    /// and ask for no more unless they came with a token.
+    pub fn guards(&self) -> bool {
+        self.resumed || (self.reads.session && self.reads.from != ReadFrom::Leader)
     }
 
     pub fn new(
@@ -129,11 +170,14 @@ impl Session {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             receipt: None,
-            written: None,
+            written: Vec::new(),
             reply_mode: ReplyMode::On,
             defaults: None,
             receipt_due: false,
-            stale_reads: false,
+            reads: ReadOptions::default(),
+            resumed: false,
+            plain: true,
+            seen: Positions::default(),
             forwarded: 0,
             paused: false,
             listed: false,

@@ -125,6 +125,7 @@ impl Node {
         let in_order = session.forwarded == 0;
         let keyspace = session.keyspace;
         let write = queue.commands.iter().any(|(spec, _)| spec.flags.has(Flags::WRITE));
+        let guarded = session.guards();
         let route = self.route(keyspace, queue.slot.unwrap_or(0));
         if let (Some(route), Some((watched, _)), Some(_)) = (route, watch, queue.slot)
             && route.group != watched
@@ -132,6 +133,11 @@ impl Node {
             self.sessions.get_mut(connection).into_iter().for_each(|session| session.watch = watch);
             self.drop_watch(connection);
             return self.reply_error(connection, CROSSSLOT);
+        }
+        if let Some(route) = route.filter(|_| guarded)
+            && let Some(text) = self.refuse_lost(connection, route.group)
+        {
+            return self.reply_error(connection, &text);
         }
         let here = route.filter(|route| {
             route.leader == Some(self.config.node)

@@ -94,16 +94,19 @@ impl Node {
                 self.resume(connection);
                 let Some(session) = self.sessions.get_mut(connection) else { return };
                 session.replies.refill(slot, &reply);
+                let ahead = |index| self.groups.get(&group).and_then(|it| it.epoch_ahead(index));
                 let (to, since) = (Target::Client { connection, slot }, self.now.instant);
                 self.unflushed.insert(group);
                 match executed {
                     Executed::Written(position) => {
                         let level = self.achieve_blocked(connection, group, position);
-                        let waiter = Waiter { index: position.index, since, to, write: true };
+                        let epoch = Some(position.epoch);
+                        let waiter = Waiter { index: position.index, since, to, write: true, epoch };
                         self.hold_write(group, level, waiter);
                     }
                     Executed::Read(index) => {
-                        self.wait_for_commit(group, Waiter { index, since, to, write: false });
+                        let epoch = ahead(index);
+                        self.wait_for_commit(group, Waiter { index, since, to, write: false, epoch });
                     }
                     Executed::Nothing | Executed::NotLeading => {}
                 }

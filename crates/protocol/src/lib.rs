@@ -8,4 +8,5 @@ extern crate alloc;
 
 pub mod lease;
 pub mod quorum;
+pub mod session;
 pub mod single_leader;

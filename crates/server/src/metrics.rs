@@ -1,7 +1,7 @@
 //! What /metrics shows, under the names of the Redis exporter where they exist, and lines for the log.
 
 use crate::core::Status;
-use node::{Event, GroupState, Node};
+use node::{AGES_MS, Event, GroupState, Node, Statistics};
 use protocol::single_leader::RoleName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -98,11 +98,35 @@ fn node_metrics(page: &mut Page, node: &Node) {
         ("tercet_refused_writes_total", "Writes refused before they were appended.", s.refused_writes),
         ("tercet_reads_leased_total", "Reads answered under a lease.", s.reads_leased),
         ("tercet_reads_confirmed_total", "Reads answered after a confirmation round.", s.reads_confirmed),
+        ("tercet_reads_from_copies_total", "Reads answered by this node's own copies.", s.reads_from_copies),
+        ("tercet_reads_parked_total", "Reads that waited for this node's copy.", s.reads_parked),
+        ("tercet_reads_sent_on_total", "Those of them that a leader answered.", s.reads_sent_on),
+        ("tercet_sessions_lost_total", "Commands answered TOKENLOST.", s.sessions_lost),
         ("tercet_elections_won_total", "Elections this process won.", s.elections_won),
     ] {
         page.one(name, "counter", help, value);
     }
+    staleness(page, s);
     page.one("tercet_map_version", "gauge", "Version of the cluster map known here.", node.map().version);
+}
+
+/// How old what copies showed was at most, as far as it was proved.
+fn staleness(page: &mut Page, s: &Statistics) {
+    let name = "tercet_copy_staleness_ms";
+    page.metric(name, "histogram", "Proved bound of the age of what reads from copies showed.");
+    let mut below = 0;
+    for (bound, count) in AGES_MS.iter().zip(&s.ages) {
+        below += count;
+        let _ = writeln!(page.0, "{name}_bucket{{le=\"{bound}\"}} {below}");
+    }
+    let count = below + s.ages[AGES_MS.len()];
+    let _ = writeln!(
+        page.0,
+        "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {}\n{name}_count {count}",
+        s.ages_ms
+    );
+    let unproved = s.ages[AGES_MS.len() + 1];
+    page.one("tercet_copy_reads_unbounded_total", "counter", "Reads from copies of no proved age.", unproved);
 }
 
 /// Ours, of each group that has a replica here.

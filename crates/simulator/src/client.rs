@@ -22,8 +22,10 @@ pub struct Client {
     pub exchange: u64,
     /// Stays with one node: for scenarios.
     pub home: Option<NodeId>,
-    /// Says READONLY: its reads may be answered from the copy of the node that it is connected to.
-    pub readonly: bool,
+    /// Said on every connection: its reads may be answered from the copy of the node that it is connected to.
+    pub says: Option<&'static str>,
+    /// Goes from node to node.
+    pub roams: Option<Roams>,
     /// A task under an id of its own that is sent again, and when it began.
     pub again: Option<(Task, u64)>,
     /// A request under an id of its own that was answered, and how: it comes once more, some time.
@@ -32,6 +34,15 @@ pub struct Client {
     pub quiet: bool,
     /// Keys to be read back, last first; each until it was answered.
     pub reads: Option<Vec<(Did, String)>>,
+}
+
+/// A session that goes from node to node: with a token it takes along what it has seen, without one it forgets.
+#[derive(Clone, Debug)]
+pub struct Roams {
+    pub with_token: bool,
+    /// Grows when a session was told that what it saw is lost, and begins anew.
+    pub session: u64,
+    pub token: Option<String>,
 }
 
 /// A task under way; `None` stands for selecting the keyspace.
@@ -53,7 +64,8 @@ impl Client {
             received: Vec::new(),
             exchange: 0,
             home: None,
-            readonly: false,
+            says: None,
+            roams: None,
             again: None,
             echo: None,
             quiet: false,

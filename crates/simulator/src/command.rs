@@ -31,14 +31,16 @@ pub fn run_command(args: &Args) -> ExitCode {
     let seconds = begin.elapsed().as_secs_f64();
     let hours = total.time as f64 / 3.6e12;
     println!(
-        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={} copy_reads={} stale={} age_ms_max={} answers_first={}",
+        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={} copy_reads={} stale={} age_ms_max={} answers_first={} went_back={} told_lost={}",
         total.events as f64 / seconds,
         total.time as f64 / 1e9 / seconds,
         total.stranded,
         total.copies.reads,
         total.copies.stale,
         total.copies.age_ns_max / 1_000_000,
-        total.answers_first
+        total.answers_first,
+        total.went_back,
+        total.told_lost
     );
     println!(
         "seeds={} cluster_hours={hours:.2} events={} acked={} lost={} violations={} trace_hash={:016x}",
@@ -57,6 +59,8 @@ struct Total {
     stranded: usize,
     copies: Copies,
     answers_first: u64,
+    went_back: u64,
+    told_lost: u64,
     violations: u64,
     hash: u64,
 }
@@ -102,6 +106,8 @@ fn run_seeds(args: &Args) -> Total {
             total.stranded += outcome.stranded;
             total.copies += outcome.copies;
             total.answers_first += outcome.answers_first;
+            total.went_back += outcome.went_back;
+            total.told_lost += outcome.told_lost;
             // A sum does not depend on which thread was first.
             total.hash = total.hash.wrapping_add(outcome.trace_hash);
             let first = total.violations == 0;

@@ -62,7 +62,7 @@ pub enum Did {
     Issue {
         id: i64,
     },
-    /// The number of the newest answer, then that of the newest question; `copies`: under READONLY.
+    /// The number of the newest answer, then that of the newest question; `copies`: under READONLY, without a token.
     Observe {
         answer: i64,
         question: i64,
@@ -81,6 +81,10 @@ pub struct Place {
     pub index: Option<u64>,
     /// Answered from a follower's copy, however old.
     pub from_copy: bool,
+    /// In a session that goes from node to node; whether it took a token along.
+    pub roamed: Option<bool>,
+    /// How old the answer might be, ms.
+    pub staleness_ms_max: Option<u64>,
 }
 
 impl Place {
@@ -94,7 +98,7 @@ impl Place {
         // A leader reads ahead of what is committed, though no key that is: only a copy's position says what it shows.
         let index = receipt.field("index").and_then(Reply::number).filter(|_| from_copy || is_write);
         let index = index.map(i64::cast_unsigned).filter(|index| *index > 0 || from_copy);
-        Some(Place { session: None, index, from_copy })
+        Some(Place { index, from_copy, ..Place::default() })
     }
 }
 
@@ -143,7 +147,7 @@ impl Operation {
         let key = format!("{}/{}", self.keyspace, self.key);
         let client = self.client as u64;
         let plain = checker::Operation::new(client, &key, action, self.start, self.end, status);
-        let Place { session, index, from_copy } = self.place;
+        let Place { session, index, from_copy, .. } = self.place;
         Some(checker::Operation {
             session: session.unwrap_or(client),
             index,
@@ -155,7 +159,8 @@ impl Operation {
 }
 
 /// First words of replies that mean: surely not applied.
-const REFUSALS: [&str; 12] = [
+const REFUSALS: [&str; 13] = [
+    "TOKENLOST",
     "NOREPLICAS",
     "TRYAGAIN",
     "CLUSTERDOWN",

@@ -85,6 +85,10 @@ impl Reply {
             _ => None,
         }
     }
+    /// A text that is no error.
+    pub fn text(&self) -> Option<String> {
+        if let Reply::Bulk(bytes) = self { String::from_utf8(bytes.clone()).ok() } else { None }
+    }
     /// Numbers of an array of texts.
     pub fn numbers(&self) -> Option<Vec<i64>> {
         if let Reply::Array(items) = self { items.iter().map(Reply::number).collect() } else { None }

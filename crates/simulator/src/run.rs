@@ -1,6 +1,6 @@
 //! One run: a world is set up, harmed, healed, read back and judged.
 
-use crate::client::Client;
+use crate::client::{Client, Roams};
 use crate::faults::{Choice, Fault, Mix, Skip, Strike};
 use crate::history::Operation;
 use crate::invariants::Violation;
@@ -48,6 +48,10 @@ pub struct Outcome {
     pub copies: Copies,
     /// Answers seen before their questions, on followers' copies.
     pub answers_first: u64,
+    /// Reads without a token that went back, in sessions that go from node to node.
+    pub went_back: u64,
+    /// Sessions that were told that what they saw is lost.
+    pub told_lost: u64,
     /// Copies that stopped for good, in keyspaces that may lose.
     pub stranded: usize,
     pub trace_hash: u64,
@@ -79,6 +83,7 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         space("patient", "REPLICAS 3 COMMIT async ELECTION wait", true),
         space("quick", "REPLICAS 3 COMMIT async", false),
         space("sharded", "REPLICAS 3 COMMIT majority SHARDS 3", true),
+        space("read", "REPLICAS 3 READ-REPLICAS 2 COMMIT majority", true),
     ];
     // Some rules cannot be met by so few.
     let least = |name: &str| match name {
@@ -106,7 +111,12 @@ fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Cli
     let mut clients = Vec::new();
     for _ in 0..count {
         let mut kinds: Vec<Kind> = Kind::ALL.iter().map(|(kind, ..)| *kind).collect();
-        kinds.retain(|kind| !matches!(kind, Kind::Anything | Kind::Watch | Kind::Heat | Kind::Stale));
+        kinds.retain(|kind| {
+            !matches!(
+                kind,
+                Kind::Anything | Kind::Watch | Kind::Heat | Kind::Stale | Kind::Roam | Kind::Fresh
+            )
+        });
         random.shuffle(&mut kinds);
         kinds.truncate(random.between(1, 4) as usize);
         clients.push(Client::new(kinds, random.below(spaces as u64 - 1) as usize, pause));
@@ -148,11 +158,53 @@ fn stale_readers(spaces: &[Space], nodes: u32, random: &mut Random) -> Vec<Clien
         }
         for home in homes {
             let mut client = Client::new(vec![Kind::Stale], space, random.between(8, 50) * MS);
-            (client.home, client.readonly) = (Some(NodeId(home)), true);
+            (client.home, client.says) = (Some(NodeId(home)), Some("READONLY"));
             clients.push(client);
         }
     }
     clients
+}
+
+/// Sessions that go from node to node with their tokens, reading copies, and readers of copies of a bounded age.
+fn roamers(spaces: &[Space], random: &mut Random) -> Vec<Client> {
+    let mut clients = Vec::new();
+    if !random.chance(700) {
+        return clients;
+    }
+    // Where something is lost, sessions must hear of it: there they are more often.
+    let lossy: Vec<usize> = (0..spaces.len() - 1).filter(|at| !spaces[*at].durable).collect();
+    let any = random.below(spaces.len() as u64 - 1) as usize;
+    let space = random.pick(&lossy).filter(|_| random.chance(600)).unwrap_or(any);
+    for number in 0..random.between(2, 4) {
+        clients.push(roamer(space, number, true, random.between(5, 40) * MS));
+    }
+    for says in random.pick(&FRESH).into_iter().flatten() {
+        let mut client = Client::new(vec![Kind::Fresh], space, random.between(8, 50) * MS);
+        client.says = Some(says);
+        clients.push(client);
+    }
+    clients
+}
+
+/// Bounds of the age of what readers of copies see: of one of these pairs, two readers.
+const FRESH: [[&str; 2]; 2] = [
+    [
+        "CONSISTENCY READ follower SESSION off MAX-STALENESS 0",
+        "CONSISTENCY READ nearest SESSION off MAX-STALENESS 300",
+    ],
+    [
+        "CONSISTENCY READ follower SESSION off MAX-STALENESS 50",
+        "CONSISTENCY READ follower SESSION off MAX-STALENESS 1000",
+    ],
+];
+
+/// A session of registers that goes from node to node.
+pub fn roamer(space: usize, number: u64, with_token: bool, pause: u64) -> Client {
+    let mut client = Client::new(vec![Kind::Roam], space, pause);
+    client.says =
+        Some(if with_token { "CONSISTENCY READ follower" } else { "CONSISTENCY READ follower SESSION off" });
+    client.roams = Some(Roams { with_token, session: number | u64::from(with_token) << 31, token: None });
+    client
 }
 
 /// Runs a plan.
@@ -174,6 +226,7 @@ pub fn run(plan: &Plan) -> Outcome {
             let mut all = clients(world.spaces.len(), plan.clients, &mut setup);
             all.extend(watchers(&world.spaces, nodes, &mut Random::new(plan.seed, 8)));
             all.extend(stale_readers(&world.spaces, nodes, &mut Random::new(plan.seed, 9)));
+            all.extend(roamers(&world.spaces, &mut Random::new(plan.seed, 10)));
             all
         }
     };
@@ -203,6 +256,8 @@ pub fn run(plan: &Plan) -> Outcome {
         lost: verdict.lost,
         copies: verdict.copies,
         answers_first: verdict.answers_first,
+        went_back: verdict.went_back,
+        told_lost: world.told_lost,
         stranded: world.invariants.stranded.len(),
         trace_hash: world.trace.hash(),
         trace: world.trace.take_text(),

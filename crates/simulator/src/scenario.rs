@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::faults::Undo;
 use crate::network::MS;
+use crate::run::roamer;
 use crate::workload::{Kind, command};
 use crate::world::{Event, Space, World};
 use data::NodeId;
@@ -15,11 +16,12 @@ pub enum Scenario {
     AsyncLossWindow,
     /// catalogue: A4. Many clients take from one purse; nobody gets more than there was.
     RedEnvelope,
-    /// A client reads what it has just written, through other nodes.
+    /// catalogue: G6. A client reads what it has just written, through other nodes: their leaders, or their copies with a token.
     LostOwnComment,
-    /// A client's reads never go back in time, whatever nodes it asks.
+    /// catalogue: G6. A client's reads never go back in time, whatever nodes it asks, copies too if it has a token.
     TimeBackwards,
-    /// catalogue: G6. Two keyspaces, one of whose copies lags: read there, the answer comes before the question.
+    /// catalogue: G6. Two keyspaces, one of whose copies lags: read there, the answer comes before the question, unless its token
+    /// lies beside it.
     AnswerBeforeQuestion,
 }
 
@@ -32,12 +34,20 @@ impl Scenario {
             "C2: what async loses is counted; majority loses nothing",
         ),
         (Scenario::RedEnvelope, "red-envelope", "A4: concurrent transfers keep the sum"),
-        (Scenario::LostOwnComment, "lost-own-comment", "reads see own writes, through any node"),
-        (Scenario::TimeBackwards, "time-backwards", "reads never go back, through any node"),
+        (
+            Scenario::LostOwnComment,
+            "lost-own-comment",
+            "G6: reads see own writes, through any node; from copies with a token",
+        ),
+        (
+            Scenario::TimeBackwards,
+            "time-backwards",
+            "G6: reads never go back, through any node; from copies with a token",
+        ),
         (
             Scenario::AnswerBeforeQuestion,
             "answer-before-question",
-            "G6: copies show an answer before its question, leaders never",
+            "G6: copies show an answer before its question, leaders and readers with its token never",
         ),
     ];
     pub fn named(name: &str) -> Option<Scenario> {
@@ -71,6 +81,9 @@ impl Scenario {
             Scenario::TimeBackwards => vec![Kind::Register, Kind::Counter],
             Scenario::AnswerBeforeQuestion => return dialogue(),
         };
+        if matches!(self, Scenario::LostOwnComment | Scenario::TimeBackwards) {
+            return roaming(kinds);
+        }
         let mut clients: Vec<Client> = (0..9).map(|_| Client::new(kinds.clone(), 0, 12 * MS)).collect();
         for (n, client) in clients.iter_mut().enumerate() {
             match self {
@@ -101,6 +114,9 @@ impl Scenario {
             Scenario::AnswerBeforeQuestion => talk(world),
             Scenario::RedEnvelope | Scenario::LostOwnComment | Scenario::TimeBackwards => {
                 for round in 0..4 {
+                    if self != Scenario::RedEnvelope {
+                        lag(world);
+                    }
                     world.run_until(world.now + 2_000 * MS);
                     let victim = NodeId(1 + round % 3);
                     world.stop(victim, false);
@@ -115,6 +131,28 @@ impl Scenario {
     }
 }
 
+/// Clients that leaders answer, and sessions that read copies: some with their token, some without.
+fn roaming(kinds: Vec<Kind>) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..5).map(|_| Client::new(kinds.clone(), 0, 12 * MS)).collect();
+    for number in 0..3 {
+        clients.push(roamer(0, number, true, 12 * MS));
+        clients.push(roamer(0, 2 * number, false, 12 * MS));
+        clients.push(roamer(0, 2 * number + 1, false, 12 * MS));
+    }
+    clients
+}
+
+/// What the leader sends to one follower takes its time.
+fn lag(world: &mut World) {
+    let Some(leader) = leader(world) else { return };
+    let Some(far) = world.hosts.keys().copied().find(|id| *id != leader) else { return };
+    world.network.slow.insert((leader, far), 300 * MS);
+    world.after(1_900 * MS, Event::Undo(Undo::Quicken(leader, far)));
+}
+
+/// Of a reader who takes a copy as it is, whatever it saw before.
+const NEAR: &str = "CONSISTENCY READ follower SESSION off";
+
 /// Two who ask, two who answer, and observers: of leaders, and of the copies on the third node.
 fn dialogue() -> Vec<Client> {
     let kinds = [Kind::Ask, Kind::Ask, Kind::Answer, Kind::Answer, Kind::Observe, Kind::Observe];
@@ -122,9 +160,23 @@ fn dialogue() -> Vec<Client> {
         .into_iter()
         .map(|kind| Client::new(vec![kind], usize::from(kind != Kind::Ask), 12 * MS))
         .collect();
-    for readonly in [false, true, true] {
+    for says in [None, Some(NEAR), Some(NEAR)] {
         let mut observer = Client::new(vec![Kind::Observe], 1, 12 * MS);
-        (observer.home, observer.readonly) = (Some(NodeId(3)), readonly);
+        (observer.home, observer.says) = (Some(NodeId(3)), says);
+        clients.push(observer);
+    }
+    clients.push(Client::new(vec![Kind::AnswerSigned], 1, 12 * MS));
+    for client in &mut clients {
+        // Whoever asks and answers is next to the leaders, so that only the observers' copies are late.
+        match client.kinds[0] {
+            Kind::Ask => client.home = Some(NodeId(1)),
+            Kind::Answer | Kind::AnswerSigned => client.home = Some(NodeId(2)),
+            _ => {}
+        }
+    }
+    for _ in 0..2 {
+        let mut observer = Client::new(vec![Kind::ObserveSigned], 1, 12 * MS);
+        (observer.home, observer.says) = (Some(NodeId(3)), Some("CONSISTENCY READ follower"));
         clients.push(observer);
     }
     clients

@@ -16,6 +16,8 @@ pub struct Verdict {
     pub copies: Copies,
     /// Answers that were seen on followers' copies before their questions.
     pub answers_first: u64,
+    /// Reads that went back in sessions that went from node to node without a token.
+    pub went_back: u64,
 }
 
 /// What was read from followers' copies, and how old it was.
@@ -54,6 +56,10 @@ pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
             Some(Did::Observe { .. }) => observed(&operations, &mut verdict.answers_first),
             _ => judged(&operations, keeps, &mut verdict.copies),
         };
+        let lost = lost.and_then(|lost| {
+            verdict.went_back += roaming(&operations)?;
+            Ok(lost)
+        });
         match lost {
             Ok(lost) => verdict.lost += lost,
             Err(violation) => {
@@ -89,10 +95,87 @@ fn judged(operations: &[&Operation], keeps: bool, copies: &mut Copies) -> Result
     let Some((model, property)) = clients.first().and_then(model) else { return Ok(0) };
     let lost = held_against(&clients, model, property, keeps)?;
     if operations.iter().any(|it| it.place.session.is_some()) {
-        held_against(&clients, Model::Session, "sessions move forward", keeps)?;
+        let asked = |it: &&&Operation| it.place.roamed != Some(false) || !is_read(&it.did);
+        let sessions =
+            operations.iter().filter(asked).filter_map(|it| recorded(it, keeps)).collect::<Vec<_>>();
+        held_against(&sessions, Model::Session, "sessions move forward", keeps)?;
+        if keeps {
+            bounded(operations)?;
+        }
         *copies += ages(clients);
     }
     Ok(lost)
+}
+
+/// Clocks of nodes may count half of what passes, and the simulated ones do.
+const SLOW_CLOCK: u64 = 2;
+
+/// What copies showed was no older than their readers had allowed.
+fn bounded(operations: &[&Operation]) -> Result<(), Violation> {
+    let mut bounds: Vec<u64> = operations.iter().filter_map(|it| it.place.staleness_ms_max).collect();
+    bounds.sort_unstable();
+    bounds.dedup();
+    for bound in bounds {
+        let asked = |it: &&&Operation| it.place.staleness_ms_max == Some(bound) || !is_read(&it.did);
+        let asked = operations.iter().filter(asked).filter_map(|it| it.recorded()).collect::<Vec<_>>();
+        let staleness_ns_max = Some(bound * SLOW_CLOCK * 1_000_000);
+        let settings = checker::Settings { staleness_ns_max, ..checker::Settings::default() };
+        let verdict = checker::judge(&asked, Model::Staleness, &settings);
+        if let Some(found) = verdict.violations.iter().find(|it| it.kind == Kind::Stale) {
+            always("copies are as fresh as was asked for", format!("at most {bound} ms: {}", found.text))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sessions that go from node to node. With a token none goes back, whatever an election lost: it is told, and begins anew.
+/// Without one, how often one went back.
+///
+/// Only what is certain counts: an acknowledged write that ended before another one began is older, in any history.
+fn roaming(operations: &[&Operation]) -> Result<u64, Violation> {
+    let mut written: BTreeMap<i64, &Operation> = BTreeMap::new();
+    for operation in operations {
+        if let Did::Write { value } = operation.did {
+            written.insert(value, operation);
+        }
+    }
+    let is_older = |value: Option<i64>, than: i64| match value {
+        None => true,
+        Some(value) => match (written.get(&value), written.get(&than)) {
+            (Some(value), Some(than)) => value.outcome == Outcome::Ok && value.end < than.start,
+            _ => false,
+        },
+    };
+    let mut went_back = 0;
+    // What each session wrote and saw last.
+    let mut newest: BTreeMap<u64, i64> = BTreeMap::new();
+    for operation in operations.iter().filter(|it| it.outcome == Outcome::Ok) {
+        let (Some(session), Some(with_token)) = (operation.place.session, operation.place.roamed) else {
+            continue;
+        };
+        match operation.did {
+            Did::Write { value } => {
+                newest.insert(session, value);
+            }
+            Did::Read { value } => {
+                if let Some(known) = newest.get(&session).filter(|known| is_older(value, **known)) {
+                    if with_token {
+                        let text = format!(
+                            "session {session} knew {known}, and saw {value:?} on {}",
+                            operation.node
+                        );
+                        return always("sessions with a token do not go back", text);
+                    }
+                    went_back += 1;
+                }
+                if let Some(value) = value {
+                    newest.insert(session, value);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(went_back)
 }
 
 /// The ages of what followers' copies showed.
@@ -309,7 +392,7 @@ mod tests {
     #[test]
     fn an_old_copy_may_be_late_but_not_go_back_nor_show_what_was_refused() {
         let placed = |did, start, session, index, from_copy| Operation {
-            place: Place { session: Some(session), index, from_copy },
+            place: Place { session: Some(session), index, from_copy, ..Place::default() },
             ..it(did, start, start + 1, Outcome::Ok)
         };
         let write = |value, start, index| placed(Did::Write { value }, start, 1, Some(index), false);
@@ -328,6 +411,60 @@ mod tests {
         assert!(judge(&with(&[read(Some(9), 20, None)]), &[false]).violation.is_some(), "invented");
         // A leader's answer is no copy's.
         assert!(broken(&with(&[placed(Did::Read { value: Some(1) }, 20, 2, None, false)])));
+    }
+
+    // catalogue: G1 G2 G3
+    #[test]
+    fn a_session_with_a_token_may_not_go_back_and_one_without_is_counted() {
+        let step = |did, start, with_token| Operation {
+            place: Place { session: Some(7), roamed: Some(with_token), from_copy: true, ..Place::default() },
+            ..it(did, start, start + 1, Outcome::Ok)
+        };
+        let write = |value, start| it(Did::Write { value }, start, start + 1, Outcome::Ok);
+        let read = |value, start, with_token| step(Did::Read { value }, start, with_token);
+        for keeps in [true, false] {
+            let told = |history: &[Operation]| {
+                let verdict = judge(history, &[keeps]);
+                (verdict.violation.map(|it| it.property), verdict.went_back)
+            };
+            let back = |with_token| {
+                told(&[
+                    write(1, 0),
+                    write(2, 10),
+                    read(Some(2), 20, with_token),
+                    read(Some(1), 30, with_token),
+                ])
+            };
+            assert_eq!(back(false), (None, 1));
+            assert!(back(true).0.is_some());
+            let own =
+                |with_token| told(&[step(Did::Write { value: 1 }, 0, with_token), read(None, 5, with_token)]);
+            assert_eq!(own(false), (None, 1));
+            assert!(own(true).0.is_some());
+            // Of writes that overlap either may be the older one.
+            let beside = Operation { end: 15, ..write(2, 0) };
+            let both = [write(1, 5), beside, read(Some(2), 20, true), read(Some(1), 30, true)];
+            assert_eq!(roaming(&both.iter().collect::<Vec<_>>()).ok(), Some(0));
+        }
+    }
+
+    // catalogue: G1
+    #[test]
+    fn a_copy_that_is_older_than_allowed_is_found() {
+        const MS: u64 = 1_000_000;
+        let write = |value, start| it(Did::Write { value }, start, start + 1, Outcome::Ok);
+        let read = |start, bound| Operation {
+            place: Place {
+                session: Some(start),
+                from_copy: true,
+                staleness_ms_max: Some(bound),
+                ..Place::default()
+            },
+            ..it(Did::Read { value: Some(1) }, start, start + 1, Outcome::Ok)
+        };
+        let with = |read: Operation| broken(&[write(1, 0), write(2, 10 * MS), read]);
+        assert!(!with(read(29 * MS, 10)) && with(read(31 * MS, 10)));
+        assert!(with(read(10 * MS + 5, 0)));
     }
 
     #[test]

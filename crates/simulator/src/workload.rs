@@ -32,17 +32,25 @@ pub enum Kind {
     Retry,
     /// Writes that ask for another rule than their keyspace's, and reads.
     Asked,
+    /// Registers read and written by a session that goes from node to node and reads copies.
+    Roam,
+    /// Reads of them from copies that may be so old and no older.
+    Fresh,
     /// Of one scenario: the next question is asked in one keyspace.
     Ask,
     /// The newest question is answered in another one.
     Answer,
     /// Looks at the answer, then at the question.
     Observe,
+    /// Answers, and puts the token beside the answer that says what was read before.
+    AnswerSigned,
+    /// Takes over the token that it finds beside an answer, then looks at the question.
+    ObserveSigned,
 }
 
 impl Kind {
     /// The kinds of the general run, their names, and what clients of them do.
-    pub const ALL: [(Kind, &'static str, &'static str); 14] = [
+    pub const ALL: [(Kind, &'static str, &'static str); 16] = [
         (Kind::Register, "register", "GET, SET and swaps (WATCH, MULTI, SET, EXEC) of few registers"),
         (Kind::Counter, "counter", "INCR and GET of counters"),
         (Kind::Set, "set", "SADD and SMEMBERS"),
@@ -61,6 +69,12 @@ impl Kind {
             "INCR and RPUSH under WITH REQUEST, sent again to any node until they are answered",
         ),
         (Kind::Asked, "asked", "SET under WITH COMMIT, LEVEL and ACKS of all kinds, and GET"),
+        (
+            Kind::Roam,
+            "roam",
+            "GET and SET from node to node, from copies, each with its SESSION TOKEN for the next",
+        ),
+        (Kind::Fresh, "fresh", "GET of those registers from copies, with MAX-STALENESS"),
     ];
 }
 
@@ -75,6 +89,9 @@ pub struct Task {
     pub did: Did,
     /// The last command of the exchange is RECEIPT; `place` is what it says.
     pub receipt: bool,
+    /// The last command is SESSION TOKEN, behind RECEIPT; `token` is what it gave.
+    pub asks_token: bool,
+    pub token: Option<String>,
     pub place: Place,
     /// It has an id of its client's: these commands may be sent again as often as needed.
     pub again: Option<Vec<Command>>,
@@ -92,6 +109,8 @@ enum Second {
     Swap { new: i64 },
     Answer,
     Question,
+    AnswerSigned,
+    QuestionSigned,
 }
 
 /// What happens after all replies are there.
@@ -214,6 +233,21 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             let (task, commands) = single(key.clone(), Did::Write { value: unique }, &words);
             (Task { early, ..task }, commands)
         }
+        Kind::Roam => {
+            let key = key("{roam}", 3, random);
+            let (task, mut commands) = match random.below(5) {
+                0 | 1 => {
+                    with_receipt(single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value]))
+                }
+                _ => with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key])),
+            };
+            commands.push(command(&["SESSION", "TOKEN"]));
+            (Task { replies: task.replies + 1, asks_token: true, ..task }, commands)
+        }
+        Kind::Fresh => {
+            let key = key("{roam}", 3, random);
+            with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key]))
+        }
         Kind::Ask => single("question".into(), Did::Increment { seen: 0 }, &["INCR", "question"]),
         Kind::Answer => {
             let task = Task::new(String::new(), Did::Anything, 2);
@@ -223,6 +257,16 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             let task =
                 Task::new("dialogue".into(), Did::Observe { answer: 0, question: 0, copies: false }, 2);
             (Task { second: Some(Second::Question), ..task }, within("answers", &["GET", "answer"]))
+        }
+        Kind::AnswerSigned => {
+            let mut commands = within("questions", &["GET", "question"]);
+            commands.push(command(&["SESSION", "TOKEN"]));
+            let task = Task::new(String::new(), Did::Anything, commands.len());
+            (Task { second: Some(Second::AnswerSigned), ..task }, commands)
+        }
+        Kind::ObserveSigned => {
+            let task = Task::new("signed".into(), Did::Observe { answer: 0, question: 0, copies: false }, 2);
+            (Task { second: Some(Second::QuestionSigned), ..task }, within("answers", &["GET", "signed"]))
         }
         Kind::Anything => {
             let words = anything::draw(random);
@@ -319,6 +363,8 @@ impl Task {
             key,
             did,
             receipt: false,
+            asks_token: false,
+            token: None,
             place: Place::default(),
             again: None,
             expects: None,
@@ -344,14 +390,38 @@ impl Task {
                 self.did = Did::Observe { answer, question: 0, copies: false };
                 return Next::Send(within("questions", &["GET", "question"]));
             }
+            Some(Second::AnswerSigned) => {
+                let [.., newest, token] = replies else { return Next::Done(Outcome::Info) };
+                let (newest, token) = (newest.number().unwrap_or(0), token.text().unwrap_or_default());
+                self.replies = 2;
+                return Next::Send(within("answers", &["SET", "signed", &format!("{newest} {token}")]));
+            }
+            Some(Second::QuestionSigned) => {
+                let signed = replies.last().and_then(Reply::text).unwrap_or_default();
+                let (answer, token) = signed.split_once(' ').unwrap_or_default();
+                let answer = answer.parse().unwrap_or(0);
+                self.did = Did::Observe { answer, question: 0, copies: false };
+                let mut commands = within("questions", &["GET", "question"]);
+                if !token.is_empty() {
+                    commands.insert(0, command(&["SESSION", "RESUME", token]));
+                }
+                self.replies = commands.len();
+                return Next::Send(commands);
+            }
             None => {}
         }
-        let answers = &replies[..replies.len() - usize::from(self.receipt)];
+        let told = usize::from(self.receipt) + usize::from(self.asks_token);
+        if self.asks_token {
+            self.token = replies.last().and_then(Reply::text);
+        }
+        let receipt =
+            replies.len().checked_sub(1 + usize::from(self.asks_token)).and_then(|at| replies.get(at));
+        let answers = &replies[..replies.len() - told];
         let Some(last) = answers.last() else { return Next::Done(Outcome::Info) };
         if let Some(text) = last.error() {
             return Next::Done(outcome_of_error(text));
         }
-        if let (true, Some(receipt)) = (self.receipt, replies.last()) {
+        if let (true, Some(receipt)) = (self.receipt, receipt) {
             let is_write = matches!(self.did, Did::Write { .. });
             match Place::told(receipt, is_write) {
                 Some(place) => self.place = place,

@@ -138,6 +138,8 @@ pub struct World {
     pub connected: BTreeMap<(NodeId, ConnectionId), usize>,
     next_connection: u64,
     pub unique: i64,
+    /// Times that a session was told that what it saw is lost.
+    pub told_lost: u64,
     pub history: Vec<Operation>,
     pub invariants: Invariants,
     pub mix: Mix,
@@ -181,6 +183,7 @@ impl World {
             connected: BTreeMap::new(),
             next_connection: 0,
             unique: 0,
+            told_lost: 0,
             history: Vec::new(),
             invariants: Invariants::default(),
             mix,

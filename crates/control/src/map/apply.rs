@@ -181,8 +181,7 @@ impl ClusterMap {
 
     /// Whether a group or the control plane still counts on the node.
     pub(crate) fn depends_on(&self, node: NodeId) -> bool {
-        self.is_control_member(node)
-            || self.views().any(|v| v.members.contains(&node) || v.electable.iter().any(|r| r.node == node))
+        self.is_control_member(node) || self.views().any(|view| view.holds_copy(node))
     }
 
     fn create_keyspace(

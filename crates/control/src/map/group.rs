@@ -38,6 +38,8 @@ impl ClusterMap {
     fn first_view(&self, keyspace: KeyspaceId, settings: Settings, advice: &Advice) -> Result<View, Refusal> {
         let mut members = self.place(settings.replicas as usize, &[], advice);
         members.sort_unstable();
+        let mut read_replicas = self.place(settings.read_replicas as usize, &members, advice);
+        read_replicas.sort_unstable();
         let first = self.first_leader(&members, advice).and_then(|node| self.nodes.get(&node));
         let leader = first.ok_or(Refusal::NoNodes)?;
         let replicas = members.iter().filter_map(|node| self.nodes.get(node));
@@ -53,6 +55,7 @@ impl ClusterMap {
             }),
             electable: electable.collect(),
             members,
+            read_replicas,
             election: None,
             history: vec![Position::new(1, 1)],
             last_loss: Epoch(0),
@@ -79,13 +82,15 @@ impl ClusterMap {
         }
         let change = match command {
             Command::StartElection { .. } => group.start_election(),
-            Command::FinishElection { leader, start, loss_possible, .. } => {
-                group.finish_election(*leader, *start, *loss_possible, &lives)?
+            Command::FinishElection { leader, start, starts, loss_possible, .. } => {
+                group.finish_election(*leader, *start, starts, *loss_possible, &lives)?
             }
             Command::ChangeElectable { leader, rule, electable, .. } => {
                 group.change_electable(*leader, *rule, electable, &lives)?
             }
-            Command::ChangeMembers { members, .. } => group.change_members(members, &lives)?,
+            Command::ChangeMembers { members, read_replicas, .. } => {
+                group.change_members(members, read_replicas, &lives)?
+            }
             _ => return Err(Refusal::UnknownGroup),
         };
         let number = group.view.number.next();
@@ -93,6 +98,12 @@ impl ClusterMap {
         self.remember(change);
         Ok(Applied::View { group: id, number })
     }
+}
+
+/// Whether these can be the beginnings of a log's epochs when the next one begins at `start`.
+fn well_formed(starts: &[Position], start: Position) -> bool {
+    let ascends = |a: &Position, b: &Position| a.epoch < b.epoch && a.index < b.index;
+    starts.is_sorted_by(ascends) && starts.last().is_none_or(|last| ascends(last, &start))
 }
 
 impl Group {
@@ -111,6 +122,7 @@ impl Group {
         &mut self,
         leader: Leader,
         start: Position,
+        starts: &[Position],
         loss_possible: bool,
         lives: &BTreeMap<NodeId, Incarnation>,
     ) -> Result<Change, Refusal> {
@@ -133,9 +145,14 @@ impl Group {
         }
         if let Err(at) = self.view.members.binary_search(&winner.node) {
             self.view.members.insert(at, winner.node);
+            self.view.read_replicas.retain(|node| *node != winner.node);
         }
-        // An epoch that began where nothing of it survived has no place in the history.
-        self.view.history.retain(|begun| begun.index < start.index);
+        // The history is that of the winner's log. What was recorded before may name an epoch of which nothing survived, and
+        // lack one that came back with the winner: such a log outlived an epoch that began below its end.
+        match well_formed(starts, start) {
+            true if !starts.is_empty() => self.view.history = starts.to_vec(),
+            _ => self.view.history.retain(|begun| begun.index < start.index),
+        }
         self.view.history.push(start);
         self.view.epoch = epoch;
         self.view.leader = Some(leader);
@@ -209,6 +226,7 @@ impl Group {
     fn change_members(
         &mut self,
         members: &[NodeId],
+        read_replicas: &[NodeId],
         lives: &BTreeMap<NodeId, Incarnation>,
     ) -> Result<Change, Refusal> {
         let view = &mut self.view;
@@ -219,6 +237,15 @@ impl Group {
         if members.is_empty() || !known || !members.is_sorted_by(|a, b| a < b) {
             return Err(Refusal::Invalid("the members must be sorted and known nodes"));
         }
+        let counts = |node: &NodeId| {
+            members.contains(node) || view.electable.iter().any(|replica| replica.node == *node)
+        };
+        let fit = read_replicas.iter().all(|node| lives.contains_key(node) && !counts(node));
+        if !fit || !read_replicas.is_sorted_by(|a, b| a < b) {
+            return Err(Refusal::Invalid(
+                "the read replicas must be sorted, known nodes that neither are members nor count",
+            ));
+        }
         if members.len() < view.members.len() && members.len() < view.rule.nodes_needed() {
             return Err(Refusal::Invalid("the members are fewer than the commit rule needs"));
         }
@@ -227,6 +254,7 @@ impl Group {
             return Err(Refusal::InUse);
         }
         view.members = members.to_vec();
+        view.read_replicas = read_replicas.to_vec();
         if plant::is(Bug::MembersWithoutLeader) {
             let life = |node: &NodeId| Some(Replica { node: *node, incarnation: *lives.get(node)? });
             view.electable = members.iter().filter_map(life).collect();

@@ -5,7 +5,7 @@ use data::NodeId;
 
 impl ClusterMap {
     fn held(&self, node: NodeId) -> usize {
-        self.views().filter(|view| view.members.contains(&node)).count()
+        self.views().filter(|view| view.members.contains(&node) || view.read_replicas.contains(&node)).count()
     }
     fn led(&self, node: NodeId) -> usize {
         self.views().filter(|view| view.leader.is_some_and(|leader| leader.replica.node == node)).count()

@@ -41,10 +41,12 @@ pub(crate) struct Contest {
     pub prefer: Option<NodeId>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Winner {
     pub leader: Leader,
     pub start: Position,
+    /// Where each epoch of its log began.
+    pub starts: Vec<Position>,
     pub loss_possible: bool,
 }
 
@@ -58,7 +60,9 @@ impl Contest {
         if view.leader.is_some_and(|leader| leader.replica.node == from) {
             self.released = true;
         }
-        self.answers.insert(from, sealed) != Some(sealed)
+        let news = self.answers.get(&from) != Some(&sealed);
+        self.answers.insert(from, sealed);
+        news
     }
 
     /// The winner, as soon as there is one.
@@ -110,7 +114,7 @@ impl Contest {
         })?;
         let start = Position { epoch: self.epoch, index: Index(best.last.index.0.checked_add(1)?) };
         let leader = Leader { replica: best.replica, process: best.process };
-        Some(Winner { leader, start, loss_possible })
+        Some(Winner { leader, start, starts: best.starts.clone(), loss_possible })
     }
 }
 
@@ -132,6 +136,7 @@ mod tests {
             epoch: Epoch(1),
             leader: Some(Leader { replica: replica(1, 1), process: Process(1) }),
             members: vec![NodeId(1), NodeId(2), NodeId(3)],
+            read_replicas: vec![],
             electable: vec![replica(1, 1), replica(2, 1), replica(3, 1)],
             election: Some(Epoch(2)),
             history: vec![Position::new(1, 1)],
@@ -148,6 +153,7 @@ mod tests {
             replica: replica(node, life),
             process: Process(1),
             last: Position::new(1, index),
+            starts: vec![Position::new(1, 1)],
         }
     }
     fn contest(view: &View, answers: &[Sealed]) -> Contest {
@@ -164,7 +170,7 @@ mod tests {
             prefer: None,
         };
         for sealed in answers {
-            contest.sealed(view, sealed.replica.node, *sealed);
+            contest.sealed(view, sealed.replica.node, sealed.clone());
         }
         contest
     }

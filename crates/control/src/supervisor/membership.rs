@@ -131,7 +131,13 @@ impl Supervisor {
         let wanted = view.settings.replicas as usize;
         let mut members = view.members.clone();
         if staying.len() < wanted {
-            members.extend(map.place(wanted - staying.len(), &view.members, &self.advice()));
+            let taken: Vec<NodeId> = view.copies().collect();
+            members.extend(map.place(wanted - staying.len(), &taken, &self.advice()));
+            // Copies that count come before those that are only read: one of these takes the place, and has nearly all already.
+            let ready = view.read_replicas.iter().copied().filter(|node| stays(node));
+            members.extend(
+                ready.take(wanted.saturating_sub(staying.len() + members.len() - view.members.len())),
+            );
             members.sort_unstable();
         }
         if members == view.members {
@@ -154,10 +160,30 @@ impl Supervisor {
                 }
             }
         }
-        if members != view.members {
-            let command = Command::ChangeMembers { group: view.group, number: view.number, members };
-            self.propose(now, view, command);
+        let read_replicas = self.read_replicas(map, view, &members);
+        if members != view.members || read_replicas != view.read_replicas {
+            let (group, number) = (view.group, view.number);
+            self.propose(now, view, Command::ChangeMembers { group, number, members, read_replicas });
         }
+    }
+
+    /// Who shall hold copies that are only read beside these members: whoever does stays, as long as it may.
+    fn read_replicas(&self, map: &ClusterMap, view: &View, members: &[NodeId]) -> Vec<NodeId> {
+        let wanted = view.settings.read_replicas as usize;
+        let counts = |node: &NodeId| members.contains(node) || view.electable.iter().any(|r| r.node == *node);
+        let stays = |node: &NodeId| map.nodes.get(node).is_some_and(|n| n.state == NodeState::Active);
+        let mut nodes: Vec<NodeId> =
+            view.read_replicas.iter().copied().filter(|n| stays(n) && !counts(n)).collect();
+        if nodes.len() < wanted {
+            let mut taken: Vec<NodeId> = view.copies().chain(members.iter().copied()).collect();
+            taken.sort_unstable();
+            nodes.extend(map.place(wanted - nodes.len(), &taken, &self.advice()));
+        }
+        // Too many: those that are not heard of go first.
+        nodes.sort_by_key(|node| (self.detector.suspects(*node), *node));
+        nodes.truncate(wanted);
+        nodes.sort_unstable();
+        nodes
     }
 
     pub(super) fn tend_nodes(&mut self, now: Instant, map: &ClusterMap, consensus: &Consensus) {

@@ -281,14 +281,15 @@ impl Supervisor {
 
     pub fn sealed(&mut self, map: &ClusterMap, from: NodeId, sealed: Sealed) {
         let Some(view) = map.view(sealed.group) else { return };
-        let Some(mut contest) = self.contests.remove(&sealed.group) else { return };
+        let group = sealed.group;
+        let Some(mut contest) = self.contests.remove(&group) else { return };
         let released = contest.released;
         contest.sealed(view, from, sealed);
         if contest.released && !released {
             // The others need not wait for the leases that they granted to it.
             self.ask_seals(map.version, view, &contest);
         }
-        self.contests.insert(sealed.group, contest);
+        self.contests.insert(group, contest);
     }
 
     fn hold_election(&mut self, now: Instant, map: &ClusterMap, view: &View) {
@@ -320,6 +321,7 @@ impl Supervisor {
                 number: contest.number,
                 leader: winner.leader,
                 start: winner.start,
+                starts: winner.starts,
                 loss_possible: winner.loss_possible,
             }));
         }

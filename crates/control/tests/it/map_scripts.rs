@@ -32,6 +32,9 @@ enum Line {
         number: u64,
         leader: String,
         start: String,
+        /// Where the epochs of the winner's log began, divided by commas.
+        #[arg(key, optional)]
+        starts: String,
         #[arg(key, optional)]
         loss: bool,
     },
@@ -40,6 +43,10 @@ enum Line {
     /// group, number, leader, rule, electable set
     ChangeRule(u32, u64, String, String, Vec<String>),
     ChangeMembers(u32, u64, Vec<u32>),
+    /// group, number, copies that are only read; the members stay
+    ChangeReadReplicas(u32, u64, Vec<u32>),
+    /// keyspace, replicas, copies beside them that are only read
+    AlterReplicas(u32, u32, u32),
     Show(u32),
     Nodes,
 }
@@ -122,13 +129,20 @@ impl Line {
             Line::StartElection(group, number) => {
                 Command::StartElection { group: GroupId(*group), number: ViewNumber(*number) }
             }
-            Line::FinishElection { group, number, leader: winner, start, loss } => Command::FinishElection {
-                group: GroupId(*group),
-                number: ViewNumber(*number),
-                leader: leader(winner)?,
-                start: position(start)?,
-                loss_possible: *loss,
-            },
+            Line::FinishElection { group, number, leader: winner, start, starts, loss } => {
+                Command::FinishElection {
+                    group: GroupId(*group),
+                    number: ViewNumber(*number),
+                    leader: leader(winner)?,
+                    start: position(start)?,
+                    starts: starts
+                        .split(',')
+                        .filter(|text| !text.is_empty())
+                        .map(position)
+                        .collect::<Result<_, _>>()?,
+                    loss_possible: *loss,
+                }
+            }
             Line::ChangeElectable(group, number, by, electable) => Command::ChangeElectable {
                 group: GroupId(*group),
                 number: ViewNumber(*number),
@@ -147,6 +161,21 @@ impl Line {
                 group: GroupId(*group),
                 number: ViewNumber(*number),
                 members: members.iter().copied().map(NodeId).collect(),
+                read_replicas: Vec::new(),
+            },
+            Line::ChangeReadReplicas(group, number, nodes) => Command::ChangeMembers {
+                group: GroupId(*group),
+                number: ViewNumber(*number),
+                members: Vec::new(),
+                read_replicas: nodes.iter().copied().map(NodeId).collect(),
+            },
+            Line::AlterReplicas(keyspace, replicas, read_replicas) => Command::AlterKeyspace {
+                keyspace: KeyspaceId(*keyspace),
+                settings: Settings {
+                    replicas: *replicas,
+                    read_replicas: *read_replicas,
+                    ..Settings::default()
+                },
             },
             Line::Show(_) | Line::Rule(_) | Line::Nodes => return Ok(None),
         }))
@@ -159,6 +188,11 @@ impl Runner {
         let one = |r: &Replica| format!("{}/{}", r.node.0, r.incarnation.0);
         let electable: Vec<String> = view.electable.iter().map(one).collect();
         let members: Vec<String> = view.members.iter().map(|node| node.0.to_string()).collect();
+        let mut members = members;
+        if !view.read_replicas.is_empty() {
+            members.push("and".into());
+            members.extend(view.read_replicas.iter().map(|node| node.0.to_string()));
+        }
         let history: Vec<String> = view.history.iter().map(ToString::to_string).collect();
         let leader = view.leader.map(|l| format!("{}/{}", one(&l.replica), l.process.0)).unwrap_or_default();
         let election = view.election.map(|epoch| format!(" electing {epoch}")).unwrap_or_default();
@@ -198,6 +232,11 @@ impl goldenscript::Runner for Runner {
             (line, &mut command)
         {
             *rule = self.0.view(*group).map_or(*rule, |view| view.rule);
+        }
+        if let (Line::ChangeReadReplicas(..), Command::ChangeMembers { group, members, .. }) =
+            (line, &mut command)
+        {
+            *members = self.0.view(*group).map_or_else(Vec::new, |view| view.members.clone());
         }
         // Through the encoding, like in the log and in snapshots.
         let mut bytes = Vec::new();

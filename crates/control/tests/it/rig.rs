@@ -412,6 +412,7 @@ impl Rig {
             replica: Replica { node: id, incarnation: Incarnation(node.incarnation) },
             process: Process(node.process),
             last: *last,
+            starts: Vec::new(),
         };
         let process = node.process;
         self.push(self.now + delay, Happening::Seal { node: id, process, sealed });

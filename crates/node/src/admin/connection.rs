@@ -2,6 +2,7 @@
 
 use crate::io::{ConnectionId, Output};
 use crate::node::{Flow, Node};
+use crate::reads::ReadOptions;
 use crate::session::ReplyMode;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -169,14 +170,6 @@ impl Node {
         self.reply(connection, |w| w.ok())
     }
 
-    /// READONLY and READWRITE: whether reads may be answered by this node's own copy.
-    pub(super) fn read_mode(&mut self, connection: ConnectionId, stale_reads: bool) -> Flow {
-        if let Some(session) = self.sessions.get_mut(connection) {
-            session.stale_reads = stale_reads;
-        }
-        self.reply(connection, |w| w.ok())
-    }
-
     pub(super) fn quit(&mut self, connection: ConnectionId) -> Flow {
         self.reply(connection, |w| w.ok());
         if let Some(session) = self.sessions.get_mut(connection) {
@@ -198,8 +191,9 @@ impl Node {
             session.keyspace = KeyspaceId(0);
             session.name = String::new();
             session.reply_mode = ReplyMode::On;
-            session.stale_reads = false;
             session.defaults = None;
+            session.read_as(ReadOptions::default());
+            session.restart();
             session.authenticated = authenticated;
         }
         self.reply(connection, |w| w.simple("RESET"))

@@ -18,7 +18,7 @@ use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -181,6 +181,7 @@ impl Node {
                 epoch: group.view.epoch,
                 leader: self.map.leader_of(group.view.group).map(name_of).unwrap_or_default(),
                 members: group.view.members.iter().map(|node| name_of(*node)).collect(),
+                read_replicas: group.view.read_replicas.iter().map(|node| name_of(*node)).collect(),
                 electable: group.view.electable.iter().map(|replica| name_of(replica.node)).collect(),
                 rule: group.view.rule,
                 followers_needed: group.view.followers_needed(),
@@ -191,7 +192,7 @@ impl Node {
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(18);
+            w.map(19);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -212,6 +213,7 @@ impl Node {
             number("id", i64::from(it.id.0));
             number("shards", i64::from(settings.shards));
             number("replicas", i64::from(settings.replicas));
+            number("read-replicas", i64::from(settings.read_replicas));
             number("acks", followers_needed as i64);
             number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
             number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
@@ -231,13 +233,14 @@ struct Shown {
     leader: String,
     members: Vec<String>,
     electable: Vec<String>,
+    read_replicas: Vec<String>,
     rule: CommitRule,
     followers_needed: usize,
 }
 
 impl Shown {
     fn write(&self, w: &mut ReplyWriter<'_>) {
-        w.map(6);
+        w.map(7);
         w.bulk(b"group");
         w.integer(i64::from(self.group.0));
         w.bulk(b"slots");
@@ -246,7 +249,12 @@ impl Shown {
         w.integer(self.epoch.0 as i64);
         w.bulk(b"leader");
         w.bulk(self.leader.as_bytes());
-        for (name, nodes) in [("members", &self.members), ("electable", &self.electable)] {
+        let lists = [
+            ("members", &self.members),
+            ("electable", &self.electable),
+            ("read-replicas", &self.read_replicas),
+        ];
+        for (name, nodes) in lists {
             w.bulk(name.as_bytes());
             w.array(nodes.len());
             nodes.iter().for_each(|node| w.bulk(node.as_bytes()));
@@ -279,6 +287,7 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
         let value = String::from_utf8_lossy(pair[1]).to_ascii_lowercase();
         match (&name[..], &value[..]) {
             ("REPLICAS", _) => settings.replicas = number("REPLICAS", pair[1])?,
+            ("READ-REPLICAS", _) => settings.read_replicas = number("READ-REPLICAS", pair[1])?,
             ("SHARDS", _) => settings.shards = number("SHARDS", pair[1])?,
             ("FORWARD", "on") => settings.forward = true,
             ("FORWARD", "off") => settings.forward = false,

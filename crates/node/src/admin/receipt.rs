@@ -143,6 +143,13 @@ impl Node {
         w.integer(index.0 as i64);
         w.bulk(b"lag-known");
         w.integer(lag as i64);
+        // What is missing was acknowledged no longer before the read than this; a leader's answer misses nothing.
+        w.bulk(b"staleness-ms-max");
+        match (receipt.stale, receipt.age) {
+            (false, _) => w.integer(0),
+            (true, Some(age)) => w.integer(age.as_nanos().div_ceil(1_000_000) as i64),
+            (true, None) => w.null(),
+        }
         w.bulk(b"commit-rule");
         w.bulk(rule.name().as_bytes());
         w.bulk(b"copies-required");

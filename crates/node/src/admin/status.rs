@@ -56,9 +56,14 @@ impl Node {
         let replicas: Vec<String> = view
             .members
             .iter()
+            .chain(&view.read_replicas)
             .map(|node| {
                 let in_sync = view.electable.iter().any(|replica| replica.node == *node);
-                let role = if Some(*node) == leader { "leader" } else { "follower" };
+                let role = match Some(*node) == leader {
+                    true => "leader",
+                    false if view.read_replicas.contains(node) => "read-replica",
+                    false => "follower",
+                };
                 let progress = it.filter(|_| leads).and_then(|it| it.replica.followers().find(|(n, _)| n == node));
                 let (matched, state) = match progress {
                     Some((_, progress)) if progress.is_replicating() && progress.matched.0 >= commit => {
@@ -80,7 +85,7 @@ impl Node {
             .collect();
         let ids = |nodes: Vec<u32>| nodes.iter().map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
         format!(
-            "{{\"group\":{},\"keyspace\":{},\"slots\":[{},{}],\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"replicas\":[{}]}}",
+            "{{\"group\":{},\"keyspace\":{},\"slots\":[{},{}],\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"read_replicas\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"replicas\":[{}]}}",
             view.group.0,
             quoted(&self.keyspace_name(view.keyspace)),
             slots.first,
@@ -91,6 +96,7 @@ impl Node {
             view.election.is_some(),
             ids(view.members.iter().map(|n| n.0).collect()),
             ids(view.electable.iter().map(|r| r.node.0).collect()),
+            ids(view.read_replicas.iter().map(|n| n.0).collect()),
             view.rule.name(),
             view.is_degraded(),
             it.map_or(0, |it| it.table.len()),

@@ -26,9 +26,15 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 /// What a client wants to hear of the holders of its last write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Question {
-    Wait { followers: usize },
-    WaitAof { followers: usize },
+    Wait {
+        followers: usize,
+    },
+    WaitAof {
+        followers: usize,
+    },
     Receipt,
+    /// SESSION TOKEN: answered once everything before it is.
+    Token,
 }
 
 /// A client that waits for the answer.
@@ -38,6 +44,8 @@ pub(crate) struct Waiting {
     question: Question,
     deadline: Option<Instant>,
     known: Vec<NodeId>,
+    /// WAIT, of the groups written to that were looked at before: how many hold it.
+    counts: Vec<usize>,
     /// RECEIPT of a write that may not be committed, and what the leader said of it.
     fate: Option<Fate>,
     /// RECEIPT of a client's own id.
@@ -99,12 +107,15 @@ impl Node {
         let slot = session.replies.hold();
         session.paused = true;
         session.receipt_due = after.is_some();
+        // Of a keyspace that was dropped nothing is left to wait for.
+        session.written.retain(|it| self.map.view(it.group).is_some());
         self.waits.push(Waiting {
             connection,
             slot,
             question,
             deadline,
             known: Vec::new(),
+            counts: Vec::new(),
             fate: None,
             of,
             after,
@@ -129,9 +140,17 @@ impl Node {
     /// Looks again how many followers hold what clients wait for.
     pub(crate) fn tend_waits(&mut self) {
         let now = self.now.instant;
-        let mut kept = Vec::new();
+        let (mut kept, mut again) = (Vec::new(), false);
         for mut wait in core::mem::take(&mut self.waits) {
             if self.sessions.get(wait.connection).is_none() {
+                continue;
+            }
+            if wait.question == Question::Token {
+                if self.is_settled(&wait) {
+                    self.end_wait(&wait)
+                } else {
+                    kept.push(wait)
+                }
                 continue;
             }
             let look = self.look(&wait);
@@ -152,16 +171,50 @@ impl Node {
             };
             let wanted = match wait.question {
                 Question::Wait { followers } | Question::WaitAof { followers } => followers,
-                Question::Receipt => 0,
+                Question::Receipt | Question::Token => 0,
             };
             let over = wait.deadline.is_some_and(|deadline| now >= deadline);
-            if over || (answered && wait.known.len() >= wanted) {
+            let enough = answered && wait.known.len() >= wanted;
+            if enough && !over && self.look_further(&mut wait) {
+                again = true;
+                kept.push(wait);
+            } else if over || enough {
                 self.end_wait(&wait);
             } else {
                 kept.push(wait);
             }
         }
         self.waits.append(&mut kept);
+        if again {
+            self.tend_waits();
+        }
+    }
+
+    /// Enough hold the writes to one group: goes on with the next group that the connection wrote to, if there is one.
+    fn look_further(&self, wait: &mut Waiting) -> bool {
+        let written = self.sessions.get(wait.connection).map_or(0, |session| session.written.len());
+        if matches!(wait.question, Question::Receipt | Question::Token) || wait.counts.len() + 1 >= written {
+            return false;
+        }
+        wait.counts.push(wait.known.len());
+        wait.known.clear();
+        (wait.asked_at, wait.asked) = (Instant::ZERO, false);
+        true
+    }
+
+    /// How many followers hold everything that the connection wrote, as far as is known.
+    fn holders_of_all(&self, wait: &Waiting) -> usize {
+        let written = self.sessions.get(wait.connection).map_or(&[][..], |session| &session.written);
+        // Of groups that were not looked at in time only what this node knows as their leader.
+        let rest = written.iter().skip(wait.counts.len() + 1);
+        let rest = rest.map(|it| self.holders(it.group, it.position).len());
+        rest.chain(wait.counts.iter().copied()).fold(wait.known.len(), usize::min)
+    }
+
+    /// Whether every command before it on its connection was answered.
+    fn is_settled(&self, wait: &Waiting) -> bool {
+        let session = self.sessions.get(wait.connection);
+        session.is_some_and(|session| session.forwarded == 0 && session.replies.is_first(wait.slot))
     }
 
     fn look(&self, wait: &Waiting) -> Look {
@@ -177,7 +230,8 @@ impl Node {
         }
         let subject = match wait.question {
             Question::Receipt => session.receipt.as_ref().filter(|receipt| receipt.write),
-            Question::Wait { .. } | Question::WaitAof { .. } => session.written.as_ref(),
+            Question::Wait { .. } | Question::WaitAof { .. } => session.written.get(wait.counts.len()),
+            Question::Token => None,
         };
         let shard = |group| self.map.groups.get(&group).map_or(0, |it| it.slots.first);
         if let Some(it) = subject.filter(|it| wait.question == Question::Receipt && self.is_uncertain(it)) {
@@ -250,7 +304,7 @@ impl Node {
     }
 
     fn end_wait(&mut self, wait: &Waiting) {
-        let count = wait.known.len();
+        let count = self.holders_of_all(wait);
         let bytes = match wait.question {
             Question::Wait { .. } => format!(":{count}\r\n").into_bytes(),
             Question::WaitAof { .. } => format!("*2\r\n:1\r\n:{count}\r\n").into_bytes(),
@@ -258,6 +312,7 @@ impl Node {
                 let told = Told { holders: &wait.known, fate: wait.fate.as_ref(), of: wait.of.as_ref() };
                 self.receipt_bytes(wait.connection, &told)
             }
+            Question::Token => self.token_bytes(wait.connection),
         };
         if let Some(session) = self.sessions.get_mut(wait.connection) {
             session.receipt_due = false;

@@ -1,9 +1,11 @@
 //! WITH: options for one command. CONSISTENCY: the same for all commands of a connection that say nothing else.
 // catalogue: B3, C12, C13
 
+use super::read_options::take_all;
 use super::request_options::{Said, parse, shown};
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
+use crate::reads::ReadOptions;
 use crate::session::ReplyMode;
 use alloc::boxed::Box;
 use alloc::format;
@@ -19,7 +21,7 @@ impl Node {
         // The last of them is DO, unless there is none.
         let words = if inner.is_empty() { words } else { &words[..words.len() - 1] };
         match self.read_with(connection, words, inner) {
-            Ok((spec, said)) => self.execute_with(connection, spec, said, inner),
+            Ok((spec, said, reads)) => self.execute_with(connection, spec, said, reads, inner),
             Err(error) => {
                 self.fail_queue(connection);
                 self.reply_error(connection, &error)
@@ -32,8 +34,10 @@ impl Node {
         connection: ConnectionId,
         words: &[&[u8]],
         inner: &[&[u8]],
-    ) -> Result<(&'static Spec, Said), String> {
-        let said = self.parse_options(words).map_err(|error| match inner.is_empty() {
+    ) -> Result<(&'static Spec, Said, ReadOptions), String> {
+        let mut reads = self.sessions.get(connection).map(|session| session.reads).unwrap_or_default();
+        let words = take_all(&mut reads, words)?;
+        let said = self.parse_options(&words).map_err(|error| match inner.is_empty() {
             true if error.contains("'do'") || error.contains("'DO'") => NO_COMMAND.into(),
             _ => error,
         })?;
@@ -49,7 +53,7 @@ impl Node {
         if queued && spec.name != "exec" {
             return Err("ERR inside MULTI there is one WITH, around the whole: WITH ... DO EXEC".into());
         }
-        Ok((spec, said))
+        Ok((spec, said, reads))
     }
 
     fn parse_options(&self, words: &[&[u8]]) -> Result<Said, String> {
@@ -61,6 +65,7 @@ impl Node {
         connection: ConnectionId,
         spec: &'static Spec,
         said: Said,
+        reads: ReadOptions,
         inner: &[&[u8]],
     ) -> Flow {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
@@ -75,9 +80,13 @@ impl Node {
             session.replies.begin().extend_from_slice(b"*2\r\n");
             session.replies.finish();
         }
+        let own = session.read_as(reads);
         self.options = any.then(|| Box::new(options));
         let flow = self.execute(connection, spec, inner);
         self.options = None;
+        if let Some(session) = self.sessions.get_mut(connection) {
+            session.read_as(own);
+        }
         if !receipt {
             return flow;
         }
@@ -88,9 +97,18 @@ impl Node {
 
     /// `CONSISTENCY [DEFAULT | <option value ...>]`.
     pub(super) fn consistency(&mut self, connection: ConnectionId, args: &[&[u8]]) -> Flow {
-        let defaults = match &args[1..] {
-            [] => return self.show_consistency(connection),
-            [word] if word.eq_ignore_ascii_case(b"DEFAULT") => None,
+        let mut reads = self.sessions.get(connection).map(|session| session.reads).unwrap_or_default();
+        let words = match take_all(&mut reads, &args[1..]) {
+            Ok(words) => words,
+            Err(error) => return self.reply_error(connection, &error),
+        };
+        let defaults = match &words[..] {
+            [] if args.len() == 1 => return self.show_consistency(connection),
+            [] => self.sessions.get(connection).and_then(|session| session.defaults.as_deref().cloned()),
+            [word] if args.len() == 2 && word.eq_ignore_ascii_case(b"DEFAULT") => {
+                reads = ReadOptions::default();
+                None
+            }
             words => match self.parse_options(words) {
                 Ok(Said { receipt: false, options }) if options.client.is_none() => Some(options),
                 Ok(_) => {
@@ -102,6 +120,7 @@ impl Node {
         };
         if let Some(session) = self.sessions.get_mut(connection) {
             // One at a time, or all at once: what is not named stays.
+            session.read_as(reads);
             session.defaults = defaults.map(|options| Box::new(options.over(session.defaults.as_deref())));
         }
         self.reply(connection, |w| w.ok())
@@ -111,7 +130,9 @@ impl Node {
         let name = |node| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
         let defaults = self.sessions.get(connection).and_then(|session| session.defaults.as_ref());
         let asked = defaults.and_then(|options| options.asked.as_ref());
-        let words: Vec<(&'static str, String)> = asked.map_or_else(Vec::new, |asked| shown(asked, &name));
+        let mut words: Vec<(&'static str, String)> = asked.map_or_else(Vec::new, |asked| shown(asked, &name));
+        let reads = self.sessions.get(connection).map(|session| session.reads).unwrap_or_default();
+        words.extend(super::read_options::shown(&reads));
         self.reply(connection, |w| {
             w.map(words.len());
             for (name, value) in &words {

@@ -2,5 +2,6 @@
 
 mod cluster;
 mod options;
+mod reading;
 mod rig;
 mod sharding;

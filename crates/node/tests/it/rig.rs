@@ -39,6 +39,8 @@ pub struct Cluster {
     sequence: u64,
     queue: BTreeMap<(u64, u64), Event>,
     pub cut: BTreeSet<(NodeId, NodeId)>,
+    /// They hear nothing of what their leaders replicate; everything else reaches them.
+    pub behind: BTreeSet<NodeId>,
     replies: BTreeMap<(NodeId, ConnectionId), Vec<u8>>,
     next_connection: u64,
     pub snapshot_log_bytes: usize,
@@ -65,6 +67,7 @@ impl Cluster {
             sequence: 0,
             queue: BTreeMap::new(),
             cut: BTreeSet::new(),
+            behind: BTreeSet::new(),
             replies: BTreeMap::new(),
             next_connection: 0,
             snapshot_log_bytes: 1 << 30,
@@ -330,9 +333,11 @@ impl Cluster {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Deliver { to, from, kind, body } => {
+                let message = PeerMessage::decode(kind, &body).expect("own encoding");
+                let replicates = matches!(message, PeerMessage::Replication { .. });
+                let held = replicates && self.behind.contains(&to);
                 let reachable = self.nodes.contains_key(&from) && !self.cut.contains(&(from, to));
-                if reachable {
-                    let message = PeerMessage::decode(kind, &body).expect("own encoding");
+                if reachable && !held {
                     let process = Process(self.processes[&from]);
                     let (incarnation, version) = (Incarnation(1), self.version);
                     self.step(to, Input::Peer { from, incarnation, process, version, message });
@@ -431,6 +436,9 @@ impl Cluster {
     }
     pub fn members_of(&self, keyspace: &str) -> Vec<NodeId> {
         self.view_of(keyspace).map_or(Vec::new(), |view| view.members.clone())
+    }
+    pub fn read_replicas_of(&self, keyspace: &str) -> Vec<NodeId> {
+        self.view_of(keyspace).map_or(Vec::new(), |view| view.read_replicas.clone())
     }
     pub fn group_of(&self, keyspace: &str) -> Option<GroupId> {
         Some(self.view_of(keyspace)?.group)

@@ -25,6 +25,18 @@ pub(super) struct Follower {
 }
 
 impl Replica {
+    /// Whether this copy may be shown: it does not lead, is no remnant, and has been level with a leader since its process began. One
+    /// that is still being made would show nothing where there is something (bugs: SL-21). How old it is, is another matter.
+    pub fn is_showable(&self) -> bool {
+        let shows = match &self.role {
+            Role::Follower(follower) => follower.stranded.is_none(),
+            // What it has committed stays so, whoever is elected.
+            Role::Sealed(_) => true,
+            Role::Leader(_) | Role::Removed => false,
+        };
+        shows && self.caught_up
+    }
+
     /// The leader that this replica follows, as far as it has heard from it.
     pub fn follows(&self) -> Option<NodeId> {
         match &self.role {
@@ -62,6 +74,9 @@ impl Replica {
             self.log.shed(WINDOW_BYTES_MAX, committed);
             out.push(Output::Committed(committed));
         }
+        let Role::Follower(follower) = &self.role else { return };
+        // A leader knows of everything committed once something of its own epoch is.
+        self.caught_up |= commit <= follower.matched && self.log.epoch_at(commit) == Some(epoch);
         if due {
             self.send_ack(out);
         }
@@ -145,6 +160,7 @@ impl Replica {
         let Role::Follower(follower) = &mut self.role else { return };
         if follower.stranded.is_none() {
             follower.stranded = Some(cut);
+            self.caught_up = false;
             (follower.matched, follower.acknowledged) = (Index(0), Index(0));
             out.push(Output::Report(Report::Stranded { committed, cut }));
         }

@@ -265,6 +265,8 @@ pub struct Replica {
     pub(super) role: Role,
     /// Applied by the node, told with every commit: what an `Ack` says of it.
     pub(super) applied: Index,
+    /// This copy has held everything that its leader called committed, once in the life of this process.
+    pub(super) caught_up: bool,
     token: u64,
     /// Appends on their way to the disk: token, end of the log after them.
     persisting: VecDeque<(u64, Index)>,
@@ -290,6 +292,7 @@ impl Replica {
             persisted: last.index,
             commit: commit.min(last.index),
             applied: Index(0),
+            caught_up: false,
             log,
             role: Role::Follower(Follower::default()),
             token: 0,
@@ -586,6 +589,7 @@ impl Replica {
         out.push(Output::Became(RoleName::Follower));
     }
     fn become_removed(&mut self, out: &mut Vec<Output>) {
+        self.caught_up = false;
         if !matches!(self.role, Role::Removed) {
             self.role = Role::Removed;
             out.push(Output::Became(RoleName::Removed));

@@ -24,6 +24,7 @@ fn view(commit: CommitRule, members: &[u32], electable: &[u32]) -> View {
         leader: Some(Leader { replica: life(1), process: Process(1) }),
         members: members.iter().map(|n| NodeId(*n)).collect(),
         electable: electable.iter().map(|n| life(*n)).collect(),
+        read_replicas: Vec::new(),
         election: None,
         history: vec![Position::new(1, 1)],
         last_loss: Epoch(0),

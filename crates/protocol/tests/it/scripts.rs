@@ -144,6 +144,7 @@ impl Stage {
             epoch: Epoch(1),
             leader: Some(Leader { replica: life(1), process: Process(1) }),
             members: nodes.clone().map(NodeId).collect(),
+            read_replicas: Vec::new(),
             electable: nodes.clone().map(life).collect(),
             election: None,
             history: vec![Position::new(1, 1)],

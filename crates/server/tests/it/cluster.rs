@@ -75,3 +75,33 @@ fn a_cluster_that_keeps_nothing_replicates_all_the_same() {
     assert_eq!(client.call(&["SET", "k", "w"]), ok());
     assert_eq!(client.call(&["WAIT", "2", "10000"]).as_integer(), Some(2));
 }
+
+// catalogue: B6 G2 G3
+#[test]
+fn a_session_that_moves_with_its_token_reads_what_it_wrote_from_copies() {
+    let directory = Directory::new();
+    let nodes: Vec<TestNode> = founders(3, &directory).into_iter().map(TestNode::start).collect();
+    nodes.iter().for_each(serving);
+    let text = |frame: &wire::Frame| match frame {
+        wire::Frame::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => panic!("no text: {other:?}"),
+    };
+    let mut token = String::new();
+    let mut from_copies = 0;
+    for n in 0..60 {
+        let value = n.to_string();
+        let mut writer = nodes[n % 3].client();
+        if !token.is_empty() {
+            assert_eq!(writer.call(&["SESSION", "RESUME", &token]), ok());
+        }
+        assert_eq!(writer.call(&["SET", "comment", &value]), ok());
+        token = text(&writer.call(&["SESSION", "TOKEN"]));
+        let mut reader = nodes[(n + 1) % 3].client();
+        assert_eq!(reader.call(&["CONSISTENCY", "READ", "follower", "MAX-STALENESS", "1000"]), ok());
+        assert_eq!(reader.call(&["SESSION", "RESUME", &token]), ok());
+        assert_eq!(reader.call(&["GET", "comment"]), bulk(&value));
+        let receipt = reader.call(&["RECEIPT"]);
+        from_copies += usize::from(receipt.as_items().is_some_and(|items| items.contains(&bulk("follower"))));
+    }
+    assert!(from_copies > 10, "{from_copies} reads came from copies");
+}

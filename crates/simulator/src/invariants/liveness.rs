@@ -30,7 +30,7 @@ pub fn missing(world: &World) -> Option<Violation> {
             return broken(format!("{} is not ready", host.id));
         }
         for view in node.map().views() {
-            members.insert(view.group, view.members.len() as i64);
+            members.insert(view.group, (view.members.len() + view.read_replicas.len()) as i64);
         }
         for state in node.group_states() {
             if state.replica.role() == RoleName::Leader {

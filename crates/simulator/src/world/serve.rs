@@ -1,7 +1,8 @@
 //! Clients and the administrator: connections, tasks, replies, history.
 
 use super::{Event, World};
-use crate::client::{Client, Request, Running};
+use crate::client::{Client, Request, Roams, Running};
+use crate::faults::Fault;
 use crate::history::{Did, Operation, Outcome, Place};
 use crate::reply::Reply;
 use crate::workload::{self, Command, Next, Task, command};
@@ -25,8 +26,9 @@ impl World {
         }
         if !it.selected {
             let mut commands = vec![command(&["SELECT", &self.spaces[it.keyspace].name])];
-            if it.readonly {
-                commands.push(command(&["READONLY"]));
+            commands.extend(it.says.map(|words| command(&words.split(' ').collect::<Vec<_>>())));
+            if let Some(Roams { token: Some(token), with_token: true, .. }) = &it.roams {
+                commands.push(command(&["SESSION", "RESUME", token]));
             }
             let replies = commands.len();
             self.clients[client].task = Some(Running { task: None, start: self.now, replies });
@@ -130,6 +132,8 @@ impl World {
         };
         let Some(mut running) = it.task.take() else { return };
         it.exchange += 1;
+        let lost = self.hear_of_loss(client, &replies);
+        let it = &mut self.clients[client];
         let Some(task) = &mut running.task else {
             it.selected = replies.iter().all(Reply::is_ok);
             let delay = if it.selected { CLIENT_NS } else { 100_000_000 };
@@ -152,7 +156,11 @@ impl World {
                     return;
                 }
                 self.hear_echo(client, &running, outcome, &replies);
+                let token = running.task.as_mut().and_then(|task| task.token.take());
                 self.record(client, node, running, outcome, self.now);
+                if self.roam_on(client, token, lost) {
+                    return;
+                }
                 let pause = self.streams.workload.around(self.clients[client].pause);
                 self.after(pause, Event::Think { client });
             }
@@ -194,6 +202,42 @@ impl World {
         }
     }
 
+    /// A session is told that what it saw is lost: it begins anew. Where nothing may be lost that is a lie.
+    fn hear_of_loss(&mut self, client: usize, replies: &[Reply]) -> bool {
+        let is_loss = |text: &&str| text.starts_with("TOKENLOST");
+        let Some(text) = replies.iter().filter_map(Reply::error).find(is_loss) else { return false };
+        let it = &mut self.clients[client];
+        // A node of an older version tells no epochs of its log in an election.
+        if self.spaces[it.keyspace].durable && !self.mix.has(Fault::Upgrade) {
+            self.invariants.fail("what is kept is not called lost", format!("client {client}: {text}"));
+        }
+        if let Some(roams) = &mut it.roams {
+            self.unique += 1;
+            (roams.token, roams.session) = (None, self.unique as u64);
+        }
+        self.told_lost += 1;
+        true
+    }
+
+    /// The session takes its token along, and now and then goes to another node: true when it does.
+    fn roam_on(&mut self, client: usize, token: Option<String>, lost: bool) -> bool {
+        let Some(roams) = &mut self.clients[client].roams else { return false };
+        match token.filter(|_| !lost) {
+            Some(token) => roams.token = Some(token),
+            // What this session saw last is in no token: whoever goes on from the one before is another one.
+            None if !lost => {
+                self.unique += 1;
+                (roams.token, roams.session) = (None, self.unique as u64);
+            }
+            None => {}
+        }
+        let moves = lost || self.streams.workload.chance(400);
+        if moves {
+            self.hang_up(client);
+        }
+        moves
+    }
+
     fn record(&mut self, client: usize, node: NodeId, running: Running, outcome: Outcome, end: u64) {
         let Some(task) = running.task else { return };
         let keyspace = self.clients[client].keyspace;
@@ -202,10 +246,15 @@ impl World {
         let from_copy = task.place.from_copy;
         let connection = it.connection.filter(|_| from_copy).map(|(_, id)| 1 << 32 | id.0);
         let session = task.receipt.then(|| connection.unwrap_or(client as u64));
-        let place = Place { session, ..task.place };
+        let roams = it.roams.as_ref().filter(|_| task.receipt);
+        let session = roams.map(|roams| 2 << 32 | roams.session).or(session);
+        let staleness_ms_max = it.says.and_then(|words| words.split_once("MAX-STALENESS ")?.1.parse().ok());
+        let staleness_ms_max = staleness_ms_max.filter(|_| from_copy);
+        let place = Place { session, roamed: roams.map(|it| it.with_token), staleness_ms_max, ..task.place };
         let (key, mut did, start) = (task.key, task.did, running.start);
         if let Did::Observe { copies, .. } = &mut did {
-            *copies = it.readonly;
+            // Whoever takes over a token sees what stood behind it.
+            *copies = it.says.is_some() && key != "signed";
         }
         self.history.push(Operation { client, node, keyspace, key, did, place, start, end, outcome });
     }

@@ -29,12 +29,30 @@ fn async_loses_what_the_dead_leader_alone_had_and_majority_nothing() {
 
 // catalogue: G6
 #[test]
-fn copies_show_an_answer_before_its_question_and_leaders_never() {
-    // That leaders do not is part of `play`.
+fn copies_show_an_answer_before_its_question_and_leaders_and_tokens_never() {
+    // That leaders do not, nor copies behind the answer's token, is part of `play`.
     let outcome = play(Scenario::AnswerBeforeQuestion);
     assert!(outcome.answers_first > 10, "{} answers came first", outcome.answers_first);
     let leaders = |it: &&Operation| matches!(it.did, Did::Observe { copies: false, .. });
     assert!(outcome.history.iter().filter(leaders).count() > 100);
+    let signed = outcome
+        .history
+        .iter()
+        .filter(|it| it.key == "signed" && it.outcome == simulator::history::Outcome::Ok);
+    assert!(signed.count() > 100);
+}
+
+// catalogue: G2 G3 G6
+#[test]
+fn a_session_that_moves_loses_its_comment_and_goes_back_in_time_only_without_its_token() {
+    for scenario in [Scenario::LostOwnComment, Scenario::TimeBackwards] {
+        // That a session with its token does neither is part of `play`.
+        let outcome = play(scenario);
+        assert!(outcome.went_back > 0, "{scenario:?}: {} reads went back", outcome.went_back);
+        let with_token = |it: &&Operation| it.place.roamed == Some(true) && it.place.from_copy;
+        let count = outcome.history.iter().filter(with_token).count();
+        assert!(count > 50, "{scenario:?}: {count} reads from copies with a token");
+    }
 }
 
 // catalogue: A4

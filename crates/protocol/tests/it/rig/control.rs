@@ -31,6 +31,7 @@ impl Control {
             leader: Some(Leader { replica: life(&nodes[0]), process: Process(1) }),
             electable: nodes.iter().map(life).collect(),
             members: nodes,
+            read_replicas: Vec::new(),
             election: None,
             history: vec![Position::new(1, 1)],
             last_loss: Epoch(0),

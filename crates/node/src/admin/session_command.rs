@@ -1,0 +1,89 @@
+//! SESSION: what a connection has written and seen, as a token that takes it to another one.
+// catalogue: G2 G3 G4
+
+use super::wait::Question;
+use crate::io::ConnectionId;
+use crate::node::{Flow, Node};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use commands::spec::{unknown_subcommand, wrong_arity};
+use data::GroupId;
+use protocol::session::{Positions, is_lost};
+use wire::{Protocol, ReplyWriter};
+
+const HELP: &[&str] = &[
+    "SESSION <subcommand> [<arg>]. Subcommands are:",
+    "TOKEN",
+    "    What this session has written and seen, for another connection or node.",
+    "RESUME <token>",
+    "    Go on from there: reads show what that session wrote and saw, or answer TOKENLOST.",
+    "RESET",
+    "    Forget what was written and seen.",
+    "HELP",
+];
+
+impl Node {
+    pub(super) fn session(&mut self, connection: ConnectionId, args: &[&[u8]]) -> Flow {
+        let subcommand = args[1].to_ascii_lowercase();
+        match (&subcommand[..], &args[2..]) {
+            // Of commands that are not answered yet nobody knows whether they will have happened.
+            (b"token", []) => self.ask_later(connection, Question::Token, None, None, None),
+            (b"resume", [token]) => self.resume_session(connection, token),
+            (b"reset", []) => {
+                if let Some(session) = self.sessions.get_mut(connection) {
+                    session.restart();
+                }
+                self.reply(connection, |w| w.ok())
+            }
+            (b"help", []) => self.reply(connection, |w| {
+                w.array(HELP.len());
+                HELP.iter().for_each(|line| w.simple(line));
+            }),
+            (b"token" | b"resume" | b"reset" | b"help", _) => {
+                let shown = format!("session|{}", String::from_utf8_lossy(&subcommand));
+                self.reply_error(connection, &wrong_arity(&shown))
+            }
+            _ => self.reply_error(connection, &unknown_subcommand("session", args[1])),
+        }
+    }
+
+    /// The reply to SESSION TOKEN, when everything before it was answered.
+    pub(super) fn token_bytes(&mut self, connection: ConnectionId) -> Vec<u8> {
+        let map = &self.map;
+        // A number below the next one that is not in the map is of a group that is gone for ever.
+        let keeps = |group: GroupId| group >= map.next_group || map.view(group).is_some();
+        let mut bytes = Vec::new();
+        let mut w = ReplyWriter::new(&mut bytes, Protocol::Resp2);
+        let Some(session) = self.sessions.get_mut(connection) else { return bytes };
+        session.seen.retain(keeps);
+        map.views().for_each(|view| session.seen.settle(view));
+        match session.seen.unplaced() {
+            Some(group) => w.error(&format!(
+                "TRYAGAIN group {} is led by a node of an older version, which does not tell where what was read stands: no token can carry it",
+                group.0
+            )),
+            None => w.bulk(session.seen.token(map.cluster).as_bytes()),
+        }
+        bytes
+    }
+
+    fn resume_session(&mut self, connection: ConnectionId, token: &[u8]) -> Flow {
+        let positions = match Positions::from_token(token, self.map.cluster) {
+            Ok(positions) => positions,
+            Err(error) => return self.reply_error(connection, &format!("TOKENINVALID {error}")),
+        };
+        let lost = positions.iter().find_map(|(group, position)| {
+            let view = self.map.view(group).filter(|view| is_lost(view, position))?;
+            Some(self.lost_text(view, position))
+        });
+        if let Some(text) = lost {
+            self.statistics.sessions_lost += 1;
+            return self.reply_error(connection, &text);
+        }
+        if let Some(session) = self.sessions.get_mut(connection) {
+            session.resume(&positions);
+        }
+        self.reply(connection, |w| w.ok())
+    }
+}

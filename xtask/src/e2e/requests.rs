@@ -190,7 +190,7 @@ fn work(id: u32, addresses: &[SocketAddr], stop: &AtomicBool) -> Result<Work> {
         };
         work.again += u64::from(sent > 1);
         if push {
-            work.elements.push(element)
+            work.elements.push(element.clone())
         } else {
             work.counts.push(result)
         }

@@ -457,6 +457,9 @@ fn an_id_that_is_too_old_to_know_is_an_error() {
 fn a_leader_of_an_older_version_is_asked_nothing_that_it_would_not_read() {
     let mut cluster = Cluster::speaking(3, 2);
     cluster.run(1_500);
+    let any = cluster.connect(NodeId(1));
+    assert_eq!(cluster.ask(any, "SET ready yes"), "+OK");
+    cluster.run(100);
     let leader = cluster.leader().expect("a leader");
     let (near, far) = (cluster.connect(leader), cluster.connect(NodeId(leader.0 % 3 + 1)));
     assert_eq!(cluster.ask(near, "WITH COMMIT synchronous DO SET a 1"), "+OK");

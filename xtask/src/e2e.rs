@@ -7,6 +7,7 @@ mod disk_full;
 mod failover;
 mod join;
 mod restore;
+mod sessions;
 mod smoke;
 
 use anyhow::Result;
@@ -28,6 +29,8 @@ pub enum Suite {
     Degrade,
     /// A node is started with an old backup of its data: it is noticed.
     Restore,
+    /// A session that moves to a node that was held back reads what it wrote.
+    Sessions,
     /// Commands and the replies that Redis documents for them.
     Conformance(conformance::Options),
 }
@@ -48,6 +51,7 @@ impl Suite {
             Suite::DiskFull,
             Suite::Restore,
             Suite::Degrade,
+            Suite::Sessions,
         ]
     }
 
@@ -60,6 +64,7 @@ impl Suite {
             Suite::DiskFull => "disk-full",
             Suite::Restore => "restore",
             Suite::Degrade => "degrade",
+            Suite::Sessions => "sessions",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -78,6 +83,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::DiskFull => disk_full::run(),
         Suite::Restore => restore::run(),
         Suite::Degrade => degrade::run(),
+        Suite::Sessions => sessions::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

@@ -8,6 +8,7 @@ mod failover;
 mod join;
 mod requests;
 mod restore;
+mod sessions;
 mod smoke;
 
 use anyhow::Result;
@@ -31,6 +32,8 @@ pub enum Suite {
     Requests(requests::Options),
     /// A node is started with an old backup of its data: it is noticed.
     Restore,
+    /// A session that moves to a node that was held back reads what it wrote.
+    Sessions,
     /// Commands and the replies that Redis documents for them.
     Conformance(conformance::Options),
 }
@@ -52,6 +55,7 @@ impl Suite {
             Suite::Restore,
             Suite::Degrade,
             Suite::Requests(requests::Options::kills(3)),
+            Suite::Sessions,
         ]
     }
 
@@ -65,6 +69,7 @@ impl Suite {
             Suite::Restore => "restore",
             Suite::Degrade => "degrade",
             Suite::Requests(_) => "requests",
+            Suite::Sessions => "sessions",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -84,6 +89,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Restore => restore::run(),
         Suite::Degrade => degrade::run(),
         Suite::Requests(options) => requests::run(&options),
+        Suite::Sessions => sessions::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

@@ -192,7 +192,7 @@ pub const ALL: [Planted; 27] = [
     ),
     row(
         Bug::SnapshotForgetsAnswers,
-        "TC-10",
+        "TC-11",
         "a snapshot has no answers to requests: a copy made from it executes them again",
         "node/src/answers.rs",
     ),

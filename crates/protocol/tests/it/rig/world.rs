@@ -32,7 +32,7 @@ enum Body {
 }
 
 enum Event {
-    Deliver { from: Life, to: NodeId, process: Option<Process>, body: Body },
+    Deliver { from: Life, to: NodeId, process: Option<Process>, body: Box<Body> },
     Persisted { node: NodeId, process: Process },
     Fetched { node: NodeId, process: Process, to: NodeId, from: Index },
     SnapshotReady { node: NodeId, process: Process, to: NodeId },
@@ -220,7 +220,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Deliver { from, to, process, body } => self.deliver(from, to, process, body),
+            Event::Deliver { from, to, process, body } => self.deliver(from, to, process, *body),
             Event::Persisted { node, process } if self.runs(node, process) => {
                 if let Some((token, records)) = self.at(node).persisting.pop_front() {
                     self.write_disk(node, &records);
@@ -350,9 +350,10 @@ impl World {
             && self.loss_percent > 0
             && self.rng.chance(2)
         {
-            let body = Body::Replication(message.clone());
+            let body = Box::new(Body::Replication(message.clone()));
             self.schedule(delay + 30 * MS, Event::Deliver { from: sender, to, process, body });
         }
+        let body = Box::new(body);
         self.schedule(delay, Event::Deliver { from: sender, to, process, body });
     }
     fn deliver(&mut self, from: Life, to: NodeId, process: Option<Process>, body: Body) {

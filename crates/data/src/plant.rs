@@ -33,6 +33,7 @@ pub enum Bug {
     ResendsAnew,
     RollbackUnnoticed,
     CountsUnrecorded,
+    CutsUnledgered,
 }
 
 /// A row of the list.
@@ -51,7 +52,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 25] = [
+pub const ALL: [Planted; 26] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -181,6 +182,12 @@ pub const ALL: [Planted; 25] = [
         "TC-09",
         "a leader counts by another rule or set as soon as it has proposed it",
         "protocol/src/single_leader/leader.rs",
+    ),
+    row(
+        Bug::CutsUnledgered,
+        "TC-10",
+        "a copy is cut before its entries lie in the ledger",
+        "protocol/src/single_leader/lost.rs",
     ),
 ];
 

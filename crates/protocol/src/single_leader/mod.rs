@@ -43,6 +43,10 @@
 //! 6. *Reads.* The leader answers alone while k followers' leases run or the control plane's does; else a round of
 //!    messages confirms that it still leads, begun after the read arrived (bugs: SL-06).
 //!
+//! 7. *Ledger first.* What a copy loses although somebody may have been told that it is done is written to the ledger
+//!    ([`Output::Ledger`]) and flushed before it is cut or the copy replaced ([`lost`], TC-10). Nobody seals with entries past the
+//!    recorded beginning of an epoch newer than they are.
+//!
 //! # What is left out here
 //!
 //! Who is elected, and when, is the control plane's matter. Executing commands, holding replies and moving snapshots is
@@ -57,12 +61,14 @@ mod electable;
 mod follower;
 mod leader;
 pub mod log_window;
+mod lost;
 pub mod message;
 mod progress;
 mod reads;
 mod replica;
 
 pub use log_window::{LogWindow, Mark};
+pub use lost::Lost;
 pub use message::Message;
 pub use progress::Progress;
 pub use replica::{DropReason, Input, Output, ReadPermit, Recovered, Replica, Report, RoleName, SealAnswer};

@@ -51,6 +51,10 @@ impl Stage {
                 Output::Persist { token, records, .. } => {
                     self.persisting.entry(node).or_default().push_back((token, records));
                 }
+                Output::Ledger { token, lost } => {
+                    self.say(node, format!("keeps what lies behind {} to {}", lost.after, lost.last));
+                    self.persisting.entry(node).or_default().push_back((token, Bytes::new()));
+                }
                 Output::Fetch { to, from, .. } => {
                     let (mark, records) = self.disks[&node].read(from);
                     self.say(node, format!("reads its disk from {from} for {to}: {} bytes", records.len()));

@@ -6,6 +6,7 @@ mod degrade;
 mod disk_full;
 mod failover;
 mod join;
+mod ledger;
 mod restore;
 mod smoke;
 
@@ -26,6 +27,8 @@ pub enum Suite {
     DiskFull,
     /// Semi-sync that may be degraded goes on without its followers, recorded and announced.
     Degrade,
+    /// What async lost is in the ledger, and only that; it is applied again.
+    Ledger,
     /// A node is started with an old backup of its data: it is noticed.
     Restore,
     /// Commands and the replies that Redis documents for them.
@@ -48,6 +51,7 @@ impl Suite {
             Suite::DiskFull,
             Suite::Restore,
             Suite::Degrade,
+            Suite::Ledger,
         ]
     }
 
@@ -60,6 +64,7 @@ impl Suite {
             Suite::DiskFull => "disk-full",
             Suite::Restore => "restore",
             Suite::Degrade => "degrade",
+            Suite::Ledger => "ledger",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -78,6 +83,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::DiskFull => disk_full::run(),
         Suite::Restore => restore::run(),
         Suite::Degrade => degrade::run(),
+        Suite::Ledger => ledger::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

@@ -6,6 +6,8 @@ mod config_command;
 mod connection;
 mod info;
 mod keyspace;
+pub(crate) mod ledger;
+mod ledger_words;
 mod receipt;
 mod server;
 mod status;
@@ -54,6 +56,7 @@ impl Node {
             "shutdown" => self.shutdown(connection),
             "cluster" => self.cluster(connection, args),
             "keyspace" => self.keyspace(connection, args),
+            "ledger" => self.ledger_command(connection, args),
             "receipt" => self.receipt(connection),
             "readonly" => self.read_mode(connection, true),
             "readwrite" => self.read_mode(connection, false),

@@ -2,6 +2,7 @@
 
 use crate::answers::Answers;
 use crate::group::apply;
+use crate::ledger::Ledger;
 use crate::snapshot::LoadedSnapshot;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -87,6 +88,7 @@ pub struct Restored {
     pub groups: BTreeMap<GroupId, RestoredGroup>,
     /// Payloads of the control plane's records, oldest first.
     pub control: Vec<Bytes>,
+    pub ledger: Ledger,
     /// Batches that the log holds.
     pub log_batches: u64,
     /// The map that the answer to a request to join carried.
@@ -112,6 +114,9 @@ impl Restored {
         if header.kind == Kind::Control {
             self.control.push(Bytes::copy_from_slice(record.payload));
             return;
+        }
+        if header.kind == Kind::Ledger {
+            return self.ledger.note(record);
         }
         let group = self.groups.entry(header.group).or_insert_with(|| RestoredGroup::new(header.keyspace));
         match header.kind {
@@ -147,6 +152,7 @@ impl RestoredGroup {
         let (from, answers) = (self.applied.next(), &mut self.answers);
         self.log.each(from, through, |record| apply(record, table, answers));
         self.applied = through;
-        self.log.shed(1 << 20, through);
+        // What is committed here may be lost all the same: its end is kept for the ledger.
+        self.log.shed(crate::ledger::BYTES_MAX, through);
     }
 }

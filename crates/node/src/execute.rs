@@ -30,7 +30,7 @@ pub enum Executed {
 #[derive(Default)]
 pub struct Draft {
     rows: Vec<u8>,
-    undo: Vec<Undo>,
+    pub(crate) undo: Vec<Undo>,
     /// Newest entry that the replies so far depend on.
     depends: Index,
 }
@@ -153,7 +153,7 @@ impl Group {
     }
 
     /// Applies one operation and notes who cares.
-    fn change(&mut self, op: &Operation<'_>, seconds: u32, draft: &mut Draft) {
+    pub(crate) fn change(&mut self, op: &Operation<'_>, seconds: u32, draft: &mut Draft) {
         payload::write_row(&mut Writer::new(&mut draft.rows), op, &self.table.before(op));
         draft.undo.push(self.table.apply(op, seconds));
         let index = self.replica.newest().index.next();
@@ -173,7 +173,13 @@ impl Group {
     }
 
     /// Turns the draft into an entry, if it changes anything.
-    fn conclude(&mut self, context: &Context<'_>, mut draft: Draft, start: usize, reply: &[u8]) -> Executed {
+    pub(crate) fn conclude(
+        &mut self,
+        context: &Context<'_>,
+        mut draft: Draft,
+        start: usize,
+        reply: &[u8],
+    ) -> Executed {
         if draft.rows.is_empty() {
             // Entries beyond the newest one were undone when an earlier leadership ended.
             let depends = draft.depends.min(self.applied);
@@ -205,12 +211,12 @@ impl Group {
     }
 
     /// A draft that reuses the last one's memory.
-    fn draft(&mut self) -> Draft {
+    pub(crate) fn draft(&mut self) -> Draft {
         let mut rows = core::mem::take(&mut self.rows);
         rows.clear();
         Draft { rows, undo: Vec::new(), depends: Index(0) }
     }
-    fn keep(&mut self, draft: Draft) {
+    pub(crate) fn keep(&mut self, draft: Draft) {
         // A huge EXEC shall not pin its memory.
         if draft.rows.capacity() <= 1 << 20 {
             self.rows = draft.rows;
@@ -287,7 +293,9 @@ impl Group {
         let mut random = Random(0);
         let context =
             Context { wall_ms, random: &mut random, protocol: Protocol::Resp2, request: RequestId::NONE };
-        self.conclude(&context, draft, 0, &[]);
+        if let Executed::Written(position) = self.conclude(&context, draft, 0, &[]) {
+            self.told.untold(position.index);
+        }
         keys.len()
     }
 }

@@ -159,6 +159,7 @@ fn size(work: &Work) -> usize {
         Work::Command(command) => args(command),
         Work::Transaction { commands, .. } => commands.iter().map(args).sum(),
         Work::Watch { keys, .. } => args(keys),
+        Work::Reapply { item, .. } => item.payload.len(),
         Work::Unwatch { .. } | Work::Holders { .. } => 0,
     }
 }

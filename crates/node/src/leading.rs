@@ -42,6 +42,7 @@ impl Node {
                     it.watches.end(watch);
                 }
             }
+            Work::Reapply { item, force } => self.reapply_here(from, group, request, protocol, &item, force),
             Work::Holders { position } => {
                 let reply = Bytes::from(wait::encode_holders(&self.holders(group, position)));
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);

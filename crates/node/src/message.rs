@@ -3,6 +3,7 @@
 //! A connection speaks the newest message version that both ends know ([`VERSION_MAX`]): a cluster is upgraded node by node. A new kind
 //! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
+use crate::admin::ledger::{self, Ask, Listed};
 use crate::rollback::{self, Life};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 2;
+pub const VERSION_MAX: u8 = 3;
 
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
@@ -39,6 +40,10 @@ pub enum PeerMessage {
     Life(Life),
     /// This run of the receiver's process began with less than the sender knows to have been durable (since version 2).
     Forgotten { process: Process, run: u64, durable: u64 },
+    /// What does the receiver's ledger hold? (since version 3)
+    LedgerAsk { question: u64, ask: Ask },
+    /// This, and perhaps more of it (since version 3).
+    LedgerAnswer { question: u64, items: Vec<Listed>, more: bool },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -69,6 +74,11 @@ pub enum Work {
     Unwatch {
         watch: u64,
     },
+    /// Apply an entry of the ledger again, unless a key was changed since; `force`: even then (since version 3).
+    Reapply {
+        item: ledger::Entry,
+        force: bool,
+    },
     /// Which followers hold everything up to this position, as the keyspace asks: their numbers as a RESP array.
     Holders {
         position: Position,
@@ -97,12 +107,16 @@ impl PeerMessage {
             PeerMessage::SnapshotPiece { .. } => 9,
             PeerMessage::Life(_) => 10,
             PeerMessage::Forgotten { .. } => 11,
+            PeerMessage::LedgerAsk { .. } => 12,
+            PeerMessage::LedgerAnswer { .. } => 13,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
     pub fn since_version(&self) -> u8 {
         match self {
             PeerMessage::Life(_) | PeerMessage::Forgotten { .. } => rollback::SINCE_VERSION,
+            PeerMessage::LedgerAsk { .. } | PeerMessage::LedgerAnswer { .. } => ledger::SINCE_VERSION,
+            PeerMessage::Forward(Forward { work: Work::Reapply { .. }, .. }) => ledger::SINCE_VERSION,
             _ => 1,
         }
     }
@@ -119,7 +133,9 @@ impl PeerMessage {
             | PeerMessage::Cancel { .. }
             | PeerMessage::Publish { .. }
             | PeerMessage::Life(_)
-            | PeerMessage::Forgotten { .. } => GroupId(0),
+            | PeerMessage::Forgotten { .. }
+            | PeerMessage::LedgerAsk { .. }
+            | PeerMessage::LedgerAnswer { .. } => GroupId(0),
         }
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
@@ -165,6 +181,15 @@ impl PeerMessage {
                 w.u64(*run);
                 w.u64(*durable);
             }
+            PeerMessage::LedgerAsk { question, ask } => {
+                w.u64(*question);
+                ask.encode(w);
+            }
+            PeerMessage::LedgerAnswer { question, items, more } => {
+                w.u64(*question);
+                w.list(items, |w, item| item.encode(w));
+                w.bool(*more);
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -201,6 +226,11 @@ impl PeerMessage {
             },
             10 => PeerMessage::Life(Life::decode(r)?),
             11 => PeerMessage::Forgotten { process: Process::decode(r)?, run: r.u64()?, durable: r.u64()? },
+            12 => PeerMessage::LedgerAsk { question: r.u64()?, ask: Ask::decode(r)? },
+            13 => {
+                let (question, items) = (r.u64()?, r.list(Listed::decode)?);
+                PeerMessage::LedgerAnswer { question, items, more: r.bool()? }
+            }
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;
@@ -243,6 +273,11 @@ impl Forward {
                 w.u8(5);
                 position.encode(w);
             }
+            Work::Reapply { item, force } => {
+                w.u8(6);
+                item.encode(w);
+                w.bool(*force);
+            }
         }
     }
     fn decode(r: &mut Reader<'_>) -> Result<Forward, DecodeError> {
@@ -260,6 +295,7 @@ impl Forward {
                 3 => Work::Watch { keys: r.list(owned)?, watch: r.option(|r| r.u64())? },
                 4 => Work::Unwatch { watch: r.u64()? },
                 5 => Work::Holders { position: Position::decode(r)? },
+                6 => Work::Reapply { item: ledger::Entry::decode(r)?, force: r.bool()? },
                 _ => return Err(DecodeError::Invalid("forwarded work")),
             },
         })

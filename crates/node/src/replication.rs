@@ -40,11 +40,15 @@ impl Node {
 
     /// Log writes come first: what the others lead to may come back to this replica and make it write more, which must not
     /// overtake.
-    fn carry_out(&mut self, group: GroupId, mut outputs: Vec<single_leader::Output>) {
+    pub(crate) fn carry_out(&mut self, group: GroupId, mut outputs: Vec<single_leader::Output>) {
         use single_leader::Output as O;
         for output in &mut outputs {
-            if let O::Persist { token, records, promise } = output {
-                self.persist_group(group, *token, core::mem::take(records), *promise);
+            match output {
+                O::Persist { token, records, promise } => {
+                    self.persist_group(group, *token, core::mem::take(records), *promise);
+                }
+                O::Ledger { token, lost } => self.keep_lost(group, *token, lost),
+                _ => {}
             }
         }
         for output in outputs {
@@ -52,7 +56,7 @@ impl Node {
                 O::Send { to, message } => {
                     self.send(to, PeerMessage::Replication { group, message });
                 }
-                O::Persist { .. } => {}
+                O::Persist { .. } | O::Ledger { .. } => {}
                 O::Committed(index) => self.on_committed(group, index),
                 O::Truncated(to) => {
                     if let Some(it) = self.groups.get_mut(&group) {
@@ -122,6 +126,9 @@ impl Node {
     fn on_committed(&mut self, group: GroupId, index: Index) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         it.apply_through(index);
+        if let Some(epoch) = it.replica.leads() {
+            it.told.committed(epoch, index);
+        }
         let mut released = Vec::new();
         while it.waiters.front().is_some_and(|waiter| waiter.index <= index) {
             released.extend(it.waiters.pop_front());
@@ -135,17 +142,25 @@ impl Node {
     /// A reply that nothing holds back any more goes on its way.
     fn release(&mut self, group: GroupId, waiter: Waiter) {
         match waiter.to {
-            Target::Client { connection, slot } => {
-                if let Some(session) = self.sessions.get_mut(connection)
-                    && session.replies.release(slot)
-                {
-                    self.note_output(connection);
+            Target::Client { connection, slot } => match self.sessions.get_mut(connection) {
+                Some(session) => {
+                    if session.replies.release(slot) {
+                        self.note_output(connection);
+                    }
                 }
-            }
+                None => self.not_told(group, &waiter),
+            },
             Target::Peer { node, request, reply } => {
                 let position = self.position_of(group, waiter.write, waiter.index);
                 self.answer_peer(node, request, reply, position);
             }
+        }
+    }
+
+    /// The client of a write does not hear of its success.
+    fn not_told(&mut self, group: GroupId, waiter: &Waiter) {
+        if let Some(it) = self.groups.get_mut(&group).filter(|_| waiter.write) {
+            it.told.untold(waiter.index);
         }
     }
 
@@ -226,7 +241,7 @@ impl Node {
                     self.feed(group, single_leader::Input::Connection { node, up: false });
                 }
             }
-            RoleName::Leader => {}
+            RoleName::Leader => self.note_announced_loss(group),
             RoleName::Follower | RoleName::Sealed | RoleName::Removed => self.step_down(group),
         }
         self.outputs.push(Output::Event(Event::Role { group, role, epoch }));
@@ -280,6 +295,7 @@ impl Node {
             }
         }
         self.tend_snapshots(group);
+        self.tend_ledger(group);
         if let Some(it) = self.groups.get_mut(&group)
             && !it.watches.is_empty()
         {
@@ -304,6 +320,7 @@ impl Node {
             given_up.extend(it.unconfirmed.pop_front().map(|read| read.waiter));
         }
         for waiter in given_up {
+            self.not_told(group, &waiter);
             match waiter.to {
                 Target::Client { connection, slot } => {
                     let why = "not committed in time";

@@ -29,6 +29,9 @@ pub struct Lost {
     pub records: Bytes,
 }
 
+/// The end of a log that is still being written.
+const UNBOUNDED: Index = Index(u64::MAX);
+
 /// Entries on their way to the ledger, or there.
 pub(super) struct Keeping {
     token: u64,
@@ -95,6 +98,19 @@ impl Replica {
         let Some(history) = told.map(|view| view.history.clone()) else { return true };
         let begun = history.partition_point(|begin| begin.index <= mark.position.index);
         self.may_be_replaced(mark, &history[..begun], out)
+    }
+
+    /// What this copy alone holds, by what is recorded of the group's history, and somebody may have been told of: for a node that
+    /// gives its copy up.
+    pub fn alone(&self, history: &[Position]) -> Option<Lost> {
+        let last = self.log.last().position;
+        let after = common_end(self.log.starts(), last.index, history, UNBOUNDED);
+        if after >= last.index || !self.may_be_known(after) || plant::is(Bug::CutsUnledgered) {
+            return None;
+        }
+        let (first, records) = self.log.tail(after.next());
+        let epoch = history.last().map(|begin| begin.epoch).unwrap_or_default();
+        Some(Lost { after, last, commit: self.commit, epoch, first, records })
     }
 
     /// The last entry before the recorded beginning of an epoch that is newer than this log's end: what lies behind it is not

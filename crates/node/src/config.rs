@@ -13,7 +13,7 @@ use control::ClusterMap;
 use data::codec::DecodeError;
 use data::record::{Kind, Record};
 use data::table::{Seed, Table};
-use data::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Process};
+use data::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process};
 use protocol::lease;
 use protocol::single_leader::{LogWindow, Mark};
 
@@ -45,6 +45,9 @@ pub struct RestoredGroup {
     pub(crate) table: Option<Table>,
     pub(crate) answers: Answers,
     pub(crate) log: LogWindow,
+    /// What the log still holds of the time before the snapshot, without a gap.
+    early: Option<LogWindow>,
+    starts: Vec<Position>,
     pub(crate) applied: Index,
     pub(crate) commit: Index,
     pub(crate) promised: Epoch,
@@ -58,6 +61,8 @@ impl RestoredGroup {
             table: None,
             answers: Answers::default(),
             log: LogWindow::new(Mark::default(), Vec::new(), 0),
+            early: None,
+            starts: Vec::new(),
             applied: Index(0),
             commit: Index(0),
             promised: Epoch(0),
@@ -70,7 +75,9 @@ impl RestoredGroup {
             keyspace: head.keyspace,
             table: Some(table),
             answers,
-            log: LogWindow::new(head.mark, head.starts, head.time_ms),
+            log: LogWindow::new(head.mark, head.starts.clone(), head.time_ms),
+            early: None,
+            starts: head.starts,
             applied: head.mark.position.index,
             commit: head.mark.position.index,
             promised: head.mark.position.epoch,
@@ -123,11 +130,13 @@ impl Restored {
             Kind::Truncate => {
                 group.promised = group.promised.max(header.epoch);
                 group.log.truncate(header.index);
+                group.early.take_if(|early| !early.truncate(header.index));
             }
             Kind::Fence => group.promised = group.promised.max(header.epoch),
             kind if kind.is_entry() && header.index == group.last_index().next() => {
                 group.take_entry(header.commit, Bytes::copy_from_slice(&bytes[..record.len]));
             }
+            kind if kind.is_entry() => group.take_early(record, &bytes[..record.len]),
             _ => {}
         }
     }
@@ -140,6 +149,28 @@ impl RestoredGroup {
         if self.log.append(entry).is_ok() {
             self.commit = self.commit.max(commit);
             self.apply_committed();
+        }
+    }
+    /// An entry that the snapshot holds too. If it turns out that it was lost, the ledger wants it: the window reaches back behind
+    /// the snapshot as far as the log is there and leads up to it.
+    fn take_early(&mut self, record: &Record<'_>, entry: &[u8]) {
+        let Some((mark, _)) = self.snapshot.filter(|(mark, _)| self.log.last() == *mark) else { return };
+        let here = Mark { position: record.header.position(), hash: record.hash };
+        let index = here.position.index;
+        let entry = Bytes::copy_from_slice(entry);
+        let follows = self.early.as_mut().is_some_and(|early| early.append(entry).is_ok());
+        if !follows {
+            let begun = self.starts.partition_point(|start| start.index <= index);
+            let starts = self.starts[..begun].to_vec();
+            self.early = Some(LogWindow::new(here, starts, record.header.time_ms));
+        }
+        if let Some(early) = &mut self.early {
+            early.shed(crate::ledger::BYTES_MAX, index);
+        }
+        if here == mark
+            && let Some(early) = self.early.take()
+        {
+            self.log = early;
         }
     }
     fn apply_committed(&mut self) {

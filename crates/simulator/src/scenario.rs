@@ -79,8 +79,7 @@ impl Scenario {
             ];
         }
         if self == Scenario::BoundedLoss {
-            let options =
-                "REPLICAS 3 COMMIT async MIN-REPLICAS-TO-WRITE 1 MIN-REPLICAS-MAX-LAG 1";
+            let options = "REPLICAS 3 COMMIT async MIN-REPLICAS-TO-WRITE 1 MIN-REPLICAS-MAX-LAG 1";
             return vec![space("guarded", options, false)];
         }
         let mut spaces = vec![space("strong", "REPLICAS 3 COMMIT majority", true)];

@@ -119,12 +119,17 @@ fn judge(cluster: &Cluster, round: &str, killed: bool, lost: &BTreeSet<String>) 
     check(again == Value::Simple("ALREADY".into()), &format!("{round}: and is applied once"), again)?;
     client.call(&["SET", &second_key, "newer"])?;
     let conflict = client.call(&["LEDGER", "REAPPLY", second])?;
-    let named = matches!(&conflict, Value::Error(text) if text.starts_with("CONFLICT") && text.contains(&second_key));
+    let named =
+        matches!(&conflict, Value::Error(text) if text.starts_with("CONFLICT") && text.contains(&second_key));
     check(named, &format!("{round}: a key that was written since is a conflict"), conflict)?;
     let forced = client.call(&["LEDGER", "REAPPLY", second, "FORCE"])?;
     check(forced == ok(), &format!("{round}: unless forced"), forced)?;
     let gone = client.call(&["LEDGER", "ACK", "ALL"])?;
-    check(gone == Value::Integer(items.len() as i64) || gone == Value::Integer(lost.len() as i64), &format!("{round}: ACK ALL lets them go"), gone)?;
+    check(
+        gone == Value::Integer(items.len() as i64) || gone == Value::Integer(lost.len() as i64),
+        &format!("{round}: ACK ALL lets them go"),
+        gone,
+    )?;
     check(list(cluster, asked)?.is_empty(), &format!("{round}: the ledger is empty"), ())
 }
 

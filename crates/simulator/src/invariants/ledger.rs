@@ -10,7 +10,7 @@ use super::Violation;
 use crate::faults::Fault;
 use crate::history::{Did, Operation, Outcome};
 use crate::host::Host;
-use crate::world::World;
+use crate::world::{Space, World};
 use data::ledger::{Item, Mark};
 use data::record::Kind;
 use data::{Epoch, GroupId, Index, NodeId, Position};
@@ -33,6 +33,8 @@ pub struct Ledgers {
     /// Operations that a leader committed, by group and epoch, in keyspaces that may lose.
     committed: BTreeMap<(GroupId, Epoch), BTreeSet<Index>>,
     seen: BTreeMap<(NodeId, GroupId), (Epoch, Index)>,
+    /// A machine lost its power: what no disk had flushed may be gone with every copy.
+    pub power_lost: bool,
 }
 
 /// What the ledgers of a run held at its end.
@@ -91,11 +93,14 @@ impl Ledgers {
         };
         for ((group, epoch), indices) in &self.committed {
             let Some((_, name)) = leaders.get(group) else { continue };
-            let judged = whole && world.spaces.iter().any(|space| space.name == *name && is_flushed(world, space));
+            let flushed = |space: &Space| space.name == *name && self.is_flushed(space);
+            let judged = whole && world.spaces.iter().any(flushed);
             for index in indices.iter().filter(|_| judged) {
                 let position = Position { epoch: *epoch, index: *index };
                 if !survives(*group, position) && !holds(&items, *group, position) {
-                    return Err(broken(format!("{group} {position} was committed, is gone and in no ledger")));
+                    return Err(broken(format!(
+                        "{group} {position} was committed, is gone and in no ledger"
+                    )));
                 }
             }
         }
@@ -110,7 +115,7 @@ impl Ledgers {
                 return Err(broken(format!("{} was acknowledged in a keyspace that loses nothing", item.id)));
             }
         }
-        by_clients(world, &items, whole).map_err(broken)?;
+        self.by_clients(world, &items, whole).map_err(broken)?;
         bounded(world, &items).map_err(|text| Violation { property: BOUND, text })?;
         let marked = |mark| items.iter().filter(|item| item.mark == mark).count() as u64;
         let announced = marked(Mark::Announced);
@@ -119,6 +124,78 @@ impl Ledgers {
             acknowledged: marked(Mark::Acknowledged),
             announced,
         })
+    }
+
+    /// A keyspace that acknowledges what no disk has flushed loses it with the power.
+    fn is_flushed(&self, space: &Space) -> bool {
+        !(self.power_lost && space.options.iter().any(|word| word == "received"))
+    }
+
+    /// What the clients know: values are unique in a run.
+    fn by_clients(&self, world: &World, items: &[Item], whole: bool) -> Result<(), String> {
+        let Some(map) = world.newest_map() else { return Ok(()) };
+        let space_of = |item: &Item| {
+            let name = &map.keyspaces.get(&item.keyspace)?.name;
+            world.spaces.iter().position(|space| space.name == *name)
+        };
+        // What a range without payload holds only the log can tell.
+        let ranges: BTreeSet<usize> = items
+            .iter()
+            .filter(|item| item.payload.is_none() && item.mark != Mark::Announced)
+            .filter_map(space_of)
+            .collect();
+        let mut kept: BTreeMap<(usize, String, i64), Mark> = BTreeMap::new();
+        for item in items {
+            let (Some(space), Some(payload)) = (space_of(item), &item.payload) else { continue };
+            for (key, value) in values(payload) {
+                let mark = kept.entry((space, key, value)).or_insert(item.mark);
+                *mark = item.mark.min(*mark);
+            }
+        }
+        let mut last: BTreeMap<(usize, &str), &Operation> = BTreeMap::new();
+        for operation in world.history.iter().filter(|it| it.outcome == Outcome::Ok && !it.place.from_copy) {
+            if matches!(operation.did, Did::Members { .. } | Did::Range { .. }) {
+                let newest = last.entry((operation.keyspace, &operation.key)).or_insert(operation);
+                if newest.start < operation.start {
+                    *newest = operation;
+                }
+            }
+        }
+        for operation in &world.history {
+            let value = match operation.did {
+                Did::Add { element } | Did::Push { element } => element,
+                Did::Write { value } | Did::SetExpiring { value } => value,
+                Did::Swap { new, .. } => new,
+                _ => continue,
+            };
+            let mark = kept.get(&(operation.keyspace, operation.key.clone(), value)).copied();
+            let what =
+                || format!("{value} under {} in {}", operation.key, world.spaces[operation.keyspace].name);
+            let answered = operation.end != u64::MAX && operation.outcome != Outcome::Ok;
+            if mark == Some(Mark::Acknowledged) && answered {
+                return Err(format!("{} was not acknowledged, as the ledger has it", what()));
+            }
+            let collected = matches!(operation.did, Did::Add { .. } | Did::Push { .. });
+            let Some(read) = last.get(&(operation.keyspace, operation.key.as_str())).filter(|_| collected)
+            else {
+                continue;
+            };
+            let seen = match &read.did {
+                Did::Members { seen } | Did::Range { seen } => seen.contains(&value),
+                _ => continue,
+            };
+            if seen && mark == Some(Mark::Acknowledged) {
+                return Err(format!("{} is called lost and is there", what()));
+            }
+            let judged = whole
+                && !ranges.contains(&operation.keyspace)
+                && self.is_flushed(&world.spaces[operation.keyspace]);
+            let gone = operation.outcome == Outcome::Ok && operation.end < read.start && !seen;
+            if gone && judged && mark.is_none() {
+                return Err(format!("{} was acknowledged, is gone and in no ledger", what()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -151,18 +228,13 @@ fn copies_are_back(world: &World) -> bool {
         && !HARMFUL.iter().any(|fault| world.mix.has(*fault))
 }
 
-/// A keyspace that acknowledges what no disk has flushed loses it with the power.
-fn is_flushed(world: &World, space: &crate::world::Space) -> bool {
-    let power = world.mix.has(Fault::PowerCut) || world.mix.has(Fault::PowerCutAll);
-    !(power && space.options.iter().any(|word| word == "received"))
-}
-
 /// Under `MIN-REPLICAS-MAX-LAG` what one leader acknowledged and lost was all written within that time.
 fn bounded(world: &World, items: &[Item]) -> Result<(), String> {
     let Some(map) = world.newest_map() else { return Ok(()) };
     let mut spans: BTreeMap<(GroupId, Epoch), (i64, i64)> = BTreeMap::new();
     for item in items.iter().filter(|item| item.payload.is_some()) {
-        let guarded = map.keyspaces.get(&item.keyspace).is_some_and(|it| it.settings.min_replicas_to_write > 0);
+        let guarded =
+            map.keyspaces.get(&item.keyspace).is_some_and(|it| it.settings.min_replicas_to_write > 0);
         if guarded {
             let at = item.time_ms;
             let span = spans.entry((item.id.group, item.id.position.epoch)).or_insert((at, at));
@@ -174,63 +246,6 @@ fn bounded(world: &World, items: &[Item]) -> Result<(), String> {
         let most_ms = keyspace.map_or(0, |it| i64::from(it.settings.min_replicas_max_lag_s) * 1000);
         if last - first > most_ms + SLACK_MS {
             return Err(format!("{group} lost writes of {epoch} that span {} ms of {most_ms}", last - first));
-        }
-    }
-    Ok(())
-}
-
-/// What the clients know: values are unique in a run.
-fn by_clients(world: &World, items: &[Item], whole: bool) -> Result<(), String> {
-    let Some(map) = world.newest_map() else { return Ok(()) };
-    let space_of = |item: &Item| {
-        let name = &map.keyspaces.get(&item.keyspace)?.name;
-        world.spaces.iter().position(|space| space.name == *name)
-    };
-    let mut kept: BTreeMap<(usize, String, i64), Mark> = BTreeMap::new();
-    for item in items {
-        let (Some(space), Some(payload)) = (space_of(item), &item.payload) else { continue };
-        for (key, value) in values(payload) {
-            let mark = kept.entry((space, key, value)).or_insert(item.mark);
-            *mark = item.mark.min(*mark);
-        }
-    }
-    let mut last: BTreeMap<(usize, &str), &Operation> = BTreeMap::new();
-    for operation in world.history.iter().filter(|it| it.outcome == Outcome::Ok && !it.place.from_copy) {
-        if matches!(operation.did, Did::Members { .. } | Did::Range { .. }) {
-            let newest = last.entry((operation.keyspace, &operation.key)).or_insert(operation);
-            if newest.start < operation.start {
-                *newest = operation;
-            }
-        }
-    }
-    for operation in &world.history {
-        let value = match operation.did {
-            Did::Add { element } | Did::Push { element } => element,
-            Did::Write { value } | Did::SetExpiring { value } => value,
-            Did::Swap { new, .. } => new,
-            _ => continue,
-        };
-        let mark = kept.get(&(operation.keyspace, operation.key.clone(), value)).copied();
-        let what = || format!("{value} under {} in {}", operation.key, world.spaces[operation.keyspace].name);
-        let answered = operation.end != u64::MAX && operation.outcome != Outcome::Ok;
-        if mark == Some(Mark::Acknowledged) && answered {
-            return Err(format!("{} was not acknowledged, as the ledger has it", what()));
-        }
-        let collected = matches!(operation.did, Did::Add { .. } | Did::Push { .. });
-        let Some(read) = last.get(&(operation.keyspace, operation.key.as_str())).filter(|_| collected) else {
-            continue;
-        };
-        let seen = match &read.did {
-            Did::Members { seen } | Did::Range { seen } => seen.contains(&value),
-            _ => continue,
-        };
-        if seen && mark == Some(Mark::Acknowledged) {
-            return Err(format!("{} is called lost and is there", what()));
-        }
-        let judged = whole && is_flushed(world, &world.spaces[operation.keyspace]);
-        let gone = operation.outcome == Outcome::Ok && operation.end < read.start && !seen;
-        if gone && judged && mark.is_none() {
-            return Err(format!("{} was acknowledged, is gone and in no ledger", what()));
         }
     }
     Ok(())

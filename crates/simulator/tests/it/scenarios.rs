@@ -47,7 +47,12 @@ fn a_phantom_of_semi_sync_is_lost_with_both_its_copies_and_announced() {
 fn the_loss_of_async_spans_no_more_than_the_lag_that_is_allowed() {
     // The bound is part of `play`; here that there was something to bound.
     let outcome = play(Scenario::BoundedLoss);
-    assert!(outcome.lost > 0 && outcome.ledger.items >= outcome.lost, "{} lost, {:?}", outcome.lost, outcome.ledger);
+    assert!(
+        outcome.lost > 0 && outcome.ledger.items >= outcome.lost,
+        "{} lost, {:?}",
+        outcome.lost,
+        outcome.ledger
+    );
 }
 
 // catalogue: G6

@@ -40,6 +40,7 @@ pub struct Ledgers {
 /// What the ledgers of a run held at its end.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Count {
+    /// Entries, with and without payload.
     pub items: u64,
     pub acknowledged: u64,
     /// Announced losses whose copy has not come back.
@@ -120,7 +121,7 @@ impl Ledgers {
         let marked = |mark| items.iter().filter(|item| item.mark == mark).count() as u64;
         let announced = marked(Mark::Announced);
         Ok(Count {
-            items: items.len() as u64 - announced,
+            items: items.iter().filter_map(Item::entries).sum(),
             acknowledged: marked(Mark::Acknowledged),
             announced,
         })

@@ -124,6 +124,7 @@ impl Invariants {
     /// After a turn.
     pub fn observe(&mut self, now: u64, host: &Host) {
         let Some(node) = &host.node else { return };
+        self.ledgers.harmed |= host.harm.is_some();
         if host.harm == Some(Harm::Restored) {
             // It is behind what it promised: that is the fault. It must not do anything with it.
             if node.group_states().any(|state| state.replica.leads().is_some()) {

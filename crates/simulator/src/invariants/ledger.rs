@@ -7,7 +7,6 @@
 //! Source: DESIGN, the ledger; catalogue: C2, C8, F5; bugs: TC-10
 
 use super::Violation;
-use crate::faults::Fault;
 use crate::history::{Did, Operation, Outcome};
 use crate::host::Host;
 use crate::world::{Space, World};
@@ -24,10 +23,6 @@ pub const BOUND: &str = "the loss is bounded by the lag that is allowed";
 /// A leader looks at its followers by its own clock, and stamps entries with another: so much they may differ.
 const SLACK_MS: i64 = 100;
 
-/// Faults that take away or change what a disk held, or leave nobody to ask for it.
-const HARMFUL: [Fault; 5] =
-    [Fault::BitFlip, Fault::LostWrite, Fault::StrayWrite, Fault::Restore, Fault::Wipe];
-
 #[derive(Default)]
 pub struct Ledgers {
     /// Operations that a leader committed, by group and epoch, in keyspaces that may lose.
@@ -35,6 +30,8 @@ pub struct Ledgers {
     seen: BTreeMap<(NodeId, GroupId), (Epoch, Index)>,
     /// A machine lost its power: what no disk had flushed may be gone with every copy.
     pub power_lost: bool,
+    /// Something was done to a disk behind its node's back.
+    pub harmed: bool,
 }
 
 /// What the ledgers of a run held at its end.
@@ -81,7 +78,7 @@ impl Ledgers {
     pub fn judge(&self, world: &World) -> Result<Count, Violation> {
         let broken = |text: String| Violation { property: NAME, text };
         let items = gather(world);
-        let whole = copies_are_back(world);
+        let whole = !self.harmed && copies_are_back(world);
         let mut leaders = BTreeMap::new();
         for node in world.hosts.values().filter_map(|host| host.node.as_ref()) {
             for state in node.group_states().filter(|state| state.replica.role() == RoleName::Leader) {
@@ -222,11 +219,10 @@ fn holds(items: &[Item], group: GroupId, position: Position) -> bool {
     })
 }
 
-/// Whether every copy that ever was is still there: nobody was set up anew, left, or lost what it had written.
+/// Whether every copy that ever was is still there: nobody was set up anew or left.
 fn copies_are_back(world: &World) -> bool {
     let all = (1..=world.mix.nodes).map(NodeId);
     all.clone().all(|id| world.hosts.get(&id).is_some_and(|host| !host.lost && host.node.is_some()))
-        && !HARMFUL.iter().any(|fault| world.mix.has(*fault))
 }
 
 /// Under `MIN-REPLICAS-MAX-LAG` what one leader acknowledged and lost was all written within that time.

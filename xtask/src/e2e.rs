@@ -6,6 +6,7 @@ mod degrade;
 mod disk_full;
 mod failover;
 mod join;
+mod ledger;
 mod requests;
 mod restore;
 mod sessions;
@@ -30,6 +31,8 @@ pub enum Suite {
     Degrade,
     /// Writes under their clients' own ids, sent again through kills of the leader; WITH and CONSISTENCY.
     Requests(requests::Options),
+    /// What async lost is in the ledger, and only that; it is applied again.
+    Ledger,
     /// A node is started with an old backup of its data: it is noticed.
     Restore,
     /// A session that moves to a node that was held back reads what it wrote.
@@ -56,6 +59,7 @@ impl Suite {
             Suite::Degrade,
             Suite::Requests(requests::Options::kills(3)),
             Suite::Sessions,
+            Suite::Ledger,
         ]
     }
 
@@ -70,6 +74,7 @@ impl Suite {
             Suite::Degrade => "degrade",
             Suite::Requests(_) => "requests",
             Suite::Sessions => "sessions",
+            Suite::Ledger => "ledger",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -90,6 +95,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Degrade => degrade::run(),
         Suite::Requests(options) => requests::run(&options),
         Suite::Sessions => sessions::run(),
+        Suite::Ledger => ledger::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

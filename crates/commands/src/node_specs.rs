@@ -181,6 +181,11 @@ pub const SPECS: &[Spec] = &[
             "switchover",
         ])
         .docs("0.1.0", "O(N), N keyspaces", "Makes, changes and shows keyspaces; moves leadership."),
+    node("ledger", -2, READS, "tercet").subcommands(&["ack", "get", "help", "list", "reapply"]).docs(
+        "0.1.0",
+        "O(N), N lost writes",
+        "Shows writes that a failover lost, applies them again, lets them go.",
+    ),
     node("receipt", -1, READS.and(Flags::FAST), "tercet").docs(
         "0.1.0",
         "O(1)",

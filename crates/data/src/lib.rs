@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod codec;
 pub mod id;
 pub mod keyspace;
+pub mod ledger;
 pub mod operation;
 pub mod plant;
 pub mod record;

@@ -35,6 +35,7 @@ pub enum Bug {
     CountsUnrecorded,
     SnapshotForgetsAnswers,
     IgnoresTokenEpoch,
+    CutsUnledgered,
 }
 
 /// A row of the list.
@@ -53,7 +54,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 27] = [
+pub const ALL: [Planted; 28] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -189,6 +190,12 @@ pub const ALL: [Planted; 27] = [
         "TC-09",
         "a leader counts by another rule or set as soon as it has proposed it",
         "protocol/src/single_leader/leader.rs",
+    ),
+    row(
+        Bug::CutsUnledgered,
+        "TC-10",
+        "a copy is cut before its entries lie in the ledger",
+        "protocol/src/single_leader/lost.rs",
     ),
     row(
         Bug::SnapshotForgetsAnswers,

@@ -50,7 +50,7 @@ pub enum Kind {
     Fence = 7,
     /// A promise of every actor of a shard.
     Barrier = 8,
-    /// Acknowledged writes that were dropped.
+    /// An entry that a copy lost, kept for an operator ([`crate::ledger`]; not an entry).
     Ledger = 9,
     /// State of the control plane's consensus library (not an entry).
     Control = 10,
@@ -77,7 +77,7 @@ impl Kind {
     }
     /// Whether a record of this kind is an entry of its group's log, with an index of its own.
     pub fn is_entry(self) -> bool {
-        matches!(self, Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Ledger)
+        matches!(self, Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier)
     }
 }
 

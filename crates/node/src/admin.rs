@@ -6,6 +6,8 @@ mod config_command;
 mod connection;
 mod info;
 mod keyspace;
+pub(crate) mod ledger;
+mod ledger_words;
 mod read_options;
 mod receipt;
 mod request_options;
@@ -59,6 +61,7 @@ impl Node {
             "shutdown" => self.shutdown(connection),
             "cluster" => self.cluster(connection, args),
             "keyspace" => self.keyspace(connection, args),
+            "ledger" => self.ledger_command(connection, args),
             "receipt" => self.receipt(connection, args),
             "with" => self.with(connection, args),
             "consistency" => self.consistency(connection, args),

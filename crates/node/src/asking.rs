@@ -159,6 +159,7 @@ impl Node {
         it.asking = waiting;
         let commit = it.replica.commit();
         for Asking { waiter, .. } in late {
+            self.not_told(group, &waiter);
             // The forwarder has its own clock.
             let Target::Client { connection, slot } = waiter.to else { continue };
             if waiter.index > commit {

@@ -2,6 +2,7 @@
 
 use crate::answers::Answers;
 use crate::group::apply;
+use crate::ledger::Ledger;
 use crate::snapshot::LoadedSnapshot;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -12,7 +13,7 @@ use control::ClusterMap;
 use data::codec::DecodeError;
 use data::record::{Kind, Record};
 use data::table::{Seed, Table};
-use data::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Process};
+use data::{Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process};
 use protocol::lease;
 use protocol::single_leader::{LogWindow, Mark};
 
@@ -44,6 +45,9 @@ pub struct RestoredGroup {
     pub(crate) table: Option<Table>,
     pub(crate) answers: Answers,
     pub(crate) log: LogWindow,
+    /// What the log still holds of the time before the snapshot, without a gap.
+    early: Option<LogWindow>,
+    starts: Vec<Position>,
     pub(crate) applied: Index,
     pub(crate) commit: Index,
     pub(crate) promised: Epoch,
@@ -57,6 +61,8 @@ impl RestoredGroup {
             table: None,
             answers: Answers::default(),
             log: LogWindow::new(Mark::default(), Vec::new(), 0),
+            early: None,
+            starts: Vec::new(),
             applied: Index(0),
             commit: Index(0),
             promised: Epoch(0),
@@ -69,7 +75,9 @@ impl RestoredGroup {
             keyspace: head.keyspace,
             table: Some(table),
             answers,
-            log: LogWindow::new(head.mark, head.starts, head.time_ms),
+            log: LogWindow::new(head.mark, head.starts.clone(), head.time_ms),
+            early: None,
+            starts: head.starts,
             applied: head.mark.position.index,
             commit: head.mark.position.index,
             promised: head.mark.position.epoch,
@@ -87,6 +95,7 @@ pub struct Restored {
     pub groups: BTreeMap<GroupId, RestoredGroup>,
     /// Payloads of the control plane's records, oldest first.
     pub control: Vec<Bytes>,
+    pub ledger: Ledger,
     /// Batches that the log holds.
     pub log_batches: u64,
     /// The map that the answer to a request to join carried.
@@ -113,16 +122,21 @@ impl Restored {
             self.control.push(Bytes::copy_from_slice(record.payload));
             return;
         }
+        if header.kind == Kind::Ledger {
+            return self.ledger.note(record);
+        }
         let group = self.groups.entry(header.group).or_insert_with(|| RestoredGroup::new(header.keyspace));
         match header.kind {
             Kind::Truncate => {
                 group.promised = group.promised.max(header.epoch);
                 group.log.truncate(header.index);
+                group.early.take_if(|early| !early.truncate(header.index));
             }
             Kind::Fence => group.promised = group.promised.max(header.epoch),
             kind if kind.is_entry() && header.index == group.last_index().next() => {
                 group.take_entry(header.commit, Bytes::copy_from_slice(&bytes[..record.len]));
             }
+            kind if kind.is_entry() => group.take_early(record, &bytes[..record.len]),
             _ => {}
         }
     }
@@ -137,6 +151,28 @@ impl RestoredGroup {
             self.apply_committed();
         }
     }
+    /// An entry that the snapshot holds too. If it turns out that it was lost, the ledger wants it: the window reaches back behind
+    /// the snapshot as far as the log is there and leads up to it.
+    fn take_early(&mut self, record: &Record<'_>, entry: &[u8]) {
+        let Some((mark, _)) = self.snapshot.filter(|(mark, _)| self.log.last() == *mark) else { return };
+        let here = Mark { position: record.header.position(), hash: record.hash };
+        let index = here.position.index;
+        let entry = Bytes::copy_from_slice(entry);
+        let follows = self.early.as_mut().is_some_and(|early| early.append(entry).is_ok());
+        if !follows {
+            let begun = self.starts.partition_point(|start| start.index <= index);
+            let starts = self.starts[..begun].to_vec();
+            self.early = Some(LogWindow::new(here, starts, record.header.time_ms));
+        }
+        if let Some(early) = &mut self.early {
+            early.shed(crate::ledger::BYTES_MAX, index);
+        }
+        if here == mark
+            && let Some(early) = self.early.take()
+        {
+            self.log = early;
+        }
+    }
     fn apply_committed(&mut self) {
         let through = self.commit.min(self.last_index());
         if through <= self.applied {
@@ -147,6 +183,7 @@ impl RestoredGroup {
         let (from, answers) = (self.applied.next(), &mut self.answers);
         self.log.each(from, through, |record| apply(record, table, answers));
         self.applied = through;
-        self.log.shed(1 << 20, through);
+        // What is committed here may be lost all the same: its end is kept for the ledger.
+        self.log.shed(crate::ledger::BYTES_MAX, through);
     }
 }

@@ -287,6 +287,9 @@ impl Node {
                 if let Some(keyspace) = map.keyspaces.get(&view.keyspace) {
                     it.keyspace = keyspace.clone();
                 }
+                if let Some(known) = it.replica.view().filter(|known| known.epoch < view.epoch) {
+                    it.deposed = known.leader.map(|leader| leader.replica);
+                }
                 if it.replica.view().is_none_or(|known| known.number != view.number) {
                     // A lease was granted under the set of its day: the only electable replica has one for ever.
                     it.read_until = Instant::ZERO;
@@ -329,6 +332,9 @@ impl Node {
             .copied()
             .collect();
         for group in gone {
+            if let Some(view) = map.view(group) {
+                self.keep_before_leaving(group, &view.history);
+            }
             self.end_group(group);
         }
     }

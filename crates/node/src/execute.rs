@@ -31,7 +31,7 @@ pub enum Executed {
 #[derive(Default)]
 pub struct Draft {
     rows: Vec<u8>,
-    undo: Vec<Undo>,
+    pub(crate) undo: Vec<Undo>,
     /// Newest entry that the replies so far depend on.
     depends: Index,
 }
@@ -178,7 +178,7 @@ impl Group {
     }
 
     /// Applies one operation and notes who cares.
-    fn change(&mut self, op: &Operation<'_>, seconds: u32, draft: &mut Draft) {
+    pub(crate) fn change(&mut self, op: &Operation<'_>, seconds: u32, draft: &mut Draft) {
         payload::write_row(&mut Writer::new(&mut draft.rows), op, &self.table.before(op));
         draft.undo.push(self.table.apply(op, seconds));
         let index = self.replica.newest().index.next();
@@ -198,7 +198,13 @@ impl Group {
     }
 
     /// Turns the draft into an entry, if it changes anything.
-    fn conclude(&mut self, context: &Context<'_>, mut draft: Draft, start: usize, reply: &[u8]) -> Executed {
+    pub(crate) fn conclude(
+        &mut self,
+        context: &Context<'_>,
+        draft: Draft,
+        start: usize,
+        reply: &[u8],
+    ) -> Executed {
         let (request, by_client) = (context.identity.request, context.identity.command);
         if draft.rows.is_empty() && by_client.is_none() {
             // Entries beyond the newest one were undone when an earlier leadership ended.
@@ -211,8 +217,19 @@ impl Group {
         let reply = &reply[start..];
         let kept = by_client.map(|command| options::sealed(command, context.protocol, reply));
         let answer = (!request.is_none()).then(|| kept.as_deref().unwrap_or(reply));
+        self.append(request, context.wall_ms, answer, draft)
+    }
+
+    /// Makes an entry of the draft; `answer` is kept for who asks again under the request's id.
+    pub(crate) fn append(
+        &mut self,
+        request: RequestId,
+        wall_ms: i64,
+        answer: Option<&[u8]>,
+        mut draft: Draft,
+    ) -> Executed {
         let rows = &draft.rows;
-        let position = self.replica.propose(Kind::Operations, request, context.wall_ms, |w| {
+        let position = self.replica.propose(Kind::Operations, request, wall_ms, |w| {
             payload::write_head(w, answer);
             w.buffer.extend_from_slice(rows);
         });
@@ -234,12 +251,12 @@ impl Group {
     }
 
     /// A draft that reuses the last one's memory.
-    fn draft(&mut self) -> Draft {
+    pub(crate) fn draft(&mut self) -> Draft {
         let mut rows = core::mem::take(&mut self.rows);
         rows.clear();
         Draft { rows, undo: Vec::new(), depends: Index(0) }
     }
-    fn keep(&mut self, draft: Draft) {
+    pub(crate) fn keep(&mut self, draft: Draft) {
         // A huge EXEC shall not pin its memory.
         if draft.rows.capacity() <= 1 << 20 {
             self.rows = draft.rows;
@@ -311,7 +328,9 @@ impl Group {
         let mut random = Random(0);
         let context =
             Context { wall_ms, random: &mut random, protocol: Protocol::Resp2, identity: Identity::NONE };
-        self.conclude(&context, draft, 0, &[]);
+        if let Executed::Written(position) = self.conclude(&context, draft, 0, &[]) {
+            self.told.untold(position.index);
+        }
         keys.len()
     }
 }

@@ -78,7 +78,8 @@ pub struct Outgoing {
 impl Outgoing {
     /// Whether a node of an older version would not understand it.
     pub fn asks_newly(&self) -> bool {
-        self.options.is_some() || matches!(self.work, Work::Fate { .. } | Work::Position)
+        self.options.is_some()
+            || matches!(self.work, Work::Fate { .. } | Work::Position | Work::Reapply { .. })
     }
     /// A read that waits for no data and was not sent yet.
     pub fn new(
@@ -188,6 +189,7 @@ fn size(work: &Work) -> usize {
         Work::Command(command) => args(command),
         Work::Transaction { commands, .. } => commands.iter().map(args).sum(),
         Work::Watch { keys, .. } => args(keys),
+        Work::Reapply { item, .. } => item.payload.len(),
         Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => 0,
     }
 }

@@ -5,6 +5,7 @@ use crate::blocking::Blocked;
 use crate::catch_up::CatchUp;
 use crate::freshness::Freshness;
 use crate::io::ConnectionId;
+use crate::ledger::Told;
 use crate::payload::Payload;
 use crate::reads::Parked;
 use crate::replies::SlotId;
@@ -112,6 +113,10 @@ pub struct Group {
     pub leased: Vec<Waiter>,
     /// Log writes on their way: the node's token, the replica's token.
     pub persisting: VecDeque<(u64, u64)>,
+    /// Which entries were answered, for the ledger.
+    pub(crate) told: Told,
+    /// Who led before the present leader, for a loss that its election announced.
+    pub(crate) deposed: Option<data::view::Replica>,
     pub watches: Watches,
     pub blocked: Blocked,
     pub snapshots: Snapshots,
@@ -159,6 +164,8 @@ impl Group {
             read_in_turn: false,
             leased: Vec::new(),
             persisting: VecDeque::new(),
+            told: Told::default(),
+            deposed: None,
             watches: Watches::default(),
             blocked: Blocked::default(),
             snapshots: Snapshots::default(),

@@ -193,6 +193,12 @@ pub enum Event {
         group: GroupId,
         report: protocol::single_leader::Report,
     },
+    /// Entries that a copy loses went to the ledger; so many of them were acknowledged for certain.
+    Ledger {
+        group: GroupId,
+        items: u64,
+        acknowledged: u64,
+    },
     /// What the control plane reports, in words.
     Control(String),
     SnapshotTaken {

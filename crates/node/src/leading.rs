@@ -50,6 +50,7 @@ impl Node {
             Work::Position => {
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), Bytes::new());
             }
+            Work::Reapply { item, force } => self.reapply_here(from, group, request, protocol, &item, force),
             Work::Holders { position } => {
                 let reply = Bytes::from(wait::encode_holders(&self.holders(group, position)));
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);

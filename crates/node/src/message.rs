@@ -3,6 +3,7 @@
 //! A connection speaks the newest message version that both ends know ([`VERSION_MAX`]): a cluster is upgraded node by node. A new kind
 //! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
+use crate::admin::ledger::{self, Ask, Listed};
 use crate::options::{ClientRequest, Options};
 use crate::rollback::{self, Life};
 use alloc::boxed::Box;
@@ -43,6 +44,10 @@ pub enum PeerMessage {
     Life(Life),
     /// This run of the receiver's process began with less than the sender knows to have been durable (since version 2).
     Forgotten { process: Process, run: u64, durable: u64 },
+    /// What does the receiver's ledger hold? (since version 3)
+    LedgerAsk { question: u64, ask: Ask },
+    /// This, and perhaps more of it (since version 3).
+    LedgerAnswer { question: u64, items: Vec<Listed>, more: bool },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -74,6 +79,11 @@ pub enum Work {
     },
     Unwatch {
         watch: u64,
+    },
+    /// Apply an entry of the ledger again, unless a key was changed since; `force`: even then (since version 3).
+    Reapply {
+        item: ledger::Entry,
+        force: bool,
     },
     /// Which followers hold everything up to this position, as the keyspace asks: their numbers as a RESP array.
     Holders {
@@ -113,12 +123,15 @@ impl PeerMessage {
             PeerMessage::SnapshotPiece { .. } => 9,
             PeerMessage::Life(_) => 10,
             PeerMessage::Forgotten { .. } => 11,
+            PeerMessage::LedgerAsk { .. } => 13,
+            PeerMessage::LedgerAnswer { .. } => 14,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
     pub fn since_version(&self) -> u8 {
         match self {
             PeerMessage::Life(_) | PeerMessage::Forgotten { .. } => rollback::SINCE_VERSION,
+            PeerMessage::LedgerAsk { .. } | PeerMessage::LedgerAnswer { .. } => ledger::SINCE_VERSION,
             PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
             _ => 1,
         }
@@ -136,7 +149,9 @@ impl PeerMessage {
             | PeerMessage::Cancel { .. }
             | PeerMessage::Publish { .. }
             | PeerMessage::Life(_)
-            | PeerMessage::Forgotten { .. } => GroupId(0),
+            | PeerMessage::Forgotten { .. }
+            | PeerMessage::LedgerAsk { .. }
+            | PeerMessage::LedgerAnswer { .. } => GroupId(0),
         }
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
@@ -188,6 +203,15 @@ impl PeerMessage {
                 w.u64(*run);
                 w.u64(*durable);
             }
+            PeerMessage::LedgerAsk { question, ask } => {
+                w.u64(*question);
+                ask.encode(w);
+            }
+            PeerMessage::LedgerAnswer { question, items, more } => {
+                w.u64(*question);
+                w.list(items, |w, item| item.encode(w));
+                w.bool(*more);
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -232,6 +256,11 @@ impl PeerMessage {
             10 => PeerMessage::Life(Life::decode(r)?),
             11 => PeerMessage::Forgotten { process: Process::decode(r)?, run: r.u64()?, durable: r.u64()? },
             12 => PeerMessage::Forward(Forward::decode(r, true)?),
+            13 => PeerMessage::LedgerAsk { question: r.u64()?, ask: Ask::decode(r)? },
+            14 => {
+                let (question, items) = (r.u64()?, r.list(Listed::decode)?);
+                PeerMessage::LedgerAnswer { question, items, more: r.bool()? }
+            }
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;
@@ -246,7 +275,8 @@ fn owned(r: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
 impl Forward {
     /// Whether it says what nodes before version 3 do not read.
     fn is_new(&self) -> bool {
-        self.options.is_some() || matches!(self.work, Work::Fate { .. } | Work::Position)
+        self.options.is_some()
+            || matches!(self.work, Work::Fate { .. } | Work::Position | Work::Reapply { .. })
     }
     fn encode(&self, w: &mut Writer<'_>) {
         self.request.encode(w);
@@ -285,6 +315,11 @@ impl Forward {
                 w.option(client.as_ref(), |w, client| client.encode(w));
             }
             Work::Position => w.u8(7),
+            Work::Reapply { item, force } => {
+                w.u8(8);
+                item.encode(w);
+                w.bool(*force);
+            }
         }
         if self.is_new() {
             w.option(self.options.as_ref(), |w, options| options.encode(w));
@@ -311,6 +346,7 @@ impl Forward {
                     client: r.option(ClientRequest::decode)?,
                 },
                 7 if new => Work::Position,
+                8 if new => Work::Reapply { item: ledger::Entry::decode(r)?, force: r.bool()? },
                 _ => return Err(DecodeError::Invalid("forwarded work")),
             },
             options: if new { r.option(Options::decode)?.map(Box::new) } else { None },

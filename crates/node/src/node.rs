@@ -45,6 +45,10 @@ pub struct Node {
     pub(crate) sessions: Sessions,
     pub(crate) forwards: Forwards,
     pub(crate) settled: crate::settled::Settled,
+    pub(crate) ledger: crate::ledger::Ledger,
+    /// Clients that wait for what the ledgers of other nodes hold.
+    pub(crate) ledger_questions: Vec<crate::admin::ledger::Question>,
+    pub(crate) ledger_asked: u64,
     pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
     pub(crate) next_ticket: u64,
     /// Proposed electable sets of which a copy may still be recorded.
@@ -109,6 +113,9 @@ impl Node {
             sessions: Sessions::default(),
             forwards: Forwards::default(),
             settled: Default::default(),
+            ledger: restored.ledger,
+            ledger_questions: Vec::new(),
+            ledger_asked: 0,
             tickets: BTreeMap::new(),
             next_ticket: 0,
             uncertain_proposals: BTreeSet::new(),
@@ -193,6 +200,7 @@ impl Node {
         self.tend_forwards();
         self.tend_tickets();
         self.tend_waits();
+        self.tend_ledger_questions();
         self.gather_looks();
     }
 

@@ -48,6 +48,10 @@ impl Node {
             PeerMessage::FetchSnapshot { group, position, offset, len_max } => {
                 self.on_fetch_snapshot(group, from, position, offset, len_max);
             }
+            PeerMessage::LedgerAsk { question, ask } => self.on_ledger_ask(from, question, &ask),
+            PeerMessage::LedgerAnswer { question, items, more } => {
+                self.on_ledger_answer(from, question, items, more);
+            }
             PeerMessage::SnapshotPiece { group, position, offset, bytes } => {
                 self.on_snapshot_piece(group, from, position, offset, bytes);
             }

@@ -46,8 +46,12 @@ impl Node {
     pub(crate) fn carry_out(&mut self, group: GroupId, mut outputs: Vec<single_leader::Output>) {
         use single_leader::Output as O;
         for output in &mut outputs {
-            if let O::Persist { token, records, promise } = output {
-                self.persist_group(group, *token, core::mem::take(records), *promise);
+            match output {
+                O::Persist { token, records, promise } => {
+                    self.persist_group(group, *token, core::mem::take(records), *promise);
+                }
+                O::Ledger { token, lost } => self.keep_lost(group, *token, lost),
+                _ => {}
             }
         }
         for output in outputs {
@@ -55,7 +59,7 @@ impl Node {
                 O::Send { to, message } => {
                     self.send(to, PeerMessage::Replication { group, message });
                 }
-                O::Persist { .. } => {}
+                O::Persist { .. } | O::Ledger { .. } => {}
                 O::Committed(index) => self.on_committed(group, index),
                 O::Truncated(to) => {
                     if let Some(it) = self.groups.get_mut(&group) {
@@ -126,6 +130,9 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let mut out = Vec::new();
         it.apply_through(index, &mut out);
+        if let Some(epoch) = it.replica.leads() {
+            it.told.committed(epoch, index);
+        }
         let mut released = Vec::new();
         while it.waiters.front().is_some_and(|waiter| waiter.index <= index) {
             released.extend(it.waiters.pop_front());
@@ -144,7 +151,9 @@ impl Node {
     pub(crate) fn release(&mut self, group: GroupId, waiter: Waiter) {
         match waiter.to {
             Target::Client { connection, slot } => {
-                let Some(session) = self.sessions.get_mut(connection) else { return };
+                let Some(session) = self.sessions.get_mut(connection) else {
+                    return self.not_told(group, &waiter);
+                };
                 if let Some(epoch) = waiter.epoch {
                     let older = session.seen.note(group, Position { epoch, index: waiter.index });
                     if older && let Some(view) = self.map.view(group) {
@@ -163,6 +172,13 @@ impl Node {
                 let seen = self.groups.get(&group).map_or_else(Position::default, |it| it.applied_position());
                 self.answer_reader(node, request, reply, seen);
             }
+        }
+    }
+
+    /// The client of a write does not hear of its success.
+    pub(crate) fn not_told(&mut self, group: GroupId, waiter: &Waiter) {
+        if let Some(it) = self.groups.get_mut(&group).filter(|_| waiter.write) {
+            it.told.untold(waiter.index);
         }
     }
 
@@ -245,7 +261,7 @@ impl Node {
                     self.feed(group, single_leader::Input::Connection { node, up: false });
                 }
             }
-            RoleName::Leader => {}
+            RoleName::Leader => self.note_announced_loss(group),
             RoleName::Follower | RoleName::Sealed | RoleName::Removed => self.step_down(group),
         }
         self.outputs.push(Output::Event(Event::Role { group, role, epoch }));
@@ -302,6 +318,7 @@ impl Node {
             }
         }
         self.tend_snapshots(group);
+        self.tend_ledger(group);
         if let Some(it) = self.groups.get_mut(&group)
             && !it.watches.is_empty()
         {
@@ -326,6 +343,7 @@ impl Node {
             given_up.extend(it.unconfirmed.pop_front().map(|read| read.waiter));
         }
         for waiter in given_up {
+            self.not_told(group, &waiter);
             match waiter.to {
                 Target::Client { connection, slot } => {
                     let why = "not committed in time";

@@ -72,7 +72,11 @@ pub(crate) fn slot_of_work(work: &Work) -> u16 {
         Work::Command(args) => of_command(args),
         Work::Transaction { commands, .. } => commands.iter().find_map(|args| of_command(args)),
         Work::Watch { keys, .. } => keys.first().map(|key| slot(key)),
-        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => None,
+        Work::Unwatch { .. }
+        | Work::Holders { .. }
+        | Work::Fate { .. }
+        | Work::Position
+        | Work::Reapply { .. } => None,
     };
     slot.unwrap_or(0)
 }

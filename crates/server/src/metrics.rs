@@ -107,6 +107,20 @@ fn node_metrics(page: &mut Page, node: &Node) {
         page.one(name, "counter", help, value);
     }
     staleness(page, s);
+    let ledger = node.ledger().totals();
+    for (name, help, value) in [
+        (
+            "tercet_ledger_items",
+            "Lost writes, and ranges of them, that nobody has let go (LEDGER).",
+            ledger.items,
+        ),
+        ("tercet_ledger_acknowledged", "Those that were surely acknowledged.", ledger.acknowledged),
+        ("tercet_ledger_announced", "Announced losses of unknown extent.", ledger.announced),
+        ("tercet_ledger_bytes", "Memory of the ledger.", ledger.bytes),
+        ("tercet_ledger_without_payload", "Lost entries whose payload is not kept.", ledger.without_payload),
+    ] {
+        page.one(name, "gauge", help, value);
+    }
     page.one("tercet_map_version", "gauge", "Version of the cluster map known here.", node.map().version);
 }
 
@@ -166,6 +180,12 @@ pub fn log_event(name: &str, event: &Event) {
         }
         Event::SnapshotInstalled { group, position } => {
             eprintln!("{name}: group {} took a snapshot of its leader at {position}", group.0);
+        }
+        Event::Ledger { group, items, acknowledged } => {
+            eprintln!(
+                "{name}: group {}: {items} entries that its leader lacks went to the ledger, {acknowledged} of them acknowledged (LEDGER LIST)",
+                group.0
+            );
         }
         Event::Stopped(reason) => eprintln!("{name}: stopped replicating: {reason}"),
         Event::Replica { group, report } => {

@@ -2,6 +2,7 @@
 
 use crate::faults::{Choice, Fault, Strike};
 use crate::invariants;
+use crate::invariants::ledger::Count;
 use crate::network::MS;
 use crate::options::Args;
 use crate::run::{Outcome, Plan, run};
@@ -31,7 +32,7 @@ pub fn run_command(args: &Args) -> ExitCode {
     let seconds = begin.elapsed().as_secs_f64();
     let hours = total.time as f64 / 3.6e12;
     println!(
-        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={} copy_reads={} stale={} age_ms_max={} answers_first={} went_back={} told_lost={}",
+        "wall_seconds={seconds:.1} events_per_second={:.0} speed_up={:.0} stranded_copies={} copy_reads={} stale={} age_ms_max={} answers_first={} went_back={} told_lost={} ledger_items={} ledger_acknowledged={} ledger_announced={}",
         total.events as f64 / seconds,
         total.time as f64 / 1e9 / seconds,
         total.stranded,
@@ -40,7 +41,10 @@ pub fn run_command(args: &Args) -> ExitCode {
         total.copies.age_ns_max / 1_000_000,
         total.answers_first,
         total.went_back,
-        total.told_lost
+        total.told_lost,
+        total.ledger.items,
+        total.ledger.acknowledged,
+        total.ledger.announced
     );
     println!(
         "seeds={} cluster_hours={hours:.2} events={} acked={} lost={} violations={} trace_hash={:016x}",
@@ -57,6 +61,7 @@ struct Total {
     acknowledged: u64,
     lost: u64,
     stranded: usize,
+    ledger: Count,
     copies: Copies,
     answers_first: u64,
     went_back: u64,
@@ -103,6 +108,7 @@ fn run_seeds(args: &Args) -> Total {
             total.time += outcome.time;
             total.acknowledged += outcome.acknowledged;
             total.lost += outcome.lost;
+            total.ledger += outcome.ledger;
             total.stranded += outcome.stranded;
             total.copies += outcome.copies;
             total.answers_first += outcome.answers_first;

@@ -9,6 +9,7 @@
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
 //! | `durable` | a life of a node comes back with all that it had persisted |
 //! | `own_epoch` | a leader commits nothing older before its own first entry |
+//! | `ledger` | what was acknowledged and is gone lies in the ledger, and nothing else is called so |
 //! | `leases` | when a leader serves, no lease of an older one runs |
 //! | `recorded` | the same under the newest recorded set, whether its leader has heard of it or not |
 //! | `state` | equal history means equal state |
@@ -23,6 +24,7 @@ mod completeness;
 mod durable;
 mod holders;
 mod leases;
+pub mod ledger;
 pub mod liveness;
 mod log_matching;
 mod one_leader;
@@ -46,7 +48,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 23] = [
+pub const ALL: [(&str, &str); 25] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -55,6 +57,8 @@ pub const ALL: [(&str, &str); 23] = [
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
     (durable::NAME, "a restarted life has at least what it had persisted"),
     (own_epoch::NAME, "a leader-elect commits nothing before its empty entry"),
+    (ledger::NAME, "the ledgers hold acknowledged minus surviving; what is more is marked perhaps"),
+    (ledger::BOUND, "async with min-replicas-max-lag: what a leader lost was written within that time"),
     (leases::NAME, "no older leader's lease runs when a leader begins to serve"),
     (recorded::NAME, "committed entries meet the newest recorded electable set; none changes in an election"),
     (state::NAME, "equal rolling hash at the applied index, equal state hash"),
@@ -90,6 +94,7 @@ pub struct Invariants {
     durable: durable::Durable,
     own_epoch: own_epoch::OwnEpoch,
     leases: leases::Leases,
+    pub ledgers: ledger::Ledgers,
     state: state::State,
     storm: storm::Storm,
     /// Keyspaces that do not promise to keep what was acknowledged under the faults of this run.
@@ -119,6 +124,7 @@ impl Invariants {
     /// After a turn.
     pub fn observe(&mut self, now: u64, host: &Host) {
         let Some(node) = &host.node else { return };
+        self.ledgers.harmed |= host.harm.is_some();
         if host.harm == Some(Harm::Restored) {
             // It is behind what it promised: that is the fault. It must not do anything with it.
             if node.group_states().any(|state| state.replica.leads().is_some()) {
@@ -131,6 +137,7 @@ impl Invariants {
             let lossy = self.lossy_names.contains(&state.keyspace.name);
             if lossy {
                 self.lossy.insert(state.group);
+                self.ledgers.observe(host, &state);
             }
             let one = self.one_leader.check(host, &state);
             let two = self.log_matching.check(host, &state);
@@ -187,6 +194,7 @@ impl Invariants {
     pub fn started(&mut self, id: NodeId) {
         self.committed.forget(id);
         self.completeness.forget(id);
+        self.ledgers.forget(id);
     }
     /// A node no longer holds a copy of the group.
     pub fn gave_back(&mut self, id: NodeId, group: GroupId) {

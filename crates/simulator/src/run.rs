@@ -44,6 +44,8 @@ pub struct Outcome {
     pub operations: usize,
     pub acknowledged: u64,
     pub lost: u64,
+    /// What the ledgers held at the end.
+    pub ledger: crate::invariants::ledger::Count,
     /// Reads from followers' copies.
     pub copies: Copies,
     /// Answers seen before their questions, on followers' copies.
@@ -240,6 +242,13 @@ pub fn run(plan: &Plan) -> Outcome {
     }
     settle(&mut world);
     world.record_unfinished();
+    let mut ledger = Default::default();
+    if !world.invariants.is_broken() {
+        match world.invariants.ledgers.judge(&world) {
+            Ok(count) => ledger = count,
+            Err(violation) => world.invariants.fail(violation.property, violation.text),
+        }
+    }
     let durable: Vec<bool> = world.spaces.iter().map(|space| space.durable).collect();
     let verdict = judge(&world.history, &durable);
     let violation = world.invariants.violation.take().or(verdict.violation);
@@ -254,6 +263,7 @@ pub fn run(plan: &Plan) -> Outcome {
         operations: world.history.len(),
         acknowledged: verdict.acknowledged,
         lost: verdict.lost,
+        ledger,
         copies: verdict.copies,
         answers_first: verdict.answers_first,
         went_back: verdict.went_back,

@@ -14,6 +14,10 @@ pub enum Scenario {
     SplitBrain,
     /// catalogue: C2. The leader dies with what it had acknowledged alone.
     AsyncLossWindow,
+    /// catalogue: C8. A semi-synchronous leader and the only follower that acknowledged lose their power at once.
+    SemiSyncPhantom,
+    /// catalogue: F5. An asynchronous leader that hears of no follower stops taking writes after the lag that is allowed.
+    BoundedLoss,
     /// catalogue: A4. Many clients take from one purse; nobody gets more than there was.
     RedEnvelope,
     /// catalogue: G6. A client reads what it has just written, through other nodes: their leaders, or their copies with a token.
@@ -26,12 +30,22 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    pub const ALL: [(Scenario, &'static str, &'static str); 6] = [
+    pub const ALL: [(Scenario, &'static str, &'static str); 8] = [
         (Scenario::SplitBrain, "split-brain", "F3: a leader that is cut off acknowledges nothing"),
         (
             Scenario::AsyncLossWindow,
             "async-loss-window",
             "C2: what async loses is counted; majority loses nothing",
+        ),
+        (
+            Scenario::SemiSyncPhantom,
+            "semi-sync-phantom",
+            "C8: leader and acknowledging follower die together: ACKS 1 loses and says so, ACKS 2 does not",
+        ),
+        (
+            Scenario::BoundedLoss,
+            "bounded-loss",
+            "F5: what async loses spans no more time than min-replicas-max-lag allows",
         ),
         (Scenario::RedEnvelope, "red-envelope", "A4: concurrent transfers keep the sum"),
         (
@@ -54,7 +68,8 @@ impl Scenario {
         Scenario::ALL.iter().find(|(_, known, _)| *known == name).map(|(scenario, ..)| *scenario)
     }
     pub fn nodes(self) -> u32 {
-        3
+        // The control plane keeps its majority without the followers.
+        if self == Scenario::BoundedLoss { 5 } else { 3 }
     }
     pub fn spaces(self) -> Vec<Space> {
         let space = |name: &str, options: &str, durable| Space {
@@ -66,6 +81,17 @@ impl Scenario {
             let options = "REPLICAS 3 COMMIT majority";
             return vec![space("questions", options, true), space("answers", options, true)];
         }
+        if self == Scenario::SemiSyncPhantom {
+            let options = "REPLICAS 3 LEVEL received FLUSH os ON-TIMEOUT block COMMIT semi-sync ACKS";
+            return vec![
+                space("pair", &format!("{options} 1"), false),
+                space("trio", &format!("{options} 2"), true),
+            ];
+        }
+        if self == Scenario::BoundedLoss {
+            let options = "REPLICAS 3 COMMIT async MIN-REPLICAS-TO-WRITE 1 MIN-REPLICAS-MAX-LAG 1";
+            return vec![space("guarded", options, false)];
+        }
         let mut spaces = vec![space("strong", "REPLICAS 3 COMMIT majority", true)];
         if self == Scenario::AsyncLossWindow {
             spaces.push(space("quick", "REPLICAS 3 COMMIT async", false));
@@ -75,7 +101,7 @@ impl Scenario {
     pub fn clients(self) -> Vec<Client> {
         let kinds = match self {
             Scenario::SplitBrain => vec![Kind::Register, Kind::Set],
-            Scenario::AsyncLossWindow => vec![Kind::Set],
+            Scenario::AsyncLossWindow | Scenario::SemiSyncPhantom | Scenario::BoundedLoss => vec![Kind::Set],
             Scenario::RedEnvelope => vec![Kind::Bank],
             Scenario::LostOwnComment => vec![Kind::Register, Kind::List],
             Scenario::TimeBackwards => vec![Kind::Register, Kind::Counter],
@@ -89,7 +115,8 @@ impl Scenario {
             match self {
                 // Some of them stay with the deposed leader.
                 Scenario::SplitBrain => client.home = Some(NodeId(1 + n as u32 % 3)),
-                Scenario::AsyncLossWindow => client.keyspace = n % 2,
+                Scenario::AsyncLossWindow | Scenario::SemiSyncPhantom => client.keyspace = n % 2,
+                Scenario::BoundedLoss => client.home = Some(NodeId(1 + n as u32 % 5)),
                 _ => {}
             }
         }
@@ -111,6 +138,8 @@ impl Scenario {
                     world.run_until(world.now + 4_000 * MS);
                 }
             }
+            Scenario::SemiSyncPhantom => (0..5).for_each(|_| die_together(world)),
+            Scenario::BoundedLoss => (0..3).for_each(|_| go_on_alone(world)),
             Scenario::AnswerBeforeQuestion => talk(world),
             Scenario::RedEnvelope | Scenario::LostOwnComment | Scenario::TimeBackwards => {
                 for round in 0..4 {
@@ -232,4 +261,41 @@ fn crash_cut_off(world: &mut World) {
         world.stop(id, false);
         world.after(3_000 * MS, Event::Start { node: id });
     }
+}
+
+/// Leader and followers of a keyspace's group.
+fn copies(world: &World, name: &str) -> Option<(NodeId, Vec<NodeId>)> {
+    let map = world.newest_map()?;
+    let view = &map.groups_of(map.keyspace_named(name)?.id).next()?.view;
+    let leader = view.leader?.replica.node;
+    Some((leader, view.members.iter().copied().filter(|node| *node != leader).collect()))
+}
+
+fn part(world: &mut World, from: &[NodeId], to: &[NodeId], ms: u64) {
+    let links: Vec<_> = from.iter().flat_map(|a| to.iter().flat_map(|b| [(*a, *b), (*b, *a)])).collect();
+    world.network.cut.extend(links.iter().copied());
+    world.after(ms * MS, Event::Undo(Undo::Mend(links)));
+}
+
+/// One follower is cut off, so that the other alone acknowledges; then that one and the leader lose their power at once.
+fn die_together(world: &mut World) {
+    let Some((leader, followers)) = copies(world, "pair") else { return };
+    let [near, far] = followers[..] else { return };
+    part(world, &[far], &[leader, near], 1_000);
+    world.run_until(world.now + 700 * MS);
+    for victim in [leader, near] {
+        world.stop(victim, true);
+        world.after(1_500 * MS, Event::Start { node: victim });
+    }
+    world.run_until(world.now + 8_000 * MS);
+}
+
+/// The leader hears of no follower for longer than the keyspace allows, then dies; the followers elect one of themselves.
+fn go_on_alone(world: &mut World) {
+    let Some((leader, followers)) = copies(world, "guarded") else { return };
+    part(world, &[leader], &followers, 3_500);
+    world.run_until(world.now + 2_500 * MS);
+    world.stop(leader, false);
+    world.after(4_000 * MS, Event::Start { node: leader });
+    world.run_until(world.now + 9_000 * MS);
 }

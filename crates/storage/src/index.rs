@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use data::codec::Reader;
+use data::ledger::{ItemId, Note};
 use data::record::{Header, Kind, Record};
 use data::{Epoch, GroupId, Index, KeyspaceId, Position, RequestId};
 use std::collections::{BTreeMap, VecDeque};
@@ -148,6 +149,8 @@ pub(crate) struct Held {
 pub struct LogIndex {
     pub(crate) groups: BTreeMap<GroupId, GroupIndex>,
     pub(crate) held: BTreeMap<u64, BTreeMap<GroupId, Held>>,
+    /// Items of the ledger that nobody has let go: they outlive the segments and even the groups that they came from.
+    ledger: BTreeMap<ItemId, Sticky>,
 }
 
 impl LogIndex {
@@ -156,10 +159,33 @@ impl LogIndex {
         if let Some(kind) = STICKY.iter().position(|k| *k == record.header.kind) {
             self.groups.entry(record.header.group).or_default().stick(kind, record, bytes, None);
         }
+        if record.header.kind == Kind::Ledger {
+            self.keep(record, bytes, None);
+        }
+    }
+    /// A record of the ledger is on its way, or lies at `at`.
+    fn keep(&mut self, record: &Record<'_>, bytes: &[u8], at: Option<Location>) {
+        let header = &record.header;
+        let id = ItemId { group: header.group, position: header.position() };
+        if matches!(Note::parse(record), Ok(Note::Gone(_))) {
+            self.ledger.remove(&id);
+            return;
+        }
+        let waits = self.ledger.get(&id).filter(|known| known.at.is_none());
+        if at.is_some() && waits.is_some_and(|known| known.record != bytes) {
+            // One that is still on its way is newer than one that arrives.
+            return;
+        }
+        let record = Bytes::copy_from_slice(bytes);
+        self.ledger.insert(id, Sticky { at, epoch: header.epoch, record });
     }
     /// A record lies at `at`.
     pub(crate) fn note(&mut self, at: Location, record: &Record<'_>, bytes: &[u8]) {
         let header = &record.header;
+        if header.kind == Kind::Ledger {
+            self.keep(record, bytes, Some(at));
+            return;
+        }
         let group = self.groups.entry(header.group).or_default();
         if let Some(kind) = STICKY.iter().position(|k| *k == header.kind) {
             group.stick(kind, record, bytes, Some(at));
@@ -220,15 +246,16 @@ impl LogIndex {
             held.last = held.last.min(to);
         }
     }
-    /// Records that live in `segment` and must be written again before it goes.
+    /// Records that live in `segment` and must be written again before it goes: fences, views, snapshots, the ledger.
     pub(crate) fn to_carry(&self, segment: u64) -> Vec<Bytes> {
-        let sticky = self.groups.values().flat_map(|g| g.sticky.iter().flatten());
+        let sticky = self.groups.values().flat_map(|g| g.sticky.iter().flatten()).chain(self.ledger.values());
         sticky.filter(|s| s.at.is_some_and(|at| at.segment <= segment)).map(|s| s.record.clone()).collect()
     }
     /// Whether every fence, view and snapshot record lies behind `segment` in a durable batch, or never lay in it; else
     /// the batch that has to become durable first.
     pub(crate) fn carried(&self, segment: u64, durable: u64) -> bool {
-        let mut sticky = self.groups.values().flat_map(|g| g.sticky.iter().flatten());
+        let mut sticky =
+            self.groups.values().flat_map(|g| g.sticky.iter().flatten()).chain(self.ledger.values());
         sticky.all(|s| s.at.is_some_and(|at| at.segment > segment && at.batch <= durable))
     }
     pub(crate) fn segment_deleted(&mut self, segment: u64) {

@@ -55,6 +55,10 @@ impl GroupState {
 
     fn apply(&mut self, record: &Record<'_>, bytes: &[u8]) -> std::result::Result<(), &'static str> {
         let header = &record.header;
+        if header.kind == Kind::Ledger {
+            // It tells of entries that the log lacks.
+            return Ok(());
+        }
         self.keyspace = header.keyspace;
         self.commit = self.commit.max(header.commit);
         match header.kind {
@@ -63,7 +67,8 @@ impl GroupState {
             Kind::View => self.view = Some(record.payload.to_vec()),
             Kind::Control => self.controls += 1,
             Kind::Snapshot => self.begin_after(snapshot_mark(record)),
-            Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Ledger => {
+            Kind::Ledger => {}
+            Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier => {
                 return self.entry(record, bytes);
             }
         }

@@ -22,6 +22,7 @@ const SECTIONS: &[&str] = &[
     "commandstats",
     "cluster",
     "keyspace",
+    "ledger",
     "tercet",
 ];
 /// Shown only when they are asked for by name, or with `all`.
@@ -126,6 +127,15 @@ impl Node {
                 for (name, calls) in &s.by_command {
                     field(&format!("cmdstat_{name}"), format!("calls={calls}"));
                 }
+            }
+            "ledger" => {
+                let totals = self.ledger.totals();
+                field("ledger_items", format!("{}", totals.items));
+                field("ledger_acknowledged", format!("{}", totals.acknowledged));
+                field("ledger_announced", format!("{}", totals.announced));
+                field("ledger_bytes", format!("{}", totals.bytes));
+                field("ledger_bytes_max", format!("{}", crate::ledger::BYTES_MAX));
+                field("ledger_without_payload", format!("{}", totals.without_payload));
             }
             "cluster" => field("cluster_enabled", format!("{}", u8::from(self.cluster_enabled(connection)))),
             "keyspace" => {

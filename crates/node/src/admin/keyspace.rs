@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    fn keyspace_of(&self, name: &[u8]) -> Option<&Keyspace> {
+    pub(super) fn keyspace_of(&self, name: &[u8]) -> Option<&Keyspace> {
         core::str::from_utf8(name).ok().and_then(|name| self.map.keyspace_named(name))
     }
 
@@ -97,7 +97,7 @@ impl Node {
         Flow::Continue
     }
 
-    fn hold_reply(&mut self, connection: ConnectionId) -> Option<crate::replies::SlotId> {
+    pub(super) fn hold_reply(&mut self, connection: ConnectionId) -> Option<crate::replies::SlotId> {
         let session = self.sessions.get_mut(connection)?;
         session.replies.begin();
         session.replies.rollback();

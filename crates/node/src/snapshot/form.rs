@@ -54,6 +54,10 @@ pub struct LoadedSnapshot {
 }
 
 impl LoadedSnapshot {
+    /// Where the epochs of the log that it stands for begin.
+    pub fn starts(&self) -> &[Position] {
+        &self.head.starts
+    }
     /// Reads a snapshot from its pieces, cut anywhere. Takes as long as the state is large: nothing for a core.
     pub fn read(pieces: &mut dyn FnMut() -> Option<Vec<u8>>) -> Result<LoadedSnapshot, DecodeError> {
         let mut buffer: Vec<u8> = Vec::new();

@@ -6,6 +6,7 @@ use crate::catch_up::Budget;
 use crate::io::{Event, Output};
 use crate::message::PeerMessage;
 use crate::node::Node;
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 use data::{GroupId, Instant, NodeId, Now, Position};
@@ -122,11 +123,21 @@ impl Node {
 
     /// Whether a snapshot of this position would become the group's state: it is the one that was asked for, and the replica
     /// still follows. To be asked before the log is told of it.
-    pub fn accepts_snapshot(&self, group: GroupId, mark: Mark) -> bool {
-        let Some(it) = self.groups.get(&group) else { return false };
+    /// `starts`: where the epochs of its log begin. What this copy alone holds goes to the ledger first; until it is durable
+    /// there the answer is no, and the leader offers again.
+    pub fn accepts_snapshot(&mut self, now: Now, group: GroupId, mark: Mark, starts: &[Position]) -> bool {
+        self.now = now;
+        let Some(it) = self.groups.get_mut(&group) else { return false };
         let asked = it.snapshots.transfer.as_ref().is_some_and(|transfer| transfer.mark == mark);
         let follows = it.replica.role() == RoleName::Follower;
-        asked && follows && (mark.position.index > it.replica.commit() || it.replica.is_stranded())
+        let fits = mark.position.index > it.replica.commit() || it.replica.is_stranded();
+        if !(asked && follows && fits) {
+            return false;
+        }
+        let mut out = Vec::new();
+        let free = it.replica.may_be_replaced(mark, starts, &mut out);
+        self.carry_out(group, out);
+        free
     }
 
     /// A whole snapshot of another node is here and verified: it becomes the group's state. Returns what it replaces, for
@@ -140,7 +151,7 @@ impl Node {
     ) -> Option<LoadedSnapshot> {
         self.now = now;
         let LoadedSnapshot { head, answers, table } = snapshot;
-        let accepted = head.group == group && self.accepts_snapshot(group, head.mark);
+        let accepted = head.group == group && self.accepts_snapshot(now, group, head.mark, &head.starts);
         let it = self.groups.get_mut(&group)?;
         it.snapshots.transfer = None;
         if !accepted {

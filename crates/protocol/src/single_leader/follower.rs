@@ -212,6 +212,9 @@ impl Replica {
                 return None;
             }
             if differs && !plant::is(Bug::SkipsUnknownEpoch) {
+                if !self.may_cut(end, out) {
+                    return None;
+                }
                 if !self.cut(end, out) {
                     // The window begins behind what must be cut: this copy cannot go on from memory.
                     out.push(Output::Report(Report::Diverged { at: position }));
@@ -297,6 +300,10 @@ impl Replica {
         }
         if let Some(cut) = self.stranded_at() {
             if mark.position.index > cut {
+                if !self.prepare_for_snapshot(mark, out) {
+                    // The leader offers it again.
+                    return;
+                }
                 out.push(Output::TakeSnapshot { from, mark, len });
             } else {
                 self.to_leader(|epoch| Message::Stranded { epoch, cut }, out);
@@ -306,6 +313,9 @@ impl Replica {
         if mark.position.index <= self.commit {
             // Caught up by another way in the meantime: the leader shall look again where this log ends.
             self.tell_end(out);
+            return;
+        }
+        if !self.prepare_for_snapshot(mark, out) {
             return;
         }
         out.push(Output::TakeSnapshot { from, mark, len });
@@ -356,7 +366,7 @@ impl Replica {
     }
 
     /// Tells the leader where this log ends, so that it looks for the place where both part.
-    fn tell_end(&self, out: &mut Vec<Output>) {
+    pub(super) fn tell_end(&self, out: &mut Vec<Output>) {
         let last = self.log.last().position;
         let starts = self.log.starts().to_vec();
         self.to_leader(|epoch| Message::Mismatch { epoch, last, starts }, out);

@@ -143,6 +143,17 @@ impl LogWindow {
         }
         Some((before, Bytes::from(run), end))
     }
+    /// The records from `from` to the end, as far as they are held, and the index of the first of them.
+    pub fn tail(&self, from: Index) -> (Index, Bytes) {
+        let from = from.max(self.floor.position.index.next());
+        let mut records = Vec::new();
+        let Some((batch, offset, _)) = self.walk(from) else { return (from, Bytes::new()) };
+        records.extend_from_slice(&batch.records[offset..]);
+        let next = batch.last.next();
+        let at = self.batches.partition_point(|batch| batch.last < next);
+        self.batches.iter().skip(at).for_each(|batch| records.extend_from_slice(&batch.records));
+        (from, Bytes::from(records))
+    }
     /// Appends records that the caller made itself (a leader): `last` is the last one's mark.
     pub fn push(&mut self, first: Position, last: Mark, time_ms: i64, records: Bytes) {
         debug_assert_eq!(first.index, self.last.position.index.next(), "a log has no holes");

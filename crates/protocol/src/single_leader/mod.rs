@@ -45,6 +45,10 @@
 //! 7. *What one request asks for* ([`asked`]) moves its reply and nothing else. A commit that a message without entries told
 //!    of is answered once more when it is applied: so the leader knows in one round trip who shows an entry.
 //!
+//! 7. *Ledger first.* What a copy loses although somebody may have been told that it is done is written to the ledger
+//!    ([`Output::Ledger`]) and flushed before it is cut or the copy replaced ([`lost`], TC-10). Nobody seals with entries past the
+//!    recorded beginning of an epoch newer than they are.
+//!
 //! # What is left out here
 //!
 //! Who is elected, and when, is the control plane's matter. Executing commands, holding replies and moving snapshots is
@@ -60,6 +64,7 @@ mod electable;
 mod follower;
 mod leader;
 pub mod log_window;
+mod lost;
 pub mod message;
 mod progress;
 mod reads;
@@ -67,6 +72,7 @@ mod replica;
 
 pub use asked::{Asked, Who};
 pub use log_window::{LogWindow, Mark};
+pub use lost::Lost;
 pub use message::Message;
 pub use progress::Progress;
 pub use replica::{DropReason, Input, Output, ReadPermit, Recovered, Replica, Report, RoleName, SealAnswer};

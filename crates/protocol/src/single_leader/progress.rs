@@ -461,7 +461,7 @@ impl Replica {
 }
 
 /// Where two logs end to be equal: at the smaller end of the newest epoch that both have (bugs: SL-03, SL-04; KIP-279).
-fn common_end(mine: &[Position], my_last: Index, theirs: &[Position], their_last: Index) -> Index {
+pub(super) fn common_end(mine: &[Position], my_last: Index, theirs: &[Position], their_last: Index) -> Index {
     let end = |starts: &[Position], at: usize, last: Index| {
         starts.get(at + 1).map_or(last, |next| next.index.previous())
     };

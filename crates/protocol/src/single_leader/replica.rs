@@ -3,6 +3,7 @@
 use super::follower::Follower;
 use super::leader::Leader;
 use super::log_window::{LogWindow, Mark};
+use super::lost::{Keeping, Lost};
 use super::message::Message;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -83,6 +84,11 @@ pub enum Output {
         token: u64,
         records: Bytes,
         promise: bool,
+    },
+    /// Write these entries into the ledger and flush it; [`Input::Persisted`] tells when that is done. In order with `Persist`.
+    Ledger {
+        token: u64,
+        lost: Lost,
     },
     /// The log is committed through this index: apply it, release what waits for it.
     Committed(Index),
@@ -270,6 +276,8 @@ pub struct Replica {
     token: u64,
     /// Appends on their way to the disk: token, end of the log after them.
     persisting: VecDeque<(u64, Index)>,
+    /// What is written into the ledger before it is cut.
+    pub(super) keeping: Option<Keeping>,
 }
 
 impl Replica {
@@ -297,6 +305,7 @@ impl Replica {
             role: Role::Follower(Follower::default()),
             token: 0,
             persisting: VecDeque::new(),
+            keeping: None,
         }
     }
 
@@ -458,6 +467,13 @@ impl Replica {
         self.token
     }
 
+    /// The token of a write that makes no entry persistent.
+    pub(super) fn note_token(&mut self) -> u64 {
+        self.token += 1;
+        self.persisting.push_back((self.token, Index(0)));
+        self.token
+    }
+
     fn on_persisted(&mut self, now: Instant, token: u64, out: &mut Vec<Output>) {
         while let Some((front, index)) = self.persisting.front().copied()
             && front <= token
@@ -465,9 +481,21 @@ impl Replica {
             self.persisting.pop_front();
             self.persisted = self.persisted.max(index.min(self.log.last().position.index));
         }
+        let kept = self.kept(token);
         match &mut self.role {
             Role::Leader(_) => self.advance_commit(now, out),
-            Role::Follower(_) => self.acknowledge(out),
+            Role::Follower(_) => {
+                self.acknowledge(out);
+                if kept && !self.is_stranded() {
+                    // The leader sends again what contradicts this log's end, and now it may be cut.
+                    self.tell_end(out);
+                }
+            }
+            Role::Sealed(sealing) if sealing.fence.is_none() => {
+                if kept {
+                    self.fence_when_due(now, out);
+                }
+            }
             Role::Sealed(sealing) => {
                 if sealing.fence.is_some_and(|fence| fence <= token) && !sealing.answered {
                     sealing.answered = true;
@@ -553,6 +581,12 @@ impl Replica {
             return;
         }
         let epoch = sealing.epoch;
+        if let Some(to) = self.strays_after() {
+            if !self.may_cut(to, out) {
+                return;
+            }
+            self.cut(to, out);
+        }
         self.promised = self.promised.max(epoch);
         let record = self.mark_record(Kind::Fence, self.log.last().position.index);
         let token = self.persist(record, true, out);

@@ -2,7 +2,8 @@
 //!
 //! Commands (positional: nodes as numbers): `found n rule`, `propose n count`, `deliver` (all messages, disks and
 //! answers, until quiet), `cut n...` and `mend` (links of these nodes carry nothing), `hold n` and `release n` (its disk),
-//! `wait ms`, `seal n epoch not_before_ms`, `elect n epoch`, `join n`, `crash n`, `restart n`, `status`.
+//! `wait ms`, `seal n epoch not_before_ms`, `elect n epoch`, `lose n epoch` (an election
+//! that announces a loss), `join n`, `crash n`, `restart n`, `status`.
 // catalogue: F6
 
 use crate::rig::control::{GROUP, KEYSPACE};
@@ -50,6 +51,10 @@ impl Stage {
                 Output::Send { to, message } => self.messages.push_back((node, to, message)),
                 Output::Persist { token, records, .. } => {
                     self.persisting.entry(node).or_default().push_back((token, records));
+                }
+                Output::Ledger { token, lost } => {
+                    self.say(node, format!("keeps what lies behind {} to {}", lost.after, lost.last));
+                    self.persisting.entry(node).or_default().push_back((token, Bytes::new()));
                 }
                 Output::Fetch { to, from, .. } => {
                     let (mark, records) = self.disks[&node].read(from);
@@ -155,12 +160,15 @@ impl Stage {
         nodes.for_each(|node| self.start(node));
         self.deliver();
     }
-    fn elect(&mut self, node: u32, epoch: u64) {
+    fn elect(&mut self, node: u32, epoch: u64, loses: bool) {
         let last = self.replicas[&node].log().last().position.index;
         let process = Process(self.processes[&node]);
         if let Some(view) = &mut self.view {
             view.number = view.number.next();
             view.epoch = Epoch(epoch);
+            if loses {
+                view.last_loss = Epoch(epoch);
+            }
             view.leader = Some(Leader { replica: life(node), process });
             let start = Position { epoch: Epoch(epoch), index: last.next() };
             view.history.retain(|begun| begun.index < start.index);
@@ -249,7 +257,8 @@ impl Stage {
                 }
                 self.show_view();
             }
-            "elect" => self.elect(node(0)?, number(1)?),
+            "elect" => self.elect(node(0)?, number(1)?, false),
+            "lose" => self.elect(node(0)?, number(1)?, true),
             "join" => {
                 let joiner = node(0)?;
                 if let Some(view) = &mut self.view {

@@ -8,7 +8,8 @@ impl Core {
     /// Makes a snapshot of another node the group's state: on the disk first, then in the log, then in memory.
     pub(super) fn install(&mut self, received: &ReceivedSnapshot, snapshot: LoadedSnapshot) {
         let (header, len) = (received.reader().header(), received.reader().len());
-        if !self.node.accepts_snapshot(header.group, from_storage(header.mark)) {
+        let starts = snapshot.starts();
+        if !self.node.accepts_snapshot(clock::now(), header.group, from_storage(header.mark), starts) {
             self.node.refuse_snapshot(header.group);
             return;
         }

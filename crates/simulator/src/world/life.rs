@@ -115,6 +115,7 @@ impl World {
 
     /// The process ends at once; with `power` the whole machine does.
     pub fn stop(&mut self, id: NodeId, power: bool) {
+        self.invariants.ledgers.power_lost |= power;
         if self.hosts.get(&id).is_some_and(|host| host.is_running()) {
             self.forget_restored(id);
         }

@@ -224,20 +224,23 @@ impl World {
         let Some(host) = self.hosts.get_mut(&id) else { return };
         let (now, group) = (host.clock.now(self.now), header.group);
         let Some(node) = &mut host.node else { return };
-        if !node.accepts_snapshot(group, disk::received(header.mark)) {
-            return node.refuse_snapshot(group);
+        let mut pieces = Some(payload).into_iter();
+        let snapshot = match LoadedSnapshot::read(&mut || pieces.next()) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                node.refuse_snapshot(group);
+                let text = format!("{id} {group}: {error}");
+                return self.invariants.fail("snapshots can be installed", text);
+            }
+        };
+        if !node.accepts_snapshot(now, group, disk::received(header.mark), snapshot.starts()) {
+            node.refuse_snapshot(group);
+            return self.end_turn(id);
         }
         let adopted = host.disk.adopt_snapshot(received);
         self.check_disk(id, adopted);
         let Some(node) = self.hosts.get_mut(&id).and_then(|host| host.node.as_mut()) else { return };
-        let mut pieces = Some(payload).into_iter();
-        match LoadedSnapshot::read(&mut || pieces.next()) {
-            Ok(snapshot) => drop(node.install_snapshot(now, group, snapshot, len)),
-            Err(error) => {
-                node.refuse_snapshot(group);
-                self.invariants.fail("snapshots can be installed", format!("{id} {group}: {error}"));
-            }
-        }
+        drop(node.install_snapshot(now, group, snapshot, len));
         self.end_turn(id);
     }
 

@@ -1,6 +1,6 @@
 //! The named scenarios hold, and do what they are named after.
 //!
-//! catalogue: A4 C2 F3 G6
+//! catalogue: A4 C2 C8 F3 F5 G6
 
 use crate::reproducible::plan;
 use simulator::history::{Did, Operation};
@@ -25,6 +25,34 @@ fn two_sides_of_a_split_never_both_acknowledge() {
 fn async_loses_what_the_dead_leader_alone_had_and_majority_nothing() {
     // The verdict of the keyspace under majority is part of `play`; what is counted as lost is of the one under async.
     assert!(play(Scenario::AsyncLossWindow).lost > 0);
+}
+
+// catalogue: C2
+#[test]
+fn what_async_loses_lies_in_the_ledger() {
+    let outcome = play(Scenario::AsyncLossWindow);
+    assert!(outcome.ledger.items >= outcome.lost, "{} lost, {:?}", outcome.lost, outcome.ledger);
+}
+
+// catalogue: C8
+#[test]
+fn a_phantom_of_semi_sync_is_lost_with_both_its_copies_and_announced() {
+    // The keyspace that waits for two acknowledgements lost nothing: that is part of `play`.
+    let outcome = play(Scenario::SemiSyncPhantom);
+    assert!(outcome.lost > 0 && outcome.ledger.announced > 0, "{} lost, {:?}", outcome.lost, outcome.ledger);
+}
+
+// catalogue: F5
+#[test]
+fn the_loss_of_async_spans_no_more_than_the_lag_that_is_allowed() {
+    // The bound is part of `play`; here that there was something to bound.
+    let outcome = play(Scenario::BoundedLoss);
+    assert!(
+        outcome.lost > 0 && outcome.ledger.items >= outcome.lost,
+        "{} lost, {:?}",
+        outcome.lost,
+        outcome.ledger
+    );
 }
 
 // catalogue: G6

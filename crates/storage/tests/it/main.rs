@@ -4,6 +4,7 @@ mod corruption;
 mod disks;
 mod faults;
 mod identity;
+mod ledger;
 mod model;
 mod power_cut;
 mod retention;

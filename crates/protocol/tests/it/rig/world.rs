@@ -271,6 +271,14 @@ impl World {
         if !behind || self.at(id).replica.as_ref().is_some_and(|r| r.leads().is_some()) {
             return;
         }
+        let mut out = Vec::new();
+        let replica = self.at(id).replica.as_mut();
+        let free = replica.is_none_or(|replica| replica.may_be_replaced(mark, &starts, &mut out));
+        self.carry_out(id, out);
+        if !free {
+            // Offered again, by when its own entries lie in the ledger.
+            return;
+        }
         self.at(id).disk.install(mark, starts.clone(), 0);
         if self.at(id).replica.as_ref().is_some_and(|r| r.is_stranded()) {
             // The copy is made anew: what it called committed was lost.
@@ -433,7 +441,7 @@ impl World {
         let mut classes: [VecDeque<Output>; 3] = Default::default();
         for output in out {
             let class = match output {
-                Output::Persist { .. } => 0,
+                Output::Persist { .. } | Output::Ledger { .. } => 0,
                 Output::Send { .. } if !shuffled => 1,
                 _ => 2,
             };
@@ -465,6 +473,10 @@ impl World {
                     }
                 }
                 self.send(id, to, Body::Replication(message));
+            }
+            Output::Ledger { token, lost } => {
+                self.note(|| format!("{id} keeps what lies behind {} to {}", lost.after, lost.last));
+                self.carry_out_one(id, Output::Persist { token, records: Bytes::new(), promise: true });
             }
             Output::Persist { token, records, .. } => {
                 self.check.written(&records);

@@ -1,0 +1,162 @@
+//! Items of the ledger in words: fields, and what their operations do.
+
+use super::ledger::Listed;
+use crate::payload::Payload;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use data::ledger::UNKNOWN_END;
+use data::operation::{Before, End, Expiry, Operation};
+use wire::ReplyWriter;
+
+/// Fields of an item.
+pub const FIELDS: usize = 12;
+
+pub fn write_item(listed: &Listed, keyspace: &str, nodes: &[&str], w: &mut ReplyWriter<'_>) {
+    let item = &listed.item;
+    let request = item.request;
+    let request_text = match request.is_none() {
+        true => String::new(),
+        false => alloc::format!("{}:{}:{}", request.origin.0, request.process.0, request.sequence),
+    };
+    for (name, value) in [
+        ("id", item.id.to_string()),
+        ("keyspace", keyspace.to_string()),
+        ("mark", item.mark.name().to_string()),
+        ("request", request_text),
+    ] {
+        w.bulk(name.as_bytes());
+        w.bulk(value.as_bytes());
+    }
+    // -1: nobody knows how many.
+    let through = if item.through == UNKNOWN_END { -1 } else { item.through.0 as i64 };
+    let entries = item.entries().map_or(-1, |count| count as i64);
+    for (name, value) in [
+        ("epoch", item.id.position.epoch.0 as i64),
+        ("index", item.id.position.index.0 as i64),
+        ("through", through),
+        ("entries", entries),
+        ("lost-to", item.lost_to.0 as i64),
+        ("time-ms", item.time_ms),
+        ("payload-bytes", listed.payload_bytes as i64),
+    ] {
+        w.bulk(name.as_bytes());
+        w.integer(value);
+    }
+    w.bulk(b"nodes");
+    w.array(nodes.len());
+    nodes.iter().for_each(|name| w.bulk(name.as_bytes()));
+}
+
+/// The operations of an entry's payload: an array of maps, each with the words of the operation and what it found before.
+pub fn write_operations(payload: &[u8], w: &mut ReplyWriter<'_>) {
+    let rows = Payload::parse(payload).and_then(Payload::rows).unwrap_or_default();
+    w.array(rows.len());
+    for (operation, before) in &rows {
+        let words = words_of(operation);
+        w.map(2);
+        w.bulk(b"operation");
+        w.array(words.len());
+        words.iter().for_each(|word| w.bulk(word));
+        w.bulk(b"before");
+        write_before(before, w);
+    }
+}
+
+fn write_before(before: &Before<'_>, w: &mut ReplyWriter<'_>) {
+    match before {
+        Before::Absent => w.null(),
+        Before::Bytes { bytes, .. } => w.bulk(bytes),
+        Before::Summary { kind, len, .. } => {
+            let name = ["string", "hash", "list", "set", "zset"].get(usize::from(*kind)).unwrap_or(&"value");
+            w.bulk(alloc::format!("a {name} of {len}").as_bytes());
+        }
+    }
+}
+
+fn expiry_words(expiry: Expiry, words: &mut Vec<Vec<u8>>) {
+    match expiry {
+        Expiry::Keep => words.push(b"KEEPTTL".to_vec()),
+        Expiry::Never => {}
+        Expiry::At(at_ms) => words.extend([b"PXAT".to_vec(), number(at_ms)]),
+    }
+}
+fn number(value: impl ToString) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+/// An operation in the words of the command that is nearest to it.
+fn words_of(operation: &Operation<'_>) -> Vec<Vec<u8>> {
+    use Operation as O;
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    let (name, rest): (&str, Vec<Vec<u8>>) = match operation {
+        O::Set { value, expiry, .. } => {
+            let mut rest = Vec::from([value.to_vec()]);
+            expiry_words(*expiry, &mut rest);
+            ("SET", rest)
+        }
+        O::Put { value, expiry, .. } => {
+            let value = value.as_ref();
+            let mut rest = Vec::from([value.kind().name().as_bytes().to_vec(), number(value.len())]);
+            expiry_words(*expiry, &mut rest);
+            ("PUT", rest)
+        }
+        O::Delete { .. } => ("DEL", Vec::new()),
+        O::Expire { at_ms, .. } => ("EXPIRED", Vec::from([number(at_ms)])),
+        O::ExpireAt { at_ms: Some(at_ms), .. } => ("PEXPIREAT", Vec::from([number(at_ms)])),
+        O::ExpireAt { at_ms: None, .. } => ("PERSIST", Vec::new()),
+        O::StringWrite { offset, bytes, .. } => ("SETRANGE", Vec::from([number(offset), bytes.to_vec()])),
+        O::CounterAdd { delta, .. } => ("INCRBY", Vec::from([number(delta)])),
+        O::HashSet { fields, .. } => {
+            let pairs = fields.iter().flat_map(|(field, value)| [field.to_vec(), value.to_vec()]);
+            ("HSET", pairs.collect())
+        }
+        O::HashRemove { fields, .. } => ("HDEL", fields.iter().map(|field| field.to_vec()).collect()),
+        O::HashCounterAdd { field, delta, .. } => ("HINCRBY", Vec::from([field.to_vec(), number(delta)])),
+        O::ListPush { end, elements, .. } => {
+            let name = if *end == End::Front { "LPUSH" } else { "RPUSH" };
+            (name, elements.iter().map(|element| element.to_vec()).collect())
+        }
+        O::ListPop { end, count, .. } => {
+            (if *end == End::Front { "LPOP" } else { "RPOP" }, Vec::from([number(count)]))
+        }
+        O::ListSet { at, element, .. } => ("LSET", Vec::from([number(at), element.to_vec()])),
+        O::ListInsert { at, element, .. } => ("LINSERT", Vec::from([number(at), element.to_vec()])),
+        O::ListRemove { places, .. } => ("LREM", places.iter().map(number).collect()),
+        O::SetAdd { members, .. } => ("SADD", members.iter().map(|member| member.to_vec()).collect()),
+        O::SetRemove { members, .. } => ("SREM", members.iter().map(|member| member.to_vec()).collect()),
+        O::ZSetAdd { members, .. } => {
+            ("ZADD", members.iter().flat_map(|(member, score)| [number(score), member.to_vec()]).collect())
+        }
+        O::ZSetIncrement { member, by, .. } => ("ZINCRBY", Vec::from([number(by), member.to_vec()])),
+        O::ZSetRemove { members, .. } => ("ZREM", members.iter().map(|member| member.to_vec()).collect()),
+        O::Rename { .. } => ("RENAME", Vec::new()),
+        O::Flush => ("FLUSHDB", Vec::new()),
+    };
+    words.push(name.as_bytes().to_vec());
+    words.extend(operation.keys().map(<[u8]>::to_vec));
+    words.extend(rest);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_read_like_commands() {
+        let shown = |operation: Operation<'_>| {
+            let words = words_of(&operation);
+            let words: Vec<String> =
+                words.iter().map(|it| String::from_utf8_lossy(it).into_owned()).collect();
+            words.join(" ")
+        };
+        let (key, value): (&[u8], &[u8]) = (b"k", b"v");
+        let expiry = Expiry::At(77);
+        assert_eq!(shown(Operation::Set { key: key.into(), value: value.into(), expiry }), "SET k v PXAT 77");
+        assert_eq!(shown(Operation::CounterAdd { key: key.into(), delta: -3 }), "INCRBY k -3");
+        let members = Vec::from([(value.into(), 1.5)]);
+        assert_eq!(shown(Operation::ZSetAdd { key: key.into(), members }), "ZADD k 1.5 v");
+        assert_eq!(shown(Operation::Rename { from: key.into(), to: value.into() }), "RENAME k v");
+        assert_eq!(shown(Operation::Flush), "FLUSHDB");
+    }
+}

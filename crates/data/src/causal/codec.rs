@@ -121,9 +121,11 @@ impl<'a> Decoder<'a> {
         decoder.oldest = Stamp(decoder.number()?);
         Ok(decoder)
     }
-    /// Everything must have been read.
-    pub fn end(&self) -> Result<(), DecodeError> {
-        self.reader.end()
+    /// Everything must have been read, and the legend be the one of what was read.
+    pub fn end(&self, legend: &Legend) -> Result<(), DecodeError> {
+        let is_exact =
+            self.actors.iter().eq(&legend.actors) && self.oldest == legend.oldest.unwrap_or_default();
+        if is_exact { self.reader.end() } else { Err(DecodeError::Invalid("legend")) }
     }
     pub fn byte(&mut self) -> Result<u8, DecodeError> {
         self.reader.u8()

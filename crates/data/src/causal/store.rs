@@ -90,10 +90,7 @@ impl<S: Store> Causal<S> {
     }
     /// Legend, context, value.
     pub fn encode(&self, writer: &mut Writer<'_>) {
-        let mut legend = Legend::default();
-        self.context.note(&mut legend);
-        self.store.note(&mut legend);
-        let mut encoder = Encoder::new(writer, legend);
+        let mut encoder = Encoder::new(writer, self.legend());
         self.context.encode(&mut encoder);
         self.store.encode(&mut encoder);
     }
@@ -104,17 +101,21 @@ impl<S: Store> Causal<S> {
     pub fn decode(input: &[u8]) -> Result<Causal<S>, DecodeError> {
         let mut decoder = Decoder::new(Reader::new(input))?;
         let context = Context::decode(&mut decoder)?;
-        let store = S::decode(&mut decoder)?;
-        decoder.end()?;
-        Ok(Causal { store, context })
+        let causal = Causal { store: S::decode(&mut decoder)?, context };
+        decoder.end(&causal.legend())?;
+        Ok(causal)
+    }
+    fn legend(&self) -> Legend {
+        let mut legend = Legend::default();
+        self.context.note(&mut legend);
+        self.store.note(&mut legend);
+        legend
     }
 }
 
 /// A store alone, as it lies in a table and as it is hashed: the context is the shard's.
 pub fn encode_store<S: Store>(store: &S, writer: &mut Writer<'_>) {
-    let mut legend = Legend::default();
-    store.note(&mut legend);
-    store.encode(&mut Encoder::new(writer, legend));
+    store.encode(&mut Encoder::new(writer, legend_of(store)));
 }
 
 /// Reads what [`encode_store`] wrote, all of the input.
@@ -124,6 +125,12 @@ pub fn encode_store<S: Store>(store: &S, writer: &mut Writer<'_>) {
 pub fn decode_store<S: Store>(input: &[u8]) -> Result<S, DecodeError> {
     let mut decoder = Decoder::new(Reader::new(input))?;
     let store = S::decode(&mut decoder)?;
-    decoder.end()?;
+    decoder.end(&legend_of(&store))?;
     Ok(store)
+}
+
+fn legend_of<S: Store>(store: &S) -> Legend {
+    let mut legend = Legend::default();
+    store.note(&mut legend);
+    legend
 }

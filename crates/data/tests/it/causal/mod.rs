@@ -9,11 +9,19 @@
 //! | `keys` | maps with fields of several policies, whole keys |
 //! | `laws` | the suite, type by type |
 //! | `planted` | broken types, each of which the suite must find |
+//! | `meanings` | rules that need a story rather than a law |
+//! | `shard` | many keys under one context; size of what they carry |
+//! | `clocks` | dots, vectors, contexts, stamps |
+//! | `encoded` | encoded forms, whole and damaged |
 
+mod clocks;
+mod encoded;
 mod history;
 mod keys;
 mod laws;
+mod meanings;
 mod planted;
 mod sequence;
+mod shard;
 mod subjects;
 mod world;

@@ -21,14 +21,20 @@ pub const DEPTH_MAX: usize = 8;
 pub struct Legend {
     actors: BTreeSet<Actor>,
     oldest: Option<Stamp>,
+    newest: Option<Stamp>,
 }
 
 impl Legend {
+    /// The newest stamp that is named.
+    pub fn newest(&self) -> Option<Stamp> {
+        self.newest
+    }
     pub fn actor(&mut self, actor: Actor) {
         self.actors.insert(actor);
     }
     pub fn stamp(&mut self, stamp: Stamp) {
         self.oldest = Some(self.oldest.map_or(stamp, |oldest| oldest.min(stamp)));
+        self.newest = self.newest.max(Some(stamp));
     }
     pub fn mark(&mut self, mark: Mark) {
         self.actor(mark.dot.actor);

@@ -80,7 +80,8 @@ impl Counter {
     pub fn add(&self, write: &mut Write<'_>, amount: Amount) -> Causal<Counter> {
         let Mark { stamp, dot } = write.mark();
         let share = match self.shares.get(&dot.actor) {
-            Some(share) if share.is_alive() => {
+            // A share that knows later dots of this actor is not its own work: never go below its base.
+            Some(share) if share.is_alive() && share.last < dot.counter => {
                 Share { last: dot.counter, stamp, total: share.total.plus(amount), ..*share }
             }
             _ => {

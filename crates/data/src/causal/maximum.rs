@@ -77,7 +77,9 @@ impl Maximum {
         points: impl IntoIterator<Item = (u16, u8)>,
     ) -> Causal<Maximum> {
         let Mark { stamp, dot } = write.mark();
-        let held = self.shares.get(&dot.actor).filter(|share| share.is_alive());
+        // A share that knows later dots of this actor is not its own work: never go below its base.
+        let own = self.shares.get(&dot.actor);
+        let held = own.filter(|share| share.is_alive() && share.last < dot.counter);
         let mut registers = BTreeMap::new();
         for (at, value) in points.into_iter().filter(|point| point.1 > 0) {
             raise(&mut registers, &BTreeMap::from([(at, value)]));

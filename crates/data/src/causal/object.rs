@@ -94,10 +94,11 @@ macro_rules! parts {
             }
         }
 
-        $(impl From<$name> for Object {
+        $(/// What a delta of this part alone does to a key.
+        impl From<$name> for Object {
             fn from(part: $name) -> Object {
-                let parts = if part.is_bottom() { Vec::new() } else { alloc::vec![Part::$name(part)] };
-                Object { parts, deadlines: Deadlines::default() }
+                let parts = alloc::vec![Part::$name(part)];
+                Object { parts, deadlines: Deadlines::default(), is_whole: false }
             }
         })*
 
@@ -149,11 +150,19 @@ impl Part {
 
 /// Everything that one key holds.
 ///
-/// Invariant: ascending by type, one part of each at most, none of them bottom.
-#[derive(Clone, PartialEq, Default, Debug)]
+/// Invariant: ascending by type, one part of each at most; in a whole one none of them is bottom. A delta of one part is not
+/// whole: it says nothing of the others, so that EXPIRE of a large collection does not walk it.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Object {
     parts: Vec<Part>,
     deadlines: Deadlines,
+    is_whole: bool,
+}
+
+impl Default for Object {
+    fn default() -> Object {
+        Object { parts: Vec::new(), deadlines: Deadlines::default(), is_whole: true }
+    }
 }
 
 impl Object {
@@ -205,7 +214,7 @@ impl Object {
         cleared
     }
     pub(super) fn of_deadlines(deadlines: Deadlines) -> Object {
-        Object { parts: Vec::new(), deadlines }
+        Object { parts: Vec::new(), deadlines, is_whole: false }
     }
 }
 
@@ -216,7 +225,8 @@ impl Store for Object {
         for part in &mut self.parts {
             match other.find(part.kind()) {
                 Some(incoming) => part.join(own, incoming, theirs, losers),
-                None => part.join(own, &Part::bottom(part.kind()), theirs, losers),
+                None if other.is_whole => part.join(own, &Part::bottom(part.kind()), theirs, losers),
+                None => {}
             }
         }
         for incoming in &other.parts {
@@ -226,7 +236,10 @@ impl Store for Object {
                 self.parts.insert(at, part);
             }
         }
-        self.parts.retain(|part| !part.is_bottom());
+        self.is_whole |= other.is_whole;
+        if self.is_whole {
+            self.parts.retain(|part| !part.is_bottom());
+        }
         self.deadlines.join(own, &other.deadlines, theirs, losers);
     }
     fn is_bottom(&self) -> bool {
@@ -251,6 +264,7 @@ impl Store for Object {
         self.deadlines.note(legend);
     }
     fn encode(&self, encoder: &mut Encoder<'_, '_>) {
+        encoder.byte(u8::from(self.is_whole));
         encoder.number(self.parts.len() as u64);
         for part in &self.parts {
             encoder.byte(part.kind() as u8);
@@ -260,16 +274,17 @@ impl Store for Object {
     }
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         decoder.nested(|decoder| {
+            let is_whole = decoder.flag()?;
             let mut parts: Vec<Part> = Vec::new();
             for _ in 0..decoder.count()? {
                 let part = Part::decode(decoder)?;
                 let is_next = parts.last().is_none_or(|last| last.kind() < part.kind());
-                if !is_next || part.is_bottom() {
+                if !is_next || (is_whole && part.is_bottom()) {
                     return Err(DecodeError::Invalid("part"));
                 }
                 parts.push(part);
             }
-            Ok(Object { parts, deadlines: Deadlines::decode(decoder)? })
+            Ok(Object { parts, deadlines: Deadlines::decode(decoder)?, is_whole })
         })
     }
 }

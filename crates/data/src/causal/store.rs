@@ -3,6 +3,7 @@
 use super::codec::{Decoder, Encoder, Legend};
 use super::context::Context;
 use super::dot::{Mark, Write};
+use super::stamp::Stamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::value::Blob;
 use alloc::vec::Vec;
@@ -104,6 +105,11 @@ impl<S: Store> Causal<S> {
         let causal = Causal { store: S::decode(&mut decoder)?, context };
         decoder.end(&causal.legend())?;
         Ok(causal)
+    }
+    /// The newest stamp in it, deletes included: what the clock of whoever takes it over must have observed, and refuses
+    /// if it lies too far ahead (LL-02).
+    pub fn newest_stamp(&self) -> Option<Stamp> {
+        self.legend().newest()
     }
     fn legend(&self) -> Legend {
         let mut legend = Legend::default();

@@ -5,7 +5,7 @@ use super::sequence::Sequence;
 use super::subjects::*;
 use super::world::{Draw, Subject, World, bytes};
 use data::causal::{Amount, Causal, Counter, DEPTH_MAX, Object, Store, Write, decode_store, encode_store};
-use data::codec::Writer;
+use data::codec::{DecodeError, Writer};
 use data::table::Seed;
 
 /// A state with something of everything in it.
@@ -94,10 +94,10 @@ fn counts_and_depths_are_bounded() {
     assert!(
         Causal::<Counter>::decode(&[0, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10]).is_err()
     );
-    // A map in a map in a map: one part, of type 7, whole, one entry, with an empty name, an object again.
+    // A map in a map in a map: whole, one part, of type 7, whole, one entry, with an empty name, an object again.
     let mut deep = vec![0, 0, 0];
-    (0..100_000).for_each(|_| deep.extend([1, 7, 1, 1, 0]));
-    assert!(Causal::<Object>::decode(&deep).is_err());
+    (0..100_000).for_each(|_| deep.extend([1, 1, 7, 1, 1, 0]));
+    assert_eq!(Causal::<Object>::decode(&deep), Err(DecodeError::Invalid("depth")));
 }
 
 /// What mutators can make is never deeper than what readers take.

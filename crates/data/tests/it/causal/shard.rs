@@ -33,6 +33,9 @@ impl Copy {
         }
     }
     fn apply(&mut self, key: Name, delta: &Causal<Object>) {
+        if let Some(stamp) = delta.newest_stamp() {
+            self.clock.observe(stamp, WallInterval::default()).expect("in time");
+        }
         self.join(key, &delta.store, &delta.context);
         self.context.merge(&delta.context);
     }
@@ -139,6 +142,23 @@ fn a_key_made_anew_outlives_the_old_delete() {
         let text = copy.keys["k"].as_text().and_then(|text| text.shown().map(|text| text.into_owned()));
         assert_eq!(text.as_deref(), Some(&b"20"[..]));
     }
+}
+
+/// A delta of one member or of the expiry does not look at the rest of the key: were its context to name another member,
+/// that one would stay. So EXPIRE, SADD and HSET cost what they touch, however large the key is.
+#[test]
+fn a_delta_visits_what_it_names() {
+    let mut a = Copy::new(0);
+    let first = a.write("k", &KeyOp::Member("m"), 0);
+    a.write("k", &KeyOp::Field("f"), 1);
+    for operation in [KeyOp::Member("n"), KeyOp::Expire(2_000), KeyOp::NoMember("n"), KeyOp::Field("f")] {
+        let mut delta = a.write("k", &operation, 2);
+        delta.context.merge(&first.context);
+        a.apply("k", &delta);
+        assert!(a.keys["k"].as_set().is_some_and(|set| set.entry(b"m").is_some()), "{operation:?}");
+    }
+    a.write("k", &KeyOp::Delete, 3);
+    assert!(a.keys.is_empty());
 }
 
 /// A hundred thousand clients write one key through three replicas: what the key carries is of the size of three (LL-13).

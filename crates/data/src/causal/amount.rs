@@ -3,7 +3,8 @@
 use super::codec::{Decoder, Encoder};
 use crate::codec::DecodeError;
 
-/// A whole part and a fractional part, added and subtracted apart: INCR is exact however many INCRBYFLOAT went before.
+/// A whole part and a fractional part, added and subtracted apart: INCR is exact however many INCRBYFLOAT went
+/// before.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct Amount {
     whole: i128,

@@ -1,8 +1,8 @@
 //! What commands do to a key: each takes the key as its coordinator sees it and yields the delta that does the same
 //! everywhere.
 //!
-//! A write that finds the key absent or expired first removes whatever lies there unseen: an old expiry must not fall on a
-//! key made anew, nor may what expired come back under it.
+//! A write that finds the key absent or expired first removes whatever lies there unseen: an old expiry must not fall
+//! on a key made anew, nor may what expired come back under it.
 
 use super::amount::Amount;
 use super::codec::DEPTH_MAX;

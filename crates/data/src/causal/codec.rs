@@ -1,8 +1,9 @@
 //! The encoded form of contexts, deltas and values: small, and the same bytes for the same state.
 //!
-//! A message begins with a legend, the actors that it names and its oldest stamp. After it an actor is a small number and
-//! a stamp the distance from the oldest one, so that a dot with its stamp takes some eight bytes instead of 32. Numbers are
-//! LEB128 without padding, keys ascend strictly: what could be written in two ways is refused in one of them.
+//! A message begins with a legend, the actors that it names and its oldest stamp. After it an actor is a small number
+//! and a stamp the distance from the oldest one, so that a dot with its stamp takes some eight bytes instead of 32.
+//! Numbers are LEB128 without padding, keys ascend strictly: what could be written in two ways is refused in one of
+//! them.
 
 use super::dot::{Actor, Dot, Mark};
 use super::stamp::Stamp;

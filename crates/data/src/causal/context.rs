@@ -1,18 +1,18 @@
 //! Dotted contexts: which writes are known, exactly, holes included.
 //!
-//! Sources: Almeida, Shoker, Baquero, "Delta State Replicated Data Types" (JPDC 2018); Goncalves, Almeida, Baquero, Fonte,
-//! "Concise Server-Wide Causality Management for Eventually Consistent Data Stores" (DAIS 2015), from which comes the one
-//! context per shard instead of one per key.
+//! Sources: Almeida, Shoker, Baquero, "Delta State Replicated Data Types" (JPDC 2018); Goncalves, Almeida, Baquero,
+//! Fonte, "Concise Server-Wide Causality Management for Eventually Consistent Data Stores" (DAIS 2015), from which
+//! comes the one context per shard instead of one per key.
 //!
-//! A dot that a context covers and that the value beside it does not hold was deleted or superseded. Hence the rule on
-//! which everything rests: a context must never cover a dot whose write did not reach the values beside it. The context
-//! of a delta therefore names single dots, those that it mints and those that it removes, all of its own key; it is never
-//! a vector that would also claim what lies below them (ML-12).
+//! A dot that a context covers and that the value beside it does not hold was deleted or superseded. Hence the rule
+//! on which everything rests: a context must never cover a dot whose write did not reach the values beside it. The
+//! context of a delta therefore names single dots, those that it mints and those that it removes, all of its own key;
+//! it is never a vector that would also claim what lies below them (ML-12).
 
 use super::codec::{Decoder, Encoder, Legend};
 use super::dot::{Actor, Dot};
 use super::vector::VersionVector;
-use crate::codec::DecodeError;
+use crate::codec::{DecodeError, Reader, Writer};
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -110,11 +110,30 @@ impl Context {
         self.actors.iter().flat_map(|(actor, ranges)| ranges.iter().map(|range| (*actor, range.0, range.1)))
     }
 
+    /// Alone, as copies compare contexts and spread skips.
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        let mut legend = Legend::default();
+        self.note(&mut legend);
+        self.encode_in(&mut Encoder::new(writer, legend));
+    }
+    /// Reads what [`Context::encode`] wrote, all of the input.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn decode(input: &[u8]) -> Result<Context, DecodeError> {
+        let mut decoder = Decoder::new(Reader::new(input))?;
+        let context = Context::decode_in(&mut decoder)?;
+        let mut legend = Legend::default();
+        context.note(&mut legend);
+        decoder.end(&legend)?;
+        Ok(context)
+    }
+
     pub(super) fn note(&self, legend: &mut Legend) {
         self.actors.keys().for_each(|actor| legend.actor(*actor));
     }
     /// Per actor the distances between the ends of its ranges: an actor without holes takes four bytes or so.
-    pub(super) fn encode(&self, encoder: &mut Encoder<'_, '_>) {
+    pub(super) fn encode_in(&self, encoder: &mut Encoder<'_, '_>) {
         encoder.number(self.actors.len() as u64);
         for (actor, ranges) in &self.actors {
             encoder.actor(*actor);
@@ -127,7 +146,7 @@ impl Context {
             }
         }
     }
-    pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Context, DecodeError> {
+    pub(super) fn decode_in(decoder: &mut Decoder<'_>) -> Result<Context, DecodeError> {
         let mut actors = BTreeMap::new();
         for _ in 0..decoder.count()? {
             let actor = decoder.actor()?;

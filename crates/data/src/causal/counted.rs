@@ -61,8 +61,8 @@ impl<V: Payload> Counted<V> {
 }
 
 impl Text {
-    /// What GET shows: the highest sibling, plus the increments if it is a number. Increments beside a value that is none
-    /// stay hidden until a write replaces it or them.
+    /// What GET shows: the highest sibling, plus the increments if it is a number. Increments beside a value that is
+    /// none stay hidden until a write replaces it or them.
     pub fn shown(&self) -> Option<Cow<'_, [u8]>> {
         let added = self.counter.is_alive().then(|| self.counter.value());
         let base = self.register.highest().map(|(_, value)| value);

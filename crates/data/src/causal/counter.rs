@@ -1,10 +1,10 @@
 //! The counter: per actor what it has added and how much of that deletes have seen; the value is the sum of the
 //! differences.
 //!
-//! An actor's total is told by its dot, so what arrives twice or late changes nothing (ML-11, LL-24). A delete cannot just
-//! forget the totals that it saw: an increment made concurrently by the same actor carries the whole total, and what was
-//! deleted would come back with it. So a delete records, per actor, which total it saw. The record goes when the actor,
-//! having seen the delete, adds again: it starts over from zero at a new base.
+//! An actor's total is told by its dot, so what arrives twice or late changes nothing (ML-11, LL-24). A delete cannot
+//! just forget the totals that it saw: an increment made concurrently by the same actor carries the whole total, and
+//! what was deleted would come back with it. So a delete records, per actor, which total it saw. The record goes when
+//! the actor, having seen the delete, adds again: it starts over from zero at a new base.
 
 use super::amount::Amount;
 use super::codec::{Decoder, Encoder, Legend};
@@ -17,8 +17,8 @@ use alloc::collections::BTreeMap;
 
 /// What one actor added.
 ///
-/// Invariant: `base <= last`, and `seen_last` is 0 or within `base..=last`. `total` is a function of the actor and `last`,
-/// `seen` of the actor and `seen_last`.
+/// Invariant: `base <= last`, and `seen_last` is 0 or within `base..=last`. `total` is a function of the actor and
+/// `last`, `seen` of the actor and `seen_last`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Share {
     /// Counter of the first increment that `total` includes. All before it is deleted.

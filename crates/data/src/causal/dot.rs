@@ -8,8 +8,8 @@ use core::ops::RangeInclusive;
 /// Who mints dots: one life of one node's copy of one shard. Only replicas are actors, never clients, so what a key
 /// carries is bounded by the number of replicas (LL-13).
 ///
-/// Invariant: an actor whose data was lost or cannot be proven never mints again; the copy comes back under another
-/// incarnation (LL-09, LL-11).
+/// Invariant: an actor knows all that it ever wrote. One whose copy was lost, cannot be proven or was let go never mints
+/// again; the copy comes back under another incarnation (LL-09, LL-11).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Actor {
     pub node: NodeId,

@@ -1,8 +1,8 @@
-//! When a key expires: a later word replaces the earlier ones that it saw; among concurrent ones the longest time, and
-//! above all "never", hold.
+//! When a key expires: a later word replaces the earlier ones that it saw; among concurrent ones the longest time,
+//! and above all "never", hold.
 //!
-//! An expired key is hidden, not removed: were it removed by whoever's clock says so, a concurrent PERSIST would come too
-//! late. Only a write that finds it expired removes what it saw.
+//! An expired key is hidden, not removed: were it removed by whoever's clock says so, a concurrent PERSIST would come
+//! too late. Only a write that finds it expired removes what it saw.
 
 use super::codec::{Decoder, Encoder};
 use super::siblings::{Payload, Siblings};

@@ -10,8 +10,9 @@ use alloc::collections::BTreeMap;
 
 /// Entries in the order of their names.
 ///
-/// Invariant: a whole one holds no bottom entry. A delta of a few entries is not whole: it lists what it touches, bottom
-/// entries too, and says nothing of the others. So merging it costs what it touches, not what the collection holds.
+/// Invariant: a whole one holds no bottom entry. A delta of a few entries is not whole: it lists what it touches,
+/// bottom entries too, and says nothing of the others. So merging it costs what it touches, not what the collection
+/// holds.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Keyed<S> {
     entries: BTreeMap<Blob, S>,

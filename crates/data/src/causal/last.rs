@@ -1,8 +1,8 @@
 //! The last-write-wins register: the highest (stamp, actor) is the value, what lost goes to the inbox.
 //!
-//! A delete is a write like others. Were it an observed remove, the outcome would depend on whether a replica had dropped
-//! a loser before the delete came or after it. So here, and only here, a delete with the higher stamp takes a concurrent
-//! write with it; that write is reported like any other loser (LL-01).
+//! A delete is a write like others. Were it an observed remove, the outcome would depend on whether a replica had
+//! dropped a loser before the delete came or after it. So here, and only here, a delete with the higher stamp takes a
+//! concurrent write with it; that write is reported like any other loser (LL-01).
 
 use super::codec::{Decoder, Encoder, Legend};
 use super::context::Context;
@@ -26,7 +26,8 @@ impl Last {
     pub fn mark(&self) -> Option<Mark> {
         self.entry.as_ref().map(|entry| entry.0)
     }
-    /// Replaces what is held here; `None` deletes it. The write never loses to what it saw, whatever stamp it came with.
+    /// Replaces what is held here; `None` deletes it. The write never loses to what it saw, whatever stamp it came
+    /// with.
     pub fn write(&self, write: &mut Write<'_>, value: Option<Blob>) -> Causal<Last> {
         let mut mark = write.mark();
         let mut context = Context::from_iter([mark.dot]);

@@ -1,15 +1,15 @@
 //! The list: a sequence in which what was inserted concurrently at one place is not interleaved.
 //!
-//! Source: Weidner, Kleppmann, "The Art of the Fugue: Minimizing Interleaving in Collaborative Text Editing" (2023). Every
-//! element is a node of a tree and hangs left or right of its parent; the list is the walk of the tree: left children, the
-//! element, right children, siblings by dot. A run typed forwards is a chain of right children, one typed backwards
-//! (LPUSH a b c) a chain of left children; either is a subtree, so two runs at one place stand one behind the other,
-//! forwards and backwards (ML-21).
+//! Source: Weidner, Kleppmann, "The Art of the Fugue: Minimizing Interleaving in Collaborative Text Editing" (2023).
+//! Every element is a node of a tree and hangs left or right of its parent; the list is the walk of the tree: left
+//! children, the element, right children, siblings by dot. A run typed forwards is a chain of right children, one
+//! typed backwards (LPUSH a b c) a chain of left children; either is a subtree, so two runs at one place stand one
+//! behind the other, forwards and backwards (ML-21).
 //!
-//! Two differences from the paper. An insert names visible neighbours only, so no new node ever hangs on a removed one;
-//! where removed elements lie between the neighbours, the new one may come before or after what others insert beside those.
-//! And the refinement for the rare backward runs of several writers ("FugueMax") is left out: it makes every sibling carry
-//! its right neighbour.
+//! Two differences from the paper. An insert names visible neighbours only, so no new node ever hangs on a removed
+//! one; where removed elements lie between the neighbours, the new one may come before or after what others insert
+//! beside those. And the refinement for the rare backward runs of several writers ("FugueMax") is left out: it makes
+//! every sibling carry its right neighbour.
 //!
 //! A removed element leaves its place in the tree behind, without its bytes, as residue.
 
@@ -49,8 +49,8 @@ pub struct Element<'a> {
 
 /// Elements in a tree. Needs no context: nodes are only added, and lose their bytes once.
 ///
-/// A node whose parent has not arrived is kept and not shown; it appears with its parent. Finding the order costs a walk over
-/// all nodes.
+/// A node whose parent has not arrived is kept and not shown; it appears with its parent. Finding the order costs a
+/// walk over all nodes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct List {
     nodes: BTreeMap<Dot, Node>,
@@ -192,7 +192,8 @@ impl Store for List {
             node.parent.into_iter().for_each(|parent| legend.actor(parent.actor));
         }
     }
-    /// Runs of one actor are common: the shape byte says when a node is the successor of the one before, hanging on it.
+    /// Runs of one actor are common: the shape byte says when a node is the successor of the one before, hanging on
+    /// it.
     fn encode(&self, encoder: &mut Encoder<'_, '_>) {
         encoder.number(self.nodes.len() as u64);
         let mut before: Option<Mark> = None;

@@ -1,8 +1,9 @@
 //! Registers that only rise, as those of a hyperloglog: merging takes the maximum of each.
 //!
-//! A maximum cannot be taken apart again, so each actor keeps registers of its own, and a delete takes those of an actor
-//! whole: up to the dot that it saw. What an actor raised while somebody else deleted survives, together with what the same
-//! actor had raised before; a hyperloglog may then count what was deleted, and never misses what was not.
+//! A maximum cannot be taken apart again, so each actor keeps registers of its own, and a delete takes those of an
+//! actor whole: up to the dot that it saw. What an actor raised while somebody else deleted survives, together with
+//! what the same actor had raised before; a hyperloglog may then count what was deleted, and never misses what was
+//! not.
 
 use super::codec::{Decoder, Encoder, Legend};
 use super::context::Context;
@@ -69,8 +70,8 @@ impl Maximum {
         }
         registers
     }
-    /// Raises registers to these values at least. Also where they stand that high already: what was raised here survives a
-    /// delete that did not see it.
+    /// Raises registers to these values at least. Also where they stand that high already: what was raised here
+    /// survives a delete that did not see it.
     pub fn raise(
         &self,
         write: &mut Write<'_>,

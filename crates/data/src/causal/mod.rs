@@ -1,9 +1,9 @@
 //! Causal values: what a key holds where several replicas write, in multi-leader and leaderless keyspaces alike.
 //!
-//! A write becomes a **delta**: what it adds, marked with dots, and a context of exactly the dots that it adds or removes.
-//! Merging deltas and states, in any order and however often, gives the same value everywhere; nothing waits for
-//! anything, and nothing is resolved by a message. `docs/internals/causal-values.md` has the rules under concurrency and the
-//! papers they come from; `tests/it/causal` proves them type by type.
+//! A write becomes a **delta**: what it adds, marked with dots, and a context of exactly the dots that it adds or
+//! removes. Merging deltas and states, in any order and however often, gives the same value everywhere; nothing waits
+//! for anything, and nothing is resolved by a message. `docs/internals/causal-values.md` has the rules under
+//! concurrency and the papers they come from; `tests/it/causal` proves them type by type.
 //!
 //! | file | role |
 //! |---|---|
@@ -24,10 +24,10 @@
 //!
 //! # A copy of a shard
 //!
-//! One [`Context`] stands beside all keys: every dot that the copy ever held. A delta for a key is joined with the key's
-//! [`Object`] under that context, and its context is merged into the shard's; a key whose object is bottom goes. Hence two
-//! duties of the caller: a context that comes from a client must be one that was given out for that key, and a copy that
-//! could not read a key must not answer for it (a read error is not absence).
+//! One [`Context`] stands beside all keys: every dot that the copy ever held. A delta for a key is joined with the
+//! key's [`Object`] under that context, and its context is merged into the shard's; a key whose object is bottom
+//! goes. Hence two duties of the caller: a context that comes from a client must be one that was given out for that
+//! key, and a copy that could not read a key must not answer for it (a read error is not absence).
 //!
 //! # Commands
 //!
@@ -49,14 +49,15 @@
 //! | DEL, UNLINK | `delete` |
 //! | flags have no command of Redis | `enable`, `disable` |
 //!
-//! Exclusive: what only means something if nobody else writes meanwhile. SETNX, SET with NX, XX or GET, GETSET, GETDEL, MSETNX,
-//! HSETNX, RENAME, RENAMENX, COPY, SMOVE, SPOP, LPOP, RPOP, LMOVE and its kin, blocking pops, ZPOPMIN, ZPOPMAX, LSET, LTRIM, ZADD with
-//! NX, XX, GT or LT, ZREMRANGE*, EXPIRE with NX, XX, GT or LT, the STORE forms, WATCH.
+//! Exclusive: what only means something if nobody else writes meanwhile. SETNX, SET with NX, XX or GET, GETSET,
+//! GETDEL, MSETNX, HSETNX, RENAME, RENAMENX, COPY, SMOVE, SPOP, LPOP, RPOP, LMOVE and its kin, blocking pops,
+//! ZPOPMIN, ZPOPMAX, LSET, LTRIM, ZADD with NX, XX, GT or LT, ZREMRANGE*, EXPIRE with NX, XX, GT or LT, the STORE
+//! forms, WATCH.
 //!
 //! # What is not here
 //!
-//! Collecting residue (removed list elements, counters' deletes, answered words of sets): it takes the barrier that proves
-//! that everybody holds them. Wiring into nodes and commands.
+//! Collecting residue (removed list elements, counters' deletes, answered words of sets): it takes the barrier that
+//! proves that everybody holds them. Wiring into nodes and commands.
 
 mod amount;
 mod change;

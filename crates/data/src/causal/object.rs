@@ -1,7 +1,8 @@
 //! What a key holds, and each field of a map: parts of different types, and an expiry.
 //!
-//! Writers that do not know of each other may give one key two types. Both are kept; a reader is shown the part with the
-//! highest mark, the others are listed for the inbox until a SET, a DEL or a resolution that saw them takes them away.
+//! Writers that do not know of each other may give one key two types. Both are kept; a reader is shown the part with
+//! the highest mark, the others are listed for the inbox until a SET, a DEL or a resolution that saw them takes them
+//! away.
 
 use super::codec::{Decoder, Encoder, Legend};
 use super::context::Context;
@@ -150,8 +151,8 @@ impl Part {
 
 /// Everything that one key holds.
 ///
-/// Invariant: ascending by type, one part of each at most; in a whole one none of them is bottom. A delta of one part is not
-/// whole: it says nothing of the others, so that EXPIRE of a large collection does not walk it.
+/// Invariant: ascending by type, one part of each at most; in a whole one none of them is bottom. A delta of one part
+/// is not whole: it says nothing of the others, so that EXPIRE of a large collection does not walk it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Object {
     parts: Vec<Part>,
@@ -189,8 +190,8 @@ impl Object {
     pub fn is_shown(&self, now_ms: i64) -> bool {
         self.is_alive() && self.deadlines.at_ms().is_none_or(|at_ms| at_ms > now_ms)
     }
-    /// The key's summand in the hash of a range: of its name, its dots, its values and its residue, so that a tombstone
-    /// counts too (LL-19), and equal for equal states under one seed. Zero for a key that holds nothing.
+    /// The key's summand in the hash of a range: of its name, its dots, its values and its residue, so that a
+    /// tombstone counts too (LL-19), and equal for equal states under one seed. Zero for a key that holds nothing.
     pub fn state_hash(&self, seed: Seed, key: &[u8]) -> u64 {
         if self.is_bottom() {
             return 0;

@@ -6,8 +6,9 @@
 //! | [`RemoveWinsSet`] | the remove wins, whichever stamp it has | comes back with an add that saw the remove |
 //! | [`TwoPhaseSet`] | the remove wins | never comes back |
 //!
-//! Sources: Shapiro, Preguica, Baquero, Zawirski, "A comprehensive study of Convergent and Commutative Replicated Data
-//! Types" (2011) for the first and the third; the remove-wins set with dots as in Almeida, Shoker, Baquero (2018).
+//! Sources: Shapiro, Preguica, Baquero, Zawirski, "A comprehensive study of Convergent and Commutative Replicated
+//! Data Types" (2011) for the first and the third; the remove-wins set with dots as in Almeida, Shoker, Baquero
+//! (2018).
 
 use super::codec::{Decoder, Encoder, Legend};
 use super::context::Context;

@@ -1,8 +1,8 @@
 //! The register with siblings: a write replaces what it saw, concurrent writes are kept side by side.
 //!
 //! Source: dotted version vector sets, Preguica, Baquero, Almeida, Fonte, Goncalves (2010, 2012). Also the flag where
-//! enabling wins (the value is `()`), the members of sets, scores and expiries: whatever lives until somebody who saw it
-//! removes it.
+//! enabling wins (the value is `()`), the members of sets, scores and expiries: whatever lives until somebody who saw
+//! it removes it.
 
 use super::codec::{Decoder, Encoder, Legend};
 use super::context::Context;
@@ -41,8 +41,8 @@ impl Payload for Blob {
 
 /// Concurrent values of one thing, usually one.
 ///
-/// Invariant: ascending by dot. Their number is bounded by true concurrency: a write removes all that its minter holds,
-/// so each actor has one sibling at most, unless clients write with contexts that they read long ago (LL-12).
+/// Invariant: ascending by dot. Their number is bounded by true concurrency: a write removes all that its minter
+/// holds, so each actor has one sibling at most, unless clients write with contexts that they read long ago (LL-12).
 #[derive(Clone, PartialEq, Debug)]
 pub struct Siblings<V> {
     entries: Vec<(Dot, Stamp, V)>,

@@ -1,7 +1,7 @@
 //! Hybrid logical clock: wall time that never contradicts causality.
 //!
-//! Source: Kulkarni, Demirbas, Madappa, Avva, Leone, "Logical Physical Clocks" (OPODIS 2014), with their 48 + 16 bits.
-//! A stamp orders what is concurrent; what happened before what is told by dots alone (ML-05).
+//! Source: Kulkarni, Demirbas, Madappa, Avva, Leone, "Logical Physical Clocks" (OPODIS 2014), with their 48 + 16
+//! bits. A stamp orders what is concurrent; what happened before what is told by dots alone (ML-05).
 
 use crate::time::WallInterval;
 use core::fmt;

@@ -9,10 +9,12 @@ use crate::value::Blob;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-/// A causal value without its context, which lies beside it: one for a whole shard at rest, one of its own in a delta.
+/// A causal value without its context, which lies beside it: one for a whole shard at rest, one of its own in a
+/// delta.
 ///
-/// Law: over all values that mutators can make, `join` with the contexts merged beside it is commutative, associative and
-/// idempotent, so the state is a function of the set of deltas that arrived (ML-15). `tests/it/causal` holds each type to it.
+/// Law: over all values that mutators can make, `join` with the contexts merged beside it is commutative, associative
+/// and idempotent, so the state is a function of the set of deltas that arrived (ML-15). `tests/it/causal` holds each
+/// type to it.
 pub trait Store: Clone + Default + PartialEq + Debug {
     /// Whether a last-write-wins register can lie in it, so that merging may report losers.
     const MAY_LOSE: bool = false;
@@ -72,7 +74,8 @@ impl<S: Store> Causal<S> {
     pub fn new() -> Causal<S> {
         Causal::default()
     }
-    /// Takes over a state or a delta; two deltas become one that does what both do. Returns what last-write-wins let go.
+    /// Takes over a state or a delta; two deltas become one that does what both do. Returns what last-write-wins let
+    /// go.
     pub fn merge(&mut self, other: &Causal<S>) -> Vec<Lost> {
         let mut losers = Losers::default();
         self.store.join(&self.context, &other.store, &other.context, &mut losers);
@@ -92,7 +95,7 @@ impl<S: Store> Causal<S> {
     /// Legend, context, value.
     pub fn encode(&self, writer: &mut Writer<'_>) {
         let mut encoder = Encoder::new(writer, self.legend());
-        self.context.encode(&mut encoder);
+        self.context.encode_in(&mut encoder);
         self.store.encode(&mut encoder);
     }
     /// Reads all of the input.
@@ -101,13 +104,13 @@ impl<S: Store> Causal<S> {
     /// When it is not what [`Causal::encode`] writes.
     pub fn decode(input: &[u8]) -> Result<Causal<S>, DecodeError> {
         let mut decoder = Decoder::new(Reader::new(input))?;
-        let context = Context::decode(&mut decoder)?;
+        let context = Context::decode_in(&mut decoder)?;
         let causal = Causal { store: S::decode(&mut decoder)?, context };
         decoder.end(&causal.legend())?;
         Ok(causal)
     }
-    /// The newest stamp in it, deletes included: what the clock of whoever takes it over must have observed, and refuses
-    /// if it lies too far ahead (LL-02).
+    /// The newest stamp in it, deletes included: what the clock of whoever takes it over must have observed, and
+    /// refuses if it lies too far ahead (LL-02).
     pub fn newest_stamp(&self) -> Option<Stamp> {
         self.legend().newest()
     }

@@ -1,5 +1,5 @@
-//! The sorted set: membership as in the observed-remove set; a member's score is a register, of which the highest write
-//! is shown, plus what ZINCRBY added.
+//! The sorted set: membership as in the observed-remove set; a member's score is a register, of which the highest
+//! write is shown, plus what ZINCRBY added.
 
 use super::amount::Amount;
 use super::codec::{Decoder, Encoder};

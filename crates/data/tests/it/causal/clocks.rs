@@ -3,6 +3,7 @@
 use super::world::{Draw, actor};
 use data::WallInterval;
 use data::causal::{Context, Dot, HybridClock, Minter, Stamp, TooFarAhead, VersionVector};
+use data::codec::Writer;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
@@ -65,6 +66,10 @@ fn contexts_are_sets() {
                 let prefix = (1..).take_while(|counter| sets[which].contains(&(at, *counter))).count();
                 assert_eq!(contexts[which].vector().counter(actor(at)), prefix as u64);
             }
+            let mut written = Vec::new();
+            contexts[which].encode(&mut Writer::new(&mut written));
+            assert_eq!(Context::decode(&written), Ok(contexts[which].clone()));
+            assert!((0..written.len()).all(|cut| Context::decode(&written[..cut]).is_err()));
             // A skip closes the holes.
             let mut closed = contexts[which].clone();
             for (actor, first, last) in contexts[which].holes() {

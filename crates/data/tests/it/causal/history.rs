@@ -1,7 +1,7 @@
 //! What happened, and what it should come to: the oracle.
 //!
-//! It knows events, who saw which of them, and what an operation means; nothing of dots, contexts or joins. An event sees
-//! what its replica had seen. What it writes lives until an event that saw it alive takes it away.
+//! It knows events, who saw which of them, and what an operation means; nothing of dots, contexts or joins. An event
+//! sees what its replica had seen. What it writes lives until an event that saw it alive takes it away.
 
 use data::causal::Stamp;
 use std::collections::{BTreeMap, BTreeSet};

@@ -157,6 +157,16 @@ broken! {
         }
     }
 
+    /// An actor goes on after its copy was let go: its counter starts over, as if all before had been deleted (LL-09).
+    copy_let_go: LetGo of Count, Counter, CountOp {
+        fn mutate(store: &Counter, write: &mut Write<'_>, op: &CountOp, n: usize) -> Causal<Counter> {
+            match op {
+                CountOp::Add(_) => Count::mutate(&Counter::default(), write, op, n),
+                CountOp::Clear => Count::mutate(store, write, op, n),
+            }
+        }
+    }
+
     /// A string's SET leaves the increments that it saw.
     set_beside_increments: SetBeside of StringKey, Text, StringOp {
         fn mutate(store: &Text, write: &mut Write<'_>, op: &StringOp, n: usize) -> Causal<Text> {

@@ -111,11 +111,11 @@ fn neighbours(event: &super::history::Event<SequenceOp>) -> (Option<&str>, Optio
     }
 }
 
-/// There is one order of all elements ever, removed ones too, and nobody ever saw another; in it, what was inserted behind
-/// an element, and behind that, follows the element without a stranger in between.
+/// There is one order of all elements ever, removed ones too, and nobody ever saw another; in it, what was inserted
+/// behind an element, and behind that, follows the element without a stranger in between.
 ///
-/// Sources: the strong list specification of Attiya, Burckhardt, Gotsman, Morrison, Yang, Zawirski (PODC 2016); forward
-/// non-interleaving of Weidner and Kleppmann (2023): the list is a walk of the tree of left neighbours.
+/// Sources: the strong list specification of Attiya, Burckhardt, Gotsman, Morrison, Yang, Zawirski (PODC 2016);
+/// forward non-interleaving of Weidner and Kleppmann (2023): the list is a walk of the tree of left neighbours.
 #[test]
 fn one_order_for_ever_and_no_interleaving() {
     for seed in 0..150 {
@@ -231,7 +231,8 @@ fn concurrent_runs_stand_one_behind_the_other() {
     }
 }
 
-/// LPUSH a b c leaves c first; LINSERT of a run keeps its order; what is removed leaves its neighbours where they are.
+/// LPUSH a b c leaves c first; LINSERT of a run keeps its order; what is removed leaves its neighbours where they
+/// are.
 #[test]
 fn pushes_and_inserts_like_redis() {
     let mut minter = Minter::new(actor(0), 0);

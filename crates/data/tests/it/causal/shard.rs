@@ -108,7 +108,8 @@ fn one_context_serves_all_keys() {
     }
 }
 
-/// A delete leaves nothing behind, and still an old copy, or an old delta, does not bring the key back (LL-05, LL-17).
+/// A delete leaves nothing behind, and still an old copy, or an old delta, does not bring the key back (LL-05,
+/// LL-17).
 #[test]
 fn a_deleted_key_is_gone_and_stays_gone() {
     let (mut a, mut b) = (Copy::new(0), Copy::new(1));
@@ -144,8 +145,8 @@ fn a_key_made_anew_outlives_the_old_delete() {
     }
 }
 
-/// A delta of one member or of the expiry does not look at the rest of the key: were its context to name another member,
-/// that one would stay. So EXPIRE, SADD and HSET cost what they touch, however large the key is.
+/// A delta of one member or of the expiry does not look at the rest of the key: were its context to name another
+/// member, that one would stay. So EXPIRE, SADD and HSET cost what they touch, however large the key is.
 #[test]
 fn a_delta_visits_what_it_names() {
     let mut a = Copy::new(0);
@@ -161,7 +162,8 @@ fn a_delta_visits_what_it_names() {
     assert!(a.keys.is_empty());
 }
 
-/// A hundred thousand clients write one key through three replicas: what the key carries is of the size of three (LL-13).
+/// A hundred thousand clients write one key through three replicas: what the key carries is of the size of three
+/// (LL-13).
 #[test]
 fn metadata_is_bounded_by_replicas() {
     let mut copies: Vec<Copy> = (0..3).map(Copy::new).collect();

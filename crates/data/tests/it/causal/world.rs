@@ -182,8 +182,8 @@ impl<T: Subject> World<T> {
         Err(format!("{what}:\n  {a:?}\n  {b:?}\n{}", self.story()))
     }
 
-    /// What must hold at the end of any run; `turn` chooses the order of delivery, and which of the replicas are compared
-    /// how. Every state was judged when it came about.
+    /// What must hold at the end of any run; `turn` chooses the order of delivery, and which of the replicas are
+    /// compared how. Every state was judged when it came about.
     pub fn laws(&self, turn: usize) -> Result<(), String> {
         let [a, b, c] = [0, 1, 2].map(|at| &self.replicas[(at + turn) % 3].state);
         self.orders(turn, a)?;
@@ -270,8 +270,8 @@ fn permutation(count: usize, mut turn: usize) -> Vec<usize> {
     order
 }
 
-/// Every run of up to `length` operations on three replicas: before each operation its replica gets any part of what it
-/// has not got yet, and the rest later or never. Returns how many runs there were.
+/// Every run of up to `length` operations on three replicas: before each operation its replica gets any part of what
+/// it has not got yet, and the rest later or never. Returns how many runs there were.
 pub fn exhaustive_of<T: Subject>(alphabet: &[T::O], length: usize) -> Result<usize, String> {
     let mut runs = 0;
     // Equal stamps, so that ties are broken.

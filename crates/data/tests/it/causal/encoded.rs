@@ -1,6 +1,7 @@
 //! Encoded forms: whatever is accepted is what would have been written; whatever else is refused without a panic.
 
 use super::keys::{FieldOp, Fields, Key};
+use super::members::*;
 use super::sequence::Sequence;
 use super::subjects::*;
 use super::world::{Draw, Subject, World, bytes};

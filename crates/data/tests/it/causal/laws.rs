@@ -1,6 +1,7 @@
 //! Every type obeys the laws: exhaustively over short runs, at random over long ones.
 
 use super::keys::{Fields, Key};
+use super::members::*;
 use super::sequence::Sequence;
 use super::subjects::*;
 use super::world::{Subject, exhaustive_of, random};

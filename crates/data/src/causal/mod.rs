@@ -25,8 +25,8 @@
 //! # A copy of a shard
 //!
 //! One [`Context`] stands beside all keys: every dot that the copy ever held. A delta for a key is joined with the
-//! key's [`Object`] under that context, and its context is merged into the shard's; a key whose object is bottom
-//! goes. Hence two duties of the caller: a context that comes from a client must be one that was given out for that
+//! key's [`Object`] under that context (with `Object::default()` for a key that is not there), and its context is merged
+//! into the shard's; a key whose object is bottom goes. Hence two duties of the caller: a context that comes from a client must be one that was given out for that
 //! key, and a copy that could not read a key must not answer for it (a read error is not absence).
 //!
 //! # Commands

@@ -181,7 +181,7 @@ fn metadata_is_bounded_by_replicas() {
     for copy in &copies {
         let whole = Causal { store: copy.keys["k"].clone(), context: Context::new() };
         let length = super::world::bytes(&whole).len();
-        assert!(length < 200, "{length} bytes");
+        assert!(length < 130, "{length} bytes");
         assert_eq!(copy.context.ranges().count(), 3, "a context without holes is a vector");
     }
 }

@@ -1,4 +1,5 @@
-//! What is replicated, and its algebra: identifiers, positions, time, values, operations and log records.
+//! What is replicated, and its algebra: identifiers, positions, time, values (plain and causal), operations
+//! and log records.
 //!
 //! Pure: no clock, no I/O, no random-order map. Everything here is a value or a function of values.
 #![no_std]
@@ -8,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod causal;
 pub mod codec;
 pub mod id;
 pub mod keyspace;

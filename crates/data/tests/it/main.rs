@@ -1,5 +1,6 @@
 //! Stories and laws of the data crate, one binary.
 
+mod causal;
 mod codec_laws;
 mod model;
 mod record_bytes;

@@ -1,0 +1,181 @@
+//! Dotted contexts: which writes are known, exactly, holes included.
+//!
+//! Sources: Almeida, Shoker, Baquero, "Delta State Replicated Data Types" (JPDC 2018); Goncalves, Almeida, Baquero,
+//! Fonte, "Concise Server-Wide Causality Management for Eventually Consistent Data Stores" (DAIS 2015), from which
+//! comes the one context per shard instead of one per key.
+//!
+//! A dot that a context covers and that the value beside it does not hold was deleted or superseded. Hence the rule
+//! on which everything rests: a context must never cover a dot whose write did not reach the values beside it. The
+//! context of a delta therefore names single dots, those that it mints and those that it removes, all of its own key;
+//! it is never a vector that would also claim what lies below them (ML-12).
+
+use super::codec::{Decoder, Encoder, Legend};
+use super::dot::{Actor, Dot};
+use super::vector::VersionVector;
+use crate::codec::{DecodeError, Reader, Writer};
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Ranges `(first, last)` of counters.
+///
+/// Invariant: ascending, and a counter that is not included lies between any two. So equal sets are equal values, and
+/// an actor without holes takes one pair however many writes it made.
+type Ranges = Vec<(u64, u64)>;
+
+/// A set of dots.
+// catalogue: J8
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Context {
+    actors: BTreeMap<Actor, Ranges>,
+}
+
+impl Context {
+    pub const fn new() -> Context {
+        Context { actors: BTreeMap::new() }
+    }
+    pub fn is_empty(&self) -> bool {
+        self.actors.is_empty()
+    }
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.actors.get(&dot.actor).is_some_and(|ranges| {
+            let at = ranges.partition_point(|range| range.1 < dot.counter);
+            ranges.get(at).is_some_and(|range| range.0 <= dot.counter)
+        })
+    }
+    pub fn insert(&mut self, dot: Dot) {
+        self.insert_range(dot.actor, dot.counter, dot.counter);
+    }
+    /// Includes the counters `first..=last` of an actor. This is what a `skip` does: it closes the hole of dots that
+    /// were never used. Counters are at least 1; an empty range changes nothing.
+    pub fn insert_range(&mut self, actor: Actor, first: u64, last: u64) {
+        let first = first.max(1);
+        if last < first {
+            return;
+        }
+        let ranges = self.actors.entry(actor).or_default();
+        let from = ranges.partition_point(|range| range.1 < first - 1);
+        let to = ranges.partition_point(|range| range.0 <= last.saturating_add(1));
+        if from < to {
+            let joined = (first.min(ranges[from].0), last.max(ranges[to - 1].1));
+            ranges[from] = joined;
+            ranges.drain(from + 1..to);
+        } else {
+            ranges.insert(from, (first, last));
+        }
+    }
+    /// Includes all that the other one does.
+    pub fn merge(&mut self, other: &Context) {
+        for (actor, ranges) in &other.actors {
+            match self.actors.get(actor) {
+                None => {
+                    self.actors.insert(*actor, ranges.clone());
+                }
+                Some(_) => ranges.iter().for_each(|range| self.insert_range(*actor, range.0, range.1)),
+            }
+        }
+    }
+    /// Whether all dots of the other one are included.
+    pub fn covers(&self, other: &Context) -> bool {
+        other.actors.iter().all(|(actor, theirs)| {
+            let ours = self.actors.get(actor).map_or(&[][..], Vec::as_slice);
+            theirs.iter().all(|range| {
+                let at = ours.partition_point(|our| our.1 < range.1);
+                ours.get(at).is_some_and(|our| our.0 <= range.0)
+            })
+        })
+    }
+    /// The part without holes: per actor, everything up to a counter.
+    pub fn vector(&self) -> VersionVector {
+        let mut vector = VersionVector::new();
+        for (actor, first, last) in self.ranges() {
+            if first == 1 {
+                vector.raise(actor, last);
+            }
+        }
+        vector
+    }
+    /// The ranges that are missing below what is included: what anti-entropy asks for, or a `skip` closes.
+    pub fn holes(&self) -> impl Iterator<Item = (Actor, u64, u64)> {
+        self.actors.iter().flat_map(|(actor, ranges)| {
+            let before = core::iter::once(0).chain(ranges.iter().map(|range| range.1));
+            before
+                .zip(ranges)
+                .filter(|(end, range)| end + 1 < range.0)
+                .map(|(end, range)| (*actor, end + 1, range.0 - 1))
+        })
+    }
+    /// All `(actor, first, last)`, ascending.
+    pub fn ranges(&self) -> impl Iterator<Item = (Actor, u64, u64)> {
+        self.actors.iter().flat_map(|(actor, ranges)| ranges.iter().map(|range| (*actor, range.0, range.1)))
+    }
+
+    /// Alone, as copies compare contexts and spread skips.
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        let mut legend = Legend::default();
+        self.note(&mut legend);
+        self.encode_in(&mut Encoder::new(writer, legend));
+    }
+    /// Reads what [`Context::encode`] wrote, all of the input.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn decode(input: &[u8]) -> Result<Context, DecodeError> {
+        let mut decoder = Decoder::new(Reader::new(input))?;
+        let context = Context::decode_in(&mut decoder)?;
+        let mut legend = Legend::default();
+        context.note(&mut legend);
+        decoder.end(&legend)?;
+        Ok(context)
+    }
+
+    pub(super) fn note(&self, legend: &mut Legend) {
+        self.actors.keys().for_each(|actor| legend.actor(*actor));
+    }
+    /// Per actor the distances between the ends of its ranges: an actor without holes takes four bytes or so.
+    pub(super) fn encode_in(&self, encoder: &mut Encoder<'_, '_>) {
+        encoder.number(self.actors.len() as u64);
+        for (actor, ranges) in &self.actors {
+            encoder.actor(*actor);
+            encoder.number(ranges.len() as u64);
+            let mut end = 0;
+            for (first, last) in ranges {
+                encoder.number(first - end);
+                encoder.number(last - first);
+                end = *last;
+            }
+        }
+    }
+    pub(super) fn decode_in(decoder: &mut Decoder<'_>) -> Result<Context, DecodeError> {
+        let mut actors = BTreeMap::new();
+        for _ in 0..decoder.count()? {
+            let actor = decoder.actor()?;
+            let mut ranges = vec![];
+            let mut end = 0u64;
+            for at in 0..decoder.count()? {
+                // From the second one on a distance of 1 would touch the range before.
+                let distance = decoder.number()?;
+                let first = end.checked_add(distance).filter(|_| distance > u64::from(at > 0));
+                let first = first.ok_or(DecodeError::Invalid("range of dots"))?;
+                let last =
+                    first.checked_add(decoder.number()?).ok_or(DecodeError::Invalid("range of dots"))?;
+                ranges.push((first, last));
+                end = last;
+            }
+            let is_next = actors.last_key_value().is_none_or(|(last, _)| *last < actor);
+            if ranges.is_empty() || !is_next {
+                return Err(DecodeError::Invalid("context"));
+            }
+            actors.insert(actor, ranges);
+        }
+        Ok(Context { actors })
+    }
+}
+
+impl FromIterator<Dot> for Context {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Context {
+        let mut context = Context::new();
+        dots.into_iter().for_each(|dot| context.insert(dot));
+        context
+    }
+}

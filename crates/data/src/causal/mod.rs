@@ -1,0 +1,100 @@
+//! Causal values: what a key holds where several replicas write, in multi-leader and leaderless keyspaces alike.
+//!
+//! A write becomes a **delta**: what it adds, marked with dots, and a context of exactly the dots that it adds or
+//! removes. Merging deltas and states, in any order and however often, gives the same value everywhere; nothing waits
+//! for anything, and nothing is resolved by a message. `docs/internals/causal-values.md` has the rules under
+//! concurrency and the papers they come from; `tests/it/causal` proves them type by type.
+//!
+//! | file | role |
+//! |---|---|
+//! | `dot` | actors, dots, marks, and what a write mints from |
+//! | `vector`, `context` | sets of dots: without holes, and exactly |
+//! | `stamp` | hybrid logical clock: orders what is concurrent |
+//! | `store` | what every value can do; the pair of value and context |
+//! | `siblings` | register with siblings, and the enable-wins flag |
+//! | `last` | last-write-wins register |
+//! | `amount`, `counter` | counter that deletes can take from |
+//! | `counted` | register plus counter: strings and scores |
+//! | `keyed`, `sets`, `zset` | entries by name; three kinds of sets; sorted set |
+//! | `list` | sequence without interleaving |
+//! | `maximum` | registers that only rise |
+//! | `expiry` | when a key expires |
+//! | `object`, `change` | what a key or a field holds; what commands do to it |
+//! | `codec` | encoded form |
+//!
+//! # A copy of a shard
+//!
+//! One [`Context`] stands beside all keys: every dot that the copy ever held. A delta for a key is joined with the
+//! key's [`Object`] under that context (with `Object::default()` for a key that is not there), and its context is merged
+//! into the shard's; a key whose object is bottom goes. Hence two duties of the caller: a context that comes from a client must be one that was given out for that
+//! key, and a copy that could not read a key must not answer for it (a read error is not absence).
+//!
+//! # Commands
+//!
+//! Mergeable, by what [`Object`] offers. The reply is what this replica sees after its own delta.
+//!
+//! | command | mutator |
+//! |---|---|
+//! | SET, SETEX, PSETEX, MSET; SETRANGE, APPEND, SETBIT as writes of the text they arrive at | `set` |
+//! | SET with an explicit context | `set_over` |
+//! | INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT | `increment` |
+//! | SET under last-write-wins | `set_last` |
+//! | SADD, SREM | `set_add`, `set_remove` |
+//! | HSET, HMSET, HINCRBY, HINCRBYFLOAT, HDEL | `hash_set`, `hash_increment`, `hash_remove` |
+//! | a field with another policy, fields in fields | `hash_update` |
+//! | ZADD, ZINCRBY, ZREM | `zset_set`, `zset_increment`, `zset_remove` |
+//! | LPUSH, RPUSH, LINSERT, LREM | `list_push`, `list_insert`, `list_remove` |
+//! | PFADD, PFMERGE | `raise` |
+//! | EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST; GETEX | `expire` |
+//! | DEL, UNLINK | `delete` |
+//! | flags have no command of Redis | `enable`, `disable` |
+//!
+//! Exclusive: what only means something if nobody else writes meanwhile. SETNX, SET with NX, XX or GET, GETSET,
+//! GETDEL, MSETNX, HSETNX, RENAME, RENAMENX, COPY, SMOVE, SPOP, LPOP, RPOP, LMOVE and its kin, blocking pops,
+//! ZPOPMIN, ZPOPMAX, LSET, LTRIM, ZADD with NX, XX, GT or LT, ZREMRANGE*, EXPIRE with NX, XX, GT or LT, the STORE
+//! forms, WATCH.
+//!
+//! # What is not here
+//!
+//! Collecting residue (removed list elements, counters' deletes, answered words of sets): it takes the barrier that
+//! proves that everybody holds them. Wiring into nodes and commands.
+
+mod amount;
+mod change;
+pub mod codec;
+mod context;
+mod counted;
+mod counter;
+mod dot;
+mod expiry;
+mod keyed;
+mod last;
+mod list;
+mod maximum;
+mod object;
+mod sets;
+mod siblings;
+mod stamp;
+mod store;
+mod vector;
+mod zset;
+
+pub use amount::Amount;
+pub use change::SetPolicy;
+pub use codec::DEPTH_MAX;
+pub use context::Context;
+pub use counted::{Counted, Text};
+pub use counter::Counter;
+pub use dot::{Actor, Dot, Mark, Minter, Write};
+pub use expiry::{Deadline, Deadlines};
+pub use keyed::Keyed;
+pub use last::Last;
+pub use list::{Element, List};
+pub use maximum::Maximum;
+pub use object::{Kind, Map, Object, Part};
+pub use sets::{RemoveWinsSet, Set, TwoPhaseSet, Words};
+pub use siblings::{Flag, Payload, Siblings};
+pub use stamp::{HybridClock, Stamp, TooFarAhead};
+pub use store::{Causal, Losers, Lost, Store, decode_store, encode_store};
+pub use vector::VersionVector;
+pub use zset::{Score, ZSet};

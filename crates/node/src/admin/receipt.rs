@@ -126,7 +126,7 @@ impl Node {
             .map_or(0, |it| it.replica.log().last().position.index.0.saturating_sub(index.0));
         let (rule, degraded) = view.map_or((settings.commit, false), |view| (view.rule, view.is_degraded()));
         let needed = rule.followers_needed(electable) + 1;
-        w.map(13);
+        w.map(14);
         w.bulk(b"keyspace");
         w.bulk(keyspace.as_bytes());
         w.bulk(b"kind");

@@ -15,10 +15,8 @@ use std::collections::BTreeSet;
 /// How long after healing everything may take to be in order.
 const LIVENESS_BOUND: u64 = 30_000 * MS;
 
-/// Heals a core that suffices, leaves the others dead or cut off, and requires progress under majority.
-///
-/// An in-sync set may be on its way to excluding a member of the core, and `async` promises nothing about who leads:
-/// nothing is required of them before all is healed.
+/// Heals a core that suffices, leaves the others dead or cut off, and requires progress under majority and of in-sync sets, which
+/// the others have to leave (bugs: SL-26). `async` promises nothing about who leads: nothing is required before all is healed.
 fn serve_with_a_core(world: &mut World) {
     let Some(core) = choose_core(world) else { return };
     world.heal_only(&core);
@@ -31,7 +29,7 @@ fn serve_with_a_core(world: &mut World) {
             .map(|it| it.keyspace)
             .collect();
         let asked: BTreeSet<usize> = world.clients.iter().map(|client| client.keyspace).collect();
-        asked.into_iter().find(|space| !served.contains(space) && under_majority(world, *space))
+        asked.into_iter().find(|space| !served.contains(space) && promises_service(world, *space))
     };
     while let Some(space) = waiting(world) {
         // A member of the core may come back as another life: it could not prove what it holds, and counts no more.
@@ -58,12 +56,13 @@ fn leave_the_others(world: &mut World, core: &BTreeSet<NodeId>) {
     strays.into_iter().for_each(|client| world.hang_up(client));
 }
 
-fn under_majority(world: &World, space: usize) -> bool {
+fn promises_service(world: &World, space: usize) -> bool {
     let Some(map) = world.newest_map() else { return true };
     // Copies of a keyspace that may lose can stand still after a loss, until somebody rebuilds them.
     let durable = world.spaces.get(space).filter(|space| space.durable);
     let keyspace = durable.and_then(|space| map.keyspace_named(&space.name));
-    keyspace.is_some_and(|it| it.settings.commit == CommitRule::Majority)
+    keyspace
+        .is_some_and(|it| matches!(it.settings.commit, CommitRule::Majority | CommitRule::InSyncSet { .. }))
 }
 
 /// As few nodes as suffice; `None` when nobody can be left out, or when an operator's work is under way.

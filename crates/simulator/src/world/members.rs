@@ -102,7 +102,7 @@ impl World {
         knows && governs && map.views().all(serves)
     }
 
-    /// Whether these nodes alone can agree, elect and acknowledge in every group under majority, as far as is known.
+    /// Whether these nodes alone can agree, elect and acknowledge in every group whose rule promises that, as far as is known.
     pub fn suffices(&self, core: &BTreeSet<NodeId>) -> bool {
         let Some(map) = self.newest_map() else { return false };
         let serves = |view: &View| {
@@ -110,9 +110,15 @@ impl World {
                 let life = self.hosts.get(&replica.node).map(|host| host.incarnation);
                 core.contains(&replica.node) && life == Some(replica.incarnation)
             });
-            let needed = view.seals_needed().max(view.followers_needed() + 1);
-            !matches!(view.settings.commit, CommitRule::Majority | CommitRule::SemiSync { .. })
-                || clean.count() >= needed
+            let needed = match view.settings.commit {
+                CommitRule::Majority | CommitRule::SemiSync { .. } => {
+                    view.seals_needed().max(view.followers_needed() + 1)
+                }
+                // Whoever is gone leaves the set.
+                CommitRule::InSyncSet { minimum } if view.rule == view.settings.commit => minimum as usize,
+                _ => 0,
+            };
+            clean.count() >= needed
         };
         map.control_majority(|id| self.hosts.get(&id).is_some_and(Host::is_running))
             && map.control_majority(|id| core.contains(&id))

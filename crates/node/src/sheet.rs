@@ -93,8 +93,14 @@ fn durability(it: &Facts, claims: &mut Vec<Claim>) {
     if it.may_lose() {
         claim(
             false,
-            "An acknowledged write may be on its leader alone: a failover can lose the newest ones, and says so (last-loss, events).".into(),
+            "An acknowledged write may be on its leader alone: a failover can lose the newest ones, and says so.".into(),
             SURVIVE,
+        );
+        claim(
+            true,
+            "What a failover lost lies in the ledger of the copy that held it, as soon as that is back (LEDGER LIST)."
+                .into(),
+            "what is lost lies in the ledger",
         );
     } else if k == 0 {
         claim(true, "No failover loses an acknowledged write: nobody leads before the old leader's copy has reported.".into(), SURVIVE);
@@ -172,7 +178,12 @@ fn consistency(it: &Facts, claims: &mut Vec<Claim>) {
     claim(true, "Copies with the same log have the same state.", "equal history, equal state");
     claim(
         false,
-        "A node's own copy (READONLY) may be old; it never goes back while the connection stays with the node.",
+        "A copy (CONSISTENCY READ follower, READONLY) may be old, unless MAX-STALENESS bounds it.",
+        "sessions move forward",
+    );
+    claim(
+        true,
+        "A session that reads copies sees what it wrote and saw, on every node that it takes its token to, or hears TOKENLOST.",
         "sessions move forward",
     );
     if it.settings.shards > 1 {

@@ -53,13 +53,13 @@ pub(super) fn shown(options: &ReadOptions) -> Vec<(&'static str, String)> {
     let mut words = Vec::new();
     let first = ReadOptions::default();
     if options.from != first.from {
-        words.push(("read", options.from.name().into()));
+        words.push(("READ", options.from.name().into()));
     }
     if let Some(bound) = options.staleness_max {
-        words.push(("max-staleness", format!("{}", bound.as_millis())));
+        words.push(("MAX-STALENESS", format!("{}", bound.as_millis())));
     }
     if options.session != first.session {
-        words.push(("session", if options.session { "on" } else { "off" }.into()));
+        words.push(("SESSION", if options.session { "on" } else { "off" }.into()));
     }
     words
 }

@@ -217,3 +217,45 @@ fn the_number_of_shards_is_chosen_before_the_first_use() {
     assert_eq!(cluster.ask(client, "FLUSHALL"), "+OK");
     assert_eq!(cluster.ask(client, "DBSIZE"), ":0");
 }
+
+/// What one request asks for, what its session saw, and in which shard its key is, know of each other.
+// catalogue: G2 G3
+#[test]
+fn options_and_sessions_know_of_shards() {
+    let mut cluster = serving(3, "SHARDS 3");
+    let client = cluster.connect(NodeId(1));
+    assert_eq!(cluster.ask(client, "SELECT s"), "+OK");
+    let keys = ["foo", "bar", "hello"];
+    for (n, key) in (1..).zip(keys) {
+        for _ in 0..2 {
+            assert_eq!(cluster.ask(client, &format!("WITH REQUEST app:{n} DO INCR {key}")), ":1");
+        }
+    }
+    assert!(cluster.ask(client, "RECEIPT app:1").starts_with("-ERR an id does not say in which shard"));
+    // Every group that was written to is asked.
+    assert_eq!(cluster.ask(client, "WAIT 2 1000"), ":2");
+
+    assert_eq!(cluster.ask(client, "CONSISTENCY READ follower COMMIT synchronous MAX-STALENESS 400"), "+OK");
+    let shown = cluster.ask(client, "CONSISTENCY");
+    for word in ["COMMIT", "synchronous", "READ", "follower", "MAX-STALENESS", "400"] {
+        assert!(shown.contains(word), "{shown}");
+    }
+    assert!(cluster.ask(client, "CONSISTENCY READ follower COMMIT no").starts_with("-ERR"));
+    assert!(cluster.ask(client, "FLUSHDB").starts_with("-ERR WITH and CONSISTENCY say nothing"));
+    assert_eq!(cluster.ask(client, "SET foo 5"), "+OK");
+    for (key, value) in [("foo", "5"), ("bar", "1"), ("hello", "1")] {
+        assert_eq!(cluster.ask(client, &format!("GET {key}")), format!("$1 {value}"));
+        assert_eq!(cluster.ask(client, &format!("WITH READ leader DO GET {key}")), format!("$1 {value}"));
+    }
+    let token = cluster.ask(client, "SESSION TOKEN");
+    let token = token.split(' ').nth(1).expect("a token").to_string();
+    for n in 1..=3 {
+        let other = cluster.connect(NodeId(n));
+        assert_eq!(cluster.ask(other, "SELECT s"), "+OK");
+        assert_eq!(cluster.ask(other, &format!("SESSION RESUME {token}")), "+OK");
+        assert_eq!(cluster.ask(other, "WITH READ follower DO GET foo"), "$1 5");
+        assert_eq!(cluster.ask(other, "CONSISTENCY"), "*0", "it was for one request");
+    }
+    assert_eq!(cluster.ask(client, "CONSISTENCY DEFAULT"), "+OK");
+    assert_eq!(cluster.ask(client, "FLUSHDB"), "+OK");
+}

@@ -205,7 +205,7 @@ fn a_reply_comes_with_its_receipt() {
         let client = client_of(&mut cluster, node);
         cluster.ask(client, "DEL a list");
         let reply = whole(&mut cluster, client, "WITH RECEIPT DO INCR a");
-        assert!(reply.starts_with("*2 :1 *26 $8 keyspace $5 space"), "{reply}");
+        assert!(reply.starts_with("*2 :1 *28 $8 keyspace $5 space"), "{reply}");
         assert_eq!((field(&reply, "kind"), field(&reply, "outcome")), ("write", "committed"));
         let holders = reply.matches("$5 level").count();
         assert!(holders >= 2, "rendered when the write was committed: {reply}");

@@ -210,15 +210,15 @@ fn a_reply_comes_with_its_receipt() {
         let holders = reply.matches("$5 level").count();
         assert!(holders >= 2, "rendered when the write was committed: {reply}");
         let reply = whole(&mut cluster, client, "WITH RECEIPT DO GET a");
-        assert!(reply.starts_with("*2 $1 1 *26") && field(&reply, "kind") == "read", "{reply}");
+        assert!(reply.starts_with("*2 $1 1 *28") && field(&reply, "kind") == "read", "{reply}");
         let reply = whole(&mut cluster, client, "WITH RECEIPT DO LPUSH a x");
         assert!(reply.starts_with("*2 -WRONGTYPE"), "{reply}");
         // In a pipeline each stands in its place.
         cluster.pipeline(client, &["WITH RECEIPT DO INCR a", "INCR a", "WITH RECEIPT DO INCR a"]);
         cluster.run(300);
         let replies = cluster.received(client);
-        let first = replies.find("*2 :2 *26").expect("the first");
-        let second = replies.find(":3 *2 :4 *26").unwrap_or_else(|| panic!("the others: {replies}"));
+        let first = replies.find("*2 :2 *28").expect("the first");
+        let second = replies.find(":3 *2 :4 *28").unwrap_or_else(|| panic!("the others: {replies}"));
         assert!(first < second);
         let indices: Vec<u64> = replies
             .match_indices("$5 index :")
@@ -234,7 +234,7 @@ fn a_reply_comes_with_its_receipt() {
         cluster.run(200);
         let reply = cluster.received(client);
         let reply = reply.strip_prefix("*2 ").unwrap_or(&reply);
-        assert!(reply.starts_with("*2 $4 list $3 job *26") && field(reply, "kind") == "write", "{reply}");
+        assert!(reply.starts_with("*2 $4 list $3 job *28") && field(reply, "kind") == "write", "{reply}");
         assert!(reply.ends_with(":5"), "{reply}");
         assert_eq!(cluster.ask(client, "CLIENT REPLY SKIP"), "(nothing)");
         cluster.send(client, "WITH RECEIPT DO INCR a");
@@ -273,7 +273,7 @@ fn what_goes_with_with_is_checked_before_anything_is_done() {
         assert_eq!(cluster.ask(client, "MULTI"), "+OK");
         assert_eq!(cluster.ask(client, "INCR t"), "+QUEUED");
         let reply = whole(&mut cluster, client, "WITH COMMIT synchronous RECEIPT DO EXEC");
-        assert!(reply.starts_with(&format!("*2 *1 :{n} *26")), "{reply}");
+        assert!(reply.starts_with(&format!("*2 *1 :{n} *28")), "{reply}");
         assert_eq!(cluster.ask(client, "MULTI"), "+OK");
         assert!(cluster.ask(client, "WITH RECEIPT DO INCR t").starts_with("-ERR inside MULTI"));
         assert!(cluster.ask(client, "EXEC").starts_with("-EXECABORT"));

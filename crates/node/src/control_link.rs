@@ -24,6 +24,8 @@ use wire::{Protocol, ReplyWriter};
 
 /// The control plane is asked for a keyspace's group at most this often.
 const ENSURE_EVERY: Duration = Duration::from_millis(200);
+/// A follower that lacks more entries is not waited for by a switchover. A guess: a fraction of a second of writes.
+const NEAR: u64 = 10_000;
 /// A client's administrative command waits so long for the control plane.
 const TICKET_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -364,7 +366,13 @@ impl Node {
     /// A planned switchover begins: no new write until the target has everything.
     fn pause(&mut self, group: GroupId, target: NodeId) {
         let until = self.now.instant + Duration::from_millis(1000);
-        if let Some(it) = self.groups.get_mut(&group) {
+        // Asked again until it is called off: writes do not stop for a target that could not come level meanwhile.
+        let near = |it: &Group| {
+            let newest = it.replica.newest().index.0;
+            let its = it.replica.followers().find(|(node, _)| *node == target);
+            its.is_some_and(|(_, progress)| progress.is_replicating() && progress.matched.0 + NEAR >= newest)
+        };
+        if let Some(it) = self.groups.get_mut(&group).filter(|it| it.paused.is_some() || near(it)) {
             it.paused = Some(Pause { target, until, told: false });
         }
         self.tend_pause(group);

@@ -52,6 +52,8 @@ pub enum Purpose {
 pub struct Outgoing {
     /// Its number among those of this process.
     pub sequence: u64,
+    /// Its number among the commands of its connection, where a receipt may be asked for.
+    pub command: u64,
     pub keyspace: KeyspaceId,
     /// Says which of the keyspace's groups it is for.
     pub slot: u16,
@@ -91,6 +93,7 @@ impl Outgoing {
     ) -> Outgoing {
         Outgoing {
             sequence: 0,
+            command: 0,
             keyspace,
             slot: slot_of_work(&work),
             protocol,
@@ -129,6 +132,9 @@ impl Forwards {
         self.sequence += 1;
         self.outgoing.insert(self.sequence, Outgoing { sequence: self.sequence, ..outgoing });
         Ok(self.sequence)
+    }
+    pub fn get(&self, sequence: u64) -> Option<&Outgoing> {
+        self.outgoing.get(&sequence)
     }
     pub fn get_mut(&mut self, sequence: u64) -> Option<&mut Outgoing> {
         self.outgoing.get_mut(&sequence)

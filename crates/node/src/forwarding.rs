@@ -87,8 +87,9 @@ impl Node {
         let (keyspace, protocol, options) = (session.keyspace, session.protocol, self.options.clone());
         // A read waits for no follower: a leader of any version answers it.
         let options = options.filter(|_| write);
-        let guarded = session.guards() && !write;
+        let (guarded, command) = (session.guards() && !write, session.commands);
         let outgoing = Outgoing {
+            command,
             slot: shard,
             write,
             options,
@@ -124,10 +125,12 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         session.forwarded += 1;
         let origin = Origin::Client { connection, slot, purpose: Purpose::Command };
+        let command = session.commands;
         let (keyspace, protocol) = (session.keyspace, session.protocol);
         let deadline = deadline.map(|deadline| deadline + PATIENCE);
         let outgoing = Outgoing::new(keyspace, protocol, Work::Command(args), origin, deadline);
-        let outgoing = Outgoing { write: true, blocking: true, options: self.options.clone(), ..outgoing };
+        let outgoing =
+            Outgoing { command, write: true, blocking: true, options: self.options.clone(), ..outgoing };
         if let Err(outgoing) = self.forwards.add(outgoing) {
             self.settle_forwarded(
                 *outgoing,
@@ -151,9 +154,11 @@ impl Node {
         deadline: Option<Instant>,
     ) {
         let origin = Origin::Client { connection, slot: 0, purpose };
-        let outgoing = Outgoing { slot, write, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
+        let mut outgoing =
+            Outgoing { slot, write, ..Outgoing::new(keyspace, protocol, work, origin, deadline) };
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded += 1;
+            (outgoing.guarded, outgoing.command) = (session.guards() && !write, session.commands);
         }
         if let Err(outgoing) = self.forwards.add(outgoing) {
             let text = b"-TRYAGAIN too many commands wait for other nodes\r\n";
@@ -193,10 +198,18 @@ impl Node {
             };
             let request = self.request_id(sequence);
             let old = leader != me && self.peers.get(&leader).is_some_and(|version| *version < OPTIONS_SINCE);
-            let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
+            let Some(outgoing) = self.forwards.get(sequence) else { continue };
+            let sharded_since = self.is_of_all(outgoing);
             if outgoing.turned_away == Some(leader) {
                 continue;
             }
+            let divided = sharded_since && outgoing.copies == 0;
+            if divided && let Some(outgoing) = self.forwards.remove(sequence) {
+                let text = b"-TRYAGAIN the keyspace is divided into shards, as this node has just heard: nothing was done\r\n";
+                self.settle_forwarded(outgoing, text, Position::default(), None, false);
+                continue;
+            }
+            let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
             if outgoing.asks_newly() && old {
                 if outgoing.copies == 0
                     && let Some(outgoing) = self.forwards.remove(sequence)
@@ -307,7 +320,7 @@ impl Node {
                 ..Receipt::default()
             };
             if purpose != Purpose::Holders {
-                session.achieved(receipt);
+                session.achieved(outgoing.command, receipt);
             }
         }
         match purpose {

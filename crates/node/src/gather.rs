@@ -82,7 +82,7 @@ impl Gather {
 
 /// Several parts whose answers become one.
 pub(crate) struct Batch {
-    connection: ConnectionId,
+    pub connection: ConnectionId,
     slot: SlotId,
     protocol: Protocol,
     left: usize,
@@ -125,6 +125,15 @@ impl Node {
             return self.scan_shard(connection, keyspace, args);
         }
         let work: Vec<Bytes> = args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect();
+        let groups: Vec<_> =
+            self.routes.get(&keyspace).into_iter().flat_map(|it| it.iter().map(|r| r.group)).collect();
+        if self.sessions.get(connection).is_some_and(|session| session.guards()) {
+            for group in groups {
+                if let Some(text) = self.refuse_lost(connection, group) {
+                    return self.reply_error(connection, &text);
+                }
+            }
+        }
         let Some(gather) = Gather::of(spec.name) else {
             // It says the same of every group.
             let work = Work::Command(work);

@@ -8,6 +8,7 @@ use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
 use crate::node::Node;
 use crate::reads::POSITION_SINCE_VERSION;
 use crate::repeat::Repeat;
+use crate::route::CROSSSLOT;
 use crate::serve::{PATIENCE, blocking_keys};
 use alloc::format;
 use alloc::vec::Vec;
@@ -30,6 +31,9 @@ impl Node {
             return;
         }
         // What this node's own client asked for, in whose turn this may be, is put aside.
+        if !self.holds_keys(group, &work) {
+            return self.refuse_forwarded(from, request, CROSSSLOT);
+        }
         let outer = core::mem::replace(&mut self.options, options);
         match work {
             Work::Command(args) => self.forwarded_command(from, group, request, protocol, time_left_ms, args),

@@ -274,6 +274,7 @@ impl Node {
         let Some(session) = self.sessions.remove(connection) else { return };
         self.pubsub.forget(connection, &session);
         self.cancel_forwards(connection);
+        self.batches.retain(|_, batch| batch.connection != connection);
         if let Some((group, watch)) = session.watch {
             self.end_watch(group, watch);
         }

@@ -254,6 +254,7 @@ impl Node {
         let (position, age) = (it.applied_position(), it.freshness.age(self.now.instant));
         let keyspace = it.keyspace.id;
         let node = self.config.node;
+        session.receipt_command = session.commands;
         session.receipt =
             Some(Receipt { keyspace, group, node, position, stale: true, age, ..Receipt::default() });
         if need.session {
@@ -343,11 +344,12 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         self.statistics.reads_sent_on += 1;
         session.forwarded += 1;
+        let command = session.commands;
         let origin = Origin::Client { connection, slot, purpose: Purpose::Command };
         let (keyspace, protocol) = (session.keyspace, session.protocol);
         let outgoing = Outgoing::new(keyspace, protocol, Work::Command(args), origin, Some(deadline));
         // Its connection waits: it goes on with the answer.
-        let outgoing = Outgoing { blocking: true, guarded: need.guarded, ..outgoing };
+        let outgoing = Outgoing { command, blocking: true, guarded: need.guarded, ..outgoing };
         if let Err(outgoing) = self.forwards.add(outgoing) {
             let text = b"-TRYAGAIN too many commands wait for other nodes: slow down\r\n";
             self.settle_forwarded(*outgoing, text, Default::default(), None, false);

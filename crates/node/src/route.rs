@@ -1,6 +1,6 @@
 //! Where a key is served: its keyspace's groups divide the hash slots among them, and each is led by one node.
 
-use crate::forward::Outgoing;
+use crate::forward::{Origin, Outgoing, Purpose};
 use crate::message::Work;
 use crate::node::Node;
 use alloc::collections::BTreeMap;
@@ -131,6 +131,38 @@ impl Node {
         keys: impl Iterator<Item = &'k [u8]>,
     ) -> Result<Option<u16>, String> {
         common(keys).map_err(|()| CROSSSLOT.into())
+    }
+
+    /// Whether the keys of some work are all in the group that it was sent to: its client's node may not have known the shards.
+    pub(crate) fn holds_keys(&self, group: GroupId, work: &Work) -> bool {
+        let slots = self.map.groups.get(&group).map_or(SlotRange::ALL, |it| it.slots);
+        if slots == SlotRange::ALL {
+            return true;
+        }
+        let inside = |key: &[u8]| slots.contains(slot(key));
+        let command = |args: &alloc::vec::Vec<Bytes>| {
+            let args: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
+            let spec = args.first().and_then(|name| commands::find(name));
+            let keys = spec.and_then(|spec| commands::docs::keys_of(spec, &args).ok());
+            keys.is_none_or(|keys| keys.iter().all(|key| inside(key)))
+        };
+        match work {
+            Work::Command(args) => command(args),
+            Work::Transaction { commands, .. } => commands.iter().all(command),
+            Work::Watch { keys, .. } => keys.iter().all(|key| inside(key)),
+            _ => true,
+        }
+    }
+
+    /// Whether a command speaks of a whole keyspace that turned out to be divided after its client sent it.
+    pub(crate) fn is_of_all(&self, outgoing: &Outgoing) -> bool {
+        let Origin::Client { purpose: Purpose::Command, .. } = outgoing.origin else { return false };
+        let Work::Command(args) = &outgoing.work else { return false };
+        self.is_sharded(outgoing.keyspace)
+            && args
+                .first()
+                .and_then(|name| commands::find(name))
+                .is_some_and(|spec| spec.keys == commands::Keys::None)
     }
 
     /// What a client reads whose command is led elsewhere, in a keyspace that does not forward.

@@ -81,6 +81,8 @@ pub struct Session {
     pub channels: BTreeSet<Box<[u8]>>,
     pub patterns: BTreeSet<Box<[u8]>>,
     pub receipt: Option<Receipt>,
+    /// The number of the command that it is of.
+    pub receipt_command: u64,
     /// Of each group the last write whose place in the log is known; the newest last.
     pub written: Vec<Receipt>,
     pub reply_mode: ReplyMode,
@@ -111,17 +113,26 @@ pub struct Session {
 
 impl Session {
     /// Notes what a command achieved.
-    pub fn achieved(&mut self, receipt: Receipt) {
+    /// `command`: its number among the connection's; what came later is not replaced by what settled late.
+    pub fn achieved(&mut self, command: u64, receipt: Receipt) {
         if receipt.write && receipt.position != Position::default() {
             match self.written.last_mut() {
-                Some(last) if last.group == receipt.group => *last = receipt.clone(),
+                Some(last) if last.group == receipt.group => {
+                    // One that was asked for again stands where it stood.
+                    if last.position < receipt.position {
+                        *last = receipt.clone();
+                    }
+                }
                 _ => {
                     self.written.retain(|known| known.group != receipt.group);
                     self.written.push(receipt.clone());
                 }
             }
         }
-        self.receipt = Some(receipt);
+        if command >= self.receipt_command {
+            self.receipt_command = command;
+            self.receipt = Some(receipt);
+        }
     }
 
     /// Reads are answered so from now on; the options until now.
@@ -170,6 +181,7 @@ impl Session {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             receipt: None,
+            receipt_command: 0,
             written: Vec::new(),
             reply_mode: ReplyMode::On,
             defaults: None,

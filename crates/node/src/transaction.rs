@@ -6,7 +6,7 @@ use crate::io::ConnectionId;
 use crate::message::Work;
 use crate::node::{Flow, Node};
 use crate::replies::SlotId;
-use crate::route::{CROSSSLOT, Route, slot_of_arguments};
+use crate::route::{CROSSSLOT, Route, slot_of_arguments, slot_of_work};
 use crate::session::Queue;
 use alloc::format;
 use alloc::string::String;
@@ -126,8 +126,22 @@ impl Node {
         let keyspace = session.keyspace;
         let write = queue.commands.iter().any(|(spec, _)| spec.flags.has(Flags::WRITE));
         let guarded = session.guards();
-        let route = self.route(keyspace, queue.slot.unwrap_or(0));
-        if let (Some(route), Some((watched, _)), Some(_)) = (route, watch, queue.slot)
+        let mut slot = queue.slot;
+        if slot.is_none() && self.is_sharded(keyspace) {
+            // Queued before this node knew of the shards, or without any key: then it is about what was watched.
+            let keys = queue.commands.iter().filter_map(|(spec, args)| {
+                let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
+                commands::docs::keys_of(spec, &args).ok().map(|keys| keys.to_vec())
+            });
+            let keys: Vec<&[u8]> = keys.flatten().collect();
+            let watched = watch.and_then(|(group, _)| self.map.groups.get(&group)).map(|it| it.slots.first);
+            match self.common_slot(keys.iter().copied()) {
+                Ok(common) => slot = common.or(watched),
+                Err(error) => return self.reply_error(connection, &error),
+            }
+        }
+        let route = self.route(keyspace, slot.unwrap_or(0));
+        if let (Some(route), Some((watched, _)), Some(_)) = (route, watch, slot)
             && route.group != watched
         {
             self.sessions.get_mut(connection).into_iter().for_each(|session| session.watch = watch);
@@ -137,6 +151,8 @@ impl Node {
         if let Some(route) = route.filter(|_| guarded)
             && let Some(text) = self.refuse_lost(connection, route.group)
         {
+            self.sessions.get_mut(connection).into_iter().for_each(|session| session.watch = watch);
+            self.drop_watch(connection);
             return self.reply_error(connection, &text);
         }
         let here = route.filter(|route| {
@@ -149,7 +165,8 @@ impl Node {
             let work = Work::Transaction { commands, watch: watch.map(|(_, number)| number) };
             let patience = self.options.as_ref().map(|_| self.patience_of(connection));
             let deadline = Some(patience.unwrap_or(self.now.instant + Duration::from_secs(1)));
-            return self.forward_work(connection, work, Purpose::Command, write, false, deadline);
+            let slot = slot.unwrap_or_else(|| slot_of_work(&work));
+            return self.forward_to(connection, slot, work, Purpose::Command, write, false, deadline);
         };
         let words = queue.commands.iter().flat_map(|(_, args)| args.iter().map(|arg| &arg[..]));
         let identity = self.identify(group, write, words, Identity::NONE);

@@ -126,7 +126,7 @@ impl Node {
         if let Some(session) = self.sessions.get_mut(connection) {
             let receipt =
                 Receipt { keyspace, group, node, position, write: true, asked, ..Receipt::default() };
-            session.achieved(receipt);
+            session.achieved(session.commands, receipt);
         }
         level
     }

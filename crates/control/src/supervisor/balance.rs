@@ -25,10 +25,10 @@ pub(crate) struct Balance {
 
 impl Balance {
     pub fn new(now: Instant) -> Balance {
-        Balance { calm_since: now, moved_at: now, wanted: true }
+        Balance { calm_since: now, moved_at: now, wanted: false }
     }
-    pub fn is_wanted(&mut self) {
-        self.wanted = true;
+    pub fn is_wanted(&mut self, now: Instant) {
+        (self.wanted, self.calm_since) = (true, now);
     }
     pub fn is_left_alone(&mut self) {
         self.wanted = false;

@@ -235,7 +235,7 @@ impl Supervisor {
         result: Result<Applied, Refusal>,
     ) {
         if matches!(command, Command::StartNode { .. }) {
-            self.balance.is_wanted();
+            self.balance.is_wanted(now);
         }
         let (Command::StartElection { .. }, Ok(Applied::View { group, number })) = (command, result) else {
             return;

@@ -107,6 +107,8 @@ impl Supervisor {
         if now.since(switchover.begun_at) >= self.timings.switchover {
             switchover.failed = true;
             let origin = switchover.origin.take();
+            // Whoever could not take it in time is not asked by itself again: every attempt stops the leader for a moment.
+            self.balance.is_left_alone();
             self.actions.push(Action::Send { to: leader.replica.node, message: Message::CallOff { group } });
             self.actions.push(Action::Report(Event::SwitchoverCalledOff { group }));
             if let Some(origin) = origin {

@@ -388,7 +388,8 @@ impl Node {
             let deadline = Some(self.now.instant + PATIENCE);
             let outgoing = Outgoing::new(keyspace, question.protocol, work, origin, deadline);
             let Some(session) = self.sessions.get_mut(connection) else { return };
-            if self.forwards.add(Outgoing { slot: shard, write: true, ..outgoing }).is_ok() {
+            let command = session.commands;
+            if self.forwards.add(Outgoing { command, slot: shard, write: true, ..outgoing }).is_ok() {
                 session.forwarded += 1;
                 return;
             }

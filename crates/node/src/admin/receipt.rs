@@ -67,8 +67,10 @@ impl Node {
     pub(super) fn is_uncertain(&self, receipt: &Receipt) -> bool {
         let keyspace = self.map.keyspaces.get(&receipt.keyspace);
         let applied = keyspace.is_some_and(|it| it.settings.level == Level::Applied);
+        // An election since then may have dropped it.
+        let led_since = self.map.view(receipt.group).is_some_and(|view| view.epoch > receipt.position.epoch);
         receipt.indeterminate
-            || receipt.position != Position::default() && (receipt.asked.is_some() || applied)
+            || receipt.position != Position::default() && (receipt.asked.is_some() || applied || led_since)
     }
 
     /// The reply.

@@ -130,6 +130,10 @@ impl Node {
     /// Which followers hold the log of a group led here through a position.
     pub(crate) fn holders(&self, group: GroupId, position: Position) -> Vec<NodeId> {
         let Some(it) = self.groups.get(&group) else { return Vec::new() };
+        // What stands there now may be another entry.
+        if it.replica.view().is_some_and(|view| view.has_lost(position)) {
+            return Vec::new();
+        }
         let electable =
             |node| it.replica.view().is_some_and(|view| view.electable.iter().any(|r| r.node == node));
         let holding =

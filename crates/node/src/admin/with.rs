@@ -76,7 +76,7 @@ impl Node {
         let receipt = said.receipt && session.reply_mode == ReplyMode::On;
         if receipt {
             // An array whose two elements are a reply and a receipt: each comes when it can, in this order.
-            session.receipt = None;
+            (session.receipt, session.receipt_command) = (None, session.commands);
             session.replies.begin().extend_from_slice(b"*2\r\n");
             session.replies.finish();
         }

@@ -209,6 +209,21 @@ fn the_number_of_shards_is_chosen_before_the_first_use() {
         cluster.ask(client, "KEYSPACE ALTER 5 SHARDS 2"),
         "-ERR SHARDS of a keyspace in use cannot be changed"
     );
+    // Queued while the keyspace was not divided yet.
+    let (one, two) = (cluster.connect(NodeId(1)), cluster.connect(NodeId(2)));
+    for (client, keys) in [(one, &["foo"][..]), (two, &["foo", "bar"])] {
+        assert_eq!(cluster.ask(client, "SELECT 6"), "+OK");
+        assert_eq!(cluster.ask(client, "MULTI"), "+OK");
+        for key in keys {
+            assert_eq!(cluster.ask(client, &format!("SET {key} 1")), "+QUEUED");
+        }
+    }
+    assert_eq!(cluster.ask(client, "KEYSPACE ALTER 6 SHARDS 4"), "+OK");
+    cluster.run(100);
+    assert_eq!(cluster.ask(one, "EXEC"), "*1 +OK");
+    assert_eq!(cluster.ask(two, "EXEC"), "-CROSSSLOT Keys in request don't hash to the same slot");
+    assert_eq!(cluster.ask(two, "GET foo"), "$1 1");
+    assert_eq!(cluster.ask(two, "GET bar"), "$-1");
     assert_eq!(
         cluster.ask(client, "KEYSPACE CREATE t SINGLE-LEADER SHARDS 0"),
         "-ERR SHARDS must be between 1 and 256"

@@ -4,7 +4,7 @@ use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node};
-use crate::reads::POSITION_SINCE_VERSION;
+use crate::reads::{FOLLOWED, POSITION_SINCE_VERSION};
 use crate::replies::SlotId;
 use crate::route::{Route, slot_of_work};
 use crate::serve::PATIENCE;
@@ -297,7 +297,13 @@ impl Node {
         });
         let lost =
             route.filter(|_| outgoing.guarded).and_then(|route| self.refuse_lost(connection, route.group));
-        let lost = lost.map(|text| {
+        let newest = |group| self.sessions.get(connection).map(|session| session.seen.newest_epoch(group));
+        let followed = route
+            .filter(|_| outgoing.guarded)
+            .zip(seen)
+            .is_some_and(|(route, seen)| newest(route.group).is_some_and(|newest| seen.epoch < newest));
+        let lost = lost.or_else(|| followed.then(|| FOLLOWED.into()));
+        let lost = lost.map(|text: alloc::string::String| {
             let mut bytes = Vec::new();
             ReplyWriter::new(&mut bytes, outgoing.protocol).error(&text);
             bytes

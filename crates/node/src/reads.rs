@@ -27,6 +27,9 @@ use wire::{Protocol, ReplyWriter};
 
 /// Peers of this message version answer how far a group's log is committed, and where what a read showed stands.
 pub(crate) const POSITION_SINCE_VERSION: u8 = 3;
+/// A leader that has not heard yet that another one follows it shows less than this session has seen.
+pub(crate) const FOLLOWED: &str =
+    "TRYAGAIN a newer leader than this one has answered this session: nothing was done";
 /// How long a copy that is behind is waited for before the leader answers. A guess: many times what a copy lags on one site, and
 /// no more than a round trip between far ones.
 const COPY_PATIENCE: Duration = Duration::from_millis(50);
@@ -148,6 +151,11 @@ impl Node {
         let Route { group, leader, .. } = route;
         if guarded && let Some(text) = self.refuse_lost(connection, group) {
             return Some(self.reply_error(connection, &text));
+        }
+        let seen = self.sessions.get(connection)?.seen.newest_epoch(group);
+        let leads = self.groups.get(&group).and_then(|it| it.replica.leads());
+        if guarded && leads.is_some_and(|epoch| epoch < seen) {
+            return Some(self.reply_error(connection, FOLLOWED));
         }
         if options.from == ReadFrom::Leader || spec.class != Class::Read || spec.run.is_none() {
             return None;

@@ -141,6 +141,10 @@ impl Positions {
             _ => Wanted::Anything,
         }
     }
+    /// The newest epoch of which the session saw something: an older leader has been followed by another.
+    pub fn newest_epoch(&self, group: GroupId) -> Epoch {
+        self.of(group).last().map_or(Epoch(0), |seen| seen.position.epoch)
+    }
     /// What the session saw of the view's group and an election dropped.
     pub fn lost(&self, view: &View) -> Option<Position> {
         self.of(view.group).iter().map(|seen| seen.position).find(|position| is_lost(view, *position))

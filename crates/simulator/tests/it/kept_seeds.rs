@@ -171,3 +171,10 @@ fn a_learner_that_died_unnoticed_does_not_become_the_second_of_two_voters() {
 fn a_control_group_that_grows_is_never_one_of_two() {
     holds(&plan(556, 360));
 }
+
+/// Under `async`, with clocks that no lease allows for, a leader that was cut off answered a session that its successor had
+/// answered before, with less.
+#[test]
+fn a_leader_that_was_followed_does_not_take_a_session_back() {
+    holds(&plan(95, 60));
+}

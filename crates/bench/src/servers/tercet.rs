@@ -23,8 +23,8 @@ pub fn alone(program: &Path) -> io::Result<Running> {
 /// `tercet up --ephemeral` with `nodes` nodes in one process; `address` is the first of them.
 pub fn up(program: &Path, nodes: u16, shards: u32) -> io::Result<Running> {
     let folder = TempFolder::new("up")?;
-    let resp_port = free_port_run(nodes)?;
-    let http_port = free_addresses(1)?[0].port();
+    let resp_port = free_port_run(2 * nodes)?;
+    let http_port = resp_port + nodes;
     let mut command = Command::new(program);
     command.args(["up", "--ephemeral", "--nodes", &nodes.to_string(), "--shards", &shards.to_string()]);
     command.args(["--port", &resp_port.to_string(), "--http-port", &http_port.to_string()]);

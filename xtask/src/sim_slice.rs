@@ -1,19 +1,20 @@
 //! `cargo xtask sim-slice`: the part of the simulator's runs that fits into every check. First the seeds that everybody runs,
-//! then fresh ones for as long as the budget lasts: so a run can find what no run before it has found. The simulator prints
-//! the one command that repeats a failure.
+//! then fresh ones, drawn from the sources: every change of the code runs what no run before it has run, and the same code runs
+//! the same seeds wherever it is checked. The simulator prints the one command that repeats a failure.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::{Context, Result, bail};
 
 use crate::shell;
+use crate::tidy::tree::Tree;
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Seconds for fresh seeds, beside the build and the fixed ones.
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
-    /// The first fresh seed; the time of day in seconds otherwise.
+    /// Fresh seeds, beside the fixed ones.
+    #[arg(long, default_value_t = 200)]
+    fresh: u64,
+    /// The first fresh seed; drawn from the sources otherwise.
     #[arg(long)]
     seed: Option<u64>,
     /// Threads.
@@ -23,14 +24,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seconds: 60, seed: None, jobs: 2 }
+        Options { fresh: 200, seed: None, jobs: 2 }
     }
 }
 
 /// Seeds that every run begins with.
 const FIXED: u64 = 600;
-/// Fresh seeds between two looks at the clock.
-const CHUNK: u64 = 20;
 /// Apart from the seeds of the nightly run, which begin at multiples of a million.
 const STRIDE: u64 = 1_000_000;
 const OFFSET: u64 = 500_000;
@@ -46,16 +45,23 @@ pub fn run(options: &Options) -> Result<()> {
         "sim",
     ]))?;
     seeds(1, FIXED, options.jobs)?;
-    let drawn = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() * STRIDE + OFFSET;
-    let first = options.seed.unwrap_or(drawn);
-    let (begin, budget) = (Instant::now(), Duration::from_secs(options.seconds));
-    let mut next = first;
-    while begin.elapsed() < budget {
-        seeds(next, CHUNK, options.jobs)?;
-        next += CHUNK;
-    }
-    println!("sim-slice: {FIXED} fixed and {} fresh seeds from {first} on are clean", next - first);
+    let first = match options.seed {
+        Some(seed) => seed,
+        None => drawn(&Tree::read(&shell::root())?),
+    };
+    seeds(first, options.fresh, options.jobs)?;
+    println!("sim-slice: {FIXED} fixed and {} fresh seeds from {first} on are clean", options.fresh);
     Ok(())
+}
+
+/// A seed that the code of the product and of the simulator decides.
+fn drawn(tree: &Tree) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for source in tree.files.iter().filter(|(path, _)| path.starts_with("crates/") && path.ends_with(".rs")) {
+        source.hash(&mut hasher);
+    }
+    // The time of day in seconds has as many digits.
+    hasher.finish() % (1 << 31) * STRIDE + OFFSET
 }
 
 fn seeds(first: u64, count: u64, jobs: usize) -> Result<()> {
@@ -71,4 +77,19 @@ fn seeds(first: u64, count: u64, jobs: usize) -> Result<()> {
         bail!("the simulator found something in seeds {first} to {}:\n{text}{errors}", first + count - 1);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fresh_seeds_change_with_the_code_and_with_nothing_else() {
+        let seed = |code: &str, page: &str| {
+            drawn(&Tree::of(&[("crates/node/src/lib.rs", code), ("docs/page.md", page)]))
+        };
+        assert_eq!(seed("a", "x"), seed("a", "y"));
+        assert_ne!(seed("a", "x"), seed("b", "x"));
+        assert_eq!(seed("a", "x") % STRIDE, OFFSET);
+    }
 }

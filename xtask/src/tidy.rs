@@ -11,7 +11,7 @@ mod arrows;
 mod index;
 mod pure;
 mod source;
-mod tree;
+pub mod tree;
 
 use anyhow::{Result, bail};
 

@@ -86,15 +86,16 @@ impl View {
     pub fn epoch_at(&self, index: Index) -> Epoch {
         self.history.iter().rev().find(|p| p.index <= index).map_or(Epoch(0), |p| p.epoch)
     }
-    /// Whether an entry made at this position is in no leader's log any more: a later epoch began at or before it.
-    pub fn has_lost(&self, position: Position) -> bool {
-        self.history.iter().any(|start| start.epoch > position.epoch && start.index <= position.index)
-    }
     /// Whether the entry that was made at this position is part of the history: its epoch began at or before it, and no later one
     /// did. Of an epoch that is not recorded yet nothing is known.
     pub fn contains(&self, position: Position) -> bool {
         let begun = self.history.partition_point(|start| start.index <= position.index);
         position.index == Index(0) || (begun > 0 && self.history[begun - 1].epoch == position.epoch)
+    }
+    /// Whether the position was in the group's history and is not any more. A position of an epoch that the view does not know yet
+    /// says that the view is old, and no more.
+    pub fn has_lost(&self, position: Position) -> bool {
+        position.epoch <= self.epoch && !self.contains(position)
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
         self.group.encode(w);

@@ -33,6 +33,15 @@ struct Met {
     less: bool,
 }
 
+impl Group {
+    /// An answer leaves, though its entry may not be committed: should it be cut, it is kept in the ledger.
+    fn answers_ahead(&mut self, index: Index) {
+        if index > self.replica.commit() {
+            self.replica.told_ahead(index);
+        }
+    }
+}
+
 impl Met {
     fn of(it: &Group, asked: &Asked) -> Met {
         let (commit, reached, less) =
@@ -109,6 +118,7 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let asking = Asking { waiter, asked, depends: it.depended, deadline };
         if Met::of(it, &asking.asked).frees(&asking) {
+            it.answers_ahead(asking.waiter.index);
             self.release(group, asking.waiter);
         } else {
             it.asking.push(asking);
@@ -124,6 +134,7 @@ impl Node {
             let same = known.take().filter(|known| known.asked == asking.asked);
             let now = same.unwrap_or_else(|| Met::of(it, &asking.asked));
             if now.frees(&asking) {
+                it.answers_ahead(asking.waiter.index);
                 met.push(asking)
             } else {
                 waiting.push(asking)

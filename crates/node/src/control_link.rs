@@ -301,6 +301,10 @@ impl Node {
         }
         if map.founded() {
             self.close_groups(&map);
+            // Of a keyspace that was dropped nothing is left to wait for.
+            for session in self.sessions.iter_mut() {
+                session.written.retain(|it| map.view(it.group).is_some());
+            }
         }
     }
 

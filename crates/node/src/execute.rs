@@ -107,6 +107,17 @@ impl Group {
         self.conclude(context, draft, start, reply)
     }
 
+    /// The reply to an EXEC whose watch broke. Under its client's own id it is an answer like any other: asked for again, without
+    /// the watch, nothing is executed either.
+    pub fn execute_none(&mut self, context: &Context<'_>, reply: &mut Vec<u8>) -> Executed {
+        if !self.is_serving() {
+            return Executed::NotLeading;
+        }
+        let (start, draft) = (reply.len(), self.draft());
+        ReplyWriter::new(reply, context.protocol).null_array();
+        self.conclude(context, draft, start, reply)
+    }
+
     /// Expires the keys that the command names, runs it and applies what it yields to the table and the draft.
     fn run(
         &mut self,

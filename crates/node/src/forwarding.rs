@@ -15,7 +15,7 @@ use bytes::Bytes;
 use commands::{Class, Flags, Spec};
 use core::time::Duration;
 use data::plant::{self, Bug};
-use data::{GroupId, Instant, KeyspaceId, Position, RequestId};
+use data::{GroupId, Instant, KeyspaceId, NodeId, Position, RequestId};
 use wire::{Protocol, ReplyWriter};
 
 impl Node {
@@ -239,20 +239,25 @@ impl Node {
         }
     }
 
-    /// A leader answered something that this node forwarded.
-    pub(crate) fn on_answer(&mut self, request: RequestId, outcome: ForwardOutcome) {
+    /// A node answered something that this node forwarded.
+    pub(crate) fn on_answer(&mut self, from: NodeId, request: RequestId, outcome: ForwardOutcome) {
         if request.origin != self.config.node || request.process != self.config.process {
             return;
         }
         match outcome {
             ForwardOutcome::NotLeader => {
-                // This node's map or the other's is old. Asked again at once, the two would do nothing else.
-                if let Some(outgoing) = self.forwards.get_mut(request.sequence) {
-                    outgoing.turned_away = outgoing.sent_to.take().or(outgoing.turned_away);
+                // This node's map or the other's is old. Asked again at once, the two would do nothing else. One that was asked
+                // earlier says nothing of the one that is asked now.
+                if let Some(outgoing) = self.forwards.get_mut(request.sequence)
+                    && outgoing.sent_to == Some(from)
+                {
+                    outgoing.turned_away = outgoing.sent_to.take();
                 }
             }
             ForwardOutcome::Reply { bytes, position, seen } => {
-                let Some(outgoing) = self.forwards.remove(request.sequence) else { return };
+                let Some(mut outgoing) = self.forwards.remove(request.sequence) else { return };
+                // Any of those that were asked, and not only the last: its answer counts like any.
+                outgoing.sent_to = Some(from);
                 let unwritten = position == Position::default();
                 if outgoing.write && outgoing.copies > 1 && unwritten {
                     self.settle_doubtful(outgoing);

@@ -125,10 +125,9 @@ impl Node {
             return self.scan_shard(connection, keyspace, args);
         }
         let work: Vec<Bytes> = args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect();
-        let groups: Vec<_> =
-            self.routes.get(&keyspace).into_iter().flat_map(|it| it.iter().map(|r| r.group)).collect();
         if self.sessions.get(connection).is_some_and(|session| session.guards()) {
-            for group in groups {
+            let routes = self.routes.get(&keyspace).cloned().unwrap_or_default();
+            for Route { group, .. } in routes.iter().copied() {
                 if let Some(text) = self.refuse_lost(connection, group) {
                     return self.reply_error(connection, &text);
                 }

@@ -211,7 +211,7 @@ impl Node {
 
     pub(crate) fn answer(&mut self, node: NodeId, request: RequestId, outcome: ForwardOutcome) {
         if node == self.config.node {
-            self.on_answer(request, outcome);
+            self.on_answer(node, request, outcome);
         } else {
             self.send(node, PeerMessage::Answer { request, outcome });
         }

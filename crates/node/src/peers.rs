@@ -40,7 +40,7 @@ impl Node {
             }
             PeerMessage::Control(message) => self.control(control::Input::Message { from, message }),
             PeerMessage::Forward(forward) => self.on_forward(from, forward),
-            PeerMessage::Answer { request, outcome } => self.on_answer(request, outcome),
+            PeerMessage::Answer { request, outcome } => self.on_answer(from, request, outcome),
             PeerMessage::Cancel { request } => self.on_cancel(from, request),
             PeerMessage::Publish { channel, payload } => {
                 self.deliver(&channel, &payload);

@@ -262,9 +262,8 @@ impl Node {
         let (position, age) = (it.applied_position(), it.freshness.age(self.now.instant));
         let keyspace = it.keyspace.id;
         let node = self.config.node;
-        session.receipt_command = session.commands;
-        session.receipt =
-            Some(Receipt { keyspace, group, node, position, stale: true, age, ..Receipt::default() });
+        let receipt = Receipt { keyspace, group, node, position, stale: true, age, ..Receipt::default() };
+        session.achieved(session.commands, receipt);
         if need.session {
             self.note_seen(connection, group, position);
         }

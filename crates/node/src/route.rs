@@ -62,15 +62,17 @@ pub(crate) fn slot_of_arguments(spec: &Spec, args: &[&[u8]]) -> Option<u16> {
     commands::docs::keys_of(spec, args).ok()?.first().map(|key| slot(key))
 }
 
+/// The same of words that are kept.
+pub(crate) fn slot_of_words(args: &[Bytes]) -> Option<u16> {
+    let args: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
+    slot_of_arguments(commands::find(args.first()?)?, &args)
+}
+
 /// The slot that some work is for; 0 for work without keys.
 pub(crate) fn slot_of_work(work: &Work) -> u16 {
-    let of_command = |args: &[Bytes]| {
-        let args: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
-        slot_of_arguments(commands::find(args.first()?)?, &args)
-    };
     let slot = match work {
-        Work::Command(args) => of_command(args),
-        Work::Transaction { commands, .. } => commands.iter().find_map(|args| of_command(args)),
+        Work::Command(args) => slot_of_words(args),
+        Work::Transaction { commands, .. } => commands.iter().find_map(|args| slot_of_words(args)),
         Work::Watch { keys, .. } => keys.first().map(|key| slot(key)),
         Work::Unwatch { .. }
         | Work::Holders { .. }

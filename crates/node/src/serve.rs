@@ -101,7 +101,7 @@ impl Node {
         let (keyspace, epoch) = (it.keyspace.id, it.epoch_ahead(depends));
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let receipt = Receipt { keyspace, group, node: self.config.node, position, ..Receipt::default() };
-        (session.receipt, session.receipt_command) = (Some(receipt), session.commands);
+        session.achieved(session.commands, receipt);
         if session.seen.note(group, position)
             && let Some(view) = self.map.view(group)
         {
@@ -145,9 +145,8 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let slot = session.replies.hold();
         let node = self.config.node;
-        let command = session.commands;
         let receipt = Receipt { keyspace, group, node, position, write: true, asked, ..Receipt::default() };
-        session.achieved(command, receipt);
+        session.achieved(session.commands, receipt);
         let to = Target::Client { connection, slot };
         let epoch = Some(position.epoch);
         let waiter = Waiter { index: position.index, since: now, to, write: true, epoch };

@@ -21,8 +21,6 @@ use wire::Protocol;
 pub struct Queue {
     pub commands: Vec<(&'static Spec, Vec<Bytes>)>,
     pub bytes: usize,
-    /// Of all its keys, in a keyspace with several groups.
-    pub slot: Option<u16>,
     /// A command could not be queued: EXEC will refuse all.
     pub failed: bool,
 }
@@ -83,7 +81,7 @@ pub struct Session {
     pub receipt: Option<Receipt>,
     /// The number of the command that it is of.
     pub receipt_command: u64,
-    /// Of each group the last write whose place in the log is known; the newest last.
+    /// Of each group the last write whose place in the log is known.
     pub written: Vec<Receipt>,
     pub reply_mode: ReplyMode,
     /// CONSISTENCY: what its commands ask for that say nothing else.
@@ -116,17 +114,11 @@ impl Session {
     /// `command`: its number among the connection's; what came later is not replaced by what settled late.
     pub fn achieved(&mut self, command: u64, receipt: Receipt) {
         if receipt.write && receipt.position != Position::default() {
-            match self.written.last_mut() {
-                Some(last) if last.group == receipt.group => {
-                    // One that was asked for again stands where it stood.
-                    if last.position < receipt.position {
-                        *last = receipt.clone();
-                    }
-                }
-                _ => {
-                    self.written.retain(|known| known.group != receipt.group);
-                    self.written.push(receipt.clone());
-                }
+            // One that was asked for again stands where it stood.
+            match self.written.iter_mut().find(|known| known.group == receipt.group) {
+                Some(known) if known.position < receipt.position => *known = receipt.clone(),
+                Some(_) => {}
+                None => self.written.push(receipt.clone()),
             }
         }
         if command >= self.receipt_command {
@@ -242,8 +234,49 @@ impl Sessions {
     pub fn iter(&self) -> impl Iterator<Item = &Session> {
         self.places.iter().filter_map(|place| place.as_deref())
     }
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.places.iter_mut().filter_map(|place| place.as_deref_mut())
+    }
     /// Number of open sessions.
     pub fn count(&self) -> usize {
         self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(ConnectionId(1), String::new(), String::new(), true, Instant::ZERO)
+    }
+    fn write(group: u32, index: u64) -> Receipt {
+        let position = Position::new(1, index);
+        Receipt { group: GroupId(group), position, write: true, ..Receipt::default() }
+    }
+
+    /// Answers of two leaders come in any order.
+    #[test]
+    fn what_settles_late_is_not_the_last_command() {
+        let mut it = session();
+        it.achieved(2, Receipt { indeterminate: true, ..Receipt::default() });
+        it.achieved(1, write(1, 7));
+        assert!(it.receipt.as_ref().is_some_and(|receipt| receipt.indeterminate));
+        assert_eq!(it.written.len(), 1, "WAIT knows of it");
+        it.achieved(3, write(2, 1));
+        assert!(it.receipt.is_some_and(|receipt| receipt.group == GroupId(2)));
+    }
+
+    /// A write that was asked for again under its id stands where it stood, and what came behind it is waited for too.
+    #[test]
+    fn of_each_group_the_newest_write_is_kept() {
+        let mut it = session();
+        for (command, group, index) in [(1, 1, 10), (2, 1, 11), (3, 2, 5), (4, 1, 10), (5, 2, 6)] {
+            it.achieved(command, write(group, index));
+        }
+        let mut written: Vec<(u32, u64)> =
+            it.written.iter().map(|it| (it.group.0, it.position.index.0)).collect();
+        written.sort_unstable();
+        assert_eq!(written, [(1, 11), (2, 6)]);
     }
 }

@@ -6,7 +6,7 @@ use crate::io::ConnectionId;
 use crate::message::Work;
 use crate::node::{Flow, Node};
 use crate::replies::SlotId;
-use crate::route::{CROSSSLOT, Route, slot_of_arguments, slot_of_work};
+use crate::route::{CROSSSLOT, Route, slot_of_arguments, slot_of_words, slot_of_work};
 use crate::session::Queue;
 use alloc::format;
 use alloc::string::String;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use commands::{Class, Flags, Spec};
 use core::time::Duration;
 use data::{GroupId, NodeId, RequestId};
-use wire::{Protocol, ReplyWriter};
+use wire::Protocol;
 
 /// Bytes queued by one MULTI at most.
 const QUEUE_BYTES_MAX: usize = 256 << 20;
@@ -34,20 +34,13 @@ impl Node {
             Class::Node => Some("ERR Command not allowed inside a transaction"),
             Class::Read | Class::Write | Class::Blocking => None,
         };
-        let slot = match refusal {
-            Some(refusal) => Err(String::from(refusal)),
-            None => self.slot_in_queue(connection, spec, args),
-        };
-        let slot = match slot {
-            Ok(slot) => slot,
-            Err(refusal) => {
-                self.fail_queue(connection);
-                return self.reply_error(connection, &refusal);
-            }
-        };
+        let refusal = refusal.map(String::from).or_else(|| self.refuse_queued(connection, spec, args));
+        if let Some(refusal) = refusal {
+            self.fail_queue(connection);
+            return self.reply_error(connection, &refusal);
+        }
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let Some(queue) = &mut session.queue else { return Flow::Continue };
-        queue.slot = queue.slot.or(slot);
         queue.bytes += args.iter().map(|arg| arg.len() + 32).sum::<usize>();
         if queue.bytes > QUEUE_BYTES_MAX {
             queue.failed = true;
@@ -60,31 +53,43 @@ impl Node {
         self.reply(connection, |w| w.simple("QUEUED"))
     }
 
-    /// The slot of a command that is about to be queued: one EXEC is one entry of one group.
-    fn slot_in_queue(
-        &mut self,
-        connection: ConnectionId,
-        spec: &Spec,
-        args: &[&[u8]],
-    ) -> Result<Option<u16>, String> {
-        let Some(session) = self.sessions.get(connection) else { return Ok(None) };
-        let (keyspace, queued) = (session.keyspace, session.queue.as_ref().and_then(|queue| queue.slot));
-        let sharded = self.is_sharded(keyspace);
-        let slot = if sharded { self.slot_of_command(spec, args)? } else { slot_of_arguments(spec, args) };
-        if sharded && slot.is_none() && spec.class != Class::Node {
-            return Err(format!(
-                "ERR {} is not possible inside MULTI in a keyspace with SHARDS: it speaks of all of them",
-                spec.name.to_ascii_uppercase()
-            ));
+    /// Why a command cannot be queued: one EXEC is one entry of one group, and where nothing is forwarded of one that this node
+    /// leads.
+    fn refuse_queued(&self, connection: ConnectionId, spec: &Spec, args: &[&[u8]]) -> Option<String> {
+        let session = self.sessions.get(connection)?;
+        let keyspace = session.keyspace;
+        let mut slot = slot_of_arguments(spec, args);
+        if self.is_sharded(keyspace) {
+            slot = match self.slot_of_command(spec, args) {
+                Ok(slot) => slot,
+                Err(error) => return Some(error),
+            };
+            if slot.is_none() && spec.class != Class::Node {
+                return Some(format!(
+                    "ERR {} is not possible inside MULTI in a keyspace with SHARDS: it speaks of all of them",
+                    spec.name.to_ascii_uppercase()
+                ));
+            }
+            let mut queued = session.queue.iter().flat_map(|queue| &queue.commands);
+            let queued = queued.find_map(|(_, args)| slot_of_words(args));
+            if slot.zip(queued).is_some_and(|(slot, queued)| slot != queued) {
+                return Some(CROSSSLOT.into());
+            }
         }
-        if sharded && slot.zip(queued).is_some_and(|(slot, queued)| slot != queued) {
-            return Err(CROSSSLOT.into());
+        let route = self.routes.get(&keyspace).and_then(|routes| routes.at(slot.unwrap_or(0)))?;
+        self.redirection(keyspace, route, || slot)
+    }
+
+    /// The slot of a whole queue, or of what was watched for one without keys. It is looked at again, for its commands may have
+    /// been queued before this node knew of the shards.
+    fn slot_of_queue(&self, queue: &Queue, watch: Option<(GroupId, u64)>) -> Result<Option<u16>, String> {
+        let mut keys: Vec<&[u8]> = Vec::new();
+        for (spec, args) in &queue.commands {
+            let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
+            keys.extend(commands::docs::keys_of(spec, &args).iter().flatten());
         }
-        let route = self.routes.get(&keyspace).and_then(|routes| routes.at(slot.unwrap_or(0)));
-        match route.and_then(|route| self.redirection(keyspace, route, || slot)) {
-            Some(moved) => Err(moved),
-            None => Ok(slot.filter(|_| sharded)),
-        }
+        let watched = watch.and_then(|(group, _)| self.map.groups.get(&group)).map(|it| it.slots.first);
+        Ok(self.common_slot(keys.into_iter())?.or(watched))
     }
 
     pub(crate) fn fail_queue(&mut self, connection: ConnectionId) {
@@ -126,34 +131,21 @@ impl Node {
         let keyspace = session.keyspace;
         let write = queue.commands.iter().any(|(spec, _)| spec.flags.has(Flags::WRITE));
         let guarded = session.guards();
-        let mut slot = queue.slot;
-        if slot.is_none() && self.is_sharded(keyspace) {
-            // Queued before this node knew of the shards, or without any key: then it is about what was watched.
-            let keys = queue.commands.iter().filter_map(|(spec, args)| {
-                let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
-                commands::docs::keys_of(spec, &args).ok().map(|keys| keys.to_vec())
-            });
-            let keys: Vec<&[u8]> = keys.flatten().collect();
-            let watched = watch.and_then(|(group, _)| self.map.groups.get(&group)).map(|it| it.slots.first);
-            match self.common_slot(keys.iter().copied()) {
-                Ok(common) => slot = common.or(watched),
-                Err(error) => return self.reply_error(connection, &error),
-            }
-        }
-        let route = self.route(keyspace, slot.unwrap_or(0));
-        if let (Some(route), Some((watched, _)), Some(_)) = (route, watch, slot)
-            && route.group != watched
-        {
-            self.sessions.get_mut(connection).into_iter().for_each(|session| session.watch = watch);
-            self.drop_watch(connection);
-            return self.reply_error(connection, CROSSSLOT);
-        }
-        if let Some(route) = route.filter(|_| guarded)
-            && let Some(text) = self.refuse_lost(connection, route.group)
-        {
-            self.sessions.get_mut(connection).into_iter().for_each(|session| session.watch = watch);
-            self.drop_watch(connection);
-            return self.reply_error(connection, &text);
+        let slot = match self.is_sharded(keyspace) {
+            true => self.slot_of_queue(&queue, watch),
+            false => Ok(None),
+        };
+        let route = slot.as_ref().ok().and_then(|slot| self.route(keyspace, slot.unwrap_or(0)));
+        let elsewhere = |route: Route| watch.is_some_and(|(watched, _)| watched != route.group);
+        let refusal = match (&slot, route) {
+            (Err(error), _) => Some(error.clone()),
+            (Ok(Some(_)), Some(route)) if elsewhere(route) => Some(CROSSSLOT.into()),
+            (_, Some(route)) if guarded => self.refuse_lost(connection, route.group),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            watch.into_iter().for_each(|(group, number)| self.end_watch(group, number));
+            return self.reply_error(connection, &refusal);
         }
         let here = route.filter(|route| {
             route.leader == Some(self.config.node)
@@ -165,7 +157,7 @@ impl Node {
             let work = Work::Transaction { commands, watch: watch.map(|(_, number)| number) };
             let patience = self.options.as_ref().map(|_| self.patience_of(connection));
             let deadline = Some(patience.unwrap_or(self.now.instant + Duration::from_secs(1)));
-            let slot = slot.unwrap_or_else(|| slot_of_work(&work));
+            let slot = slot.ok().flatten().unwrap_or_else(|| slot_of_work(&work));
             return self.forward_to(connection, slot, work, Purpose::Command, write, false, deadline);
         };
         let words = queue.commands.iter().flat_map(|(_, args)| args.iter().map(|arg| &arg[..]));
@@ -179,9 +171,7 @@ impl Node {
         {
             return self.reply_error(connection, &refusal);
         }
-        if !self.watch_holds(group, watch.map(|(_, number)| number)) {
-            return self.reply(connection, |w| w.null_array());
-        }
+        let holds = self.watch_holds(group, watch.map(|(_, number)| number));
         let planned: Planned<'_> = queue
             .commands
             .iter()
@@ -193,7 +183,11 @@ impl Node {
         let protocol = session.protocol;
         let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
         session.replies.begin();
-        let executed = it.execute_all(&mut context, planned.into_iter(), session.replies.current());
+        let reply = session.replies.current();
+        let executed = match holds {
+            true => it.execute_all(&mut context, planned.into_iter(), reply),
+            false => it.execute_none(&context, reply),
+        };
         match executed {
             crate::execute::Executed::Written(position) => self.conclude_write(connection, group, position),
             crate::execute::Executed::Read(depends) => self.conclude_read(connection, group, depends),
@@ -241,17 +235,14 @@ impl Node {
             return;
         }
         let mut reply = Vec::new();
-        if !self.watch_holds(group, watch) {
-            ReplyWriter::new(&mut reply, protocol).null_array();
-            let executed = crate::execute::Executed::Read(data::Index(0));
-            self.settle_unwritten(request, executed);
-            self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
-            return;
-        }
+        let holds = self.watch_holds(group, watch);
         let Some(it) = self.groups.get_mut(&group) else { return };
         let wall_ms = self.now.wall.middle_ms();
         let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
-        let executed = it.execute_all(&mut context, planned.into_iter(), &mut reply);
+        let executed = match holds {
+            true => it.execute_all(&mut context, planned.into_iter(), &mut reply),
+            false => it.execute_none(&context, &mut reply),
+        };
         self.settle_unwritten(request, executed);
         self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
     }

@@ -241,13 +241,9 @@ fn read(r: &mut Reader<'_>, cluster: u64) -> Result<Option<Positions>, DecodeErr
     Ok(Some(positions))
 }
 
-/// Whether the position was in the group's history and is not any more. A position of an epoch that the view does not know yet
-/// says that the view is old, and no more.
+/// Whether an election dropped what the session saw at the position.
 pub fn is_lost(view: &View, position: Position) -> bool {
-    if plant::is(Bug::IgnoresTokenEpoch) {
-        return false;
-    }
-    position.epoch <= view.epoch && !view.contains(position)
+    view.has_lost(position) && !plant::is(Bug::IgnoresTokenEpoch)
 }
 
 /// Whether a copy that has committed and applied its log through `applied` holds what stands at the position.

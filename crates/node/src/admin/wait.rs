@@ -44,8 +44,8 @@ pub(crate) struct Waiting {
     question: Question,
     deadline: Option<Instant>,
     known: Vec<NodeId>,
-    /// WAIT, of the groups written to that were looked at before: how many hold it.
-    counts: Vec<usize>,
+    /// WAIT: how many hold what was written, of the groups for which that is known.
+    counts: Vec<(GroupId, usize)>,
     /// RECEIPT of a write that may not be committed, and what the leader said of it.
     fate: Option<Fate>,
     /// RECEIPT of a client's own id.
@@ -107,8 +107,6 @@ impl Node {
         let slot = session.replies.hold();
         session.paused = true;
         session.receipt_due = after.is_some();
-        // Of a keyspace that was dropped nothing is left to wait for.
-        session.written.retain(|it| self.map.view(it.group).is_some());
         self.waits.push(Waiting {
             connection,
             slot,
@@ -179,12 +177,10 @@ impl Node {
             };
             let over = wait.deadline.is_some_and(|deadline| now >= deadline);
             let enough = answered && wait.known.len() >= wanted;
-            if enough && !over && self.look_further(&mut wait) {
-                again = true;
-                kept.push(wait);
-            } else if over || enough {
+            if over || (enough && !self.look_further(&mut wait)) {
                 self.end_wait(&wait);
             } else {
+                again |= enough;
                 kept.push(wait);
             }
         }
@@ -194,13 +190,22 @@ impl Node {
         }
     }
 
-    /// Enough hold the writes to one group: goes on with the next group that the connection wrote to, if there is one.
+    /// Of the groups that the connection wrote to the next one that nobody was asked about.
+    fn next_written<'s>(&'s self, wait: &Waiting) -> Option<&'s Receipt> {
+        let known = |it: &&Receipt| wait.counts.iter().any(|(group, _)| *group == it.group);
+        self.sessions.get(wait.connection)?.written.iter().find(|it| !known(it))
+    }
+
+    /// Enough hold the writes to one group: goes on with the next one, if there is one.
     fn look_further(&self, wait: &mut Waiting) -> bool {
-        let written = self.sessions.get(wait.connection).map_or(0, |session| session.written.len());
-        if matches!(wait.question, Question::Receipt | Question::Token) || wait.counts.len() + 1 >= written {
+        if matches!(wait.question, Question::Receipt | Question::Token) {
             return false;
         }
-        wait.counts.push(wait.known.len());
+        let Some(group) = self.next_written(wait).map(|it| it.group) else { return false };
+        wait.counts.push((group, wait.known.len()));
+        if self.next_written(wait).is_none() {
+            return false;
+        }
         wait.known.clear();
         (wait.asked_at, wait.asked) = (Instant::ZERO, false);
         true
@@ -208,11 +213,16 @@ impl Node {
 
     /// How many followers hold everything that the connection wrote, as far as is known.
     fn holders_of_all(&self, wait: &Waiting) -> usize {
+        let known = |group| wait.counts.iter().find(|(of, _)| *of == group).map(|(_, count)| *count);
         let written = self.sessions.get(wait.connection).map_or(&[][..], |session| &session.written);
-        // Of groups that were not looked at in time only what this node knows as their leader.
-        let rest = written.iter().skip(wait.counts.len() + 1);
-        let rest = rest.map(|it| self.holders(it.group, it.position).len());
-        rest.chain(wait.counts.iter().copied()).fold(wait.known.len(), usize::min)
+        let asked = self.next_written(wait).map(|it| it.group);
+        // Of groups that were not asked about in time only what this node knows as their leader.
+        let count = |it: &Receipt| match known(it.group) {
+            Some(count) => count,
+            None if Some(it.group) == asked => wait.known.len(),
+            None => self.holders(it.group, it.position).len(),
+        };
+        written.iter().map(count).min().unwrap_or(wait.known.len())
     }
 
     /// Whether every command before it on its connection was answered.
@@ -234,7 +244,7 @@ impl Node {
         }
         let subject = match wait.question {
             Question::Receipt => session.receipt.as_ref().filter(|receipt| receipt.write),
-            Question::Wait { .. } | Question::WaitAof { .. } => session.written.get(wait.counts.len()),
+            Question::Wait { .. } | Question::WaitAof { .. } => self.next_written(wait),
             Question::Token => None,
         };
         let shard = |group| self.map.groups.get(&group).map_or(0, |it| it.slots.first);

@@ -471,3 +471,63 @@ fn a_leader_of_an_older_version_is_asked_nothing_that_it_would_not_read() {
     assert_eq!(cluster.ask(far, "CONSISTENCY DEFAULT"), "+OK");
     assert_eq!(cluster.ask(far, "SET a 4"), "+OK");
 }
+
+/// An EXEC whose watch broke was answered: under its id it is not executed later, without the watch.
+// bugs: SL-25
+#[test]
+fn an_exec_that_was_refused_by_its_watch_stays_refused_under_its_id() {
+    for n in 1..=3 {
+        let mut cluster = serving(3);
+        let (client, other) = (cluster.connect(NodeId(n)), cluster.connect(NodeId(1)));
+        assert_eq!(cluster.ask(client, "WATCH k"), "+OK");
+        assert_eq!(cluster.ask(other, "SET k theirs"), "+OK");
+        for _ in 0..2 {
+            assert_eq!(cluster.ask(client, "MULTI"), "+OK");
+            assert_eq!(cluster.ask(client, "SET k mine"), "+QUEUED");
+            assert_eq!(cluster.ask(client, "WITH REQUEST app:1 DO EXEC"), "*-1");
+        }
+        assert_eq!(cluster.ask(client, "GET k"), "$6 theirs");
+    }
+}
+
+/// Less than the rule was asked for, and then the leader was followed: what it had answered for lies in its ledger.
+// catalogue: C2
+#[test]
+fn what_was_answered_for_less_and_lost_is_in_the_ledger() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader().expect("a leader");
+    let mine = cluster.connect(leader);
+    let others: Vec<NodeId> = (1..=3).map(NodeId).filter(|n| *n != leader).collect();
+    for other in &others {
+        cluster.cut.insert((leader, *other));
+        cluster.cut.insert((*other, leader));
+    }
+    assert_eq!(cluster.ask(mine, "WITH COMMIT async DO SET a lost"), "+OK");
+    cluster.run(1500);
+    let theirs = cluster.connect(others[0]);
+    assert_eq!(cluster.ask(theirs, "SET b after"), "+OK");
+    cluster.cut.clear();
+    cluster.run(2000);
+    assert_eq!(cluster.ask(theirs, "GET a"), "$-1");
+    let list = cluster.ask(theirs, "LEDGER LIST");
+    assert!(list.contains("perhaps") && list.contains("items *1 "), "{list}");
+    let id = list.split(' ').find(|word| word.matches('-').count() == 2).expect("an id").to_string();
+    assert!(cluster.ask(theirs, &format!("LEDGER GET {id}")).contains("lost"));
+    assert_eq!(cluster.ask(theirs, &format!("LEDGER REAPPLY {id}")), "+OK");
+    assert_eq!(cluster.ask(theirs, "GET a"), "$4 lost");
+}
+
+/// A keyspace that is gone keeps nobody waiting.
+#[test]
+fn wait_speaks_of_every_group_that_is_still_there() {
+    let mut cluster = serving(3);
+    let client = cluster.connect(NodeId(2));
+    assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    assert_eq!(cluster.ask(client, "KEYSPACE CREATE other SINGLE-LEADER"), "+OK");
+    assert_eq!(cluster.ask(client, "SELECT other"), "+OK");
+    assert_eq!(cluster.ask(client, "SET b 1"), "+OK");
+    assert_eq!(cluster.ask(client, "WAIT 2 500"), ":2");
+    assert_eq!(cluster.ask(client, "KEYSPACE DROP other"), "+OK");
+    cluster.run(100);
+    assert_eq!(cluster.ask(client, "WAIT 2 500"), ":2");
+}

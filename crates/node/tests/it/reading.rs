@@ -4,7 +4,9 @@
 
 use crate::cluster::serving;
 use crate::rig::{Client, Cluster};
-use data::NodeId;
+use data::{NodeId, RequestId};
+use node::PeerMessage;
+use node::message::ForwardOutcome;
 
 fn leader_and_follower(cluster: &Cluster) -> (NodeId, NodeId) {
     let leader = cluster.leader().expect("a leader");
@@ -100,6 +102,31 @@ fn a_token_waits_for_the_commands_before_it() {
     assert_eq!(cluster.ask(reader, "READONLY"), "+OK");
     assert_eq!(cluster.ask(reader, &format!("SESSION RESUME {token}")), "+OK");
     assert_eq!(cluster.ask(reader, "GET a"), "$1 1");
+}
+
+/// The refusal of a node that was asked earlier arrives again before the leader's answer.
+// catalogue: G2
+#[test]
+fn an_answer_counts_whatever_was_heard_of_its_request_before() {
+    let mut cluster = serving(3);
+    let (leader, follower) = leader_and_follower(&cluster);
+    let third = (1..=3).map(NodeId).find(|id| *id != leader && *id != follower).expect("three nodes");
+    let process = cluster.process_of(follower);
+    for from in [third, leader] {
+        let writer = cluster.connect(follower);
+        let before = token(&mut cluster, writer);
+        cluster.send(writer, "SET a 1");
+        for sequence in 0..100 {
+            let request = RequestId { origin: follower, process, sequence };
+            let outcome = ForwardOutcome::NotLeader;
+            cluster.deliver(from, follower, PeerMessage::Answer { request, outcome });
+        }
+        cluster.run(50);
+        assert_eq!(cluster.received(writer), "+OK");
+        let receipt = cluster.ask(writer, "RECEIPT");
+        assert!(receipt.contains(&format!("node $2 n{}", leader.0)), "{receipt}");
+        assert_ne!(token(&mut cluster, writer), before, "the session has seen its own write");
+    }
 }
 
 // bugs: SL-05

@@ -172,6 +172,11 @@ impl Cluster {
     }
 
     /// The node's disk is lost, and with it its identity's proof: this rig keeps the number and takes a new life.
+    /// The process that the node is, or was last.
+    pub fn process_of(&self, id: NodeId) -> Process {
+        Process(self.processes[&id])
+    }
+
     pub fn step(&mut self, id: NodeId, input: Input) {
         let now = self.now();
         if let Some(node) = self.nodes.get_mut(&id) {
@@ -201,7 +206,7 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, id: NodeId, output: Output) {
-        let process = Process(self.processes[&id]);
+        let process = self.process_of(id);
         match output {
             Output::Send { to, message } => {
                 let mut body = Vec::new();
@@ -338,9 +343,7 @@ impl Cluster {
                 let held = replicates && self.behind.contains(&to);
                 let reachable = self.nodes.contains_key(&from) && !self.cut.contains(&(from, to));
                 if reachable && !held {
-                    let process = Process(self.processes[&from]);
-                    let (incarnation, version) = (Incarnation(1), self.version);
-                    self.step(to, Input::Peer { from, incarnation, process, version, message });
+                    self.deliver(from, to, message);
                 }
             }
             Event::Persisted { node, process, token } => {
@@ -361,6 +364,12 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// A message arrives: one that was on its way for long, or arrives again.
+    pub fn deliver(&mut self, from: NodeId, to: NodeId, message: PeerMessage) {
+        let (process, incarnation, version) = (self.process_of(from), Incarnation(1), self.version);
+        self.step(to, Input::Peer { from, incarnation, process, version, message });
     }
 
     pub fn connect(&mut self, id: NodeId) -> Client {

@@ -72,8 +72,13 @@ impl Replica {
         waiting.map(|it| it.done = true).is_some()
     }
 
-    /// Whether somebody may have been told that an entry behind `after` is done: this copy committed it, or an election may
-    /// have lost what was, or the view is too old to tell.
+    /// Somebody was told that the entry is done before it was committed: a request asked for less than the rule.
+    pub fn told_ahead(&mut self, index: Index) {
+        self.told_ahead = self.told_ahead.max(index);
+    }
+
+    /// Whether somebody may have been told that an entry behind `after` is done: this copy committed it or was asked for less, or an
+    /// election may have lost what was committed, or the view is too old to tell.
     fn may_be_known(&self, after: Index) -> bool {
         let oldest = self.log.epoch_at(after.next()).unwrap_or_default();
         let newest = match &self.role {
@@ -81,7 +86,7 @@ impl Replica {
             _ => Epoch(0),
         };
         let untold = |view: &data::view::View| view.epoch >= newest && view.last_loss <= oldest;
-        after < self.commit || !self.view.as_ref().is_some_and(untold)
+        after < self.commit.max(self.told_ahead) || !self.view.as_ref().is_some_and(untold)
     }
 
     /// Whether this copy may be given up for a snapshot of a log whose epochs begin at `starts`: false until what it alone holds

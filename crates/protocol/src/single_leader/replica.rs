@@ -278,6 +278,8 @@ pub struct Replica {
     persisting: VecDeque<(u64, Index)>,
     /// What is written into the ledger before it is cut.
     pub(super) keeping: Option<Keeping>,
+    /// As a leader this process has answered for entries through here that may not be committed.
+    pub(super) told_ahead: Index,
 }
 
 impl Replica {
@@ -306,6 +308,7 @@ impl Replica {
             token: 0,
             persisting: VecDeque::new(),
             keeping: None,
+            told_ahead: Index(0),
         }
     }
 

@@ -178,3 +178,10 @@ fn a_control_group_that_grows_is_never_one_of_two() {
 fn a_leader_that_was_followed_does_not_take_a_session_back() {
     holds(&plan(95, 60));
 }
+
+/// A forwarded write was sent again, and the refusal of its first sending came a second time just before the answer: the session
+/// did not note what it had written, and its token showed another copy to be new enough that lacked it.
+#[test]
+fn a_token_holds_a_write_that_was_asked_for_twice() {
+    holds(&plan(1_795_301_937_500_002, 60));
+}

@@ -31,7 +31,7 @@ macro_rules! laws {
 
         /// Every run of four operations over the whole alphabets.
         #[test]
-        #[ignore = "minutes: the nightly run's depth"]
+        #[ignore = "takes minutes; run with: cargo test --release -p data --test it all_runs_of_four -- --ignored"]
         fn all_runs_of_four() {
             $(exhaustive_of::<$subject>(&<$subject>::alphabet(), 4).unwrap_or_else(|what| panic!("{what}"));)*
         }

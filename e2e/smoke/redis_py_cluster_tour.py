@@ -1,17 +1,9 @@
 """redis-py's cluster client against a sharded keyspace, by way of the node at TERCET_ADDRESS. The store is erased."""
 
-import os
-import sys
-import traceback
-
 import redis
 from redis.cluster import RedisCluster
 
-HOST, PORT = os.environ["TERCET_ADDRESS"].rsplit(":", 1)
-
-
-def same(seen, expected):
-    assert seen == expected, f"expected {expected!r}, got {seen!r}"
+from tours import HOST, PORT, run, same
 
 
 def tour_keys_of_all_slots(r):
@@ -69,22 +61,13 @@ def tour_whole_keyspace(r):
     same(len(found), 60)
 
 
-def main():
-    tours = {name[5:]: call for name, call in globals().items() if name.startswith("tour_")}
-    failed = 0
-    for name, call in tours.items():
-        r = RedisCluster(host=HOST, port=int(PORT), decode_responses=True, socket_timeout=10)
-        r.execute_command("FLUSHALL", target_nodes=r.get_primaries()[0])
-        try:
-            call(r)
-        except Exception:
-            failed += 1
-            print(f"  FAILED: redis-py cluster {redis.__version__} {name}", flush=True)
-            traceback.print_exc(limit=-2)
-        r.close()
-    print(f"redis-py cluster {redis.__version__}: {len(tours) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+def connect():
+    return RedisCluster(host=HOST, port=int(PORT), decode_responses=True, socket_timeout=10)
+
+
+def empty(r):
+    r.execute_command("FLUSHALL", target_nodes=r.get_primaries()[0])
 
 
 if __name__ == "__main__":
-    main()
+    run("redis-py cluster", globals(), connect, empty)

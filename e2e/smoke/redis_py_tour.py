@@ -4,25 +4,18 @@ Runs unchanged with redis-py 5 (RESP2) and 8 (RESP3 by default). Every function 
 `tour_` is one story; one that fails does not stop the others.
 """
 
-import os
-import sys
 import threading
 import time
-import traceback
 
 import redis
 
-HOST, PORT = os.environ["TERCET_ADDRESS"].rsplit(":", 1)
+from tours import HOST, PORT, run, same
 
 
 def connect(**options):
     """A client that never retries by itself: a smoke test must see what the server says."""
     options.setdefault("decode_responses", True)
     return redis.Redis(host=HOST, port=int(PORT), socket_timeout=10, **options)
-
-
-def same(seen, expected):
-    assert seen == expected, f"expected {expected!r}, got {seen!r}"
 
 
 def refused(word, call):
@@ -284,22 +277,5 @@ def tour_both_protocols(_):
         same(r.get("none"), None)
 
 
-def main():
-    tours = {name[5:]: call for name, call in globals().items() if name.startswith("tour_")}
-    failed = 0
-    for name, call in tours.items():
-        r = connect()
-        r.flushall()
-        try:
-            call(r)
-        except Exception:
-            failed += 1
-            print(f"  FAILED: redis-py {redis.__version__} {name}", flush=True)
-            traceback.print_exc(limit=-2)
-        r.close()
-    print(f"redis-py {redis.__version__}: {len(tours) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run("redis-py", globals(), connect, lambda r: r.flushall())

@@ -36,6 +36,16 @@ pub enum Bug {
     SnapshotForgetsAnswers,
     IgnoresTokenEpoch,
     CutsUnledgered,
+    UncleanKeepsLife,
+    TimeoutShows,
+    DegradesAlone,
+    BelievesFailedFlush,
+    ResumesByIndex,
+    CountsNotices,
+    ShowsUnfinished,
+    WritesUnleased,
+    BelievesHearsay,
+    BelievesFailedWrite,
 }
 
 /// A row of the list.
@@ -54,12 +64,18 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 28] = [
+pub const ALL: [Planted; 38] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
         "one sealed replica is enough for any election",
         "control/src/supervisor/contest.rs",
+    ),
+    row(
+        Bug::UncleanKeepsLife,
+        "SL-02",
+        "a copy that lost what was never flushed comes back as the life that it was",
+        "storage/src/identity.rs",
     ),
     row(
         Bug::CutsToCommit,
@@ -88,11 +104,24 @@ pub const ALL: [Planted; 28] = [
     ),
     row(Bug::ShowsUncommitted, "SL-08", "a read shows what is not committed", "node/src/execute.rs"),
     row(
+        Bug::TimeoutShows,
+        "SL-09",
+        "a read that waited for a write in vain shows it",
+        "node/src/replication.rs",
+    ),
+    row(
+        Bug::DegradesAlone,
+        "SL-10",
+        "a leader acknowledges alone when its followers are late, and nobody records it",
+        "protocol/src/single_leader/leader.rs",
+    ),
+    row(
         Bug::AcknowledgesEarly,
         "SL-11",
         "an entry is acknowledged before it is persisted",
         "protocol/src/single_leader/follower.rs",
     ),
+    row(Bug::BelievesFailedFlush, "SL-12", "a flush that failed is taken for done", "storage/src/job.rs"),
     row(
         Bug::CutsDamage,
         "SL-13",
@@ -118,6 +147,18 @@ pub const ALL: [Planted; 28] = [
         "node/src/snapshot.rs",
     ),
     row(
+        Bug::ResumesByIndex,
+        "SL-17",
+        "a follower goes on from an entry of the same index, whatever its history",
+        "protocol/src/single_leader/follower.rs",
+    ),
+    row(
+        Bug::CountsNotices,
+        "SL-18",
+        "what is no entry moves a follower's index on",
+        "protocol/src/single_leader/progress.rs",
+    ),
+    row(
         Bug::CountsOldEpochs,
         "SL-19",
         "entries of older epochs are committed by counting copies",
@@ -129,6 +170,12 @@ pub const ALL: [Planted; 28] = [
         "a change of members changes the electable set without its leader",
         "control/src/map/group.rs",
     ),
+    row(
+        Bug::ShowsUnfinished,
+        "SL-21",
+        "a copy that is still being made is shown",
+        "protocol/src/single_leader/follower.rs",
+    ),
     row(Bug::ExpiresAlone, "SL-24", "a follower expires keys by its own clock", "node/src/execute.rs"),
     row(Bug::ForgetsAnswers, "SL-25", "a request that was executed is executed again", "node/src/answers.rs"),
     row(
@@ -136,6 +183,24 @@ pub const ALL: [Planted; 28] = [
         "SL-26",
         "an in-sync follower that is gone never leaves the set",
         "protocol/src/single_leader/electable.rs",
+    ),
+    row(
+        Bug::WritesUnleased,
+        "X-02",
+        "a leader goes on alone although another may have been elected",
+        "node/src/serve.rs",
+    ),
+    row(
+        Bug::BelievesHearsay,
+        "X-03",
+        "a node that another cannot reach is suspected, although it is heard",
+        "control/src/supervisor/mod.rs",
+    ),
+    row(
+        Bug::BelievesFailedWrite,
+        "X-08",
+        "a write to the log that failed is taken for done",
+        "storage/src/job.rs",
     ),
     row(
         Bug::ServesBeforeEmptyEntry,

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 use data::keyspace::Flush;
+use data::plant::{self, Bug};
 use data::{GroupId, Index, Instant, NodeId, Position};
 use protocol::single_leader::{self, ReadPermit, RoleName};
 
@@ -343,6 +344,10 @@ impl Node {
             given_up.extend(it.unconfirmed.pop_front().map(|read| read.waiter));
         }
         for waiter in given_up {
+            if plant::is(Bug::TimeoutShows) && !waiter.write {
+                self.release(group, waiter);
+                continue;
+            }
             self.not_told(group, &waiter);
             match waiter.to {
                 Target::Client { connection, slot } => {

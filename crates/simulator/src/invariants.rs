@@ -48,7 +48,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 25] = [
+pub const ALL: [(&str, &str); 27] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -60,6 +60,7 @@ pub const ALL: [(&str, &str); 25] = [
     (ledger::NAME, "the ledgers hold acknowledged minus surviving; what is more is marked perhaps"),
     (ledger::BOUND, "async with min-replicas-max-lag: what a leader lost was written within that time"),
     (leases::NAME, "no older leader's lease runs when a leader begins to serve"),
+    (leases::ALONE, "under async a leader takes no writes while a newer one serves"),
     (recorded::NAME, "committed entries meet the newest recorded electable set; none changes in an election"),
     (state::NAME, "equal rolling hash at the applied index, equal state hash"),
     (sound::NAME, "no replica reports divergence or a conflict with what it committed"),
@@ -72,6 +73,7 @@ pub const ALL: [(&str, &str); 25] = [
         "sessions move forward",
         "GET and SET with RECEIPT, of leaders and of copies: the session guarantees, and prefixes",
     ),
+    ("an empty copy is not shown", "a copy that is still being made answers nobody"),
     ("sets keep what was added", "SADD: nothing lost, resurrected or invented"),
     ("lists keep what was pushed", "RPUSH: nothing lost, doubled, reordered or invented"),
     ("transfers are atomic", "MULTI: the sum of all accounts never changes"),
@@ -159,8 +161,8 @@ impl Invariants {
     }
 
     /// After a turn of `id`, among all the others.
-    pub fn compare(&mut self, now: u64, hosts: &BTreeMap<NodeId, Host>, id: NodeId) {
-        if let Some(violation) = self.leases.check(now, hosts, id, &self.lossy) {
+    pub fn compare(&mut self, now: u64, hosts: &BTreeMap<NodeId, Host>, id: NodeId, whole_turns: bool) {
+        if let Some(violation) = self.leases.check(now, hosts, id, &self.lossy, whole_turns) {
             self.fail(violation.property, violation.text);
         }
     }

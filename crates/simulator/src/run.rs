@@ -11,7 +11,7 @@ use crate::settle::settle;
 use crate::verdict::{Copies, judge};
 use crate::workload::Kind;
 use crate::world::{Space, World};
-use data::NodeId;
+use data::{Epoch, NodeId};
 
 /// What a run is given.
 #[derive(Clone, Debug)]
@@ -63,6 +63,18 @@ pub struct Outcome {
 
 fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
+}
+
+/// Whether everything acknowledged in the keyspace must have survived. Where the rule allows a loss it is announced: without that
+/// nothing may be gone. Clocks that keep no time end no lease, and two leaders may acknowledge.
+fn keeps(world: &World, space: &Space) -> bool {
+    let maps = world.hosts.values().filter_map(|host| host.node.as_ref()).map(|node| node.map());
+    let newest = maps.max_by_key(|map| map.version);
+    let announced = newest.is_none_or(|map| {
+        let id = map.keyspace_named(&space.name).map(|keyspace| keyspace.id);
+        map.views().any(|view| Some(view.keyspace) == id && view.last_loss != Epoch(0))
+    });
+    space.durable || (!announced && !world.mix.has(Fault::WildClocks))
 }
 
 /// The keyspaces that a run may have. A keyspace whose copies are not flushed loses when too many lose their power.
@@ -249,7 +261,7 @@ pub fn run(plan: &Plan) -> Outcome {
             Err(violation) => world.invariants.fail(violation.property, violation.text),
         }
     }
-    let durable: Vec<bool> = world.spaces.iter().map(|space| space.durable).collect();
+    let durable: Vec<bool> = world.spaces.iter().map(|space| keeps(&world, space)).collect();
     let verdict = judge(&world.history, &durable);
     let violation = world.invariants.violation.take().or(verdict.violation);
     Outcome {

@@ -43,6 +43,7 @@ type ByKey<'a> = BTreeMap<(usize, &'a str), Vec<&'a Operation>>;
 pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
     let mut verdict = Verdict::default();
     let mut keys: ByKey<'_> = BTreeMap::new();
+    verdict.violation = history.iter().find_map(shows_nothing);
     for operation in history {
         if operation.outcome == Outcome::Ok && !is_read(&operation.did) {
             verdict.acknowledged += 1;
@@ -69,6 +70,15 @@ pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
         }
     }
     verdict
+}
+
+/// A copy that has applied nothing, not even the first entry of its group, has not been level with any leader.
+///
+/// bugs: SL-21
+fn shows_nothing(operation: &Operation) -> Option<Violation> {
+    let empty = operation.place.from_copy && operation.place.index == Some(0);
+    let text = format!("{} was read from an empty copy on {}", operation.key, operation.node);
+    empty.then_some(Violation { property: "an empty copy is not shown", text })
 }
 
 fn is_read(did: &Did) -> bool {

@@ -45,7 +45,8 @@ pub fn incarnation_after_start(
     everything_promised_was_flushed: bool,
 ) -> Incarnation {
     let proven = clean || same_boot || everything_promised_was_flushed;
-    if proven || plant::is(Bug::DamagedKeepsLife) { previous } else { previous.next() }
+    let believed = plant::is(Bug::DamagedKeepsLife) || plant::is(Bug::UncleanKeepsLife);
+    if proven || believed { previous } else { previous.next() }
 }
 
 /// Keeps other processes out of the directory until dropped.

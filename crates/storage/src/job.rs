@@ -4,6 +4,7 @@ use crate::disk::{Disk, File};
 use crate::error::{Error, Result};
 use crate::segment::{Shape, segment_path, stream_dir};
 use bytes::Bytes;
+use data::plant::{self, Bug};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -72,13 +73,14 @@ impl WriteJob {
     }
     pub fn write(&self, files: &Files) -> Result<()> {
         let file = files.get(&self.path)?;
-        self.writes.iter().try_for_each(|write| file.write_at(write.offset, &write.bytes))
+        let written = self.writes.iter().try_for_each(|write| file.write_at(write.offset, &write.bytes));
+        // bugs: X-08
+        if plant::is(Bug::BelievesFailedWrite) { Ok(()) } else { written }
     }
     pub fn flush(&self, files: &Files) -> Result<()> {
-        for path in &self.also {
-            files.get(path)?.flush()?;
-        }
-        files.get(&self.path)?.flush()
+        let flushed = self.also.iter().chain([&self.path]).try_for_each(|path| files.get(path)?.flush());
+        // bugs: SL-12
+        if plant::is(Bug::BelievesFailedFlush) { Ok(()) } else { flushed }
     }
     /// Bytes that go to the disk.
     pub fn bytes(&self) -> usize {

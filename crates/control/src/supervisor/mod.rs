@@ -20,6 +20,7 @@ use crate::map::{Advice, ClusterMap, NUMBERED_KEYSPACES, NodeState};
 use crate::message::{Message, Sealed};
 use balance::Balance;
 use contest::{Contest, Reach};
+use core::time::Duration;
 use data::plant::{self, Bug};
 use data::table::Seed;
 use data::view::View;
@@ -122,7 +123,9 @@ impl Supervisor {
     /// Another node lost its connection to `node`: hearsay, so it gets twice the grace. If this control leader still
     /// hears the node nothing happens (bugs: X-03).
     pub fn suspicion(&mut self, now: Instant, node: NodeId) {
-        self.detector.reset(now, node, self.timings.reset_grace * 2);
+        let believed = plant::is(Bug::BelievesHearsay);
+        let grace = if believed { Duration::ZERO } else { self.timings.reset_grace * 2 };
+        self.detector.reset(now, node, grace);
     }
 
     /// A control majority confirmed the round: leases are granted under the map of this moment.

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 use data::codec::Writer;
-use data::keyspace::CommitRule;
+use data::keyspace::{CommitRule, OnTimeout};
 use data::plant::{self, Bug};
 use data::record::{Header, Kind, Record};
 use data::view;
@@ -210,6 +210,11 @@ impl Replica {
             committed(rule, electable, self.me.node, self.persisted, |r| Replica::persisted_by(leader, r))
         };
         let index = leader.quorums(view).map(by).min().unwrap_or_default();
+        // bugs: SL-10
+        let patience = Duration::from_millis(u64::from(view.settings.timeout_ms));
+        let late = || leader.stalled_since.is_some_and(|since| now.since(since) >= patience);
+        let alone = plant::is(Bug::DegradesAlone) && view.settings.on_timeout == OnTimeout::Degrade && late();
+        let index = if alone { self.persisted } else { index };
         // bugs: SL-19. Entries of older epochs are committed only together with this epoch's first.
         let counts = index >= leader.start || plant::is(Bug::CountsOldEpochs);
         if index <= self.commit || !(counts || plant::is(Bug::ServesBeforeEmptyEntry)) {

@@ -7,16 +7,21 @@
 
 use super::Violation;
 use crate::host::Host;
-use data::{Epoch, GroupId, NodeId};
+use data::record::Kind;
+use data::{Epoch, GroupId, Index, NodeId};
+use node::GroupState;
 use protocol::single_leader::RoleName;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const NAME: &str = "leases end before the next leader serves";
+pub const ALONE: &str = "nobody goes on alone behind its successor";
 
 #[derive(Default)]
 pub struct Leases {
     /// The newest epoch that was seen serving.
     serving: BTreeMap<GroupId, Epoch>,
+    /// How far the log of each leader went.
+    ends: BTreeMap<(NodeId, GroupId), (Epoch, Index)>,
 }
 
 impl Leases {
@@ -27,6 +32,7 @@ impl Leases {
         hosts: &BTreeMap<NodeId, Host>,
         id: NodeId,
         lossy: &BTreeSet<GroupId>,
+        whole_turns: bool,
     ) -> Option<Violation> {
         let node = hosts.get(&id)?.node.as_ref()?;
         for state in node.group_states() {
@@ -34,10 +40,24 @@ impl Leases {
                 continue;
             };
             let newest = self.serving.entry(state.group).or_default();
-            if epoch <= *newest || lossy.contains(&state.group) {
+            let end = state.replica.newest().index;
+            let before = self.ends.insert((id, state.group), (epoch, end));
+            if epoch < *newest && lossy.contains(&state.group) {
+                if whole_turns && let Some(text) = goes_on(&state, before, end, *newest) {
+                    return Some(Violation {
+                        property: ALONE,
+                        text: format!("{id} {}: {text}", state.group),
+                    });
+                }
+                continue;
+            }
+            if epoch <= *newest {
                 continue;
             }
             *newest = epoch;
+            if lossy.contains(&state.group) {
+                continue;
+            }
             for host in hosts.values().filter(|host| host.id != id) {
                 let Some(until) = leased(host, state.group, epoch) else { continue };
                 let shown = host.clock.instant(now);
@@ -50,6 +70,27 @@ impl Leases {
         }
         None
     }
+}
+
+/// Under `async` the leader alone commits: it takes no write of a client while another serves. What it does by the clock, as
+/// expiring keys, is told to nobody.
+///
+/// Source: DESIGN, single-leader, rule 4; catalogue: F3; bugs: X-02
+fn goes_on(
+    state: &GroupState<'_>,
+    before: Option<(Epoch, Index)>,
+    end: Index,
+    newest: Epoch,
+) -> Option<String> {
+    let view = state.replica.view().filter(|view| view.elects_best())?;
+    let (_, from) = before.filter(|(epoch, _)| state.replica.leads() == Some(*epoch))?;
+    let mut asked = None;
+    state.replica.log().each(from.next(), end, |record| {
+        if record.header.kind == Kind::Operations && !record.header.request.is_none() {
+            asked = Some(record.header.index);
+        }
+    });
+    asked.map(|index| format!("writes {index} in {} while {newest} serves", view.epoch))
 }
 
 /// Until when, by its own clock, a leader of an epoch before `epoch` answers reads alone.

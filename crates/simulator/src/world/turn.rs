@@ -135,7 +135,9 @@ impl World {
         }
         self.invariants.observe(self.now, host);
         if !self.mix.has(Fault::WildClocks) {
-            self.invariants.compare(self.now, &self.hosts, id);
+            // What was executed before an interruption of its turn was allowed then.
+            let whole_turns = !self.mix.has(Fault::PauseInTurn);
+            self.invariants.compare(self.now, &self.hosts, id, whole_turns);
         }
         for (connection, bytes) in replies {
             self.send_reply(id, connection, bytes);

@@ -52,18 +52,6 @@ fn fill(rig: &mut Rig, chain: &mut Chain, entries: usize) {
     }
 }
 
-fn reclaim(rig: &mut Rig) -> usize {
-    let mut removed = 0;
-    for _ in 0..6 {
-        for path in rig.log.reclaim() {
-            rig.files.remove(&path).expect("there");
-            removed += 1;
-        }
-        rig.write(&[]).expect("no fault");
-    }
-    removed
-}
-
 #[test]
 fn items_outlive_their_segment_and_their_group_until_they_are_let_go() {
     let disk = SimDisk::new();
@@ -78,10 +66,10 @@ fn items_outlive_their_segment_and_their_group_until_they_are_let_go() {
     rig.write(&bytes).expect("no fault");
     rig.log.drop_group(GroupId(1));
     rig.log.release(GroupId(2), Index(30));
-    assert!(reclaim(&mut rig) >= 2, "the ledger keeps no segment");
+    assert!(rig.reclaim() >= 2, "the ledger keeps no segment");
     fill(&mut rig, &mut second, 30);
     rig.log.release(GroupId(2), Index(60));
-    assert!(reclaim(&mut rig) >= 2, "nor for ever");
+    assert!(rig.reclaim() >= 2, "nor for ever");
     disk.crash(3);
     let restarted = start(&disk, 2, SEGMENT).expect("whole");
     assert_eq!(ledger(&restarted.records), BTreeMap::from([(kept.id, kept.clone())]));
@@ -89,7 +77,7 @@ fn items_outlive_their_segment_and_their_group_until_they_are_let_go() {
     let mut rig = restarted.rig;
     fill(&mut rig, &mut second, 40);
     rig.log.release(GroupId(2), Index(100));
-    assert!(reclaim(&mut rig) >= 2);
+    assert!(rig.reclaim() >= 2);
     disk.crash(4);
     let restarted = start(&disk, 3, SEGMENT).expect("whole");
     assert_eq!(ledger(&restarted.records), BTreeMap::from([(kept.id, kept)]));

@@ -15,18 +15,6 @@ fn fill(rig: &mut Rig, chain: &mut Chain, group: u32, entries: usize) {
     }
 }
 
-fn reclaim(rig: &mut Rig) -> usize {
-    let mut removed = 0;
-    for _ in 0..6 {
-        for path in rig.log.reclaim() {
-            rig.files.remove(&path).expect("there");
-            removed += 1;
-        }
-        rig.write(&[]).expect("no fault");
-    }
-    removed
-}
-
 #[test]
 fn fence_view_and_snapshot_outlive_their_segment() {
     let disk = SimDisk::new();
@@ -50,7 +38,7 @@ fn fence_view_and_snapshot_outlive_their_segment() {
     carried.perform(&rig.files).expect("no fault");
     assert!(rig.log.reclaim().is_empty());
     rig.log.completed(carried.batch);
-    assert!(reclaim(&mut rig) >= 3);
+    assert!(rig.reclaim() >= 3);
     fill(&mut rig, &mut chain, 1, 2);
     disk.crash(5);
     let restarted = start(&disk, 2, SEGMENT).expect("whole");
@@ -71,12 +59,12 @@ fn an_idle_group_that_holds_the_oldest_segment_is_named() {
     fill(&mut rig, &mut idle, 7, 1);
     fill(&mut rig, &mut busy, 8, 60);
     rig.log.release(GroupId(8), Index(60));
-    assert_eq!(reclaim(&mut rig), 0);
+    assert_eq!(rig.reclaim(), 0);
     let blockers = rig.log.blockers();
     assert_eq!(blockers.groups, [(GroupId(7), Index(1))]);
     assert!(blockers.behind_bytes > 60 * 700);
     rig.log.release(GroupId(7), Index(1));
-    assert!(reclaim(&mut rig) >= 4);
+    assert!(rig.reclaim() >= 4);
     assert!(rig.log.blockers().groups.is_empty());
 }
 
@@ -99,7 +87,7 @@ fn entries_behind_an_own_snapshot_outlive_those_before_it() {
     let taken = chain;
     fill(&mut rig, &mut chain, 1, 2);
     rig.log.release(GroupId(1), Index(taken.index));
-    assert!(reclaim(&mut rig) > 0);
+    assert!(rig.reclaim() > 0);
     snapshot(&mut rig, &taken);
     let restarted = start(&disk, 2, SEGMENT).expect("whole");
     let last = restarted.groups[&GroupId(1)].last.map(|mark| (mark.position.index, mark.hash));
@@ -144,7 +132,7 @@ fn what_was_released_of_another_history_says_nothing_of_this_one() {
     rig.write(&snapshot).expect("no fault");
     chain = Chain { index: 20, hash: mark.hash, epoch: 5 };
     fill(&mut rig, &mut chain, 1, 40);
-    reclaim(&mut rig);
+    rig.reclaim();
     assert_eq!(rig.read(1, 21).map(|entries| entries.len()), Some(40));
     let restarted = start(&disk, 2, SEGMENT).expect("whole");
     assert_eq!(restarted.groups[&GroupId(1)].hole(), None);
@@ -159,16 +147,16 @@ fn a_joiners_pin_keeps_what_it_still_has_to_read() {
     fill(&mut rig, &mut chain, 1, 60);
     let pin = rig.log.pin(GroupId(1), Index(21)).expect("still there");
     rig.log.release(GroupId(1), Index(60));
-    reclaim(&mut rig);
+    rig.reclaim();
     assert_eq!(rig.read(1, 21).map(|entries| entries.len()), Some(40));
     assert!(rig.read(1, 2).is_none(), "what was before the pin is gone");
     assert_eq!(rig.log.blockers().groups.len(), 1, "the pin keeps it");
     assert!(rig.log.pin(GroupId(1), Index(1)).is_none());
     rig.log.move_pin(pin, Index(50));
-    assert!(reclaim(&mut rig) > 0);
+    assert!(rig.reclaim() > 0);
     assert_eq!(rig.read(1, 50).map(|entries| entries.len()), Some(11));
     rig.log.unpin(pin);
-    assert!(reclaim(&mut rig) > 0);
+    assert!(rig.reclaim() > 0);
 }
 
 #[test]
@@ -177,9 +165,9 @@ fn a_dropped_group_holds_nothing() {
     let mut rig = start(&disk, 1, SEGMENT).expect("empty").rig;
     let mut chain = Chain::default();
     fill(&mut rig, &mut chain, 1, 30);
-    assert_eq!(reclaim(&mut rig), 0);
+    assert_eq!(rig.reclaim(), 0);
     rig.log.drop_group(GroupId(1));
-    assert!(reclaim(&mut rig) >= 2);
+    assert!(rig.reclaim() >= 2);
 }
 
 #[test]

@@ -63,6 +63,12 @@ pub enum Command {
         group: GroupId,
         number: ViewNumber,
     },
+    /// The operator says that everybody else is gone for good: an election that only this node's copy can win, whatever it lacks.
+    ForceElection {
+        group: GroupId,
+        number: ViewNumber,
+        node: NodeId,
+    },
     /// `start`: where the new epoch begins, one entry behind the winner's last; `starts`: where each epoch of the winner's log
     /// began, empty when it did not say.
     FinishElection {
@@ -206,6 +212,9 @@ const SENTENCES: &[&str] = &[
     "the members are fewer than the commit rule needs",
     "READ-REPLICAS must be at most 64",
     "the read replicas must be sorted, known nodes that neither are members nor count",
+    "only a node that holds a copy of the group can be promoted",
+    "RECOVERY-SITE is another one than SITE, and takes READ-REPLICAS",
+    "no node is at a site of this name",
     "the settings contradict themselves",
 ];
 
@@ -214,6 +223,7 @@ impl Command {
     pub fn target(&self) -> Option<(GroupId, ViewNumber)> {
         match self {
             Command::StartElection { group, number }
+            | Command::ForceElection { group, number, .. }
             | Command::FinishElection { group, number, .. }
             | Command::ChangeElectable { group, number, .. }
             | Command::ChangeMembers { group, number, .. } => Some((*group, *number)),
@@ -286,6 +296,7 @@ impl Command {
                 w.u32(*level);
             }
             Command::StartElection { .. }
+            | Command::ForceElection { .. }
             | Command::FinishElection { .. }
             | Command::ChangeElectable { .. }
             | Command::ChangeMembers { .. } => self.encode_group_change(w),
@@ -301,6 +312,10 @@ impl Command {
         };
         match self {
             Command::StartElection { .. } => head(w, 10),
+            Command::ForceElection { node, .. } => {
+                head(w, 15);
+                node.encode(w);
+            }
             Command::FinishElection { leader, start, starts, loss_possible, .. } => {
                 head(w, 11);
                 leader.encode(w);
@@ -375,6 +390,11 @@ impl Command {
                 read_replicas: r.list(NodeId::decode)?,
             },
             14 => Command::RaiseLevel { level: r.u32()? },
+            15 => Command::ForceElection {
+                group: GroupId::decode(r)?,
+                number: ViewNumber::decode(r)?,
+                node: NodeId::decode(r)?,
+            },
             _ => return Err(DecodeError::Invalid("control command")),
         })
     }

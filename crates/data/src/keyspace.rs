@@ -1,8 +1,8 @@
 //! What a keyspace is asked to do: its architecture and the settings of its replication.
 
-use crate::KeyspaceId;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::table::Seed;
+use crate::{KeyspaceId, Site};
 use alloc::string::String;
 
 /// A write that may wait waits so long: a little less than the 5 s after which redis-py gives up and sends again.
@@ -199,6 +199,10 @@ pub struct Settings {
     pub replicas: u32,
     /// Copies beside them that are only read: they never vote, never lead and are never counted.
     pub read_replicas: u32,
+    /// The only site at which copies are placed that count; anywhere without.
+    pub site: Option<Site>,
+    /// Where the copies are placed that are only read: to go on from when `site` is lost. Each knows how far it is behind.
+    pub recovery_site: Option<Site>,
     pub commit: CommitRule,
     pub level: Level,
     pub flush: Flush,
@@ -219,6 +223,8 @@ impl Default for Settings {
             forward: true,
             replicas: 3,
             read_replicas: 0,
+            site: None,
+            recovery_site: None,
             commit: CommitRule::default(),
             level: Level::default(),
             flush: Flush::default(),
@@ -244,6 +250,9 @@ impl Settings {
         }
         if self.read_replicas > 64 {
             return Err("READ-REPLICAS must be at most 64");
+        }
+        if self.recovery_site.is_some() && (self.recovery_site == self.site || self.read_replicas == 0) {
+            return Err("RECOVERY-SITE is another one than SITE, and takes READ-REPLICAS");
         }
         if self.timeout_ms == 0 || self.timeout_ms > 600_000 {
             return Err("TIMEOUT must be between 1 and 600000 ms");
@@ -297,6 +306,8 @@ impl Settings {
         w.bool(self.forward);
         w.u32(self.replicas);
         w.u32(self.read_replicas);
+        w.option(self.site, |w, site| site.encode(w));
+        w.option(self.recovery_site, |w, site| site.encode(w));
         self.commit.encode(w);
         self.level.encode(w);
         match self.flush {
@@ -323,6 +334,8 @@ impl Settings {
             forward: r.bool()?,
             replicas: r.u32()?,
             read_replicas: r.u32()?,
+            site: r.option(Site::decode)?,
+            recovery_site: r.option(Site::decode)?,
             commit: CommitRule::decode(r)?,
             level: Level::decode(r)?,
             flush: match r.u8()? {

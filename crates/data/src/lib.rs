@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod operation;
 pub mod plant;
 pub mod record;
+pub mod site;
 pub mod slot;
 pub mod table;
 pub mod time;
@@ -27,5 +28,6 @@ pub use id::{
     Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,
 };
 pub use operation::{Expiry, Operation};
+pub use site::Site;
 pub use slot::SlotRange;
 pub use time::{Instant, Now, WallInterval};

@@ -37,6 +37,8 @@ pub struct View {
     pub electable: Vec<Replica>,
     /// The election under way: the epoch that its winner will lead.
     pub election: Option<Epoch>,
+    /// The operator has said that everybody else is gone: only this node's copy is asked, and leads, whatever it lacks.
+    pub forced: Option<NodeId>,
     /// Where each epoch began: the position of its first (empty) entry; ascending, the newest last.
     pub history: Vec<Position>,
     /// The newest epoch that began with a possible loss; 0 when none ever did.
@@ -54,6 +56,11 @@ impl View {
             false if self.rule == CommitRule::Async => self.electable.len(),
             _ => self.rule.seals_needed(self.electable.len()),
         }
+    }
+    /// Nodes whose seal the election under way counts, or would.
+    pub fn asked(&self) -> impl Iterator<Item = NodeId> {
+        let electable = self.electable.iter().map(|replica| replica.node);
+        electable.filter(|_| self.forced.is_none()).chain(self.forced)
     }
     /// Whether an election takes the best that can be reached, and may lose what was acknowledged.
     pub fn elects_best(&self) -> bool {
@@ -107,6 +114,7 @@ impl View {
         w.list(&self.read_replicas, |w, node| node.encode(w));
         w.list(&self.electable, |w, replica| replica.encode(w));
         w.option(self.election, |w, epoch| epoch.encode(w));
+        w.option(self.forced, |w, node| node.encode(w));
         w.list(&self.history, |w, position| position.encode(w));
         self.last_loss.encode(w);
         self.rule.encode(w);
@@ -123,6 +131,7 @@ impl View {
             read_replicas: r.list(NodeId::decode)?,
             electable: r.list(Replica::decode)?,
             election: r.option(Epoch::decode)?,
+            forced: r.option(NodeId::decode)?,
             history: r.list(Position::decode)?,
             last_loss: Epoch::decode(r)?,
             rule: CommitRule::decode(r)?,

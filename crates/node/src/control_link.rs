@@ -7,6 +7,7 @@ use crate::message::PeerMessage;
 use crate::node::Node;
 use crate::replies::SlotId;
 use crate::route::Routes;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -296,7 +297,7 @@ impl Node {
                     // A lease was granted under the set of its day: the only electable replica has one for ever.
                     it.read_until = Instant::ZERO;
                 }
-                self.feed(view.group, single_leader::Input::View(view.clone()));
+                self.feed(view.group, single_leader::Input::View(Box::new(view.clone())));
             }
         }
         if map.founded() {

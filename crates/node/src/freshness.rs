@@ -16,7 +16,7 @@ use crate::reads::POSITION_SINCE_VERSION;
 use crate::serve::PATIENCE;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::{GroupId, Instant, Position};
+use data::{GroupId, Index, Instant, Position};
 use protocol::session::has_reached;
 use protocol::single_leader::LogWindow;
 use wire::Protocol;
@@ -35,6 +35,8 @@ pub struct Freshness {
     ahead: Vec<(Instant, Position)>,
     /// When the questions under way were asked, ascending.
     asked: Vec<Instant>,
+    /// How far the newest answer was.
+    told: Index,
 }
 
 impl Freshness {
@@ -44,6 +46,7 @@ impl Freshness {
             self.asked.remove(at);
         }
         let Some(end) = end else { return };
+        self.told = end.index;
         let at = self.ahead.partition_point(|(known, _)| *known <= asked_at);
         self.ahead.insert(at, (asked_at, end));
         if self.ahead.len() > AHEAD_MAX {
@@ -52,11 +55,15 @@ impl Freshness {
         }
     }
     /// The copy has applied so much of its log.
-    pub fn advance(&mut self, log: &LogWindow, applied: data::Index) {
+    pub fn advance(&mut self, log: &LogWindow, applied: Index) {
         while let Some((at, _)) = self.ahead.first().filter(|(_, end)| has_reached(log, applied, *end)) {
             self.complete_at = self.complete_at.max(Some(*at));
             self.ahead.remove(0);
         }
+    }
+    /// Entries that the leader had committed when it was last heard, and that this copy has not applied.
+    pub fn missing(&self, applied: Index) -> u64 {
+        self.told.0.saturating_sub(applied.0)
     }
     /// Nothing that this copy lacks was acknowledged longer ago than this; nothing when that was never proved.
     pub fn age(&self, now: Instant) -> Option<Duration> {
@@ -112,7 +119,6 @@ impl Node {
 mod tests {
     use super::*;
     use alloc::vec;
-    use data::Index;
     use protocol::single_leader::Mark;
 
     fn at(ms: u64) -> Instant {

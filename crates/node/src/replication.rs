@@ -319,6 +319,7 @@ impl Node {
             }
         }
         self.tend_snapshots(group);
+        self.tend_recovery(group);
         self.tend_ledger(group);
         if let Some(it) = self.groups.get_mut(&group)
             && !it.watches.is_empty()

@@ -123,6 +123,22 @@ fn durability(it: &Facts, claims: &mut Vec<Claim>) {
             SURVIVE,
         );
     }
+    if let Some(site) = it.settings.recovery_site {
+        claim(
+            true,
+            format!(
+                "A copy at {site} knows how much it lacks, and can be made the leader when the others are gone (KEYSPACE PROMOTE)."
+            ),
+            "copies are as fresh as was asked for",
+        );
+        claim(
+            false,
+            format!(
+                "What the copy at {site} lacks then is lost, until those who hold it come back: it lies in their ledgers."
+            ),
+            "what is lost lies in the ledger",
+        );
+    }
     match it.settings.level_held() {
         Level::Flushed | Level::Applied => claim(
             true,

@@ -366,6 +366,7 @@ mod tests {
             read_replicas: vec![],
             electable: vec![],
             election: None,
+            forced: None,
             history: history.iter().map(|(epoch, index)| Position::new(*epoch, *index)).collect(),
             last_loss: Epoch(0),
             rule: Default::default(),

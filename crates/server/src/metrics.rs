@@ -162,6 +162,18 @@ fn group_metrics(page: &mut Page, node: &Node) {
     page.per_group(node, ("tercet_group_waiting_replies", "gauge", help), |state, sample| {
         sample("", state.waiting as u64);
     });
+    let help = "Committed entries that a copy at a recovery site lacks, as its leader told last.";
+    page.per_group(node, ("tercet_recovery_point_entries", "gauge", help), |state, sample| {
+        if let Some(point) = node.recovery_point(state.group) {
+            sample("", point.entries);
+        }
+    });
+    let help = "What a copy at a recovery site lacks was acknowledged no longer ago.";
+    page.per_group(node, ("tercet_recovery_point_milliseconds", "gauge", help), |state, sample| {
+        if let Some(age) = node.recovery_point(state.group).and_then(|point| point.age) {
+            sample("", age.as_millis() as u64);
+        }
+    });
     // bugs: X-14. What a follower has not proved to hold is lag, whether it is connected or not.
     let help = "Entries that a follower has not proved to hold.";
     page.per_group(node, ("tercet_follower_lag_entries", "gauge", help), |state, sample| {

@@ -15,6 +15,7 @@
 //! | `state` | equal history means equal state |
 //! | `sound` | nothing is reported that a correct replica never reports |
 //! | `storm` | no message, answer or wish breeds more of itself |
+//! | `suspicion` | a control leader suspects nobody whom it hears |
 //! | `liveness` | after the faults: a leader, progress, convergence, nothing held back |
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
@@ -33,6 +34,7 @@ mod recorded;
 mod sound;
 mod state;
 mod storm;
+mod suspicion;
 
 use crate::host::{Harm, Host};
 use data::{GroupId, NodeId};
@@ -48,7 +50,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 27] = [
+pub const ALL: [(&str, &str); 29] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -65,6 +67,7 @@ pub const ALL: [(&str, &str); 27] = [
     (state::NAME, "equal rolling hash at the applied index, equal state hash"),
     (sound::NAME, "no replica reports divergence or a conflict with what it committed"),
     (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
+    (suspicion::NAME, "a control leader suspects nobody whose heartbeats reach it, whatever others say"),
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
     ("registers are linearizable", "unique values, SET GET and WATCH/MULTI/EXEC, per key"),
     ("counters count once", "INCR: no result twice, none missing, real-time order"),
@@ -73,6 +76,7 @@ pub const ALL: [(&str, &str); 27] = [
         "sessions move forward",
         "GET and SET with RECEIPT, of leaders and of copies: the session guarantees, and prefixes",
     ),
+    ("copies are as fresh as was asked for", "MAX-STALENESS: nothing older is missing than was allowed"),
     ("an empty copy is not shown", "a copy that is still being made answers nobody"),
     ("sets keep what was added", "SADD: nothing lost, resurrected or invented"),
     ("lists keep what was pushed", "RPUSH: nothing lost, doubled, reordered or invented"),
@@ -99,6 +103,7 @@ pub struct Invariants {
     pub ledgers: ledger::Ledgers,
     state: state::State,
     storm: storm::Storm,
+    pub suspicion: suspicion::Suspicion,
     /// Keyspaces that do not promise to keep what was acknowledged under the faults of this run.
     pub lossy_names: BTreeSet<String>,
     /// Their groups.
@@ -174,8 +179,8 @@ impl Invariants {
         }
     }
 
-    /// What a node said.
-    pub fn told(&mut self, _now: u64, id: NodeId, event: &Event) {
+    /// What a node said. `timely`: no process of this run is held up, and clocks keep time.
+    pub fn told(&mut self, now: u64, id: NodeId, event: &Event, timely: bool) {
         if let Some(violation) = sound::check(id, event, &self.lossy) {
             self.fail(violation.property, violation.text);
         }
@@ -184,6 +189,11 @@ impl Invariants {
             && matches!(report, Report::Stranded { .. })
         {
             self.stranded.insert((id, *group));
+        }
+        if let Event::Control(text) = event
+            && let Some(violation) = self.suspicion.check(now, id, text).filter(|_| timely)
+        {
+            self.fail(violation.property, violation.text);
         }
         if let Event::Control(text) = event
             && text.contains("loss_possible: true")

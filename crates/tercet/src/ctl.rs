@@ -29,6 +29,14 @@ enum Command {
     Keyspaces,
     /// Moves a group's leadership without loss.
     Switchover { group: String, node: String },
+    /// Makes a node lead a group although the other copies are gone: what only they hold is lost.
+    Promote {
+        group: String,
+        node: String,
+        /// The other copies are gone for good, and what only they hold may be lost.
+        #[arg(long)]
+        accept_loss: bool,
+    },
     /// Lets a node leave: its copies move elsewhere first.
     Remove { node: String },
 }
@@ -51,6 +59,12 @@ impl Ctl {
             Command::Switchover { group, node } => {
                 client.call(&["KEYSPACE", "SWITCHOVER", group, node])?;
                 self.done(&format!("group {group} is led by {node} now"));
+            }
+            Command::Promote { group, node, accept_loss } => {
+                let mut words = vec!["KEYSPACE", "PROMOTE", group, node];
+                words.extend(accept_loss.then_some("ACCEPT-LOSS"));
+                client.call(&words)?;
+                self.done(&format!("{node} is about to lead group {group}: `tercet ctl status` shows when"));
             }
             Command::Remove { node } => {
                 client.call(&["KEYSPACE", "REMOVE-NODE", node])?;

@@ -56,6 +56,7 @@ impl ClusterMap {
             Command::DropKeyspace { keyspace } => self.drop_keyspace(*keyspace),
             Command::EnsureGroup { keyspace } => self.ensure_group(*keyspace, advice),
             Command::StartElection { .. }
+            | Command::ForceElection { .. }
             | Command::FinishElection { .. }
             | Command::ChangeElectable { .. }
             | Command::ChangeMembers { .. } => self.change_group(command),
@@ -200,7 +201,8 @@ impl ClusterMap {
         if self.keyspace_named(name).is_some() {
             return Err(Refusal::KeyspaceExists);
         }
-        if self.place(1, &[], advice).is_empty() {
+        self.check_sites(&settings)?;
+        if self.place(1, settings.site, &[], advice).is_empty() {
             return Err(Refusal::NoNodes);
         }
         let id = self.next_keyspace;
@@ -211,10 +213,21 @@ impl ClusterMap {
         Ok(Applied::Keyspace(id))
     }
 
+    /// A site that no node is at is a slip of the pen.
+    fn check_sites(&self, settings: &Settings) -> Result<(), Refusal> {
+        let known = |site: data::Site| self.nodes.values().any(|node| node.site == site.as_str());
+        let named = settings.site.into_iter().chain(settings.recovery_site);
+        match named.into_iter().all(known) {
+            true => Ok(()),
+            false => Err(Refusal::Invalid("no node is at a site of this name")),
+        }
+    }
+
     /// Another commit rule counts only from its leader's proposal on: before that the leader brings every committed entry under
     /// it.
     fn alter_keyspace(&mut self, keyspace: KeyspaceId, settings: Settings) -> Result<Applied, Refusal> {
         settings.check().map_err(Refusal::Invalid)?;
+        self.check_sites(&settings)?;
         let used = self.groups_of(keyspace).next().is_some();
         let known = self.keyspaces.get_mut(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
         if used && settings.shards != known.settings.shards {

@@ -36,9 +36,10 @@ impl ClusterMap {
 
     /// Everybody is electable from the start: there is nothing yet that a copy could lack.
     fn first_view(&self, keyspace: KeyspaceId, settings: Settings, advice: &Advice) -> Result<View, Refusal> {
-        let mut members = self.place(settings.replicas as usize, &[], advice);
+        let mut members = self.place(settings.replicas as usize, settings.site, &[], advice);
         members.sort_unstable();
-        let mut read_replicas = self.place(settings.read_replicas as usize, &members, advice);
+        let mut read_replicas =
+            self.place(settings.read_replicas as usize, settings.recovery_site, &members, advice);
         read_replicas.sort_unstable();
         let first = self.first_leader(&members, advice).and_then(|node| self.nodes.get(&node));
         let leader = first.ok_or(Refusal::NoNodes)?;
@@ -57,6 +58,7 @@ impl ClusterMap {
             members,
             read_replicas,
             election: None,
+            forced: None,
             history: vec![Position::new(1, 1)],
             last_loss: Epoch(0),
             rule: settings.commit,
@@ -81,7 +83,15 @@ impl ClusterMap {
             return Err(Refusal::Stale { number: group.view.number });
         }
         let change = match command {
-            Command::StartElection { .. } => group.start_election(),
+            Command::StartElection { .. } => group.start_election(None),
+            Command::ForceElection { node, .. } => {
+                if !group.view.holds_copy(*node) || !lives.contains_key(node) {
+                    return Err(Refusal::Invalid(
+                        "only a node that holds a copy of the group can be promoted",
+                    ));
+                }
+                group.start_election(Some(*node))
+            }
             Command::FinishElection { leader, start, starts, loss_possible, .. } => {
                 group.finish_election(*leader, *start, starts, *loss_possible, &lives)?
             }
@@ -112,7 +122,8 @@ impl Group {
     }
 
     /// Starting again while one is under way abandons that one: its seals no longer count, its epoch is never led.
-    fn start_election(&mut self) -> Change {
+    fn start_election(&mut self, forced: Option<NodeId>) -> Change {
+        self.view.forced = forced;
         self.last_epoch = self.last_epoch.next();
         self.view.election = Some(self.last_epoch);
         Change::ElectionStarted { group: self.id(), epoch: self.last_epoch }
@@ -134,7 +145,10 @@ impl Group {
         if start.epoch != epoch || start.index.0 == 0 {
             return Err(Refusal::Invalid("the new epoch begins at another position"));
         }
-        if !self.view.is_electable(winner) {
+        if self.view.forced.take().is_some_and(|node| node == winner.node) && loss_possible {
+            // Nobody else will ever acknowledge anything again, says the operator: the set starts anew from the winner.
+            self.view.electable = vec![winner];
+        } else if !self.view.is_electable(winner) {
             // Only after everybody reported in and too few were clean: then the loss is announced, and the set starts
             // anew from the winner (bugs: SL-01, SL-15). Others, clean or not, may lack what it holds: it proposes them
             // once they hold everything.

@@ -126,7 +126,7 @@ impl ClusterMap {
 
     pub fn encode(&self, w: &mut Writer<'_>) {
         // Format number of the map.
-        w.u8(3);
+        w.u8(4);
         w.u64(self.cluster);
         w.u64(self.version);
         w.u32(self.level);
@@ -154,7 +154,7 @@ impl ClusterMap {
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Result<ClusterMap, DecodeError> {
-        if r.u8()? != 3 {
+        if r.u8()? != 4 {
             return Err(DecodeError::Invalid("format of the cluster map"));
         }
         let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);

@@ -1,7 +1,7 @@
 //! Who holds a group and who leads it first: functions of the map, so that every control member decides alike.
 
-use super::{Advice, ClusterMap};
-use data::NodeId;
+use super::{Advice, ClusterMap, Node};
+use data::{NodeId, Site};
 
 impl ClusterMap {
     fn held(&self, node: NodeId) -> usize {
@@ -11,9 +11,21 @@ impl ClusterMap {
         self.views().filter(|view| view.leader.is_some_and(|leader| leader.replica.node == node)).count()
     }
 
-    /// Up to `wanted` usable nodes outside `taken`: heard ones first, then those that hold the fewest groups.
-    pub(crate) fn place(&self, wanted: usize, taken: &[NodeId], advice: &Advice) -> Vec<NodeId> {
-        let usable = self.nodes.values().filter(|node| node.usable() && !taken.contains(&node.id));
+    /// Whether the node may hold a copy that belongs at this site.
+    pub(crate) fn is_at(&self, node: NodeId, site: Option<Site>) -> bool {
+        site.is_none_or(|site| self.nodes.get(&node).is_some_and(|node| node.site == site.as_str()))
+    }
+
+    /// Up to `wanted` usable nodes of the site outside `taken`: heard ones first, then those that hold the fewest groups.
+    pub(crate) fn place(
+        &self,
+        wanted: usize,
+        site: Option<Site>,
+        taken: &[NodeId],
+        advice: &Advice,
+    ) -> Vec<NodeId> {
+        let fits = |node: &&Node| node.usable() && !taken.contains(&node.id) && self.is_at(node.id, site);
+        let usable = self.nodes.values().filter(fits);
         let mut ranked: Vec<_> =
             usable.map(|node| (advice.suspects.contains(&node.id), self.held(node.id), node.id)).collect();
         ranked.sort_unstable();

@@ -54,7 +54,7 @@ impl Contest {
     /// Takes an answer; whether it changes anything.
     pub fn sealed(&mut self, view: &View, from: NodeId, sealed: Sealed) -> bool {
         let meant = sealed.election == self.number && sealed.epoch == self.epoch;
-        if !meant || sealed.replica.node != from || !view.electable.iter().any(|r| r.node == from) {
+        if !meant || sealed.replica.node != from || !view.asked().any(|node| node == from) {
             return false;
         }
         if view.leader.is_some_and(|leader| leader.replica.node == from) {
@@ -84,6 +84,9 @@ impl Contest {
             let current = (reach.process)(node) == Some(answer.process) && !(reach.suspects)(node);
             current.then_some(answer)
         };
+        if let Some(forced) = view.forced {
+            return self.most_advanced(view, &[valid(forced)?], reach, true);
+        }
         let answers: Vec<&Sealed> = view.electable.iter().filter_map(|r| valid(r.node)).collect();
         let clean: Vec<&Sealed> =
             answers.iter().copied().filter(|answer| view.is_electable(answer.replica)).collect();
@@ -94,27 +97,38 @@ impl Contest {
         let enough = clean.len() >= view.seals_needed() || complete || plant::is(Bug::ElectsTooFew);
         if !clean.is_empty() && enough {
             if !view.elects_best() {
-                return self.most_advanced(&clean, reach, false);
+                return self.most_advanced(view, &clean, reach, false);
             }
             // Best: one would do, so all within reach are waited for a little.
             let missing = view.electable.iter().any(|r| !(reach.suspects)(r.node) && valid(r.node).is_none());
             if missing && waited < timings.best_wait {
                 return None;
             }
-            return self.most_advanced(&clean, reach, !complete);
+            return self.most_advanced(view, &clean, reach, !complete);
         }
-        if everybody { self.most_advanced(&answers, reach, true) } else { None }
+        if everybody { self.most_advanced(view, &answers, reach, true) } else { None }
     }
 
     /// By position; among equals the wanted one, then one off the control leader's node, then the lowest number.
-    fn most_advanced(&self, answers: &[&Sealed], reach: &Reach<'_>, loss_possible: bool) -> Option<Winner> {
+    fn most_advanced(
+        &self,
+        view: &View,
+        answers: &[&Sealed],
+        reach: &Reach<'_>,
+        loss_possible: bool,
+    ) -> Option<Winner> {
         let best = answers.iter().max_by_key(|answer| {
             let node = answer.replica.node;
             (answer.last, Some(node) == self.prefer, node != reach.control_leader, Reverse(node))
         })?;
         let start = Position { epoch: self.epoch, index: Index(best.last.index.0.checked_add(1)?) };
         let leader = Leader { replica: best.replica, process: best.process };
-        Some(Winner { leader, start, starts: best.starts.clone(), loss_possible })
+        // One of an older version does not say where the epochs of its log began. Of what is recorded nothing is in it that began
+        // later than its end; what it has and is not recorded counts as lost rather than the other way round.
+        let begun = |known: &&Position| known.epoch <= best.last.epoch && known.index <= best.last.index;
+        let recorded = || view.history.iter().filter(begun).copied().collect();
+        let starts = if best.starts.is_empty() { recorded() } else { best.starts.clone() };
+        Some(Winner { leader, start, starts, loss_possible })
     }
 }
 
@@ -139,6 +153,7 @@ mod tests {
             read_replicas: vec![],
             electable: vec![replica(1, 1), replica(2, 1), replica(3, 1)],
             election: Some(Epoch(2)),
+            forced: None,
             history: vec![Position::new(1, 1)],
             last_loss: Epoch(0),
             rule: commit,
@@ -242,6 +257,23 @@ mod tests {
             assert_eq!(winner(400, &view, &contest(&view, &[answer(1, 1, 9)]), &[3]), Some((1, false)));
             assert_eq!(winner(400, &view, &contest(&view, &[answer(1, 2, 9)]), &[3]), None);
         }
+    }
+
+    /// A follower of an older version was cut off while another led, and comes back with its own epoch's entries.
+    #[test]
+    fn an_epoch_that_the_winner_never_saw_is_not_in_its_history() {
+        let mut view = view(CommitRule::Async);
+        view.history = vec![Position::new(1, 1), Position::new(2, 5)];
+        let mute = Sealed { starts: vec![], last: Position::new(1, 9), ..answer(1, 1, 9) };
+        let contest = Contest { released: true, ..contest(&view, &[mute]) };
+        let reach = Reach {
+            control_leader: NodeId(2),
+            blind: false,
+            suspects: &|node| node != NodeId(1),
+            process: &|_| Some(Process(1)),
+        };
+        let winner = contest.judge(Instant::from_millis(400), &view, &reach, &Timings::default());
+        assert_eq!(winner.map(|it| it.starts), Some(vec![Position::new(1, 1)]));
     }
 
     #[test]

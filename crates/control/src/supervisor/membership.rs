@@ -126,13 +126,14 @@ impl Supervisor {
             return;
         }
         let Some(leader) = view.leader.map(|leader| leader.replica.node) else { return };
-        let stays = |node: &NodeId| map.nodes.get(node).is_some_and(|n| n.state == NodeState::Active);
+        let active = |node: &NodeId| map.nodes.get(node).is_some_and(|n| n.state == NodeState::Active);
+        let stays = |node: &NodeId| active(node) && map.is_at(*node, view.settings.site);
         let staying: Vec<NodeId> = view.members.iter().copied().filter(stays).collect();
         let wanted = view.settings.replicas as usize;
         let mut members = view.members.clone();
         if staying.len() < wanted {
             let taken: Vec<NodeId> = view.copies().collect();
-            members.extend(map.place(wanted - staying.len(), &taken, &self.advice()));
+            members.extend(map.place(wanted - staying.len(), view.settings.site, &taken, &self.advice()));
             // Copies that count come before those that are only read: one of these takes the place, and has nearly all already.
             let ready = view.read_replicas.iter().copied().filter(|node| stays(node));
             members.extend(
@@ -171,13 +172,15 @@ impl Supervisor {
     fn read_replicas(&self, map: &ClusterMap, view: &View, members: &[NodeId]) -> Vec<NodeId> {
         let wanted = view.settings.read_replicas as usize;
         let counts = |node: &NodeId| members.contains(node) || view.electable.iter().any(|r| r.node == *node);
-        let stays = |node: &NodeId| map.nodes.get(node).is_some_and(|n| n.state == NodeState::Active);
+        let site = view.settings.recovery_site;
+        let active = |node: &NodeId| map.nodes.get(node).is_some_and(|n| n.state == NodeState::Active);
+        let stays = |node: &NodeId| active(node) && map.is_at(*node, site);
         let mut nodes: Vec<NodeId> =
             view.read_replicas.iter().copied().filter(|n| stays(n) && !counts(n)).collect();
         if nodes.len() < wanted {
             let mut taken: Vec<NodeId> = view.copies().chain(members.iter().copied()).collect();
             taken.sort_unstable();
-            nodes.extend(map.place(wanted - nodes.len(), &taken, &self.advice()));
+            nodes.extend(map.place(wanted - nodes.len(), site, &taken, &self.advice()));
         }
         // Too many: those that are not heard of go first.
         nodes.sort_by_key(|node| (self.detector.suspects(*node), *node));

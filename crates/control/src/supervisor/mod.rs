@@ -28,6 +28,9 @@ use data::{GroupId, Instant, NodeId, Process, ViewNumber};
 use std::collections::BTreeMap;
 use switchover::Switchover;
 
+/// Whoever was promoted by force and has not answered after so many time-outs of a switchover is given up.
+const PROMOTION_SWITCHOVERS: u32 = 5;
+
 /// What the supervisor wants done.
 pub(crate) enum Action {
     Propose(Command),
@@ -240,9 +243,8 @@ impl Supervisor {
         if matches!(command, Command::StartNode { .. }) {
             self.balance.is_wanted(now);
         }
-        let (Command::StartElection { .. }, Ok(Applied::View { group, number })) = (command, result) else {
-            return;
-        };
+        let starts = matches!(command, Command::StartElection { .. } | Command::ForceElection { .. });
+        let (true, Ok(Applied::View { group, number })) = (starts, result) else { return };
         let Some(view) = map.view(group).filter(|view| view.number == number) else { return };
         let Some(epoch) = view.election else { return };
         let deposed = view.leader;
@@ -264,9 +266,9 @@ impl Supervisor {
     }
 
     fn ask_seals(&mut self, version: u64, view: &View, contest: &Contest) {
-        for replica in &view.electable {
-            let answer = contest.answers.get(&replica.node);
-            let process = self.processes.get(&replica.node);
+        for node in view.asked() {
+            let answer = contest.answers.get(&node);
+            let process = self.processes.get(&node);
             // Asked again once its process has changed: its promise is durable, but who would lead is not.
             if answer.is_some_and(|answer| process.is_none_or(|known| *known == answer.process)) {
                 continue;
@@ -278,7 +280,7 @@ impl Supervisor {
                 election: contest.number,
                 released: contest.released,
             };
-            self.actions.push(Action::Send { to: replica.node, message });
+            self.actions.push(Action::Send { to: node, message });
         }
     }
 
@@ -299,9 +301,25 @@ impl Supervisor {
         let group = view.group;
         let Some(mut contest) = self.contests.remove(&group) else {
             // Begun by an earlier control leader: what it collected is lost, so it starts again under a new epoch.
-            self.propose(now, view, Command::StartElection { group, number: view.number });
+            let number = view.number;
+            self.propose(
+                now,
+                view,
+                match view.forced {
+                    Some(node) => Command::ForceElection { group, number, node },
+                    None => Command::StartElection { group, number },
+                },
+            );
             return;
         };
+        if view.forced.is_some()
+            && now.since(contest.started_at) >= self.timings.switchover * PROMOTION_SWITCHOVERS
+        {
+            // Whoever was to be promoted does not answer either: the others may be back.
+            self.propose(now, view, Command::StartElection { group, number: view.number });
+            self.contests.insert(group, contest);
+            return;
+        }
         let gone = |led: data::view::Leader| self.process(map, led.replica.node) != Some(led.process);
         let released = contest.released || view.leader.is_none_or(gone);
         if released != contest.released || now.since(contest.asked_at) >= self.timings.retry {

@@ -64,7 +64,10 @@ impl Supervisor {
         });
         let chosen = match target {
             Some(target) => able.map(|replica| replica.node).find(|node| *node == target),
-            None => able.map(|replica| replica.node).min_by_key(|node| (*node == self.me, *node)),
+            None => able.map(|replica| replica.node).min_by_key(|node| {
+                let away = !map.is_at(*node, view.settings.site);
+                (away, *node == self.me, *node)
+            }),
         };
         let target = chosen.ok_or(Refusal::NotElectable)?;
         let switchover = Switchover {

@@ -27,6 +27,8 @@ enum Line {
     DropKeyspace(u32),
     EnsureGroup(u32),
     StartElection(u32, u64),
+    /// group, number, the only node that may win
+    ForceElection(u32, u64, u32),
     FinishElection {
         group: u32,
         number: u64,
@@ -128,6 +130,10 @@ impl Line {
             Line::EnsureGroup(keyspace) => Command::EnsureGroup { keyspace: KeyspaceId(*keyspace) },
             Line::StartElection(group, number) => {
                 Command::StartElection { group: GroupId(*group), number: ViewNumber(*number) }
+            }
+            Line::ForceElection(group, number, node) => {
+                let (group, number) = (GroupId(*group), ViewNumber(*number));
+                Command::ForceElection { group, number, node: NodeId(*node) }
             }
             Line::FinishElection { group, number, leader: winner, start, starts, loss } => {
                 Command::FinishElection {

@@ -11,14 +11,14 @@ use commands::spec::unknown_subcommand;
 use control::Command;
 use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
-use data::{Epoch, GroupId, NodeId, SlotRange};
+use data::{Epoch, GroupId, NodeId, Site, SlotRange, ViewNumber};
 use protocol::single_leader::Who;
 use wire::ReplyWriter;
 use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -28,6 +28,8 @@ const HELP: &[&str] = &[
     "STATUS",
     "    Nodes, groups and replicas as JSON.",
     "SWITCHOVER <group> <node>",
+    "PROMOTE <group> <node> ACCEPT-LOSS",
+    "    The other copies are gone for good: this one leads, whatever it lacks. What comes back after all goes to the ledger.",
     "REMOVE-NODE <node>",
     "HELP",
 ];
@@ -58,6 +60,13 @@ impl Node {
                 self.reply(connection, |w| w.bulk(text.as_bytes()))
             }
             (b"switchover", [group, node]) => self.switchover(connection, group, node),
+            (b"promote", [group, node, accepted]) if accepted.eq_ignore_ascii_case(b"ACCEPT-LOSS") => {
+                self.promote(connection, group, node)
+            }
+            (b"promote", [_, _]) => self.reply_error(
+                connection,
+                "ERR what only the other copies hold is lost by this: say ACCEPT-LOSS behind the node, or use SWITCHOVER",
+            ),
             (b"remove-node", [node]) => match self.node_named(node) {
                 Some(node) => self.administrate(connection, Command::RemoveNode { node }),
                 None => self.reply_error(connection, "ERR no such node"),
@@ -67,7 +76,7 @@ impl Node {
                 HELP.iter().for_each(|line| w.simple(line));
             }),
             (
-                b"create" | b"alter" | b"drop" | b"list" | b"info" | b"sheet" | b"switchover"
+                b"create" | b"alter" | b"drop" | b"list" | b"info" | b"sheet" | b"switchover" | b"promote"
                 | b"remove-node",
                 _,
             ) => {
@@ -142,13 +151,27 @@ impl Node {
         }
     }
 
-    fn switchover(&mut self, connection: ConnectionId, group: &[u8], node: &[u8]) -> Flow {
+    /// The group, the number of its view, and the node that an operator named.
+    fn placed(&self, group: &[u8], node: &[u8]) -> Result<(GroupId, ViewNumber, NodeId), &'static str> {
         let group = parse_integer(group).and_then(|n| u32::try_from(n).ok()).map(GroupId);
-        let Some(group) = group.filter(|group| self.map.view(*group).is_some()) else {
-            return self.reply_error(connection, "ERR no such group");
-        };
-        let Some(target) = self.node_named(node) else {
-            return self.reply_error(connection, "ERR no such node");
+        let view = group.and_then(|group| self.map.view(group)).ok_or("ERR no such group")?;
+        let node = self.node_named(node).ok_or("ERR no such node")?;
+        Ok((view.group, view.number, node))
+    }
+
+    fn promote(&mut self, connection: ConnectionId, group: &[u8], node: &[u8]) -> Flow {
+        match self.placed(group, node) {
+            Ok((group, number, node)) => {
+                self.administrate(connection, Command::ForceElection { group, number, node })
+            }
+            Err(error) => self.reply_error(connection, error),
+        }
+    }
+
+    fn switchover(&mut self, connection: ConnectionId, group: &[u8], node: &[u8]) -> Flow {
+        let (group, target) = match self.placed(group, node) {
+            Ok((group, _, node)) => (group, node),
+            Err(error) => return self.reply_error(connection, error),
         };
         if let Some(slot) = self.hold_reply(connection) {
             let ticket = self.new_ticket(Some((connection, slot)));
@@ -192,7 +215,7 @@ impl Node {
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(19);
+            w.map(21);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -205,6 +228,8 @@ impl Node {
             text("election", settings.election.name());
             text("level", settings.level.name());
             text("flush", &flush_name(settings.flush));
+            text("site", settings.site.as_ref().map_or("any", Site::as_str));
+            text("recovery-site", settings.recovery_site.as_ref().map_or("none", Site::as_str));
             text("forward", if settings.forward { "on" } else { "off" });
             let mut number = |name: &str, value: i64| {
                 w.bulk(name.as_bytes());
@@ -282,12 +307,24 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
         let number = parse_integer(text).and_then(|number| u32::try_from(number).ok());
         number.ok_or_else(|| format!("ERR {name} takes a number"))
     };
+    // "any" takes a site back: no site needs that name.
+    let site = |text: &[u8]| match core::str::from_utf8(text) {
+        Ok("any") => Ok(None),
+        Ok(text) => Site::named(text).map(Some).ok_or_else(|| format!("ERR {text} is no name of a site")),
+        Err(_) => Err(String::from("ERR this is no name of a site")),
+    };
     for pair in options.chunks_exact(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_uppercase();
         let value = String::from_utf8_lossy(pair[1]).to_ascii_lowercase();
         match (&name[..], &value[..]) {
             ("REPLICAS", _) => settings.replicas = number("REPLICAS", pair[1])?,
             ("READ-REPLICAS", _) => settings.read_replicas = number("READ-REPLICAS", pair[1])?,
+            ("SITE", _) => settings.site = site(pair[1])?,
+            ("RECOVERY-SITE", _) => {
+                settings.recovery_site = site(pair[1])?;
+                settings.read_replicas =
+                    settings.read_replicas.max(u32::from(settings.recovery_site.is_some()));
+            }
             ("SHARDS", _) => settings.shards = number("SHARDS", pair[1])?,
             ("FORWARD", "on") => settings.forward = true,
             ("FORWARD", "off") => settings.forward = false,

@@ -85,7 +85,7 @@ impl Node {
             .collect();
         let ids = |nodes: Vec<u32>| nodes.iter().map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
         format!(
-            "{{\"group\":{},\"keyspace\":{},\"slots\":[{},{}],\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"read_replicas\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"replicas\":[{}]}}",
+            "{{\"group\":{},\"keyspace\":{},\"slots\":[{},{}],\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"read_replicas\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"recovery_point\":{},\"replicas\":[{}]}}",
             view.group.0,
             quoted(&self.keyspace_name(view.keyspace)),
             slots.first,
@@ -100,8 +100,22 @@ impl Node {
             view.rule.name(),
             view.is_degraded(),
             it.map_or(0, |it| it.table.len()),
+            self.recovery_json(view),
             replicas.join(","),
         )
+    }
+}
+
+impl Node {
+    /// What would be missing if this node's copy had to lead now: of copies at a recovery site.
+    fn recovery_json(&self, view: &View) -> String {
+        match self.recovery_point(view.group) {
+            Some(point) => {
+                let ms = point.age.map_or_else(|| String::from("null"), |age| format!("{}", age.as_millis()));
+                format!("{{\"ms\":{ms},\"entries\":{}}}", point.entries)
+            }
+            None => String::from("null"),
+        }
     }
 }
 

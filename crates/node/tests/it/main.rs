@@ -2,6 +2,7 @@
 
 mod cluster;
 mod options;
+mod promotion;
 mod reading;
 mod rig;
 mod sharding;

@@ -50,6 +50,11 @@ pub struct Cluster {
     pub story: Vec<String>,
 }
 
+/// Two sites: the first five nodes, among them the control group, and the others.
+pub fn site_of(id: NodeId) -> &'static str {
+    if id.0 <= 5 { "here" } else { "there" }
+}
+
 impl Cluster {
     pub fn new(count: u32) -> Cluster {
         Cluster::speaking(count, VERSION_MAX)
@@ -102,7 +107,7 @@ impl Cluster {
                 peer: format!("host{}:1", id.0),
                 http: format!("host{}:3", id.0),
             },
-            site: "here".into(),
+            site: site_of(id).into(),
             founded: Some(self.founded.clone()),
             shards: 1,
             seed: 7 + u64::from(id.0),

@@ -5,6 +5,7 @@ use super::leader::Leader;
 use super::log_window::{LogWindow, Mark};
 use super::lost::{Keeping, Lost};
 use super::message::Message;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use data::{
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The control plane's view of the group changed.
-    View(View),
+    View(Box<View>),
     Message {
         from: NodeId,
         incarnation: Incarnation,
@@ -362,7 +363,7 @@ impl Replica {
     /// One step. Never fails, never blocks; what cannot be used is reported and dropped.
     pub fn step(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::View(view) => self.on_view(now, view, out),
+            Input::View(view) => self.on_view(now, *view, out),
             Input::Message { from, incarnation, message } => {
                 self.on_message(now, from, incarnation, message, out);
             }

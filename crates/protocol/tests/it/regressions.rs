@@ -26,6 +26,7 @@ fn view(commit: CommitRule, members: &[u32], electable: &[u32]) -> View {
         electable: electable.iter().map(|n| life(*n)).collect(),
         read_replicas: Vec::new(),
         election: None,
+        forced: None,
         history: vec![Position::new(1, 1)],
         last_loss: Epoch(0),
         rule: commit,
@@ -79,7 +80,7 @@ fn append(previous: Mark, records: Bytes) -> Message {
 /// A leader of three whose empty entry is committed.
 fn leader() -> Replica {
     let mut leader = replica(1);
-    step(&mut leader, Input::View(view(CommitRule::Majority, &[1, 2, 3], &[1, 2, 3])));
+    step(&mut leader, Input::View(Box::new(view(CommitRule::Majority, &[1, 2, 3], &[1, 2, 3]))));
     step(&mut leader, Input::Persisted { token: 1 });
     step(&mut leader, from(2, ack(1, 0)));
     assert_eq!(leader.role(), RoleName::Leader);
@@ -92,7 +93,7 @@ fn leader() -> Replica {
 #[test]
 fn a_snapshot_does_not_drop_acknowledged_entries_behind_it() {
     let mut follower = replica(2);
-    step(&mut follower, Input::View(view(CommitRule::Majority, &[1, 2, 3], &[1, 2, 3])));
+    step(&mut follower, Input::View(Box::new(view(CommitRule::Majority, &[1, 2, 3], &[1, 2, 3]))));
     let (head, middle) = entries(Mark::default(), 5);
     let (tail, last) = entries(middle, 9);
     step(&mut follower, from(1, append(Mark::default(), head)));
@@ -135,7 +136,7 @@ fn entries_do_not_carry_a_round_that_reads_may_still_join() {
 #[test]
 fn a_replica_that_left_the_members_still_seals_while_it_counts() {
     let mut follower = replica(3);
-    step(&mut follower, Input::View(view(CommitRule::Majority, &[1, 2], &[1, 2, 3])));
+    step(&mut follower, Input::View(Box::new(view(CommitRule::Majority, &[1, 2], &[1, 2, 3]))));
     let seal = Input::Seal { epoch: Epoch(2), election: ViewNumber(2), not_before: Instant::ZERO };
     step(&mut follower, seal);
     let out = step(&mut follower, Input::Persisted { token: 1 });
@@ -164,7 +165,7 @@ fn refusals_of_one_pipeline_are_answered_once() {
 #[test]
 fn a_refused_proposal_binds_no_longer() {
     let mut leader = replica(1);
-    step(&mut leader, Input::View(view(CommitRule::Majority, &[1, 2, 3], &[1, 2])));
+    step(&mut leader, Input::View(Box::new(view(CommitRule::Majority, &[1, 2, 3], &[1, 2]))));
     step(&mut leader, Input::Persisted { token: 1 });
     let mut out = step(&mut leader, from(2, ack(1, 0)));
     out.extend(step(&mut leader, from(3, ack(1, 0))));
@@ -183,7 +184,7 @@ fn a_refused_proposal_binds_no_longer() {
 #[test]
 fn an_older_seal_does_not_replace_a_newer_one() {
     let mut follower = replica(2);
-    step(&mut follower, Input::View(view(CommitRule::Majority, &[1, 2, 3], &[1, 2, 3])));
+    step(&mut follower, Input::View(Box::new(view(CommitRule::Majority, &[1, 2, 3], &[1, 2, 3]))));
     let later = Instant(u64::MAX);
     step(&mut follower, Input::Seal { epoch: Epoch(3), election: ViewNumber(3), not_before: later });
     step(&mut follower, Input::Seal { epoch: Epoch(2), election: ViewNumber(2), not_before: Instant::ZERO });

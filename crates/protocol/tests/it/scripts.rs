@@ -105,7 +105,7 @@ impl Stage {
         let Some(view) = self.view.clone() else { return };
         for node in self.replicas.keys().copied().collect::<Vec<_>>() {
             if !self.cut.contains(&node) {
-                self.step(node, Input::View(view.clone()));
+                self.step(node, Input::View(Box::new(view.clone())));
             }
         }
     }
@@ -136,7 +136,7 @@ impl Stage {
         self.replicas.insert(node, Replica::new(life(node), process, GROUP, KEYSPACE, recovered));
         let view = self.view.clone();
         if let Some(view) = view {
-            self.step(node, Input::View(view));
+            self.step(node, Input::View(Box::new(view)));
         }
     }
     fn found(&mut self, members: u32, commit: CommitRule, on_timeout: OnTimeout) {
@@ -152,6 +152,7 @@ impl Stage {
             read_replicas: Vec::new(),
             electable: nodes.clone().map(life).collect(),
             election: None,
+            forced: None,
             history: vec![Position::new(1, 1)],
             last_loss: Epoch(0),
             rule: commit,

@@ -149,6 +149,7 @@ impl World {
             }
             Fault::Switchover => self.order_switchover(victim, random),
             Fault::Alter => self.order_change(victim, random),
+            Fault::Promote => self.order_promotion(victim, random),
         }
     }
 
@@ -249,6 +250,23 @@ impl World {
         let Some((group, members)) = groups.get(at_group) else { return };
         if let Some(target) = random.pick(members) {
             let words = ["KEYSPACE", "SWITCHOVER", &group.0.to_string(), &target.0.to_string()];
+            self.order(at, vec![command(&words)]);
+        }
+    }
+
+    /// Any copy of a keyspace that may lose, while the others are alive or not.
+    fn order_promotion(&mut self, at: NodeId, random: &mut Random) {
+        let Some(node) = self.hosts.get(&at).and_then(|host| host.node.as_ref()) else { return };
+        let map = node.map();
+        let mut copies = Vec::new();
+        for space in self.spaces.iter().filter(|space| !space.durable) {
+            let Some(id) = map.keyspace_named(&space.name).map(|keyspace| keyspace.id) else { continue };
+            for view in map.views().filter(|view| view.keyspace == id) {
+                copies.extend(view.copies().map(|copy| (view.group, copy)));
+            }
+        }
+        if let Some((group, target)) = random.pick(&copies) {
+            let words = ["KEYSPACE", "PROMOTE", &group.0.to_string(), &target.0.to_string(), "ACCEPT-LOSS"];
             self.order(at, vec![command(&words)]);
         }
     }

@@ -163,6 +163,8 @@ impl World {
         self.network.reset(a, b);
         if was_up {
             self.trace.note(self.now, || format!("{a} and {b} are disconnected"));
+            self.invariants.suspicion.lost(self.now, a, b);
+            self.invariants.suspicion.lost(self.now, b, a);
             self.step(a, Input::PeerDown { node: b });
             self.step(b, Input::PeerDown { node: a });
         }

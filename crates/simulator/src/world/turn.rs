@@ -36,6 +36,9 @@ impl World {
                     format!("{from} to {to} {}", text.chars().take(300).collect::<String>())
                 });
                 let version = current.version;
+                if matches!(message, PeerMessage::Control(control::Message::Heartbeat { .. })) {
+                    self.invariants.suspicion.heard(self.now, to, from);
+                }
                 self.step(to, Input::Peer { from, incarnation, process, version, message });
             }
             Err(error) => self.invariants.fail("messages can be read", format!("kind {kind}: {error}")),
@@ -215,7 +218,10 @@ impl World {
             Output::Abandon { reason } => self.abandoned(id, &reason),
             Output::Event(event) => {
                 self.trace.note(self.now, || format!("{id} {event:?}"));
-                self.invariants.told(self.now, id, &event);
+                let held_up =
+                    [Fault::Pause, Fault::PauseInTurn, Fault::WildClocks, Fault::Cascade, Fault::Squeeze];
+                let timely = !held_up.iter().any(|fault| self.mix.has(*fault));
+                self.invariants.told(self.now, id, &event, timely);
                 self.react(id, &event);
             }
         }

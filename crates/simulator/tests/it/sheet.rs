@@ -35,6 +35,7 @@ fn all() -> impl Iterator<Item = Facts> {
                             flush,
                             election,
                             shards,
+                            recovery_site: data::Site::named("far").filter(|_| shards > 1),
                             on_timeout,
                             ..Settings::default()
                         };

@@ -33,6 +33,7 @@ impl Control {
             members: nodes,
             read_replicas: Vec::new(),
             election: None,
+            forced: None,
             history: vec![Position::new(1, 1)],
             last_loss: Epoch(0),
             rule: commit,

@@ -24,7 +24,7 @@ const CONTROL: NodeId = NodeId(0);
 enum Body {
     Replication(Message),
     Lease(lease::Message),
-    View(View),
+    View(Box<View>),
     Seal { epoch: Epoch, election: ViewNumber, leader: Option<NodeId>, released: bool },
     Refused { number: ViewNumber, rule: CommitRule, electable: Vec<Life> },
     Answer { answer: SealAnswer, process: Process },
@@ -301,7 +301,7 @@ impl World {
         self.note(|| format!("{id} starts"));
         if self.now == 0 {
             let view = self.control.view.clone();
-            self.step(id, Input::View(view));
+            self.step(id, Input::View(Box::new(view)));
         } else {
             self.send_view(id);
         }
@@ -603,7 +603,7 @@ impl World {
 
     fn send_view(&mut self, to: NodeId) {
         let view = self.control.view.clone();
-        self.send(CONTROL, to, Body::View(view));
+        self.send(CONTROL, to, Body::View(Box::new(view)));
     }
     fn send_views(&mut self) {
         for id in 1..=self.nodes.len() as u32 {

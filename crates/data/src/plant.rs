@@ -36,6 +36,8 @@ pub enum Bug {
     SnapshotForgetsAnswers,
     IgnoresTokenEpoch,
     CutsUnledgered,
+    AnswersForSuccessor,
+    RelaysUnmatched,
 }
 
 /// A row of the list.
@@ -54,7 +56,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 28] = [
+pub const ALL: [Planted; 30] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -129,6 +131,12 @@ pub const ALL: [Planted; 28] = [
         "a change of members changes the electable set without its leader",
         "control/src/map/group.rs",
     ),
+    row(
+        Bug::AnswersForSuccessor,
+        "SL-22",
+        "a node in a chain acknowledges for those behind it",
+        "protocol/src/single_leader/relay.rs",
+    ),
     row(Bug::ExpiresAlone, "SL-24", "a follower expires keys by its own clock", "node/src/execute.rs"),
     row(Bug::ForgetsAnswers, "SL-25", "a request that was executed is executed again", "node/src/answers.rs"),
     row(
@@ -202,6 +210,12 @@ pub const ALL: [Planted; 28] = [
         "TC-11",
         "a snapshot has no answers to requests: a copy made from it executes them again",
         "node/src/answers.rs",
+    ),
+    row(
+        Bug::RelaysUnmatched,
+        "TC-30",
+        "a follower hands on what it has not compared with its leader's log",
+        "protocol/src/single_leader/relay.rs",
     ),
 ];
 

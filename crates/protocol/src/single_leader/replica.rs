@@ -1,6 +1,7 @@
 //! One replica of one group: the parts that every role shares, and the transitions between roles.
 
 use super::follower::Follower;
+use super::links::Links;
 use super::leader::Leader;
 use super::log_window::{LogWindow, Mark};
 use super::lost::{Keeping, Lost};
@@ -166,6 +167,8 @@ pub enum DropReason {
     Damaged,
     OutOfOrder,
     Overtaken,
+    /// Through a link of a view that is not the present one.
+    OtherView,
 }
 
 /// What metrics, events and invariants want to know.
@@ -264,6 +267,8 @@ pub struct Replica {
     pub(super) group: GroupId,
     pub(super) keyspace: KeyspaceId,
     pub(super) view: Option<View>,
+    /// Who feeds whom by that view.
+    pub(super) links: Links,
     pub(super) promised: Epoch,
     pub(super) log: LogWindow,
     pub(super) persisted: Index,
@@ -298,6 +303,7 @@ impl Replica {
             group,
             keyspace,
             view: None,
+            links: Links::default(),
             promised: promised.max(last.epoch),
             persisted: last.index,
             commit: commit.min(last.index),
@@ -320,6 +326,10 @@ impl Replica {
     }
     pub fn view(&self) -> Option<&View> {
         self.view.as_ref()
+    }
+    /// Who feeds whom by that view.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
     pub fn log(&self) -> &LogWindow {
         &self.log
@@ -390,6 +400,7 @@ impl Replica {
         }
         // Who has left the members still counts in elections until the electable set changes.
         let member = view.holds_copy(self.me.node);
+        self.links = Links::of(&view);
         self.view = Some(view);
         if !member {
             self.become_removed(out);
@@ -409,6 +420,7 @@ impl Replica {
             self.become_follower(out);
         }
         self.leader_meets_view(now, out);
+        self.relink(now, out);
     }
 
     fn on_message(
@@ -422,6 +434,7 @@ impl Replica {
         match message {
             Message::Append { epoch, previous, previous_hash, commit, round, records } => {
                 self.on_append(
+                    now,
                     from,
                     epoch,
                     Mark { position: previous, hash: previous_hash },
@@ -445,6 +458,20 @@ impl Replica {
             Message::Stranded { epoch, cut } => {
                 let from = view::Replica { node: from, incarnation };
                 self.on_stranded(now, from, epoch, cut, out);
+            }
+            Message::Feed { view, epoch, previous, previous_hash, commit, records } => {
+                let previous = Mark { position: previous, hash: previous_hash };
+                self.on_feed(now, from, view, epoch, previous, commit, records, out);
+            }
+            Message::Held { view, epoch, held } => {
+                let from = view::Replica { node: from, incarnation };
+                self.on_held(now, from, view, epoch, &held, out);
+            }
+            Message::Lacks { view, epoch, last, starts } => {
+                let from = view::Replica { node: from, incarnation };
+                if self.linked(view, epoch, out).is_some() {
+                    self.on_mismatch(now, from, epoch, last, &starts, out);
+                }
             }
             Message::Stale { promised } => {
                 // The control plane will say who leads; until then this leader commits nothing, for its follower refuses.
@@ -607,7 +634,8 @@ impl Replica {
         match self.role {
             Role::Sealed(_) => self.fence_when_due(now, out),
             Role::Leader(_) => self.leader_tick(now, out),
-            Role::Follower(_) | Role::Removed => {}
+            Role::Follower(_) => self.relay_tick(now, out),
+            Role::Removed => {}
         }
     }
 

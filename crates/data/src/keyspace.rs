@@ -26,6 +26,8 @@ pub enum CommitRule {
     InSyncSet { minimum: u32 },
     /// Every electable replica, and the set shrinks with its membership only: one copy that is away stops writes.
     Synchronous,
+    /// Every electable replica, as with `InSyncSet`, and entries go from one to the next: the leader sends each once.
+    Chain { minimum: u32 },
 }
 
 impl CommitRule {
@@ -36,6 +38,7 @@ impl CommitRule {
             CommitRule::Majority => "majority",
             CommitRule::InSyncSet { .. } => "in-sync-set",
             CommitRule::Synchronous => "synchronous",
+            CommitRule::Chain { .. } => "chain",
         }
     }
     /// k: followers out of an electable set of `electable` replicas (leader included) that must hold an entry.
@@ -45,7 +48,9 @@ impl CommitRule {
             CommitRule::SemiSync { acks } => acks as usize,
             CommitRule::Majority => electable / 2,
             // A set that was begun anew with fewer, or founded so, commits nothing below its minimum.
-            CommitRule::InSyncSet { minimum } => electable.max(minimum as usize).saturating_sub(1),
+            CommitRule::InSyncSet { minimum } | CommitRule::Chain { minimum } => {
+                electable.max(minimum as usize).saturating_sub(1)
+            }
             CommitRule::Synchronous => electable.saturating_sub(1),
         }
     }
@@ -71,6 +76,10 @@ impl CommitRule {
                 w.u32(minimum);
             }
             CommitRule::Synchronous => w.u8(5),
+            CommitRule::Chain { minimum } => {
+                w.u8(6);
+                w.u32(minimum);
+            }
         }
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<CommitRule, DecodeError> {
@@ -80,19 +89,20 @@ impl CommitRule {
             3 => CommitRule::Majority,
             4 => CommitRule::InSyncSet { minimum: r.u32()? },
             5 => CommitRule::Synchronous,
+            6 => CommitRule::Chain { minimum: r.u32()? },
             _ => return Err(DecodeError::Invalid("commit rule")),
         })
     }
     /// Whether a follower that lags leaves the electable set, so that writes go on without it.
     pub fn drops_laggards(self) -> bool {
-        matches!(self, CommitRule::InSyncSet { .. })
+        matches!(self, CommitRule::InSyncSet { .. } | CommitRule::Chain { .. })
     }
     /// The fewest nodes that the rule can ever be met with; an electable set does not shrink below it.
     pub fn nodes_needed(self) -> usize {
         match self {
             CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous => 0,
             CommitRule::SemiSync { acks } => acks as usize + 1,
-            CommitRule::InSyncSet { minimum } => minimum as usize,
+            CommitRule::InSyncSet { minimum } | CommitRule::Chain { minimum } => minimum as usize,
         }
     }
 }
@@ -203,6 +213,8 @@ pub struct Settings {
     pub site: Option<Site>,
     /// Where the copies are placed that are only read: to go on from when `site` is lost. Each knows how far it is behind.
     pub recovery_site: Option<Site>,
+    /// How many copies the leader feeds, and each of those in turn; 0: the leader feeds all.
+    pub fan_out: u32,
     pub commit: CommitRule,
     pub level: Level,
     pub flush: Flush,
@@ -225,6 +237,7 @@ impl Default for Settings {
             read_replicas: 0,
             site: None,
             recovery_site: None,
+            fan_out: 0,
             commit: CommitRule::default(),
             level: Level::default(),
             flush: Flush::default(),
@@ -254,10 +267,13 @@ impl Settings {
         if self.recovery_site.is_some() && (self.recovery_site == self.site || self.read_replicas == 0) {
             return Err("RECOVERY-SITE is another one than SITE, and takes READ-REPLICAS");
         }
+        if self.fan_out > 64 {
+            return Err("FAN-OUT must be at most 64");
+        }
         if self.timeout_ms == 0 || self.timeout_ms > 600_000 {
             return Err("TIMEOUT must be between 1 and 600000 ms");
         }
-        if let CommitRule::InSyncSet { minimum } = self.commit
+        if let CommitRule::InSyncSet { minimum } | CommitRule::Chain { minimum } = self.commit
             && (minimum == 0 || minimum > self.replicas)
         {
             return Err("ACKS must leave a minimum in-sync set between 1 and REPLICAS");
@@ -308,6 +324,7 @@ impl Settings {
         w.u32(self.read_replicas);
         w.option(self.site, |w, site| site.encode(w));
         w.option(self.recovery_site, |w, site| site.encode(w));
+        w.u32(self.fan_out);
         self.commit.encode(w);
         self.level.encode(w);
         match self.flush {
@@ -336,6 +353,7 @@ impl Settings {
             read_replicas: r.u32()?,
             site: r.option(Site::decode)?,
             recovery_site: r.option(Site::decode)?,
+            fan_out: r.u32()?,
             commit: CommitRule::decode(r)?,
             level: Level::decode(r)?,
             flush: match r.u8()? {

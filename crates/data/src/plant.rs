@@ -46,6 +46,8 @@ pub enum Bug {
     WritesUnleased,
     BelievesHearsay,
     BelievesFailedWrite,
+    AnswersForSuccessor,
+    RelaysUnmatched,
 }
 
 /// A row of the list.
@@ -64,7 +66,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 38] = [
+pub const ALL: [Planted; 40] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -176,6 +178,12 @@ pub const ALL: [Planted; 38] = [
         "a copy that is still being made is shown",
         "protocol/src/single_leader/follower.rs",
     ),
+    row(
+        Bug::AnswersForSuccessor,
+        "SL-22",
+        "a node in a chain acknowledges for those behind it",
+        "protocol/src/single_leader/relay.rs",
+    ),
     row(Bug::ExpiresAlone, "SL-24", "a follower expires keys by its own clock", "node/src/execute.rs"),
     row(Bug::ForgetsAnswers, "SL-25", "a request that was executed is executed again", "node/src/answers.rs"),
     row(
@@ -267,6 +275,12 @@ pub const ALL: [Planted; 38] = [
         "TC-11",
         "a snapshot has no answers to requests: a copy made from it executes them again",
         "node/src/answers.rs",
+    ),
+    row(
+        Bug::RelaysUnmatched,
+        "TC-30",
+        "a follower hands on what it has not compared with its leader's log",
+        "protocol/src/single_leader/relay.rs",
     ),
 ];
 

@@ -16,9 +16,11 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 3;
+pub const VERSION_MAX: u8 = 4;
 /// What is given with a command, and questions for a write's fate, travel since this version.
 pub const OPTIONS_SINCE: u8 = 3;
+/// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.
+pub const LINKS_SINCE: u8 = 4;
 
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
@@ -133,6 +135,7 @@ impl PeerMessage {
             PeerMessage::Life(_) | PeerMessage::Forgotten { .. } => rollback::SINCE_VERSION,
             PeerMessage::LedgerAsk { .. } | PeerMessage::LedgerAnswer { .. } => ledger::SINCE_VERSION,
             PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
+            PeerMessage::Replication { message, .. } if message.is_linked() => LINKS_SINCE,
             _ => 1,
         }
     }

@@ -49,7 +49,9 @@ impl Facts {
     /// k: followers that hold an entry before it is acknowledged, at least: an in-sync set may shrink to its minimum.
     fn k(&self) -> usize {
         match self.rule {
-            CommitRule::InSyncSet { minimum } => (minimum as usize).saturating_sub(1),
+            CommitRule::InSyncSet { minimum } | CommitRule::Chain { minimum } => {
+                (minimum as usize).saturating_sub(1)
+            }
             rule => rule.followers_needed(self.electable),
         }
     }
@@ -139,6 +141,18 @@ fn durability(it: &Facts, claims: &mut Vec<Claim>) {
             "what is lost lies in the ledger",
         );
     }
+    if is_chain(it) {
+        claim(
+            true,
+            "Copies hand writes on, one to the next, and nobody answers for another: whatever link breaks, no acknowledged write lacks a copy of the set.".into(),
+            "electable replicas hold what is committed",
+        );
+        claim(
+            true,
+            "A copy that is gone leaves the chain, and the others close up: writes wait meanwhile.".into(),
+            "liveness",
+        );
+    }
     match it.settings.level_held() {
         Level::Flushed | Level::Applied => claim(
             true,
@@ -217,7 +231,10 @@ fn latency(it: &Facts) -> Vec<String> {
     let flush =
         |whose: &str| if flushed { format!("{whose} flush") } else { format!("{whose} append (no flush)") };
     let mut parts = alloc::vec![flush("the leader's")];
-    if k > 0 {
+    if is_chain(it) && it.electable > 1 {
+        let links = it.electable - 1;
+        parts.push(format!("beside it the way down the chain and back, {links} links, with the flushes of all beside each other"));
+    } else if k > 0 {
         let followers = it.electable.saturating_sub(1);
         let which = match k {
             k if k >= followers => "the slowest electable follower".to_string(),
@@ -239,6 +256,10 @@ fn latency(it: &Facts) -> Vec<String> {
         OnTimeout::Fail | OnTimeout::Block => format!("at most {bound} ms, then INDETERMINATE"),
     });
     parts
+}
+
+fn is_chain(it: &Facts) -> bool {
+    matches!(it.rule, CommitRule::Chain { .. })
 }
 
 fn shrinks(it: &Facts) -> bool {
@@ -265,6 +286,7 @@ fn trade_off(it: &Facts) -> [(&'static str, String); 4] {
     let latency = match (it.k(), it.settings.level_held()) {
         (0, Level::Received) => "an append on the leader".to_string(),
         (0, Level::Flushed | Level::Applied) => "one flush on the leader".to_string(),
+        _ if is_chain(it) => "the way down the chain and back, while all flush".to_string(),
         (k, Level::Received) => format!("a round trip to {k} followers"),
         (k, Level::Flushed | Level::Applied) => {
             format!("a flush, and a round trip to {k} followers that flush meanwhile")
@@ -320,7 +342,7 @@ mod tests {
     #[test]
     fn numbers_follow_from_the_rule() {
         type Row = (CommitRule, usize, &'static str);
-        let table: [Row; 6] = [
+        let table: [Row; 7] = [
             (CommitRule::Majority, 3, "writes need 2 of 3 electable copies, a new leader 2: 1 may be away"),
             (CommitRule::Majority, 5, "writes need 3 of 5 electable copies, a new leader 3: 2 may be away"),
             (
@@ -337,6 +359,11 @@ mod tests {
                 CommitRule::Synchronous,
                 3,
                 "writes need 3 of 3 electable copies, a new leader 1: 0 may be away",
+            ),
+            (
+                CommitRule::Chain { minimum: 2 },
+                3,
+                "writes need 2 of 3 electable copies, a new leader 1: 1 may be away, once the set has shrunk",
             ),
             (CommitRule::Async, 3, "writes need 1 of 3 electable copies, a new leader 1: 2 may be away"),
         ];

@@ -89,6 +89,9 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         space("strong", "REPLICAS 3 COMMIT majority", true),
         space("wide", "REPLICAS 5 COMMIT majority", true),
         space("synced", "REPLICAS 3 COMMIT in-sync-set ACKS 2", true),
+        space("chained", "REPLICAS 3 COMMIT chain ACKS 1", true),
+        space("long", "REPLICAS 5 COMMIT chain ACKS 0", true),
+        space("relayed", "REPLICAS 3 READ-REPLICAS 2 FAN-OUT 1 COMMIT majority", true),
         space("cached", "REPLICAS 3 COMMIT majority LEVEL received FLUSH 500", !power),
         space("pair", "REPLICAS 3 COMMIT semi-sync ACKS 1", true),
         space("trio", "REPLICAS 3 COMMIT semi-sync ACKS 2 ON-TIMEOUT block", true),
@@ -102,7 +105,7 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
     // Some rules cannot be met by so few.
     let least = |name: &str| match name {
         "pair" | "loose" => 2,
-        "trio" | "synced" => 3,
+        "trio" | "synced" | "chained" => 3,
         _ => 1,
     };
     all.retain(|space| mix.nodes >= least(&space.name));

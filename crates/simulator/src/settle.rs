@@ -62,7 +62,7 @@ fn promises_service(world: &World, space: usize) -> bool {
     let durable = world.spaces.get(space).filter(|space| space.durable);
     let keyspace = durable.and_then(|space| map.keyspace_named(&space.name));
     keyspace
-        .is_some_and(|it| matches!(it.settings.commit, CommitRule::Majority | CommitRule::InSyncSet { .. }))
+        .is_some_and(|it| it.settings.commit == CommitRule::Majority || it.settings.commit.drops_laggards())
 }
 
 /// As few nodes as suffice; `None` when nobody can be left out, or when an operator's work is under way.

@@ -88,6 +88,7 @@ fn settings(rule: &str, replicas: u32) -> Parsed<Settings> {
             return Ok(Settings { replicas, commit, on_timeout: OnTimeout::Degrade, ..Settings::default() });
         }
         "synchronous" => CommitRule::Synchronous,
+        "chain" => CommitRule::Chain { minimum: 2 },
         _ => return Err("no such rule".into()),
     };
     Ok(Settings { replicas, commit, ..Settings::default() })

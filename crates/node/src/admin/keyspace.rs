@@ -11,14 +11,15 @@ use commands::spec::unknown_subcommand;
 use control::Command;
 use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
+use data::view::View;
 use data::{Epoch, GroupId, NodeId, Site, SlotRange, ViewNumber};
-use protocol::single_leader::Who;
+use protocol::single_leader::{Links, Who};
 use wire::ReplyWriter;
 use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous|chain] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -206,6 +207,7 @@ impl Node {
                 members: group.view.members.iter().map(|node| name_of(*node)).collect(),
                 read_replicas: group.view.read_replicas.iter().map(|node| name_of(*node)).collect(),
                 electable: group.view.electable.iter().map(|replica| name_of(replica.node)).collect(),
+                links: links(&group.view).iter().map(|node| name_of(*node)).collect(),
                 rule: group.view.rule,
                 followers_needed: group.view.followers_needed(),
             })
@@ -215,7 +217,7 @@ impl Node {
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(21);
+            w.map(22);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -239,6 +241,7 @@ impl Node {
             number("shards", i64::from(settings.shards));
             number("replicas", i64::from(settings.replicas));
             number("read-replicas", i64::from(settings.read_replicas));
+            number("fan-out", i64::from(settings.fan_out));
             number("acks", followers_needed as i64);
             number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
             number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
@@ -259,13 +262,15 @@ struct Shown {
     members: Vec<String>,
     electable: Vec<String>,
     read_replicas: Vec<String>,
+    /// The order in which copies feed each other; empty when the leader feeds all.
+    links: Vec<String>,
     rule: CommitRule,
     followers_needed: usize,
 }
 
 impl Shown {
     fn write(&self, w: &mut ReplyWriter<'_>) {
-        w.map(7);
+        w.map(8);
         w.bulk(b"group");
         w.integer(i64::from(self.group.0));
         w.bulk(b"slots");
@@ -278,6 +283,7 @@ impl Shown {
             ("members", &self.members),
             ("electable", &self.electable),
             ("read-replicas", &self.read_replicas),
+            ("links", &self.links),
         ];
         for (name, nodes) in lists {
             w.bulk(name.as_bytes());
@@ -285,6 +291,10 @@ impl Shown {
             nodes.iter().for_each(|node| w.bulk(node.as_bytes()));
         }
     }
+}
+
+fn links(view: &View) -> Vec<NodeId> {
+    Links::of(view).order().to_vec()
 }
 
 fn flush_name(flush: Flush) -> String {
@@ -325,6 +335,7 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
                 settings.read_replicas =
                     settings.read_replicas.max(u32::from(settings.recovery_site.is_some()));
             }
+            ("FAN-OUT", _) => settings.fan_out = number("FAN-OUT", pair[1])?,
             ("SHARDS", _) => settings.shards = number("SHARDS", pair[1])?,
             ("FORWARD", "on") => settings.forward = true,
             ("FORWARD", "off") => settings.forward = false,
@@ -364,6 +375,7 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("ON-TIMEOUT", "fail") => settings.on_timeout = OnTimeout::Fail,
             ("ON-TIMEOUT", "block") => settings.on_timeout = OnTimeout::Block,
             ("ON-TIMEOUT", "degrade") => settings.on_timeout = OnTimeout::Degrade,
+            ("COMMIT", "chain") => settings.commit = CommitRule::Chain { minimum: 0 },
             ("COMMIT", "in-sync-set") => settings.commit = CommitRule::InSyncSet { minimum: 0 },
             ("LEVEL", "received" | "flushed" | "applied") => {
                 level_given = true;
@@ -384,12 +396,14 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
     }
     match &mut settings.commit {
         // A majority of the copies unless the user says how many followers.
-        CommitRule::InSyncSet { minimum } if *minimum == 0 || acks.is_some() => {
+        CommitRule::InSyncSet { minimum } | CommitRule::Chain { minimum }
+            if *minimum == 0 || acks.is_some() =>
+        {
             *minimum = acks.map_or(settings.replicas / 2 + 1, |acks| acks.saturating_add(1));
         }
         CommitRule::SemiSync { acks: known } if *known == 0 || acks.is_some() => *known = acks.unwrap_or(1),
         CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous if acks.is_some() => {
-            return Err("ERR ACKS goes with COMMIT semi-sync or in-sync-set".into());
+            return Err("ERR ACKS goes with COMMIT semi-sync, in-sync-set or chain".into());
         }
         _ => {}
     }

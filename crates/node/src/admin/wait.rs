@@ -136,7 +136,11 @@ impl Node {
             |node| it.replica.view().is_some_and(|view| view.electable.iter().any(|r| r.node == node));
         let holding =
             it.replica.followers().filter(|(node, p)| electable(*node) && p.matched >= position.index);
-        holding.map(|(node, _)| node).collect()
+        let mut holders: Vec<NodeId> = holding.map(|(node, _)| node).collect();
+        // In the order in which they fed each other, where they did.
+        let order = it.replica.links().order();
+        holders.sort_by_key(|node| order.iter().position(|linked| linked == node).unwrap_or(order.len()));
+        holders
     }
 
     /// Looks again how many followers hold what clients wait for.

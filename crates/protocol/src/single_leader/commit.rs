@@ -61,6 +61,8 @@ mod tests {
             (CommitRule::Majority, &[1, 2], 9, &[3], 3),
             (in_sync, &[1, 2, 3], 9, &[7, 4], 4),
             (in_sync, &[1], 9, &[], 9),
+            (CommitRule::Chain { minimum: 2 }, &[1, 2, 3], 9, &[7, 4], 4),
+            (CommitRule::Chain { minimum: 2 }, &[1], 9, &[], 0),
         ];
         for (rule, nodes, own, others, expected) in cases {
             let persisted = |r: Replica| Index(others[r.node.0 as usize - 2]);
@@ -71,7 +73,8 @@ mod tests {
 
     #[test]
     fn every_write_quorum_meets_every_election_quorum() {
-        for rule in [CommitRule::Majority, CommitRule::InSyncSet { minimum: 1 }] {
+        let chain = CommitRule::Chain { minimum: 1 };
+        for rule in [CommitRule::Majority, CommitRule::InSyncSet { minimum: 1 }, chain] {
             for e in 1..=9usize {
                 let (write, elect) = (1 + rule.followers_needed(e), rule.seals_needed(e));
                 assert!(write + elect > e, "{rule:?} e={e}");

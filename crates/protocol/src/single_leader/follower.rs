@@ -2,7 +2,9 @@
 
 use super::log_window::{LogWindow, Mark, Unfit};
 use super::message::Message;
+use super::relay::Relay;
 use super::replica::{DropReason, Output, Replica, Report, Role, WINDOW_BYTES_MAX};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::plant::{self, Bug};
@@ -15,13 +17,18 @@ pub(super) struct Follower {
     pub leader: Option<NodeId>,
     pub epoch: Epoch,
     pub matched: Index,
-    acknowledged: Index,
+    pub(super) acknowledged: Index,
     round: u64,
     /// The leader told of a commit and sent nothing with it: it hears once more when that is applied.
     tells_applied: bool,
     /// This copy has committed, behind this entry, what the leader's log lacks, and waits for a snapshot of what lies beyond.
     /// One of what lies before would leave records in the log that could pass for its continuation.
     stranded: Option<Index>,
+    /// The newest entries came from another follower, not from the leader itself.
+    pub through_link: bool,
+    pub greeted_at: Instant,
+    /// Those whom this copy feeds.
+    pub relay: Option<Box<Relay>>,
 }
 
 impl Replica {
@@ -47,6 +54,7 @@ impl Replica {
 
     pub(super) fn on_append(
         &mut self,
+        now: Instant,
         from: NodeId,
         epoch: Epoch,
         previous: Mark,
@@ -55,21 +63,41 @@ impl Replica {
         records: Bytes,
         out: &mut Vec<Output>,
     ) {
-        if !self.accept_leader(from, epoch, out) {
+        self.follow(now, from, None, epoch, previous, commit, round, records, out);
+    }
+
+    /// Entries of the log of `leader`, sent by itself or by the follower `feeder`: the same whoever sends them.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn follow(
+        &mut self,
+        now: Instant,
+        leader: NodeId,
+        feeder: Option<NodeId>,
+        epoch: Epoch,
+        previous: Mark,
+        commit: Index,
+        round: u64,
+        records: Bytes,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.accept_leader(leader, epoch, out) {
             return;
         }
-        if !self.holds(previous, out) {
+        if !self.holds(previous, feeder, out) {
             return;
         }
         let only_tells = records.is_empty();
         let Some(end) = self.take_records(previous.position, records, out) else { return };
         let Role::Follower(follower) = &mut self.role else { return };
+        if feeder.is_some() || !only_tells {
+            follower.through_link = feeder.is_some();
+        }
         follower.matched = follower.matched.max(end);
         let due = round > follower.round || end <= self.persisted || plant::is(Bug::AcknowledgesEarly);
         follower.round = follower.round.max(round);
         let committed = commit.min(follower.matched);
         if committed > self.commit {
-            follower.tells_applied |= only_tells;
+            follower.tells_applied |= only_tells && feeder.is_none();
             self.commit = committed;
             self.log.shed(WINDOW_BYTES_MAX, committed);
             out.push(Output::Committed(committed));
@@ -77,9 +105,12 @@ impl Replica {
         let Role::Follower(follower) = &self.role else { return };
         // A leader knows of everything committed once something of its own epoch is.
         self.caught_up |= commit <= follower.matched && self.log.epoch_at(commit) == Some(epoch);
-        if due {
+        if due && feeder.is_some() {
+            self.tell_held(out);
+        } else if due {
             self.send_ack(out);
         }
+        self.hand_on(now, out);
     }
 
     /// Whether a message of this leader may be used. A newer epoch than any promise is a promise: there is one leader
@@ -123,7 +154,7 @@ impl Replica {
     }
 
     /// Whether this log has the entry that the leader's records follow. What is committed equals every leader's log.
-    fn holds(&mut self, previous: Mark, out: &mut Vec<Output>) -> bool {
+    fn holds(&mut self, previous: Mark, feeder: Option<NodeId>, out: &mut Vec<Output>) -> bool {
         let Position { epoch, index } = previous.position;
         if self.log.hash_at(index).is_some_and(|hash| hash != previous.hash)
             && self.log.epoch_at(index) == Some(epoch)
@@ -141,7 +172,10 @@ impl Replica {
             self.contradicted(index.previous(), out);
             return false;
         }
-        self.tell_end(out);
+        match feeder {
+            Some(feeder) => self.tell_feeder(feeder, out),
+            None => self.tell_end(out),
+        }
         false
     }
 
@@ -162,6 +196,7 @@ impl Replica {
         if follower.stranded.is_none() {
             follower.stranded = Some(cut);
             self.caught_up = false;
+            follower.relay = None;
             (follower.matched, follower.acknowledged) = (Index(0), Index(0));
             out.push(Output::Report(Report::Stranded { committed, cut }));
         }
@@ -250,7 +285,10 @@ impl Replica {
     pub(super) fn acknowledge(&mut self, out: &mut Vec<Output>) {
         let Role::Follower(follower) = &self.role else { return };
         if self.persisted.min(follower.matched) > follower.acknowledged {
-            self.send_ack(out);
+            match follower.relay.is_some() || follower.through_link {
+                true => self.tell_held(out),
+                false => self.send_ack(out),
+            }
         }
     }
 
@@ -352,6 +390,7 @@ impl Replica {
         }
         if let Role::Follower(follower) = &mut self.role {
             follower.stranded = None;
+            follower.relay = None;
             follower.matched = follower.matched.min(index);
             follower.acknowledged = follower.acknowledged.min(index);
         }

@@ -101,6 +101,7 @@ impl Replica {
             stalled_since: None,
             ticked_at: now,
         });
+        self.relink_followers(now);
         out.push(Output::Became(RoleName::LeaderElect));
         let time_ms = self.log.time_ms();
         self.append(Kind::Empty, RequestId::NONE, time_ms, |_| {});
@@ -252,6 +253,8 @@ impl Replica {
         for node in view.copies().filter(|node| *node != self.me.node) {
             leader.followers.entry(node).or_insert_with(|| Progress::new(now, last.next()));
         }
+        self.relink_followers(now);
+        self.replicate(now, out);
         self.advance_commit(now, out);
         self.leader_tick(now, out);
     }

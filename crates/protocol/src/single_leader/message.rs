@@ -3,7 +3,17 @@
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
-use data::{Epoch, Index, Position};
+use data::view::Replica;
+use data::{Epoch, Index, Position, ViewNumber};
+
+/// What one life of a copy holds of the log of the leader of an epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holding {
+    pub replica: Replica,
+    /// Persisted as the keyspace asks, and equal to the leader's log, through here.
+    pub matched: Index,
+    pub applied: Index,
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
@@ -21,9 +31,37 @@ pub enum Message {
     /// Follower to leader, under a rule that may lose: I have committed what your log lacks, behind `cut` at the earliest;
     /// give me a snapshot of what lies beyond.
     Stranded { epoch: Epoch, cut: Index },
+    /// Follower to follower, along a link of the view of this number: as `Append`.
+    Feed {
+        view: ViewNumber,
+        epoch: Epoch,
+        previous: Position,
+        previous_hash: u64,
+        commit: Index,
+        records: Bytes,
+    },
+    /// Back along a link, to the leader in the end: what the sender and those behind it hold.
+    Held { view: ViewNumber, epoch: Epoch, held: Vec<Holding> },
+    /// Back along a link, to the feeder: as `Mismatch`. Also the greeting to a new feeder.
+    Lacks { view: ViewNumber, epoch: Epoch, last: Position, starts: Vec<Position> },
+}
+
+impl Holding {
+    fn encode(&self, w: &mut Writer<'_>) {
+        self.replica.encode(w);
+        self.matched.encode(w);
+        self.applied.encode(w);
+    }
+    fn decode(r: &mut Reader<'_>) -> Result<Holding, DecodeError> {
+        Ok(Holding { replica: Replica::decode(r)?, matched: Index::decode(r)?, applied: Index::decode(r)? })
+    }
 }
 
 impl Message {
+    /// Whether it travels along a link between followers, or back: nodes before message version 4 do not read it.
+    pub fn is_linked(&self) -> bool {
+        matches!(self, Message::Feed { .. } | Message::Held { .. } | Message::Lacks { .. })
+    }
     pub fn encode(&self, w: &mut Writer<'_>) {
         match self {
             Message::Append { epoch, previous, previous_hash, commit, round, records } => {
@@ -64,6 +102,28 @@ impl Message {
                 epoch.encode(w);
                 cut.encode(w);
             }
+            Message::Feed { view, epoch, previous, previous_hash, commit, records } => {
+                w.u8(30);
+                view.encode(w);
+                epoch.encode(w);
+                previous.encode(w);
+                w.u64(*previous_hash);
+                commit.encode(w);
+                w.bytes(records);
+            }
+            Message::Held { view, epoch, held } => {
+                w.u8(31);
+                view.encode(w);
+                epoch.encode(w);
+                w.list(held, |w, it| it.encode(w));
+            }
+            Message::Lacks { view, epoch, last, starts } => {
+                w.u8(32);
+                view.encode(w);
+                epoch.encode(w);
+                last.encode(w);
+                w.list(starts, |w, p| p.encode(w));
+            }
         }
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Message, DecodeError> {
@@ -95,6 +155,25 @@ impl Message {
                 len: r.u64()?,
             },
             6 => Message::Stranded { epoch: Epoch::decode(r)?, cut: Index::decode(r)? },
+            30 => Message::Feed {
+                view: ViewNumber::decode(r)?,
+                epoch: Epoch::decode(r)?,
+                previous: Position::decode(r)?,
+                previous_hash: r.u64()?,
+                commit: Index::decode(r)?,
+                records: Bytes::copy_from_slice(r.bytes()?),
+            },
+            31 => Message::Held {
+                view: ViewNumber::decode(r)?,
+                epoch: Epoch::decode(r)?,
+                held: r.list(Holding::decode)?,
+            },
+            32 => Message::Lacks {
+                view: ViewNumber::decode(r)?,
+                epoch: Epoch::decode(r)?,
+                last: Position::decode(r)?,
+                starts: r.list(Position::decode)?,
+            },
             _ => return Err(DecodeError::Invalid("replication message")),
         })
     }

@@ -27,6 +27,9 @@
 //! | `Mismatch` | follower → leader | I do not have that position: my end, and where my epochs begin |
 //! | `Stale` | follower → former leader | I have promised a newer epoch |
 //! | `Offer` | leader → follower | my log begins after your end: take a snapshot |
+//! | `Feed` | follower → follower behind it | as `Append`, along a link ([`links`]) |
+//! | `Held` | back along the links, to the leader | what I and those behind me hold |
+//! | `Lacks` | follower → its feeder | as `Mismatch`; also my greeting after a new view |
 //!
 //! # Rules
 //!
@@ -45,34 +48,42 @@
 //! 7. *What one request asks for* ([`asked`]) moves its reply and nothing else. A commit that a message without entries told
 //!    of is answered once more when it is applied: so the leader knows in one round trip who shows an entry.
 //!
-//! 7. *Ledger first.* What a copy loses although somebody may have been told that it is done is written to the ledger
+//! 8. *Ledger first.* What a copy loses although somebody may have been told that it is done is written to the ledger
 //!    ([`Output::Ledger`]) and flushed before it is cut or the copy replaced ([`lost`], TC-10). Nobody seals with entries past the
 //!    recorded beginning of an epoch newer than they are.
+//!
+//! 9. *Links* ([`links`], `relay`) decide how entries and acknowledgements travel, never what counts: under `chain` and `FAN-OUT` a
+//!    follower is fed by another one, its acknowledgement travels back with its name on it, and the leader counts lives as ever (SL-22).
 //!
 //! # What is left out here
 //!
 //! Who is elected, and when, is the control plane's matter. Executing commands, holding replies and moving snapshots is
-//! the node's. Statement and physical log formats, chain and semi-synchronous rules come with their own files.
+//! the node's. Statement and physical log formats come with their own files. The tail of a chain does not answer linearizable reads by
+//! itself: entries are handed on while disks write, so what the tail holds proves nothing of those before it. It asks the head.
 //!
 //! Sources: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014) for log matching and the
 //! commitment of older entries; Lin, "PacificA" (2008) for data replication apart from configuration; KIP-101, KIP-279
-//! for truncation by epoch; Oki and Liskov, "Viewstamped Replication" (1988) for view changes.
+//! for truncation by epoch; Oki and Liskov, "Viewstamped Replication" (1988) for view changes; van
+//! Renesse and Schneider, "Chain Replication" (2004) for the chain and its re-linking.
 
 pub mod asked;
 pub mod commit;
 mod electable;
 mod follower;
 mod leader;
+pub mod links;
 pub mod log_window;
 mod lost;
 pub mod message;
 mod progress;
 mod reads;
+mod relay;
 mod replica;
 
 pub use asked::{Asked, Who};
+pub use links::Links;
 pub use log_window::{LogWindow, Mark};
 pub use lost::Lost;
-pub use message::Message;
+pub use message::{Holding, Message};
 pub use progress::Progress;
 pub use replica::{DropReason, Input, Output, ReadPermit, Recovered, Replica, Report, RoleName, SealAnswer};

@@ -1,18 +1,18 @@
 //! What a leader knows of each follower, and how entries get there: probe, replicate, fetch from disk, offer a snapshot.
 
 use super::log_window::Mark;
-use super::message::Message;
+use super::message::{Holding, Message};
 use super::replica::{
     DropReason, FETCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX, Output, Replica, Report, Role, SEND_BYTES_MAX,
 };
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 use data::plant::{self, Bug};
 use data::record::Record;
 use data::view;
-use data::{Epoch, Incarnation, Index, Instant, NodeId, Position};
+use data::{Epoch, Incarnation, Index, Instant, NodeId, Position, ViewNumber};
 
 /// Between two probes of a follower whose log end is unknown. A guess: a few round trips.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
@@ -23,6 +23,55 @@ const PART_EVERY: Duration = Duration::from_millis(20);
 const RUN_BYTES_MAX: usize = 64 << 10;
 /// Entries in flight without any answer for so long were lost: go back to what was acknowledged.
 const RESEND_AFTER: Duration = Duration::from_millis(400);
+/// A follower that lacks entries and gets nothing through its link for so long is fed by the leader itself. A guess: many round
+/// trips, and a third of the time after which it would leave an in-sync set.
+const LINK_PATIENCE: Duration = Duration::from_millis(200);
+/// More of it for every link on the way to a copy that does not count: there news travels by the clock.
+const LINK_PATIENCE_MORE: Duration = Duration::from_millis(150);
+/// At least so long it stays so; then the first word through the link ends it.
+const LINK_AGAIN: Duration = Duration::from_millis(300);
+
+/// Whom a replica feeds, and with what: the leader all, a follower those behind it by its links.
+pub(super) struct Feeding<'a> {
+    line: Line,
+    followers: &'a mut BTreeMap<NodeId, Progress>,
+}
+
+/// What all messages of a feeder have in common.
+#[derive(Clone, Copy)]
+struct Line {
+    epoch: Epoch,
+    /// The links' view; `None` for the leader.
+    link: Option<ViewNumber>,
+    round: u64,
+}
+
+impl Role {
+    pub(super) fn feeding(&mut self) -> Option<Feeding<'_>> {
+        match self {
+            Role::Leader(leader) => Some(Feeding {
+                line: Line { epoch: leader.epoch, link: None, round: leader.round_sent },
+                followers: &mut leader.followers,
+            }),
+            Role::Follower(follower) => follower.relay.as_mut().map(|relay| Feeding {
+                line: Line { epoch: follower.epoch, link: Some(relay.number), round: 0 },
+                followers: &mut relay.fed,
+            }),
+            Role::Sealed(_) | Role::Removed => None,
+        }
+    }
+}
+
+impl Line {
+    fn entries(self, previous: Mark, commit: Index, records: Bytes) -> Message {
+        let Line { epoch, round, .. } = self;
+        let Mark { position: previous, hash: previous_hash } = previous;
+        match self.link {
+            None => Message::Append { epoch, previous, previous_hash, commit, round, records },
+            Some(view) => Message::Feed { view, epoch, previous, previous_hash, commit, records },
+        }
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mode {
@@ -61,6 +110,14 @@ pub struct Progress {
     pub(super) round: u64,
     told: Index,
     pub(super) connected: bool,
+    /// By the links it is fed by this other follower.
+    feeder: Option<NodeId>,
+    /// Nothing came through its link: the leader feeds it itself, since then.
+    direct_since: Option<Instant>,
+    /// The most that was told of it through its link.
+    through_link: Index,
+    linked_at: Instant,
+    patience: Duration,
 }
 
 impl Progress {
@@ -82,7 +139,35 @@ impl Progress {
             round: 0,
             told: Index(0),
             connected: true,
+            feeder: None,
+            direct_since: None,
+            through_link: Index(0),
+            linked_at: now,
+            patience: LINK_PATIENCE,
         }
+    }
+    /// Whether its entries come from another follower now.
+    fn is_relayed(&self) -> bool {
+        self.feeder.is_some() && self.direct_since.is_none()
+    }
+    /// Gives up its link for a while: the leader finds out where it stands.
+    fn feed_directly(&mut self, now: Instant) {
+        if self.is_relayed() {
+            self.direct_since = Some(now);
+            let next = self.matched.next();
+            self.probe(next);
+        }
+    }
+    /// What it was told to hold, or holds.
+    fn credit(&mut self, now: Instant, matched: Index, applied: Index, last: Index) {
+        if matched > self.matched {
+            self.matched = matched;
+            self.current_at = now;
+        }
+        if self.matched >= last {
+            self.current_at = now;
+        }
+        self.applied = self.applied.max(applied);
     }
     fn probe(&mut self, next: Index) {
         self.mode = Mode::Probe;
@@ -95,6 +180,21 @@ impl Progress {
     pub(super) fn told_less(&self, commit: Index) -> bool {
         self.told < commit
     }
+    /// What an earlier life acknowledged says nothing of this one; how it is linked stays.
+    fn begin_anew(&mut self, now: Instant, incarnation: Incarnation) {
+        let Progress { feeder, patience, .. } = *self;
+        let direct_since = feeder.map(|_| now);
+        *self = Progress { feeder, direct_since, patience, ..Progress::new(now, Index(1)) };
+        self.incarnation = Some(incarnation);
+    }
+    /// Older entries come from the leader's disk. Another feeder leaves it to the leader, and looks again later.
+    fn fetch(&mut self, now: Instant, node: NodeId, line: Line, out: &mut Vec<Output>) {
+        self.mode = Mode::Fetch;
+        self.sent_at = now;
+        if line.link.is_none() {
+            out.push(Output::Fetch { to: node, from: self.next, bytes_max: FETCH_BYTES_MAX });
+        }
+    }
     /// Whether entries flow and nothing older is missing.
     pub fn is_replicating(&self) -> bool {
         self.mode == Mode::Replicate
@@ -102,6 +202,63 @@ impl Progress {
 }
 
 impl Replica {
+    /// The view changed: whom the leader feeds, and whom others do.
+    pub(super) fn relink_followers(&mut self, now: Instant) {
+        let (Role::Leader(leader), Some(view)) = (&mut self.role, &self.view) else { return };
+        let me = self.me.node;
+        let down: Vec<NodeId> =
+            leader.followers.iter().filter(|(_, it)| !it.connected).map(|(node, _)| *node).collect();
+        for (node, progress) in &mut leader.followers {
+            let feeder = self.links.feeder(*node).filter(|feeder| *feeder != me);
+            if feeder.is_none() && progress.feeder.is_none() {
+                continue;
+            }
+            let counts = view.electable.iter().any(|replica| replica.node == *node);
+            let more = if counts { 0 } else { self.links.depth(*node) };
+            progress.patience = LINK_PATIENCE + LINK_PATIENCE_MORE * more;
+            progress.feeder = feeder;
+            progress.linked_at = now;
+            progress.direct_since = None;
+            progress.through_link = Index(0);
+            if progress.mode == Mode::Replicate {
+                progress.next = progress.matched.next();
+                progress.in_flight.clear();
+                progress.in_flight_bytes = 0;
+            } else if feeder.is_some() && progress.mode != Mode::Probe {
+                progress.direct_since = Some(now);
+            }
+            if feeder.is_some_and(|feeder| down.contains(&feeder)) {
+                progress.feed_directly(now);
+            }
+        }
+    }
+
+    /// Through the links the leader hears what a follower holds that it does not feed itself.
+    pub(super) fn on_relayed(&mut self, now: Instant, epoch: Epoch, it: &Holding, out: &mut Vec<Output>) {
+        let last = self.log.last().position.index;
+        let Role::Leader(leader) = &self.role else { return };
+        // Of less than the epoch's first entry nobody knows whether it stays.
+        if it.matched < leader.start || it.matched > last {
+            return;
+        }
+        let Some(progress) = self.progress_of(now, it.replica, epoch, out) else { return };
+        progress.credit(now, it.matched, it.applied, last);
+        if it.matched > progress.through_link {
+            progress.through_link = it.matched;
+            let long = progress.direct_since.is_some_and(|since| now.since(since) >= LINK_AGAIN);
+            if long && progress.mode == Mode::Replicate {
+                progress.direct_since = None;
+            }
+        }
+        if progress.is_relayed() {
+            progress.mode = Mode::Replicate;
+            progress.next = progress.matched.next();
+            progress.in_flight.clear();
+            progress.in_flight_bytes = 0;
+        }
+        self.confirm_rounds(out);
+    }
+
     pub(super) fn replicate(&mut self, now: Instant, out: &mut Vec<Output>) {
         let Role::Leader(leader) = &mut self.role else { return };
         let nodes: Vec<NodeId> = leader.followers.keys().copied().collect();
@@ -111,23 +268,26 @@ impl Replica {
     }
 
     /// Sends a follower what it misses, as far as its share of memory in flight allows.
-    fn send_entries(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
+    pub(super) fn send_entries(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
         let commit = self.commit;
-        let last = self.log.last().position.index;
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(progress) = leader.followers.get_mut(&node) else { return };
+        let last = self.fed_through();
+        let Some(Feeding { line, followers }) = self.role.feeding() else { return };
+        let Some(progress) = followers.get_mut(&node).filter(|it| !it.is_relayed()) else { return };
         let mut sent = 0;
         while progress.mode == Mode::Replicate
             && progress.next <= last
             && progress.in_flight_bytes < IN_FLIGHT_BYTES_MAX
             && sent < SEND_BYTES_MAX
         {
-            let Some((previous, records, end)) = self.log.run_from(progress.next, RUN_BYTES_MAX) else {
-                progress.mode = Mode::Fetch;
-                progress.sent_at = now;
-                out.push(Output::Fetch { to: node, from: progress.next, bytes_max: FETCH_BYTES_MAX });
+            let Some((previous, mut records, mut end)) = self.log.run_from(progress.next, RUN_BYTES_MAX)
+            else {
+                progress.fetch(now, node, line, out);
                 return;
             };
+            if end > last {
+                // A follower's log may go on with what its leader's lacks.
+                (records, end) = records_through(records, last);
+            }
             if progress.in_flight.is_empty() {
                 progress.heard_at = now;
             }
@@ -137,15 +297,7 @@ impl Replica {
             progress.next = end.next();
             progress.told = commit;
             progress.sent_at = now;
-            let message = Message::Append {
-                epoch: leader.epoch,
-                previous: previous.position,
-                previous_hash: previous.hash,
-                commit,
-                round: leader.round_sent,
-                records,
-            };
-            out.push(Output::Send { to: node, message });
+            out.push(Output::Send { to: node, message: line.entries(previous, commit, records) });
         }
     }
 
@@ -153,33 +305,26 @@ impl Replica {
     /// entry sent, so that a follower that lost one on the way says so at once.
     pub(super) fn send_notice(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
         let commit = self.commit;
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(progress) = leader.followers.get_mut(&node) else { return };
+        let last = self.fed_through();
+        let Some(Feeding { line, followers }) = self.role.feeding() else { return };
+        let Some(progress) = followers.get_mut(&node) else { return };
         let index = match progress.mode {
             Mode::Probe | Mode::Replicate => progress.next.previous(),
             Mode::Fetch | Mode::Snapshot => progress.matched,
         };
+        let index = index.min(last);
         let mark = self.log.epoch_at(index).zip(self.log.hash_at(index));
         let Some((epoch, hash)) = mark else {
             // Older than the window: the entries themselves, read from disk, are the probe.
             if matches!(progress.mode, Mode::Probe | Mode::Replicate) {
-                progress.mode = Mode::Fetch;
-                progress.sent_at = now;
-                out.push(Output::Fetch { to: node, from: progress.next, bytes_max: FETCH_BYTES_MAX });
+                progress.fetch(now, node, line, out);
             }
             return;
         };
         progress.told = commit;
         progress.sent_at = now;
-        let message = Message::Append {
-            epoch: leader.epoch,
-            previous: Position { epoch, index },
-            previous_hash: hash,
-            commit,
-            round: leader.round_sent,
-            records: Bytes::new(),
-        };
-        out.push(Output::Send { to: node, message });
+        let previous = Mark { position: Position { epoch, index }, hash };
+        out.push(Output::Send { to: node, message: line.entries(previous, commit, Bytes::new()) });
     }
 
     pub(super) fn on_ack(
@@ -192,20 +337,13 @@ impl Replica {
         round: u64,
         out: &mut Vec<Output>,
     ) {
-        let last = self.log.last().position.index;
+        let last = self.fed_through();
         let matched = matched.min(last);
         let Some(progress) = self.progress_of(now, from, epoch, out) else { return };
         // bugs: SL-18. Only entries have indices: a round that is confirmed moves nothing on.
         let notice = plant::is(Bug::CountsNotices) && round > progress.round;
         let matched = if notice { matched.next().min(last) } else { matched };
-        if matched > progress.matched {
-            progress.matched = matched;
-            progress.current_at = now;
-        }
-        if progress.matched >= last {
-            progress.current_at = now;
-        }
-        progress.applied = progress.applied.max(applied);
+        progress.credit(now, matched, applied, last);
         progress.round = progress.round.max(round);
         while let Some((end, bytes)) = progress.in_flight.front().copied()
             && end <= matched
@@ -222,6 +360,7 @@ impl Replica {
                 progress.mode = Mode::Replicate;
                 progress.next = progress.matched.next();
             }
+            _ if progress.is_relayed() => progress.next = progress.matched.next(),
             _ => {}
         }
         self.send_entries(now, from.node, out);
@@ -238,14 +377,15 @@ impl Replica {
         starts: &[Position],
         out: &mut Vec<Output>,
     ) {
-        let common = common_end(self.log.starts(), self.log.last().position.index, starts, last.index);
+        let through = self.fed_through();
+        let common = common_end(self.starts_through(through), through, starts, last.index);
         let may_lose = self.may_lose();
-        let start = match &self.role {
-            Role::Leader(leader) => leader.start,
-            _ => Index(0),
-        };
+        let start = self.start_of(epoch);
+        let leads = self.leads().is_some();
         let Some(progress) = self.progress_of(now, from, epoch, out) else { return };
         let next = common.next();
+        // Whoever turns to the leader instead of its feeder wants to be fed by it.
+        progress.feed_directly(now);
         if may_lose && progress.mode == Mode::Snapshot {
             // Made anew from a snapshot older than what the copy before it had acknowledged.
             progress.matched = progress.matched.min(common);
@@ -266,7 +406,8 @@ impl Replica {
                 let again = progress.parted_to == next;
                 now.since(progress.parted_at) >= if again { RESEND_AFTER } else { PART_EVERY }
             }
-            Mode::Probe => next < progress.next,
+            // A greeting is an answer to no probe, and one was perhaps not heard.
+            Mode::Probe => next < progress.next || !leads && now.since(progress.parted_at) >= PART_EVERY,
             Mode::Fetch => false,
             Mode::Snapshot => next >= progress.next,
         };
@@ -293,6 +434,7 @@ impl Replica {
         if progress.mode == Mode::Snapshot && progress.snapshot_after >= cut {
             return;
         }
+        progress.feed_directly(now);
         progress.snapshot_after = cut;
         // What it acknowledged goes with the copy.
         progress.matched = Index(0);
@@ -310,8 +452,9 @@ impl Replica {
         epoch: Epoch,
         out: &mut Vec<Output>,
     ) -> Option<&mut Progress> {
-        let reason = match &mut self.role {
-            Role::Leader(leader) if leader.epoch == epoch => match leader.followers.get_mut(&from.node) {
+        let leads = self.leads().is_some();
+        let reason = match self.role.feeding() {
+            Some(Feeding { line, followers }) if line.epoch == epoch => match followers.get_mut(&from.node) {
                 None => DropReason::NotAMember,
                 Some(progress) if progress.incarnation.is_some_and(|known| known > from.incarnation) => {
                     DropReason::OtherIncarnation
@@ -321,14 +464,13 @@ impl Replica {
                     let other = known.is_some_and(|known| known != from.incarnation);
                     if other && !plant::is(Bug::CountsOtherLife) {
                         // bugs: SL-15. What an earlier life acknowledged says nothing of this one.
-                        *progress = Progress::new(now, Index(1));
-                        progress.incarnation = Some(from.incarnation);
+                        progress.begin_anew(now, from.incarnation);
                     }
                     progress.heard_at = now;
-                    return leader.followers.get_mut(&from.node);
+                    return followers.get_mut(&from.node);
                 }
             },
-            Role::Leader(_) => DropReason::StaleEpoch,
+            Some(_) if leads => DropReason::StaleEpoch,
             _ => DropReason::NotLeading,
         };
         out.push(Output::Report(Report::Dropped(reason)));
@@ -406,8 +548,12 @@ impl Replica {
     }
 
     pub(super) fn on_connection(&mut self, now: Instant, node: NodeId, up: bool) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(progress) = leader.followers.get_mut(&node) else { return };
+        let Some(Feeding { line, followers }) = self.role.feeding() else { return };
+        if !up && line.link.is_none() {
+            let fed = followers.values_mut().filter(|it| it.feeder == Some(node));
+            fed.for_each(|it| it.feed_directly(now));
+        }
+        let Some(progress) = followers.get_mut(&node) else { return };
         progress.connected = up;
         if up {
             progress.heard_at = now;
@@ -421,15 +567,26 @@ impl Replica {
     /// What is due to followers by the clock: probes, resends, the commit index.
     pub(super) fn tend_followers(&mut self, now: Instant, out: &mut Vec<Output>) {
         let commit = self.commit;
-        let last = self.log.last().position.index;
-        let Role::Leader(leader) = &mut self.role else { return };
+        let last = self.fed_through();
+        let Some(Feeding { followers, .. }) = self.role.feeding() else { return };
         let mut notices = Vec::new();
-        for (node, progress) in &mut leader.followers {
+        for (node, progress) in followers {
             if progress.connected && progress.matched >= last {
                 progress.current_at = now;
             }
             match progress.mode {
                 Mode::Probe if now.since(progress.sent_at) >= PROBE_EVERY => notices.push(*node),
+                // What it should be told comes through its link, and so does what it says.
+                Mode::Replicate if progress.is_relayed() => {
+                    let waits = now.since(progress.current_at.max(progress.linked_at));
+                    let silent = now.since(progress.sent_at.max(progress.heard_at)) >= RESEND_AFTER;
+                    if progress.matched < last && progress.connected && waits >= progress.patience {
+                        progress.feed_directly(now);
+                        notices.push(*node);
+                    } else if progress.applied < commit && silent {
+                        notices.push(*node);
+                    }
+                }
                 // Whatever was lost, and even if nothing is known to be on its way: a follower that lacks entries and
                 // says nothing is asked again.
                 Mode::Replicate
@@ -461,6 +618,18 @@ impl Replica {
             self.send_notice(now, node, out);
         }
     }
+}
+
+/// As many of these records as stand at or before `through`, and the index of the last of them.
+fn records_through(records: Bytes, through: Index) -> (Bytes, Index) {
+    let (mut offset, mut end) = (0, through);
+    while let Ok(record) = Record::parse(&records[offset..])
+        && record.header.index <= through
+    {
+        offset += record.len;
+        end = record.header.index;
+    }
+    (records.slice(..offset), end)
 }
 
 /// Where two logs end to be equal: at the smaller end of the newest epoch that both have (bugs: SL-03, SL-04; KIP-279).

@@ -2,6 +2,7 @@
 
 use super::follower::Follower;
 use super::leader::Leader;
+use super::links::Links;
 use super::log_window::{LogWindow, Mark};
 use super::lost::{Keeping, Lost};
 use super::message::Message;
@@ -167,6 +168,8 @@ pub enum DropReason {
     Damaged,
     OutOfOrder,
     Overtaken,
+    /// Through a link of a view that is not the present one.
+    OtherView,
 }
 
 /// What metrics, events and invariants want to know.
@@ -265,6 +268,8 @@ pub struct Replica {
     pub(super) group: GroupId,
     pub(super) keyspace: KeyspaceId,
     pub(super) view: Option<View>,
+    /// Who feeds whom by that view.
+    pub(super) links: Links,
     pub(super) promised: Epoch,
     pub(super) log: LogWindow,
     pub(super) persisted: Index,
@@ -299,6 +304,7 @@ impl Replica {
             group,
             keyspace,
             view: None,
+            links: Links::default(),
             promised: promised.max(last.epoch),
             persisted: last.index,
             commit: commit.min(last.index),
@@ -321,6 +327,10 @@ impl Replica {
     }
     pub fn view(&self) -> Option<&View> {
         self.view.as_ref()
+    }
+    /// Who feeds whom by that view.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
     pub fn log(&self) -> &LogWindow {
         &self.log
@@ -391,6 +401,7 @@ impl Replica {
         }
         // Who has left the members still counts in elections until the electable set changes.
         let member = view.holds_copy(self.me.node);
+        self.links = Links::of(&view);
         self.view = Some(view);
         if !member {
             self.become_removed(out);
@@ -410,6 +421,7 @@ impl Replica {
             self.become_follower(out);
         }
         self.leader_meets_view(now, out);
+        self.relink(now, out);
     }
 
     fn on_message(
@@ -423,6 +435,7 @@ impl Replica {
         match message {
             Message::Append { epoch, previous, previous_hash, commit, round, records } => {
                 self.on_append(
+                    now,
                     from,
                     epoch,
                     Mark { position: previous, hash: previous_hash },
@@ -446,6 +459,20 @@ impl Replica {
             Message::Stranded { epoch, cut } => {
                 let from = view::Replica { node: from, incarnation };
                 self.on_stranded(now, from, epoch, cut, out);
+            }
+            Message::Feed { view, epoch, previous, previous_hash, commit, records } => {
+                let previous = Mark { position: previous, hash: previous_hash };
+                self.on_feed(now, from, view, epoch, previous, commit, records, out);
+            }
+            Message::Held { view, epoch, held } => {
+                let from = view::Replica { node: from, incarnation };
+                self.on_held(now, from, view, epoch, &held, out);
+            }
+            Message::Lacks { view, epoch, last, starts } => {
+                let from = view::Replica { node: from, incarnation };
+                if self.linked(view, epoch, out).is_some() {
+                    self.on_mismatch(now, from, epoch, last, &starts, out);
+                }
             }
             Message::Stale { promised } => {
                 // The control plane will say who leads; until then this leader commits nothing, for its follower refuses.
@@ -608,7 +635,8 @@ impl Replica {
         match self.role {
             Role::Sealed(_) => self.fence_when_due(now, out),
             Role::Leader(_) => self.leader_tick(now, out),
-            Role::Follower(_) | Role::Removed => {}
+            Role::Follower(_) => self.relay_tick(now, out),
+            Role::Removed => {}
         }
     }
 

@@ -1,5 +1,5 @@
 //! Every planted bug is found by the random run, with no test directed at it; without a bug the same runs find nothing.
-// bugs: SL-03, SL-04, SL-06, SL-07, SL-11, SL-15, SL-19
+// bugs: SL-03, SL-04, SL-06, SL-07, SL-11, SL-15, SL-19, SL-22
 
 use crate::rig::world::{Plan, World};
 use data::keyspace::CommitRule;
@@ -9,14 +9,18 @@ use data::plant;
 const SEEDS: u64 = 2_000;
 
 /// Those whose guard is a machine of this crate.
-const HERE: [&str; 11] =
-    ["SL-03", "SL-04", "SL-06", "SL-07", "SL-11", "SL-15", "SL-19", "TC-01", "TC-02", "TC-03", "TC-04"];
+const HERE: [&str; 13] = [
+    "SL-03", "SL-04", "SL-06", "SL-07", "SL-11", "SL-15", "SL-19", "SL-22", "TC-01", "TC-02", "TC-03",
+    "TC-04", "TC-30",
+];
 
-const PLANS: [Plan; 4] = [
-    Plan { rule: CommitRule::Majority, members: 3 },
-    Plan { rule: CommitRule::InSyncSet { minimum: 1 }, members: 3 },
-    Plan { rule: CommitRule::Majority, members: 5 },
-    Plan { rule: CommitRule::InSyncSet { minimum: 2 }, members: 3 },
+const PLANS: [Plan; 6] = [
+    Plan::new(CommitRule::Majority, 3),
+    Plan::new(CommitRule::InSyncSet { minimum: 1 }, 3),
+    Plan::new(CommitRule::Majority, 5),
+    Plan::new(CommitRule::InSyncSet { minimum: 2 }, 3),
+    Plan::new(CommitRule::Chain { minimum: 1 }, 3),
+    Plan::new(CommitRule::Chain { minimum: 2 }, 4),
 ];
 
 /// The first plan and seed that shows something wrong, and what.

@@ -1,6 +1,6 @@
 //! Random worlds: whatever happens to nodes, disks, clocks and network, the laws hold, and calm brings everybody together.
 // catalogue: C1, C14, C20
-// bugs: SL-01, SL-03, SL-04, SL-06, SL-07, SL-11, SL-15, SL-16, SL-17, SL-19, SL-20, SL-26
+// bugs: SL-01, SL-03, SL-04, SL-06, SL-07, SL-11, SL-15, SL-16, SL-17, SL-19, SL-20, SL-22, SL-26
 
 use crate::rig::world::{Plan, World};
 use data::keyspace::CommitRule;
@@ -33,42 +33,65 @@ fn run(plan: Plan) {
 
 #[test]
 fn majority_of_three() {
-    run(Plan { rule: CommitRule::Majority, members: 3 });
+    run(Plan::new(CommitRule::Majority, 3));
 }
 #[test]
 fn majority_of_five() {
-    run(Plan { rule: CommitRule::Majority, members: 5 });
+    run(Plan::new(CommitRule::Majority, 5));
 }
 #[test]
 fn in_sync_set_of_at_least_one() {
-    run(Plan { rule: CommitRule::InSyncSet { minimum: 1 }, members: 3 });
+    run(Plan::new(CommitRule::InSyncSet { minimum: 1 }, 3));
 }
 #[test]
 fn in_sync_set_of_at_least_two() {
-    run(Plan { rule: CommitRule::InSyncSet { minimum: 2 }, members: 3 });
+    run(Plan::new(CommitRule::InSyncSet { minimum: 2 }, 3));
 }
 #[test]
 fn semi_sync_with_one_of_two() {
-    run(Plan { rule: CommitRule::SemiSync { acks: 1 }, members: 3 });
+    run(Plan::new(CommitRule::SemiSync { acks: 1 }, 3));
 }
 #[test]
 fn semi_sync_with_three_of_four() {
-    run(Plan { rule: CommitRule::SemiSync { acks: 3 }, members: 5 });
+    run(Plan::new(CommitRule::SemiSync { acks: 3 }, 5));
 }
 #[test]
 fn synchronous() {
-    run(Plan { rule: CommitRule::Synchronous, members: 3 });
+    run(Plan::new(CommitRule::Synchronous, 3));
+}
+// catalogue: C15
+// bugs: SL-22
+#[test]
+fn chain_of_three() {
+    run(Plan::new(CommitRule::Chain { minimum: 1 }, 3));
+}
+#[test]
+fn chain_of_five() {
+    run(Plan::new(CommitRule::Chain { minimum: 2 }, 5));
+}
+// catalogue: H3
+#[test]
+fn majority_of_five_through_a_tree() {
+    run(Plan { fan_out: 2, ..Plan::new(CommitRule::Majority, 5) });
+}
+#[test]
+fn synchronous_one_after_the_other() {
+    run(Plan { fan_out: 1, ..Plan::new(CommitRule::Synchronous, 4) });
+}
+#[test]
+fn asynchronous_through_a_tree() {
+    run(Plan { fan_out: 1, ..Plan::new(CommitRule::Async, 4) });
 }
 #[test]
 fn asynchronous() {
-    run(Plan { rule: CommitRule::Async, members: 3 });
+    run(Plan::new(CommitRule::Async, 3));
 }
 
 /// A copy had told a new leader where it ends, restarted without anything of that epoch on its disk, and took more from the former
 /// leader: the new one held its word against it for ever.
 #[test]
 fn a_copy_that_forgot_whom_it_followed_is_caught_up() {
-    let mut world = World::new(423, Plan { rule: CommitRule::SemiSync { acks: 3 }, members: 5 });
+    let mut world = World::new(423, Plan::new(CommitRule::SemiSync { acks: 3 }, 5));
     world.run(4_000);
     world.heal();
     assert_eq!(world.check.violation, None);
@@ -77,7 +100,7 @@ fn a_copy_that_forgot_whom_it_followed_is_caught_up() {
 #[test]
 fn the_same_seed_tells_the_same_story() {
     let trace = |seed| {
-        let mut world = World::new(seed, Plan { rule: CommitRule::Majority, members: 3 });
+        let mut world = World::new(seed, Plan::new(CommitRule::Majority, 3));
         world.run(2_000);
         world.trace
     };

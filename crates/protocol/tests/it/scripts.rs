@@ -3,7 +3,9 @@
 //! Commands (positional: nodes as numbers): `found n rule`, `propose n count`, `deliver` (all messages, disks and
 //! answers, until quiet), `cut n...` and `mend` (links of these nodes carry nothing), `hold n` and `release n` (its disk),
 //! `wait ms`, `seal n epoch not_before_ms`, `elect n epoch`, `lose n epoch` (an election
-//! that announces a loss), `join n`, `crash n`, `restart n`, `status`.
+//! that announces a loss), `join n`, `crash n`, `restart n`, `status`, `traffic` (entries and acknowledgements since the last time),
+//! `sever n m` and `join_up` (one link),
+//! `down n` and `up n` (the others hear of its connection), `late from to back` (a word through a link of an older view).
 // catalogue: F6
 
 use crate::rig::control::{GROUP, KEYSPACE};
@@ -13,7 +15,7 @@ use data::keyspace::{CommitRule, OnTimeout, Settings};
 use data::record::Kind;
 use data::view::{Leader, Replica as Life, View};
 use data::{Epoch, Incarnation, Index, Instant, NodeId, Position, Process, RequestId, ViewNumber};
-use protocol::single_leader::{Input, Mark, Message, Output, Replica};
+use protocol::single_leader::{Holding, Input, Mark, Message, Output, Replica};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::fmt::Write as _;
@@ -28,7 +30,10 @@ struct Stage {
     processes: BTreeMap<u32, u64>,
     messages: VecDeque<(u32, NodeId, Message)>,
     cut: BTreeSet<u32>,
+    severed: Option<(u32, u32)>,
     held: BTreeSet<u32>,
+    /// Messages with entries and acknowledgements since they were last shown: how many on each way.
+    traffic: BTreeMap<(u32, u32, &'static str), u32>,
     text: String,
 }
 
@@ -48,7 +53,19 @@ impl Stage {
     fn carry_out(&mut self, node: u32, out: Vec<Output>) {
         for output in out {
             match output {
-                Output::Send { to, message } => self.messages.push_back((node, to, message)),
+                Output::Send { to, message } => {
+                    let kind = match &message {
+                        Message::Append { records, .. } if !records.is_empty() => Some("append"),
+                        Message::Feed { records, .. } if !records.is_empty() => Some("feed"),
+                        Message::Ack { .. } => Some("ack"),
+                        Message::Held { .. } => Some("held"),
+                        _ => None,
+                    };
+                    if let Some(kind) = kind {
+                        *self.traffic.entry((node, to.0, kind)).or_default() += 1;
+                    }
+                    self.messages.push_back((node, to, message));
+                }
                 Output::Persist { token, records, .. } => {
                     self.persisting.entry(node).or_default().push_back((token, records));
                 }
@@ -112,7 +129,8 @@ impl Stage {
     fn deliver(&mut self) {
         loop {
             if let Some((from, to, message)) = self.messages.pop_front() {
-                if !self.cut.contains(&from) && !self.cut.contains(&to.0) {
+                let severed = self.severed == Some((from.min(to.0), from.max(to.0)));
+                if !self.cut.contains(&from) && !self.cut.contains(&to.0) && !severed {
                     let from = life(from);
                     let input = Input::Message { from: from.node, incarnation: from.incarnation, message };
                     self.step(to.0, input);
@@ -204,6 +222,7 @@ impl Stage {
                     }
                     Some("synchronous") => CommitRule::Synchronous,
                     Some("in-sync-set") => CommitRule::InSyncSet { minimum: 1 },
+                    Some("chain") => CommitRule::Chain { minimum: 1 },
                     _ => CommitRule::Async,
                 };
                 self.found(node(0)?, rule, on_timeout);
@@ -224,6 +243,8 @@ impl Stage {
                     self.cut.insert(node(at)?);
                 }
             }
+            "sever" => self.severed = Some((node(0)?, node(1)?)),
+            "join_up" => self.severed = None,
             "mend" => {
                 self.cut.clear();
                 self.show_view();
@@ -232,6 +253,13 @@ impl Stage {
                 self.held.insert(node(0)?);
             }
             "release" => self.held.clear(),
+            "down" | "up" => {
+                let (node, up) = (NodeId(node(0)?), name == "up");
+                for other in self.replicas.keys().copied().filter(|n| NodeId(*n) != node).collect::<Vec<_>>()
+                {
+                    self.step(other, Input::Connection { node, up });
+                }
+            }
             "wait" => {
                 for _ in 0..number(0)?.div_ceil(50) {
                     self.now_ms += 50;
@@ -252,6 +280,7 @@ impl Stage {
                     view.settings.commit = match args.first().map(String::as_str) {
                         Some("synchronous") => CommitRule::Synchronous,
                         Some("majority") => CommitRule::Majority,
+                        Some("chain") => CommitRule::Chain { minimum: 1 },
                         _ => CommitRule::Async,
                     };
                     view.number = view.number.next();
@@ -293,6 +322,23 @@ impl Stage {
                 for (from, to, message) in std::mem::take(&mut self.messages) {
                     self.say(from, format!("answers {to}: {message:?}"));
                 }
+            }
+            "traffic" => {
+                for ((from, to, kind), count) in std::mem::take(&mut self.traffic) {
+                    self.say(from, format!("to n{to}: {count} {kind}"));
+                }
+            }
+            // A message through a link of a view that is over.
+            "late" => {
+                let present = self.view.as_ref().map_or(0, |view| view.number.0);
+                let (to, behind) = (node(1)?, number(2)?);
+                let message = Message::Held {
+                    view: ViewNumber(present.saturating_sub(behind)),
+                    epoch: self.replicas[&to].leads().unwrap_or_default(),
+                    held: vec![Holding { replica: life(3), matched: Index(1_000), applied: Index(0) }],
+                };
+                let input = Input::Message { from: NodeId(node(0)?), incarnation: Incarnation(1), message };
+                self.step(to, input);
             }
             "status" => self.status(),
             _ => return Err(format!("unknown command {name}").into()),

@@ -281,16 +281,18 @@ impl World {
         // Rules that lose nothing, as far as so many nodes can meet them.
         let rules: &[&[&str]] = &[
             &["majority"],
+            &["chain", "ACKS", "0"],
             &["in-sync-set", "ACKS", "0"],
             &["synchronous"],
             &["semi-sync", "ACKS", "1"],
             &["in-sync-set", "ACKS", "1"],
             &["semi-sync", "ACKS", "2"],
+            &["chain", "ACKS", "1"],
         ];
         let most = match self.mix.nodes {
-            0 | 1 => 3,
-            2 => 5,
-            _ => 6,
+            0 | 1 => 4,
+            2 => 6,
+            _ => 8,
         };
         let rule = random.below(most) as usize;
         let commands = match random.below(5) {

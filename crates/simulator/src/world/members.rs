@@ -115,7 +115,11 @@ impl World {
                     view.seals_needed().max(view.followers_needed() + 1)
                 }
                 // Whoever is gone leaves the set.
-                CommitRule::InSyncSet { minimum } if view.rule == view.settings.commit => minimum as usize,
+                CommitRule::InSyncSet { minimum } | CommitRule::Chain { minimum }
+                    if view.rule == view.settings.commit =>
+                {
+                    minimum as usize
+                }
                 _ => 0,
             };
             clean.count() >= needed

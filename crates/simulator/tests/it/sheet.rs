@@ -15,6 +15,7 @@ fn all() -> impl Iterator<Item = Facts> {
         CommitRule::Majority,
         CommitRule::InSyncSet { minimum: 2 },
         CommitRule::Synchronous,
+        CommitRule::Chain { minimum: 2 },
     ];
     let levels = [
         (Level::Flushed, Flush::Always),

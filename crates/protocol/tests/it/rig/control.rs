@@ -20,7 +20,7 @@ pub struct Control {
 }
 
 impl Control {
-    pub fn new(members: u32, commit: CommitRule) -> Control {
+    pub fn new(members: u32, commit: CommitRule, fan_out: u32) -> Control {
         let nodes: Vec<NodeId> = (1..=members).map(NodeId).collect();
         let life = |node: &NodeId| Replica { node: *node, incarnation: Incarnation(1) };
         let view = View {
@@ -37,7 +37,7 @@ impl Control {
             history: vec![Position::new(1, 1)],
             last_loss: Epoch(0),
             rule: commit,
-            settings: Settings { commit, ..Settings::default() },
+            settings: Settings { commit, fan_out, ..Settings::default() },
         };
         Control { view, last_epoch: Epoch(1), answers: BTreeMap::new(), released: false, since: 0 }
     }
@@ -117,7 +117,7 @@ impl Control {
         let degrades = view.settings.on_timeout == OnTimeout::Degrade && rule == CommitRule::Async;
         let asked = rule == view.settings.commit || rule == view.rule || degrades;
         let fits = match rule {
-            CommitRule::InSyncSet { minimum } => {
+            CommitRule::InSyncSet { minimum } | CommitRule::Chain { minimum } => {
                 electable.len() >= view.electable.len() || electable.len() >= minimum as usize
             }
             _ => view

@@ -69,6 +69,14 @@ struct Node {
 pub struct Plan {
     pub rule: CommitRule,
     pub members: u32,
+    /// 0: the leader feeds all.
+    pub fan_out: u32,
+}
+
+impl Plan {
+    pub const fn new(rule: CommitRule, members: u32) -> Plan {
+        Plan { rule, members, fan_out: 0 }
+    }
 }
 
 pub struct World {
@@ -105,7 +113,7 @@ impl World {
             sequence: 0,
             queue: BTreeMap::new(),
             nodes,
-            control: Control::new(plan.members, plan.rule),
+            control: Control::new(plan.members, plan.rule, plan.fan_out),
             check,
             cuts: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -460,7 +468,15 @@ impl World {
         let Some(replica) = self.nodes[id.0 as usize - 1].replica.as_ref() else { return };
         match output {
             Output::Send { to, message } => {
-                if let Message::Ack { epoch, matched, .. } = &message {
+                let own = match &message {
+                    Message::Ack { epoch, matched, .. } => Some((epoch, matched)),
+                    Message::Held { epoch, held, .. } => {
+                        let own = held.iter().find(|it| it.replica.node == id);
+                        own.map(|it| (epoch, &it.matched))
+                    }
+                    _ => None,
+                };
+                if let Some((epoch, matched)) = own {
                     if *epoch < self.nodes[id.0 as usize - 1].sealed {
                         self.check.fail(format!("{id} acknowledges in {epoch} after a later seal"));
                     }

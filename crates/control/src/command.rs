@@ -212,6 +212,7 @@ const SENTENCES: &[&str] = &[
     "the members are fewer than the commit rule needs",
     "READ-REPLICAS must be at most 64",
     "the read replicas must be sorted, known nodes that neither are members nor count",
+    "FAN-OUT must be at most 64",
     "only a node that holds a copy of the group can be promoted",
     "RECOVERY-SITE is another one than SITE, and takes READ-REPLICAS",
     "no node is at a site of this name",

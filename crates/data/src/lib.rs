@@ -18,6 +18,7 @@ pub mod operation;
 pub mod plant;
 pub mod record;
 pub mod slot;
+mod slot_set;
 pub mod table;
 pub mod time;
 pub mod value;
@@ -28,4 +29,5 @@ pub use id::{
 };
 pub use operation::{Expiry, Operation};
 pub use slot::SlotRange;
+pub use slot_set::SlotSet;
 pub use time::{Instant, Now, WallInterval};

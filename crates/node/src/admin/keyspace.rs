@@ -11,7 +11,7 @@ use commands::spec::unknown_subcommand;
 use control::Command;
 use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
-use data::{Epoch, GroupId, NodeId, SlotRange};
+use data::{Epoch, GroupId, NodeId, SlotSet};
 use protocol::single_leader::Who;
 use wire::ReplyWriter;
 use wire::number::parse_integer;
@@ -28,6 +28,9 @@ const HELP: &[&str] = &[
     "STATUS",
     "    Nodes, groups and replicas as JSON.",
     "SWITCHOVER <group> <node>",
+    "MOVE-SLOTS <name> <first>-<last> TO <group>",
+    "    Gives slots to another group of the keyspace, while both serve.",
+    "CANCEL-MOVE <move>",
     "REMOVE-NODE <node>",
     "HELP",
 ];
@@ -57,6 +60,8 @@ impl Node {
                 let text = self.status_json();
                 self.reply(connection, |w| w.bulk(text.as_bytes()))
             }
+            (b"move-slots", args) => self.move_slots(connection, args),
+            (b"cancel-move", [id]) => self.cancel_move(connection, id),
             (b"switchover", [group, node]) => self.switchover(connection, group, node),
             (b"remove-node", [node]) => match self.node_named(node) {
                 Some(node) => self.administrate(connection, Command::RemoveNode { node }),
@@ -68,7 +73,7 @@ impl Node {
             }),
             (
                 b"create" | b"alter" | b"drop" | b"list" | b"info" | b"sheet" | b"switchover"
-                | b"remove-node",
+                | b"remove-node" | b"cancel-move",
                 _,
             ) => {
                 let shown = format!("keyspace|{}", String::from_utf8_lossy(&subcommand));
@@ -90,7 +95,7 @@ impl Node {
     }
 
     /// Asks the control plane for a change; the reply waits for its answer.
-    fn administrate(&mut self, connection: ConnectionId, command: Command) -> Flow {
+    pub(super) fn administrate(&mut self, connection: ConnectionId, command: Command) -> Flow {
         if let Some(slot) = self.hold_reply(connection) {
             self.ask_control(Some((connection, slot)), command);
         }
@@ -176,7 +181,7 @@ impl Node {
             .map
             .groups_of(it.id)
             .map(|group| Shown {
-                slots: group.slots,
+                slots: group.slots.clone(),
                 group: group.view.group,
                 epoch: group.view.epoch,
                 leader: self.map.leader_of(group.view.group).map(name_of).unwrap_or_default(),
@@ -187,12 +192,13 @@ impl Node {
                 followers_needed: group.view.followers_needed(),
             })
             .collect();
-        groups.sort_by_key(|group| group.slots);
+        groups.sort_by(|a, b| a.slots.cmp(&b.slots));
+        let moves = self.moves_text(it.id);
         let settings = it.settings;
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(19);
+            w.map(20);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -221,13 +227,16 @@ impl Node {
             w.bulk(b"groups");
             w.array(groups.len());
             groups.iter().for_each(|group| group.write(w));
+            w.bulk(b"moves");
+            w.array(moves.len());
+            moves.iter().for_each(|text| w.bulk(text.as_bytes()));
         })
     }
 }
 
 /// A group as KEYSPACE INFO shows it.
 struct Shown {
-    slots: SlotRange,
+    slots: SlotSet,
     group: GroupId,
     epoch: Epoch,
     leader: String,
@@ -244,7 +253,7 @@ impl Shown {
         w.bulk(b"group");
         w.integer(i64::from(self.group.0));
         w.bulk(b"slots");
-        w.bulk(format!("{}-{}", self.slots.first, self.slots.last).as_bytes());
+        w.bulk(self.slots.text().as_bytes());
         w.bulk(b"epoch");
         w.integer(self.epoch.0 as i64);
         w.bulk(b"leader");

@@ -149,6 +149,7 @@ impl World {
             }
             Fault::Switchover => self.order_switchover(victim, random),
             Fault::Alter => self.order_change(victim, random),
+            Fault::SlotMove => self.order_move(victim, random),
         }
     }
 

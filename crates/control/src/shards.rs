@@ -90,17 +90,38 @@ impl Move {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ShardChange {
     /// A group without slots, as long as there are fewer groups than the keyspace shall have.
-    AddGroup { keyspace: KeyspaceId },
+    AddGroup {
+        keyspace: KeyspaceId,
+    },
     /// A group without slots goes, if there are more than the keyspace shall have.
-    DropGroup { group: GroupId },
-    Begin { keyspace: KeyspaceId, slots: SlotRange, to: GroupId },
+    DropGroup {
+        group: GroupId,
+    },
+    Begin {
+        keyspace: KeyspaceId,
+        slots: SlotRange,
+        to: GroupId,
+    },
     /// `position`: where the import ends in the log of the group that gets the slots.
-    CutOver { id: u64, attempt: u32, position: Position },
-    Retry { id: u64, attempt: u32 },
-    Cancel { id: u64 },
-    End { id: u64 },
+    CutOver {
+        id: u64,
+        attempt: u32,
+        position: Position,
+    },
+    Retry {
+        id: u64,
+        attempt: u32,
+    },
+    Cancel {
+        id: u64,
+    },
+    End {
+        id: u64,
+    },
     /// The slots of a keyspace lie as they shall.
-    Divided { keyspace: KeyspaceId },
+    Divided {
+        keyspace: KeyspaceId,
+    },
 }
 
 impl ShardChange {

@@ -147,7 +147,11 @@ mod tests {
             let first = (x >> 40) as u16 % SLOTS;
             let range = run(first, (first + (x >> 20) as u16 % 3000).min(SLOTS - 1));
             let adds = step % 3 != 0;
-            if adds { set.add(range) } else { set.remove(range) }
+            if adds {
+                set.add(range)
+            } else {
+                set.remove(range)
+            }
             plain[usize::from(range.first)..=usize::from(range.last)].fill(adds);
             assert_eq!(set.count() as usize, plain.iter().filter(|it| **it).count());
             assert!((0..SLOTS).step_by(61).all(|slot| set.contains(slot) == plain[usize::from(slot)]));

@@ -308,8 +308,7 @@ impl Node {
             let client = outgoing.options.as_ref().and_then(|options| options.client.clone());
             Box::new(WriteName { request: self.request_id(outgoing.sequence), client })
         });
-        let lost =
-            group.filter(|_| outgoing.guarded).and_then(|group| self.refuse_lost(connection, group));
+        let lost = group.filter(|_| outgoing.guarded).and_then(|group| self.refuse_lost(connection, group));
         let newest = |group| self.sessions.get(connection).map(|session| session.seen.newest_epoch(group));
         let followed = group
             .filter(|_| outgoing.guarded)

@@ -157,9 +157,12 @@ impl Node {
         let settings = self.map.keyspaces.get(&keyspace).map(|it| it.settings).unwrap_or_default();
         let asked = |route: &Route| settings.forward || route.leader == Some(self.config.node);
         match self.routes.get(&keyspace) {
-            Some(routes) => {
-                routes.groups().into_iter().filter(asked).map(|route| (route.group, route.slots.first)).collect()
-            }
+            Some(routes) => routes
+                .groups()
+                .into_iter()
+                .filter(asked)
+                .map(|route| (route.group, route.slots.first))
+                .collect(),
             None => SlotRange::divide(settings.shards).map(|slots| (GroupId(0), slots.first)).collect(),
         }
     }
@@ -215,7 +218,15 @@ impl Node {
         let slot = session.replies.hold();
         self.next_ticket += 1;
         let number = self.next_ticket;
-        let batch = Batch { connection, slot, protocol, left: parts.len(), error: None, gather, moved_at: self.map.moved_at };
+        let batch = Batch {
+            connection,
+            slot,
+            protocol,
+            left: parts.len(),
+            error: None,
+            gather,
+            moved_at: self.map.moved_at,
+        };
         self.batches.insert(number, batch);
         let deadline = Some(self.now.instant + PATIENCE);
         for (keyspace, slot) in parts {

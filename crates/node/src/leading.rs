@@ -21,7 +21,8 @@ use smallvec::SmallVec;
 use wire::{Protocol, ReplyWriter};
 
 /// What is read by whoever writes to all keys while some of them change their owner.
-const FENCED: &str = "TRYAGAIN slots are moving to another shard at this moment: nothing was done in this one";
+const FENCED: &str =
+    "TRYAGAIN slots are moving to another shard at this moment: nothing was done in this one";
 
 impl Node {
     /// Another node's client (or one of this node's own that had to wait) wants something of a group led here.

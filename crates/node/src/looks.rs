@@ -56,7 +56,8 @@ impl View for CountedView<'_> {
         let Some(owned) = self.owned else { return self.table.len() };
         let (mut count, mut cursor) = (0, 0);
         loop {
-            cursor = self.table.table.scan(cursor, &mut |key, _| count += usize::from(owned.contains(slot(key))));
+            cursor =
+                self.table.table.scan(cursor, &mut |key, _| count += usize::from(owned.contains(slot(key))));
             if cursor == 0 {
                 return count;
             }
@@ -72,7 +73,8 @@ impl View for CountedView<'_> {
     }
     fn random_key(&self, draw: u64) -> Option<(&[u8], Found<'_>)> {
         let Some(owned) = self.owned else { return self.table.random_key(draw) };
-        let draws = (0..RANDOM_STEPS as u64).map(|n| draw.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let draws =
+            (0..RANDOM_STEPS as u64).map(|n| draw.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         draws.filter_map(|draw| self.table.random_key(draw)).find(|(key, _)| owned.contains(slot(key)))
     }
     fn memory_usage(&self, key: &[u8]) -> Option<usize> {

@@ -157,7 +157,8 @@ impl Node {
     pub(crate) fn send_blocked_on(&mut self, group: GroupId) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let Some(moving) = &it.moving else { return };
-        let gone = |keys: &[alloc::boxed::Box<[u8]>]| keys.iter().any(|key| moving.fences(data::slot::slot(key)));
+        let gone =
+            |keys: &[alloc::boxed::Box<[u8]>]| keys.iter().any(|key| moving.fences(data::slot::slot(key)));
         let numbers = it.blocked.of(|entry| gone(&entry.keys));
         let entries: Vec<_> = numbers.into_iter().filter_map(|number| it.blocked.remove(number)).collect();
         for entry in entries {

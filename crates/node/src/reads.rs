@@ -19,8 +19,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Class, Random, Spec};
 use core::time::Duration;
-use data::view::View;
 use data::id::CONTROL_GROUP;
+use data::view::View;
 use data::{GroupId, Instant, Position};
 use protocol::session::{Wanted, has_reached};
 use smallvec::SmallVec;
@@ -243,8 +243,8 @@ impl Node {
             Wanted::Position(position) => has_reached(it.replica.log(), applied, position),
             Wanted::Leader => return Fit::No,
         };
-        let reached = reached
-            && (complete == Position::default() || has_reached(it.replica.log(), applied, complete));
+        let reached =
+            reached && (complete == Position::default() || has_reached(it.replica.log(), applied, complete));
         let fresh = need.since.is_none_or(|since| it.freshness.is_complete(since));
         if reached && fresh { Fit::Now } else { Fit::Soon }
     }
@@ -344,7 +344,9 @@ impl Node {
         let keyspace = self.groups.get(&group).map(|it| it.keyspace.id);
         let routes = keyspace.and_then(|keyspace| self.routes.get(&keyspace));
         let slot = slot_of_words(&parked.args).unwrap_or(0);
-        if self.map.moved_at > 0 && routes.and_then(|routes| routes.at(slot)).is_none_or(|it| it.group != group) {
+        if self.map.moved_at > 0
+            && routes.and_then(|routes| routes.at(slot)).is_none_or(|it| it.group != group)
+        {
             return Fit::No;
         }
         self.fit(parked.connection, group, parked.need)

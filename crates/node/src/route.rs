@@ -1,8 +1,8 @@
 //! Where a key is served: its keyspace's groups divide the hash slots among them, and each is led by one node.
 
 use crate::forward::{Origin, Outgoing, Purpose};
-use crate::message::Work;
 use crate::group::Group;
+use crate::message::Work;
 use crate::node::Node;
 use crate::payload;
 use alloc::collections::BTreeMap;
@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Flags, Spec};
 use control::ClusterMap;
-use data::slot::slot;
 use data::plant::{self, Bug};
+use data::slot::slot;
 use data::{GroupId, KeyspaceId, NodeId, SlotRange, SlotSet};
 use smallvec::SmallVec;
 
@@ -37,7 +37,11 @@ impl Routes {
         for group in map.groups.values() {
             let (id, leader) = (group.view.group, map.leader_of(group.view.group));
             let routes = &mut all.entry(group.view.keyspace).or_default().0;
-            routes.extend(group.slots.ranges().iter().map(|slots| Route { group: id, slots: *slots, leader }));
+            routes.extend(group.slots.ranges().iter().map(|slots| Route {
+                group: id,
+                slots: *slots,
+                leader,
+            }));
         }
         all.values_mut().for_each(|routes| routes.0.sort_unstable_by_key(|route| route.slots.first));
         all

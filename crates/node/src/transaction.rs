@@ -88,7 +88,8 @@ impl Node {
             let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
             keys.extend(commands::docs::keys_of(spec, &args).iter().flatten());
         }
-        let watched = watch.and_then(|(group, _)| self.map.groups.get(&group)).and_then(|it| it.slots.first());
+        let watched =
+            watch.and_then(|(group, _)| self.map.groups.get(&group)).and_then(|it| it.slots.first());
         Ok(self.common_slot(keys.into_iter())?.or(watched))
     }
 

@@ -35,7 +35,12 @@ impl ClusterMap {
     }
 
     /// Everybody is electable from the start: there is nothing yet that a copy could lack.
-    pub(super) fn first_view(&self, keyspace: KeyspaceId, settings: Settings, advice: &Advice) -> Result<View, Refusal> {
+    pub(super) fn first_view(
+        &self,
+        keyspace: KeyspaceId,
+        settings: Settings,
+        advice: &Advice,
+    ) -> Result<View, Refusal> {
         let mut members = self.place(settings.replicas as usize, &[], advice);
         members.sort_unstable();
         let mut read_replicas = self.place(settings.read_replicas as usize, &members, advice);
@@ -67,7 +72,8 @@ impl ClusterMap {
     pub(super) fn insert_group(&mut self, view: View, slots: SlotSet) {
         let (group, keyspace) = (view.group, view.keyspace);
         self.next_group = group.next();
-        self.groups.insert(group, Group { last_epoch: view.epoch, slots, complete_from: Position::default(), view });
+        self.groups
+            .insert(group, Group { last_epoch: view.epoch, slots, complete_from: Position::default(), view });
         self.remember(Change::GroupCreated { group, keyspace });
     }
 

@@ -10,10 +10,10 @@ mod placement;
 
 use crate::config::Addresses;
 use crate::event::Change;
+use crate::shards::Move;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::Keyspace;
 use data::view::View;
-use crate::shards::Move;
 use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, SlotSet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

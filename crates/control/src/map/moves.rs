@@ -97,7 +97,9 @@ impl ClusterMap {
         let from = from.map(|group| group.view.group).filter(|from| *from != to);
         let from = from.ok_or(Refusal::Invalid("the slots must all be in one other shard"))?;
         if self.move_of(from).is_some() || self.move_of(to).is_some() {
-            return Err(Refusal::Invalid("a shard takes part in one move at a time: wait for the other to end"));
+            return Err(Refusal::Invalid(
+                "a shard takes part in one move at a time: wait for the other to end",
+            ));
         }
         let id = self.next_move;
         self.next_move += 1;

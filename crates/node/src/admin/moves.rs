@@ -27,11 +27,16 @@ impl Node {
             return self.reply_error(connection, "ERR no such keyspace");
         };
         let Some(slots) = slots_of(slots).filter(|_| to.eq_ignore_ascii_case(b"to")) else {
-            return self.reply_error(connection, "ERR slots are given as first-last, between 0 and 16383, then TO and a group");
+            return self.reply_error(
+                connection,
+                "ERR slots are given as first-last, between 0 and 16383, then TO and a group",
+            );
         };
         let group = parse_integer(group).and_then(|n| u32::try_from(n).ok()).map(GroupId);
-        let Some(to) = group.filter(|group| self.map.view(*group).is_some_and(|it| it.keyspace == keyspace)) else {
-            return self.reply_error(connection, "ERR no such group in this keyspace: KEYSPACE INFO lists them");
+        let Some(to) = group.filter(|group| self.map.view(*group).is_some_and(|it| it.keyspace == keyspace))
+        else {
+            return self
+                .reply_error(connection, "ERR no such group in this keyspace: KEYSPACE INFO lists them");
         };
         if self.map.dividing.contains(&keyspace) {
             let text = "TRYAGAIN the keyspace goes over to another number of shards: its slots move by themselves until then";

@@ -78,10 +78,19 @@ impl Piece {
 /// One key as it is, or one answer.
 #[derive(Debug)]
 pub enum Item<'a> {
-    Key { key: &'a [u8], value: Value, expires_at_ms: Option<i64> },
+    Key {
+        key: &'a [u8],
+        value: Value,
+        expires_at_ms: Option<i64>,
+    },
     /// Written while the copy was made, and gone.
-    Gone { key: &'a [u8] },
-    Answer { request: RequestId, reply: &'a [u8] },
+    Gone {
+        key: &'a [u8],
+    },
+    Answer {
+        request: RequestId,
+        reply: &'a [u8],
+    },
 }
 
 pub fn write_key(w: &mut Writer<'_>, key: &[u8], found: Option<Found<'_>>) {

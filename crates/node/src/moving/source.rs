@@ -150,14 +150,14 @@ impl Group {
             it.dirty_bytes = if it.dirty.is_empty() { 0 } else { it.dirty_bytes };
         }
         let room = PIECE_BYTES.saturating_sub(w.buffer.len());
-        let before = it.answer;
-        if walked && room > 0 && !plant::is(Bug::MovesNoAnswers) {
-            it.answer = self.answers.each_from(it.answer, commit, room, &mut |request, reply| {
+        let (before, mut answered) = (it.answer, plant::is(Bug::MovesNoAnswers));
+        if walked && room > 0 && !answered {
+            (it.answer, answered) = self.answers.each_from(it.answer, commit, room, &mut |request, reply| {
                 piece::write_answer(&mut w, request, reply);
             });
         }
-        let all = walked && it.dirty.is_empty() && w.buffer.len() < PIECE_BYTES;
-        let fences = walked && (it.dirty.len() <= FEW_KEYS && all || it.caught_up >= CATCH_UP_PIECES);
+        let all = walked && it.dirty.is_empty() && answered;
+        let fences = walked && (it.dirty.len() <= FEW_KEYS && answered || it.caught_up >= CATCH_UP_PIECES);
         if fences && it.fence.is_none() {
             it.fence = Some(newest);
             it.last = plant::is(Bug::MovesUnfenced);
@@ -198,7 +198,12 @@ impl Node {
     /// Answers the question that waits, if that can be done now.
     pub(super) fn tend_leaving(&mut self, group: GroupId) {
         let Some(it) = self.groups.get_mut(&group).filter(|it| it.is_serving()) else { return };
-        let leaving = |it: &Group| it.moving.as_ref().and_then(|moving| moving.leaving.as_ref()).map(|it| (it.asked, it.made, it.fence));
+        let leaving = |it: &Group| {
+            it.moving
+                .as_ref()
+                .and_then(|moving| moving.leaving.as_ref())
+                .map(|it| (it.asked, it.made, it.fence))
+        };
         let Some((Some((to, place)), made, fence)) = leaving(it) else { return };
         if place.number == made + 1 && !it.make_piece() {
             return;

@@ -2,6 +2,7 @@
 
 use super::piece::{Item, Piece, Place, items};
 use super::sweep::Sweep;
+use crate::answers::Known;
 use crate::execute::Executed;
 use crate::group::Group;
 use crate::node::Node;
@@ -91,7 +92,10 @@ impl Group {
         }
         // An entry of its own for each answer: it has one place for an id.
         for item in items {
-            if let Item::Answer { request, reply } = item {
+            // One that an earlier move brought, or took from here, is known already.
+            if let Item::Answer { request, reply } = item
+                && !matches!(self.answers.find(*request), Known::Done { reply: known, .. } if known == *reply)
+            {
                 let none = core::mem::take(&mut draft);
                 let written = self.append(*request, wall_ms, Some(reply), none);
                 self.note_untold(written);

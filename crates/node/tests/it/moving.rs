@@ -107,7 +107,10 @@ fn slots_move_while_both_groups_serve_and_nothing_is_lost() {
         round += 1;
         for n in (0..400).step_by(7) {
             assert_eq!(cluster.ask(client, &format!("SET key{n} {round}")), "+OK", "round {round}");
-            assert_eq!(cluster.ask(client, &format!("GET key{}", n + 1)), format!("${} {}", (n + 1).to_string().len(), n + 1).replace("$3 400", "$-1"));
+            assert_eq!(
+                cluster.ask(client, &format!("GET key{}", n + 1)),
+                format!("${} {}", (n + 1).to_string().len(), n + 1).replace("$3 400", "$-1")
+            );
         }
         let size = cluster.ask(client, "DBSIZE");
         assert!(size == ":401" || size.starts_with("-TRYAGAIN"), "{size}");
@@ -116,13 +119,19 @@ fn slots_move_while_both_groups_serve_and_nothing_is_lost() {
     }
     cluster.run(200);
     let after = groups(&cluster);
-    assert_eq!((after[&before[0]].0.text(), after[&before[1]].0.text()), ("4096-8191".into(), "0-4095,8192-16383".into()));
+    assert_eq!(
+        (after[&before[0]].0.text(), after[&before[1]].0.text()),
+        ("4096-8191".into(), "0-4095,8192-16383".into())
+    );
     for node in 1..=3 {
         let client = client_of(&mut cluster, NodeId(node));
         assert_eq!(cluster.ask(client, "DBSIZE"), ":401");
         for n in 0..400 {
             let value = if n % 7 == 0 { round } else { n };
-            assert_eq!(cluster.ask(client, &format!("GET key{n}")), format!("${} {value}", value.to_string().len()));
+            assert_eq!(
+                cluster.ask(client, &format!("GET key{n}")),
+                format!("${} {value}", value.to_string().len())
+            );
             let expires = number(&cluster.ask(client, &format!("PTTL key{n}"))) > 0;
             assert_eq!(expires, n % 10 == 0 && n % 7 != 0, "key{n}");
         }
@@ -150,7 +159,9 @@ fn a_move_goes_on_after_the_failover_of_either_end_at_any_moment() {
             let victim = leader(if source_dies { from } else { to });
             let free = (1..=5).map(NodeId).find(|n| *n != leader(from) && *n != leader(to)).expect("five");
             let client = client_of(&mut cluster, free);
-            let key = (0..).map(|n| format!("n{n}")).find(|key| ends[&from].0.contains(data::slot::slot(key.as_bytes())));
+            let key = (0..)
+                .map(|n| format!("n{n}"))
+                .find(|key| ends[&from].0.contains(data::slot::slot(key.as_bytes())));
             let key = key.expect("some key");
             for n in 0..150 {
                 assert_eq!(cluster.ask(client, &format!("SET key{n} {n}{padding}")), "+OK");
@@ -179,7 +190,10 @@ fn a_move_goes_on_after_the_failover_of_either_end_at_any_moment() {
             sure += i64::from(cluster.received(first).starts_with(':'));
             let story = cluster.story.join("\n");
             let value = number(&cluster.ask(client, &format!("GET {key}")));
-            assert!((sure..=tried).contains(&value), "{at_ms} {source_dies}: {sure} {value} {tried}\n{story}");
+            assert!(
+                (sure..=tried).contains(&value),
+                "{at_ms} {source_dies}: {sure} {value} {tried}\n{story}"
+            );
             assert_eq!(cluster.ask(client, "DBSIZE"), ":151", "{at_ms} {source_dies}\n{story}");
             for n in 0..150 {
                 let bytes = n.to_string().len() + padding.len();
@@ -309,7 +323,10 @@ fn what_cannot_be_moved_is_refused_and_a_move_can_be_given_up() {
     assert_eq!(cluster.ask(client, &format!("KEYSPACE MOVE-SLOTS s 0-99 TO {two}")), "+OK");
     let again = cluster.ask(client, &format!("KEYSPACE MOVE-SLOTS s 200-299 TO {two}"));
     assert!(again.starts_with("-ERR a shard takes part in one move at a time"), "{again}");
-    assert_eq!(cluster.ask(client, "KEYSPACE CANCEL-MOVE 77"), "-ERR no such move: KEYSPACE STATUS lists them");
+    assert_eq!(
+        cluster.ask(client, "KEYSPACE CANCEL-MOVE 77"),
+        "-ERR no such move: KEYSPACE STATUS lists them"
+    );
     assert_eq!(cluster.ask(client, "KEYSPACE CANCEL-MOVE 0"), "+OK");
     cluster.cut.clear();
     settle(&mut cluster);

@@ -34,7 +34,8 @@ impl OneOwner {
         if map.moves.is_empty() && map.moved_at == 0 {
             return None;
         }
-        let leads = |epoch: Option<Epoch>, group| epoch.is_some() && epoch == self.newest.get(&group).copied();
+        let leads =
+            |epoch: Option<Epoch>, group| epoch.is_some() && epoch == self.newest.get(&group).copied();
         for state in node.group_states().filter(|state| leads(state.replica.leads(), state.group)) {
             let Some(mine) = node.serves(state.group) else { continue };
             for other in hosts.values().filter_map(|host| host.node.as_ref()) {

@@ -8,6 +8,7 @@ mod failover;
 mod join;
 mod ledger;
 mod requests;
+mod reshard;
 mod restore;
 mod sessions;
 mod smoke;
@@ -35,6 +36,8 @@ pub enum Suite {
     Ledger,
     /// A node is started with an old backup of its data: it is noticed.
     Restore,
+    /// A keyspace in use gets more shards and fewer, under load of a stock cluster client.
+    Reshard(reshard::Options),
     /// A session that moves to a node that was held back reads what it wrote.
     Sessions,
     /// Commands and the replies that Redis documents for them.
@@ -58,6 +61,7 @@ impl Suite {
             Suite::Restore,
             Suite::Degrade,
             Suite::Requests(requests::Options::kills(3)),
+            Suite::Reshard(reshard::Options::default()),
             Suite::Sessions,
             Suite::Ledger,
         ]
@@ -73,6 +77,7 @@ impl Suite {
             Suite::Restore => "restore",
             Suite::Degrade => "degrade",
             Suite::Requests(_) => "requests",
+            Suite::Reshard(_) => "reshard",
             Suite::Sessions => "sessions",
             Suite::Ledger => "ledger",
             Suite::Conformance(_) => "conformance",
@@ -94,6 +99,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Restore => restore::run(),
         Suite::Degrade => degrade::run(),
         Suite::Requests(options) => requests::run(&options),
+        Suite::Reshard(options) => reshard::run(&options),
         Suite::Sessions => sessions::run(),
         Suite::Ledger => ledger::run(),
         Suite::Conformance(options) => conformance::run(&options),

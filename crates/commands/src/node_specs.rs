@@ -206,6 +206,11 @@ pub const SPECS: &[Spec] = &[
         "O(1)",
         "Lets this connection's reads be answered by the node's own copy, however old.",
     ),
+    node("asking", 1, READS.and(Flags::FAST), "cluster").docs(
+        "3.0.0",
+        "O(1)",
+        "Accepted from clients of Redis Cluster; no node ever answers ASK.",
+    ),
     node("readwrite", 1, READS.and(Flags::FAST), "cluster").docs(
         "3.0.0",
         "O(1)",

@@ -2,6 +2,7 @@
 
 use crate::config::Addresses;
 use crate::founding::Founded;
+use crate::shards::ShardChange;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::{CommitRule, Settings};
 use data::table::Seed;
@@ -97,6 +98,8 @@ pub enum Command {
     RaiseLevel {
         level: u32,
     },
+    /// Who owns which slots.
+    ChangeShards(ShardChange),
 }
 
 /// What a change led to.
@@ -122,6 +125,7 @@ pub enum Refusal {
     UnknownNode,
     UnknownKeyspace,
     UnknownGroup,
+    UnknownMove,
     KeyspaceExists,
     /// Name or settings contradict themselves; the sentence is for the user.
     Invalid(&'static str),
@@ -161,6 +165,7 @@ impl Refusal {
             Refusal::UnknownNode => "no such node",
             Refusal::UnknownKeyspace => "no such keyspace",
             Refusal::UnknownGroup => "no such group",
+            Refusal::UnknownMove => "no such move",
             Refusal::KeyspaceExists => "a keyspace of this name exists",
             Refusal::Invalid(what) => what,
             Refusal::Numbered => "numbered keyspaces cannot be dropped",
@@ -208,7 +213,9 @@ const SENTENCES: &[&str] = &[
     "the settings ask for another commit rule",
     "a keyspace could not meet its commit rule any more: let another node join first, or ALTER that keyspace",
     "SHARDS must be between 1 and 256",
-    "SHARDS of a keyspace in use cannot be changed",
+    "the keyspace has as many groups as it shall have",
+    "the slots must all be in one other shard",
+    "a shard takes part in one move at a time: wait for the other to end",
     "the members are fewer than the commit rule needs",
     "READ-REPLICAS must be at most 64",
     "the read replicas must be sorted, known nodes that neither are members nor count",
@@ -237,6 +244,7 @@ impl Command {
             | Command::AlterKeyspace { .. }
             | Command::DropKeyspace { .. }
             | Command::EnsureGroup { .. }
+            | Command::ChangeShards(_)
             | Command::RaiseLevel { .. } => None,
         }
     }
@@ -295,6 +303,10 @@ impl Command {
             Command::RaiseLevel { level } => {
                 w.u8(14);
                 w.u32(*level);
+            }
+            Command::ChangeShards(change) => {
+                w.u8(20);
+                change.encode(w);
             }
             Command::StartElection { .. }
             | Command::ForceElection { .. }
@@ -396,6 +408,7 @@ impl Command {
                 number: ViewNumber::decode(r)?,
                 node: NodeId::decode(r)?,
             },
+            20 => Command::ChangeShards(ShardChange::decode(r)?),
             _ => return Err(DecodeError::Invalid("control command")),
         })
     }
@@ -465,6 +478,7 @@ const PLAIN: &[Refusal] = &[
     Refusal::NoControlLeader,
     Refusal::CalledOff,
     Refusal::Unanswered,
+    Refusal::UnknownMove,
 ];
 
 impl Refusal {

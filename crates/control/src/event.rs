@@ -50,6 +50,19 @@ pub enum Change {
         size: u32,
     },
     LevelRaised(u32),
+    GroupDropped {
+        group: GroupId,
+        keyspace: KeyspaceId,
+    },
+    MoveBegun {
+        from: GroupId,
+        to: GroupId,
+    },
+    /// Slots have another owner.
+    SlotsMoved {
+        from: GroupId,
+        to: GroupId,
+    },
 }
 
 /// What metrics, logs and tests are told.
@@ -152,6 +165,21 @@ impl Change {
                 w.u8(14);
                 w.u32(level);
             }
+            Change::GroupDropped { group, keyspace } => {
+                w.u8(20);
+                group.encode(w);
+                keyspace.encode(w);
+            }
+            Change::MoveBegun { from, to } => {
+                w.u8(21);
+                from.encode(w);
+                to.encode(w);
+            }
+            Change::SlotsMoved { from, to } => {
+                w.u8(22);
+                from.encode(w);
+                to.encode(w);
+            }
         }
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Change, DecodeError> {
@@ -179,6 +207,9 @@ impl Change {
             12 => Change::ElectableChanged { group: GroupId::decode(r)?, size: r.u32()? },
             13 => Change::MembersChanged { group: GroupId::decode(r)?, size: r.u32()? },
             14 => Change::LevelRaised(r.u32()?),
+            20 => Change::GroupDropped { group: GroupId::decode(r)?, keyspace: KeyspaceId::decode(r)? },
+            21 => Change::MoveBegun { from: GroupId::decode(r)?, to: GroupId::decode(r)? },
+            22 => Change::SlotsMoved { from: GroupId::decode(r)?, to: GroupId::decode(r)? },
             15 => Change::RuleChanged {
                 group: GroupId::decode(r)?,
                 rule: CommitRule::decode(r)?,

@@ -38,6 +38,7 @@ mod lease;
 pub mod map;
 pub mod message;
 pub mod plane;
+pub mod shards;
 mod supervisor;
 
 pub use command::{Applied, Command, Refusal};
@@ -47,3 +48,4 @@ pub use founding::{Founded, Founding, FoundingInput, FoundingMessage, FoundingOu
 pub use map::{ClusterMap, Node, NodeState};
 pub use message::{Ask, Message, Sealed};
 pub use plane::{Input, Output, Plane, Recovered};
+pub use shards::{Move, Phase, ShardChange};

@@ -19,6 +19,7 @@ pub mod plant;
 pub mod record;
 pub mod site;
 pub mod slot;
+mod slot_set;
 pub mod table;
 pub mod time;
 pub mod value;
@@ -30,4 +31,5 @@ pub use id::{
 pub use operation::{Expiry, Operation};
 pub use site::Site;
 pub use slot::SlotRange;
+pub use slot_set::SlotSet;
 pub use time::{Instant, Now, WallInterval};

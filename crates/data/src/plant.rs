@@ -48,6 +48,10 @@ pub enum Bug {
     BelievesFailedWrite,
     AnswersForSuccessor,
     RelaysUnmatched,
+    MovesUnfenced,
+    ServesAfterCutOver,
+    CutsOverStale,
+    MovesNoAnswers,
 }
 
 /// A row of the list.
@@ -66,7 +70,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 40] = [
+pub const ALL: [Planted; 44] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -193,6 +197,12 @@ pub const ALL: [Planted; 40] = [
         "protocol/src/single_leader/electable.rs",
     ),
     row(
+        Bug::MovesUnfenced,
+        "X-01",
+        "slots change their owner while the old one still takes writes of them",
+        "node/src/moving/source.rs",
+    ),
+    row(
         Bug::WritesUnleased,
         "X-02",
         "a leader goes on alone although another may have been elected",
@@ -275,6 +285,24 @@ pub const ALL: [Planted; 40] = [
         "TC-11",
         "a snapshot has no answers to requests: a copy made from it executes them again",
         "node/src/answers.rs",
+    ),
+    row(
+        Bug::ServesAfterCutOver,
+        "TC-20",
+        "a leader goes on with slots that it gave away",
+        "node/src/route.rs",
+    ),
+    row(
+        Bug::CutsOverStale,
+        "TC-21",
+        "slots change their owner by what an earlier leader copied",
+        "control/src/map/moves.rs",
+    ),
+    row(
+        Bug::MovesNoAnswers,
+        "TC-22",
+        "answers to requests do not travel with their slots",
+        "node/src/moving/source.rs",
     ),
     row(
         Bug::RelaysUnmatched,

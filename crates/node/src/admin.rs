@@ -8,6 +8,7 @@ mod info;
 mod keyspace;
 pub(crate) mod ledger;
 mod ledger_words;
+mod moves;
 mod read_options;
 mod receipt;
 mod request_options;
@@ -60,6 +61,8 @@ impl Node {
             "pubsub" => self.pubsub_command(connection, args),
             "shutdown" => self.shutdown(connection),
             "cluster" => self.cluster(connection, args),
+            // Nothing is served before it is owned: nobody is told to ASK, and who does all the same is answered like any other.
+            "asking" => self.reply(connection, |w| w.ok()),
             "keyspace" => self.keyspace(connection, args),
             "ledger" => self.ledger_command(connection, args),
             "receipt" => self.receipt(connection, args),

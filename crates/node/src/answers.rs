@@ -227,6 +227,28 @@ impl Answers {
         }
         None
     }
+    /// Shows the answers to entries through `through`, from the one of this number on, some `budget_bytes` of them. Returns the
+    /// number to go on from, and whether that was all. Numbers of answers that are gone are passed over.
+    pub fn each_from(
+        &self,
+        number: u64,
+        through: Index,
+        budget_bytes: usize,
+        each: &mut dyn FnMut(RequestId, &[u8]),
+    ) -> (u64, bool) {
+        let (mut number, mut left) = (number.max(self.gone), budget_bytes as i64);
+        while let Some(answer) = self.in_order.get((number - self.gone) as usize)
+            && answer.position.index <= through
+        {
+            if left <= 0 {
+                return (number, false);
+            }
+            each(answer.request, &answer.reply);
+            left -= answer.bytes() as i64;
+            number += 1;
+        }
+        (number, true)
+    }
     /// The walk is over, finished or not.
     pub fn end_walk(&mut self) {
         self.walked = false;

@@ -181,7 +181,9 @@ impl RestoredGroup {
         // The seed is the keyspace's: the table is made again with it once the map is known, if it differs.
         let table = self.table.get_or_insert_with(|| Table::new(Seed(0, 0)));
         let (from, answers) = (self.applied.next(), &mut self.answers);
-        self.log.each(from, through, |record| apply(record, table, answers));
+        self.log.each(from, through, |record| {
+            apply(record, table, answers);
+        });
         self.applied = through;
         // What is committed here may be lost all the same: its end is kept for the ledger.
         self.log.shed(crate::ledger::BYTES_MAX, through);

@@ -300,6 +300,7 @@ impl Node {
                 self.feed(view.group, single_leader::Input::View(Box::new(view.clone())));
             }
         }
+        self.meet_moves();
         if map.founded() {
             self.close_groups(&map);
             // Of a keyspace that was dropped nothing is left to wait for.
@@ -431,6 +432,7 @@ pub(crate) fn refusal_text(refusal: Refusal) -> String {
         Refusal::UnknownNode => String::from("ERR no such node"),
         Refusal::UnknownKeyspace => String::from("ERR no such keyspace"),
         Refusal::UnknownGroup => String::from("ERR no such group"),
+        Refusal::UnknownMove => String::from("ERR no such move"),
         Refusal::KeyspaceExists => String::from("ERR a keyspace of this name exists"),
         Refusal::Invalid(what) => format!("ERR {what}"),
         Refusal::Numbered => String::from("ERR the numbered keyspaces 0 to 15 cannot be dropped"),

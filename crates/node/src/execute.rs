@@ -148,7 +148,8 @@ impl Group {
         }
         let expired = ops.len();
         let Some(run) = spec.run else { return };
-        let view = CountedView::new(TableView { table: &self.table, now_ms: time_ms });
+        let owned = self.moving.as_ref().and_then(|moving| moving.owned.as_ref());
+        let view = CountedView::new(TableView { table: &self.table, now_ms: time_ms }, owned);
         let result = run(&mut Call {
             args,
             view: &view,
@@ -196,6 +197,9 @@ impl Group {
         if matches!(op, Operation::Flush) {
             self.dirty.touch_all(index);
             self.watches.all_written();
+            if let Some(moving) = &mut self.moving {
+                moving.flushed();
+            }
         }
         for key in op.keys() {
             self.dirty.touch(self.table.hash(key), index);
@@ -204,6 +208,9 @@ impl Group {
             }
             if !self.blocked.is_empty() {
                 self.blocked.written(key);
+            }
+            if let Some(moving) = &mut self.moving {
+                moving.written(key);
             }
         }
     }
@@ -287,7 +294,8 @@ impl Group {
         let Some(run) = spec.run else { return };
         let start = reply.len();
         let mut ops = Ops::new();
-        let view = CountedView::new(TableView { table: &self.table, now_ms });
+        let owned = self.moving.as_ref().and_then(|moving| moving.owned.as_ref());
+        let view = CountedView::new(TableView { table: &self.table, now_ms }, owned);
         let result = run(&mut Call {
             args,
             view: &view,

@@ -68,6 +68,10 @@ pub struct Outgoing {
     pub guarded: bool,
     /// May wait for data as long as its client likes.
     pub blocking: bool,
+    /// The group that it was sent to last; 0 before that. Its slot may move.
+    pub group: GroupId,
+    /// It was sent to more than one: who answers does not say of which the position is.
+    pub scattered: bool,
     /// To whom it was sent; `None` while no leader is known.
     pub sent_to: Option<NodeId>,
     /// A node that said it does not lead: not asked again before the next tick, unless another one is said to lead.
@@ -104,6 +108,8 @@ impl Outgoing {
             options: None,
             guarded: false,
             blocking: false,
+            group: GroupId(0),
+            scattered: false,
             sent_to: None,
             turned_away: None,
             copies: 0,

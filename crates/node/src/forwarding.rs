@@ -219,6 +219,8 @@ impl Node {
                 }
                 continue;
             }
+            outgoing.scattered |= outgoing.copies > 0 && outgoing.group != group;
+            outgoing.group = group;
             outgoing.sent_to = Some(leader);
             outgoing.copies = outgoing.copies.saturating_add(1);
             let left = outgoing.deadline.map(|d| d.since(now).as_millis().clamp(1, u128::from(u32::MAX)));
@@ -289,24 +291,29 @@ impl Node {
         indeterminate: bool,
     ) {
         if let Origin::Copy { group, asked_at } = outgoing.origin {
-            self.on_position(group, asked_at, seen);
+            let moved_at = <[u8; 8]>::try_from(bytes).map_or(0, u64::from_le_bytes);
+            self.on_position(group, asked_at, seen.filter(|_| moved_at <= self.map.moved_at));
             return;
         }
         let Origin::Client { connection, slot, purpose } = outgoing.origin else { return };
-        let route = self.route_of(&outgoing);
+        let sent = (outgoing.group != GroupId(0)).then_some(outgoing.group);
+        let group = sent.or_else(|| self.route_of(&outgoing).map(|route| route.group));
+        let (position, seen) = match outgoing.scattered {
+            true => (Position::default(), None),
+            false => (position, seen),
+        };
         // A write whose place is not known may be asked for by its id.
         let nameless = !outgoing.write || position != Position::default();
         let name = (!nameless).then(|| {
             let client = outgoing.options.as_ref().and_then(|options| options.client.clone());
             Box::new(WriteName { request: self.request_id(outgoing.sequence), client })
         });
-        let lost =
-            route.filter(|_| outgoing.guarded).and_then(|route| self.refuse_lost(connection, route.group));
+        let lost = group.filter(|_| outgoing.guarded).and_then(|group| self.refuse_lost(connection, group));
         let newest = |group| self.sessions.get(connection).map(|session| session.seen.newest_epoch(group));
-        let followed = route
+        let followed = group
             .filter(|_| outgoing.guarded)
             .zip(seen)
-            .is_some_and(|(route, seen)| newest(route.group).is_some_and(|newest| seen.epoch < newest));
+            .is_some_and(|(group, seen)| newest(group).is_some_and(|newest| seen.epoch < newest));
         let lost = lost.or_else(|| followed.then(|| FOLLOWED.into()));
         let lost = lost.map(|text: alloc::string::String| {
             let mut bytes = Vec::new();
@@ -315,13 +322,13 @@ impl Node {
         });
         let bytes = lost.as_deref().unwrap_or(bytes);
         if lost.is_none() && purpose != Purpose::Holders {
-            self.note_answer(connection, route, &outgoing, position, seen);
+            self.note_answer(connection, group, &outgoing, position, seen);
         }
         if let Some(session) = self.sessions.get_mut(connection) {
             session.forwarded -= 1;
             let receipt = Receipt {
                 keyspace: outgoing.keyspace,
-                group: route.map_or(GroupId(0), |route| route.group),
+                group: group.unwrap_or_default(),
                 node: outgoing.sent_to.unwrap_or_default(),
                 position,
                 write: outgoing.write,
@@ -336,7 +343,7 @@ impl Node {
         }
         match purpose {
             Purpose::Command => self.fill(connection, slot, bytes),
-            Purpose::Watch => self.watched(connection, slot, route.map(|r| r.group), bytes),
+            Purpose::Watch => self.watched(connection, slot, group, bytes),
             Purpose::Part { batch } => self.settle_part(batch, bytes),
             Purpose::Scan { slot: at, next } => self.settle_scan(connection, slot, (at, next), bytes),
             Purpose::Holders => self.on_holders(connection, slot, bytes),
@@ -350,15 +357,15 @@ impl Node {
     fn note_answer(
         &mut self,
         connection: ConnectionId,
-        route: Option<Route>,
+        group: Option<GroupId>,
         outgoing: &Outgoing,
         position: Position,
         seen: Option<Position>,
     ) {
-        let (Some(Route { group, .. }), Some(leader)) = (route, outgoing.sent_to) else { return };
+        let (Some(group), Some(leader)) = (group, outgoing.sent_to) else { return };
         let told = seen.or((position != Position::default()).then_some(position));
         let old = |version: &u8| *version < POSITION_SINCE_VERSION;
-        let untold = told.is_none() && self.peers.get(&leader).is_some_and(old);
+        let untold = told.is_none() && (outgoing.scattered || self.peers.get(&leader).is_some_and(old));
         match told {
             Some(position) => self.note_seen(connection, group, position),
             // A leader of an older version does not tell what a read showed.

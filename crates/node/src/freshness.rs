@@ -84,8 +84,8 @@ impl Node {
     /// Makes sure that the leader is asked how far the log is committed, not before `since`, unless that is under way.
     pub(crate) fn prove_freshness(&mut self, group: GroupId, since: Instant) {
         let now = self.now.instant;
-        let Some((keyspace, slot)) = self.map.groups.get(&group).map(|it| (it.view.keyspace, it.slots.first))
-        else {
+        let of = |it: &control::map::Group| Some((it.view.keyspace, it.slots.first()?));
+        let Some((keyspace, slot)) = self.map.groups.get(&group).and_then(of) else {
             return;
         };
         let leader = self.map.leader_of(group);

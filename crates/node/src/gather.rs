@@ -11,7 +11,7 @@ use bytes::Bytes;
 use commands::{Flags, Spec};
 use core::time::Duration;
 use data::slot::SLOTS;
-use data::{KeyspaceId, SlotRange};
+use data::{GroupId, KeyspaceId, SlotRange};
 use wire::number::parse_integer;
 use wire::{Protocol, ReplyWriter};
 
@@ -88,6 +88,8 @@ pub(crate) struct Batch {
     left: usize,
     error: Option<Bytes>,
     gather: Gather,
+    /// When slots had last moved as the parts were sent.
+    moved_at: u64,
 }
 
 /// The number on the first line of a reply of this kind, and what follows the line.
@@ -139,8 +141,7 @@ impl Node {
             let deadline = Some(self.patience_of(connection));
             return self.forward_work(connection, work, Purpose::Command, write, false, deadline);
         };
-        let parts: Vec<(KeyspaceId, SlotRange)> =
-            self.shards_of(keyspace).into_iter().map(|slots| (keyspace, slots)).collect();
+        let parts: Vec<(KeyspaceId, u16)> = self.parts_of(keyspace);
         if write && parts.is_empty() {
             return self.reply_error(
                 connection,
@@ -150,29 +151,58 @@ impl Node {
         self.ask_all(connection, &parts, &work, gather, write)
     }
 
-    /// The shards that a command about the whole keyspace speaks of: all, or where nothing is forwarded those led here, for
-    /// clients of Redis Cluster ask every leader.
-    fn shards_of(&self, keyspace: KeyspaceId) -> Vec<SlotRange> {
+    /// The groups that a command about the whole keyspace speaks of, each by its first slot: all, or where nothing is forwarded
+    /// those led here, for clients of Redis Cluster ask every leader.
+    fn shards_of(&self, keyspace: KeyspaceId) -> Vec<(GroupId, u16)> {
         let settings = self.map.keyspaces.get(&keyspace).map(|it| it.settings).unwrap_or_default();
-        let asked = |route: &&Route| settings.forward || route.leader == Some(self.config.node);
+        let asked = |route: &Route| settings.forward || route.leader == Some(self.config.node);
         match self.routes.get(&keyspace) {
-            Some(routes) => routes.iter().filter(asked).map(|route| route.slots).collect(),
-            None => SlotRange::divide(settings.shards).collect(),
+            Some(routes) => routes
+                .groups()
+                .into_iter()
+                .filter(asked)
+                .map(|route| (route.group, route.slots.first))
+                .collect(),
+            None => SlotRange::divide(settings.shards).map(|slots| (GroupId(0), slots.first)).collect(),
         }
+    }
+
+    /// The same, each by a slot that stays where it is if it has one: the part shall find its group.
+    fn parts_of(&self, keyspace: KeyspaceId) -> Vec<(KeyspaceId, u16)> {
+        let shards = self.shards_of(keyspace).into_iter();
+        shards.map(|(group, first)| (keyspace, self.slot_that_stays(group).unwrap_or(first))).collect()
+    }
+
+    /// A slot of a group that gives others away.
+    fn slot_that_stays(&self, group: GroupId) -> Option<u16> {
+        let mut slots = self.map.groups.get(&group)?.slots.clone();
+        let leaving = self.map.move_of(group).filter(|it| it.is_copying() && it.from == group)?;
+        slots.remove(leaving.slots);
+        slots.first()
     }
 
     /// FLUSHALL: every numbered keyspace that is in use becomes empty. Named keyspaces stay.
     pub(crate) fn flush_numbered(&mut self, connection: ConnectionId) -> Flow {
-        let numbered = self.routes.iter().filter(|(keyspace, _)| keyspace.0 < 16);
-        let parts: Vec<(KeyspaceId, SlotRange)> =
-            numbered.flat_map(|(keyspace, routes)| routes.iter().map(|r| (*keyspace, r.slots))).collect();
+        let numbered = self.routes.keys().filter(|keyspace| keyspace.0 < 16);
+        let parts: Vec<(KeyspaceId, u16)> = numbered
+            .flat_map(|keyspace| match self.routes.get(keyspace).map(|routes| routes.groups()) {
+                // Here nobody asks the other leaders, whatever FORWARD says.
+                Some(groups) if groups.len() > 1 => self.parts_of_all(*keyspace, &groups),
+                _ => alloc::vec![(*keyspace, 0)],
+            })
+            .collect();
         self.ask_all(connection, &parts, &[Bytes::from_static(b"FLUSHDB")], Gather::Done, true)
+    }
+
+    fn parts_of_all(&self, keyspace: KeyspaceId, groups: &[Route]) -> Vec<(KeyspaceId, u16)> {
+        let stays = |route: &Route| self.slot_that_stays(route.group).unwrap_or(route.slots.first);
+        groups.iter().map(|route| (keyspace, stays(route))).collect()
     }
 
     fn ask_all(
         &mut self,
         connection: ConnectionId,
-        parts: &[(KeyspaceId, SlotRange)],
+        parts: &[(KeyspaceId, u16)],
         command: &[Bytes],
         gather: Gather,
         write: bool,
@@ -188,13 +218,21 @@ impl Node {
         let slot = session.replies.hold();
         self.next_ticket += 1;
         let number = self.next_ticket;
-        let batch = Batch { connection, slot, protocol, left: parts.len(), error: None, gather };
+        let batch = Batch {
+            connection,
+            slot,
+            protocol,
+            left: parts.len(),
+            error: None,
+            gather,
+            moved_at: self.map.moved_at,
+        };
         self.batches.insert(number, batch);
         let deadline = Some(self.now.instant + PATIENCE);
-        for (keyspace, slots) in parts {
+        for (keyspace, slot) in parts {
             let work = Work::Command(command.to_vec());
             let purpose = Purpose::Part { batch: number };
-            self.forward_part(connection, (*keyspace, slots.first), protocol, work, purpose, write, deadline);
+            self.forward_part(connection, (*keyspace, *slot), protocol, work, purpose, write, deadline);
         }
         Flow::Continue
     }
@@ -213,7 +251,12 @@ impl Node {
             return;
         }
         if let Some(batch) = self.batches.remove(&number) {
-            let gathered = |gather: Gather| Bytes::from(gather.finish(batch.protocol));
+            // Keys may have gone from a group that was not asked yet to one that had answered.
+            let text = b"-TRYAGAIN slots moved between shards meanwhile: not every key was met\r\n";
+            let gathered = |gather: Gather| match batch.moved_at == self.map.moved_at {
+                true => Bytes::from(gather.finish(batch.protocol)),
+                false => Bytes::from_static(text),
+            };
             let bytes = batch.error.unwrap_or_else(|| gathered(batch.gather));
             self.fill(batch.connection, batch.slot, &bytes);
         }
@@ -227,8 +270,18 @@ impl Node {
         if walk != u64::MAX {
             work[1] = Bytes::from(alloc::format!("{walk}"));
         }
-        let mut shards = self.shards_of(keyspace).into_iter().filter(|slots| slots.last >= slot);
-        let Some(shard) = shards.next() else {
+        let shards = self.shards_of(keyspace);
+        let routes = self.routes.get(&keyspace);
+        let here = routes.and_then(|routes| routes.at(slot)).map_or(GroupId(0), |route| route.group);
+        // A walk in a group that is no longer asked here goes on behind it.
+        let goes_on = shards.iter().find(|(group, first)| match routes {
+            Some(_) => *group == here,
+            None => *first == slot,
+        });
+        let goes_on = goes_on.copied();
+        let behind = |slot: u16| shards.iter().find(|(_, first)| *first > slot).copied();
+        let first = if slot == 0 { shards.first().copied() } else { None };
+        let Some((_, shard)) = goes_on.or(first).or_else(|| behind(slot)) else {
             // Nothing is left of what this node leads.
             return self.reply(connection, |w| {
                 w.array(2);
@@ -236,11 +289,10 @@ impl Node {
                 w.array(0);
             });
         };
-        // A walk in a group that is no longer asked here goes on behind it.
-        if !shard.contains(slot) {
+        if goes_on.is_none() {
             work[1] = Bytes::from_static(b"0");
         }
-        let (slot, next) = (slot.max(shard.first), shards.next().map(|slots| slots.first));
+        let (slot, next) = (shard, behind(shard).map(|(_, first)| first));
         let deadline = Some(self.patience_of(connection));
         let purpose = Purpose::Scan { slot, next };
         self.forward_to(connection, slot, Work::Command(work), purpose, false, false, deadline)

@@ -128,6 +128,10 @@ pub struct Group {
     /// Reads that wait until this copy has what they need.
     pub parked: Vec<Parked>,
     pub freshness: Freshness,
+    /// Slots of this group are on their way, or others come.
+    pub(crate) moving: Option<Box<crate::moving::Moving>>,
+    /// Keys of this copy went to another group: only with a map of this version or a newer one is known where to.
+    pub map_needed: u64,
 }
 
 /// A planned switchover in its draining phase.
@@ -174,6 +178,8 @@ impl Group {
             paused: None,
             parked: Vec::new(),
             freshness: Freshness::default(),
+            moving: None,
+            map_needed: 0,
         }
     }
     pub fn id(&self) -> GroupId {
@@ -191,7 +197,10 @@ impl Group {
     pub fn apply_through(&mut self, commit: Index, out: &mut Vec<single_leader::Output>) {
         if self.applied < commit {
             let (from, table, answers) = (self.applied.next(), &mut self.table, &mut self.answers);
-            self.replica.log().each(from, commit, |record| apply(record, table, answers));
+            let needed = &mut self.map_needed;
+            self.replica.log().each(from, commit, |record| {
+                *needed = apply(record, table, answers).unwrap_or(0).max(*needed);
+            });
             self.applied = commit;
         }
         while self.undo.front().is_some_and(|(index, _)| *index <= commit) {
@@ -220,20 +229,24 @@ impl Group {
 }
 
 /// Applies one committed record to a table. The record parsed and its checksum held, so its payload is what the leader
-/// wrote; should it not decode all the same, the state hash tells.
-pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers) {
+/// wrote; should it not decode all the same, the state hash tells. Of an entry that deletes keys which another group has now:
+/// the version of the map since when it has them.
+pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers) -> Option<u64> {
     if record.header.kind != Kind::Operations {
-        return;
+        return None;
     }
     let Ok(mut payload) = Payload::parse(record.payload) else {
         debug_assert!(false, "a checked record decodes");
-        return;
+        return None;
     };
     let seconds = (record.header.time_ms / 1000) as u32;
     while let Ok(Some((operation, _))) = payload.next_row() {
         table.apply_committed(&operation, seconds);
     }
-    if let Some(answer) = payload.answer {
-        answers.insert(record.header.request, record.header.position(), answer);
+    let answer = payload.answer?;
+    if record.header.request.is_none() {
+        return <[u8; 8]>::try_from(answer).ok().map(u64::from_le_bytes);
     }
+    answers.insert(record.header.request, record.header.position(), answer);
+    None
 }

@@ -8,7 +8,7 @@ use crate::message::{Forward, ForwardOutcome, PeerMessage, Work};
 use crate::node::Node;
 use crate::reads::POSITION_SINCE_VERSION;
 use crate::repeat::Repeat;
-use crate::route::CROSSSLOT;
+use crate::route::{CROSSSLOT, Placed};
 use crate::serve::{PATIENCE, blocking_keys};
 use alloc::format;
 use alloc::vec::Vec;
@@ -19,6 +19,10 @@ use data::{GroupId, Index, NodeId, Position, RequestId};
 use protocol::single_leader::ReadPermit;
 use smallvec::SmallVec;
 use wire::{Protocol, ReplyWriter};
+
+/// What is read by whoever writes to all keys while some of them change their owner.
+const FENCED: &str =
+    "TRYAGAIN slots are moving to another shard at this moment: nothing was done in this one";
 
 impl Node {
     /// Another node's client (or one of this node's own that had to wait) wants something of a group led here.
@@ -31,8 +35,12 @@ impl Node {
             return;
         }
         // What this node's own client asked for, in whose turn this may be, is put aside.
-        if !self.holds_keys(group, &work) {
-            return self.refuse_forwarded(from, request, CROSSSLOT);
+        match self.placed(group, &work) {
+            Placed::Here => {}
+            // One of the two has not heard of the last move yet, or it is under way.
+            Placed::Elsewhere => return self.not_leader(from, request),
+            Placed::Apart => return self.refuse_forwarded(from, request, CROSSSLOT),
+            Placed::Fenced => return self.refuse_forwarded(from, request, FENCED),
         }
         let outer = core::mem::replace(&mut self.options, options);
         match work {
@@ -52,7 +60,9 @@ impl Node {
             }
             // Answered like a read: after whatever shows that this node still leads.
             Work::Position => {
-                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), Bytes::new());
+                // Whoever knows less of who owns what cannot say how old its copy is.
+                let moved_at = Bytes::copy_from_slice(&self.map.moved_at.to_le_bytes());
+                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), moved_at);
             }
             Work::Reapply { item, force } => self.reapply_here(from, group, request, protocol, &item, force),
             Work::Holders { position } => {

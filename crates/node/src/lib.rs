@@ -27,6 +27,7 @@ mod leading;
 pub mod ledger;
 mod looks;
 pub mod message;
+mod moving;
 mod node;
 mod options;
 pub mod payload;

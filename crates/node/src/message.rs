@@ -4,6 +4,7 @@
 //! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
 use crate::admin::ledger::{self, Ask, Listed};
+use crate::moving::{self, Piece};
 use crate::options::{ClientRequest, Options};
 use crate::rollback::{self, Life};
 use alloc::boxed::Box;
@@ -50,6 +51,8 @@ pub enum PeerMessage {
     LedgerAsk { question: u64, ask: Ask },
     /// This, and perhaps more of it (since version 3).
     LedgerAnswer { question: u64, items: Vec<Listed>, more: bool },
+    /// Slots on their way between two groups (since version 4).
+    Move(Piece),
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -127,6 +130,7 @@ impl PeerMessage {
             PeerMessage::Forgotten { .. } => 11,
             PeerMessage::LedgerAsk { .. } => 13,
             PeerMessage::LedgerAnswer { .. } => 14,
+            PeerMessage::Move(_) => 20,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
@@ -136,6 +140,7 @@ impl PeerMessage {
             PeerMessage::LedgerAsk { .. } | PeerMessage::LedgerAnswer { .. } => ledger::SINCE_VERSION,
             PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
             PeerMessage::Replication { message, .. } if message.is_linked() => LINKS_SINCE,
+            PeerMessage::Move(_) => moving::SINCE_VERSION,
             _ => 1,
         }
     }
@@ -146,6 +151,7 @@ impl PeerMessage {
             | PeerMessage::FetchSnapshot { group, .. }
             | PeerMessage::SnapshotPiece { group, .. } => *group,
             PeerMessage::Forward(forward) => forward.group,
+            PeerMessage::Move(piece) => piece.group(),
             PeerMessage::Lease(_)
             | PeerMessage::Control(_)
             | PeerMessage::Answer { .. }
@@ -200,6 +206,7 @@ impl PeerMessage {
                 w.u64(*offset);
                 w.bytes(bytes);
             }
+            PeerMessage::Move(piece) => piece.encode(w),
             PeerMessage::Life(life) => life.encode(w),
             PeerMessage::Forgotten { process, run, durable } => {
                 process.encode(w);
@@ -264,6 +271,7 @@ impl PeerMessage {
                 let (question, items) = (r.u64()?, r.list(Listed::decode)?);
                 PeerMessage::LedgerAnswer { question, items, more: r.bool()? }
             }
+            20 => PeerMessage::Move(Piece::decode(r)?),
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;

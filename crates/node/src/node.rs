@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 use commands::Random;
 use control::{ClusterMap, Plane};
 use data::codec::DecodeError;
-use data::{GroupId, Instant, KeyspaceId, NodeId, Now};
+use data::{GroupId, Instant, KeyspaceId, NodeId, Now, SlotSet};
 use protocol::lease::{Grantor, Holder};
 use protocol::single_leader;
 
@@ -54,6 +54,8 @@ pub struct Node {
     /// Proposed electable sets of which a copy may still be recorded.
     pub(crate) uncertain_proposals: BTreeSet<(GroupId, data::ViewNumber)>,
     pub(crate) batches: BTreeMap<u64, Batch>,
+    /// Messages of moves between groups of this node.
+    pub(crate) pieces: alloc::collections::VecDeque<crate::moving::Piece>,
     pub(crate) pubsub: PubSub,
     pub(crate) holder: Holder,
     pub(crate) grantor: Grantor,
@@ -120,6 +122,7 @@ impl Node {
             next_ticket: 0,
             uncertain_proposals: BTreeSet::new(),
             batches: BTreeMap::new(),
+            pieces: Default::default(),
             pubsub: PubSub::default(),
             holder: Holder::new(config.lease),
             grantor: Grantor::new(config.lease, now.instant),
@@ -210,6 +213,9 @@ impl Node {
         self.now = now;
         self.tend_receipts();
         self.send_unsent();
+        if !self.pieces.is_empty() {
+            self.deliver_pieces();
+        }
         if !self.catching_up.is_empty() {
             self.tend_catch_up();
         }
@@ -314,6 +320,11 @@ impl Node {
     /// Whether the node can serve: it knows the cluster and its disk works.
     pub fn is_ready(&self) -> bool {
         self.stopped.is_none() && self.map.nodes.contains_key(&self.config.node)
+    }
+    /// The slots that this node executes commands of as the group's leader; nothing where it does not lead.
+    pub fn serves(&self, group: GroupId) -> Option<SlotSet> {
+        let it = self.groups.get(&group).filter(|it| it.is_serving())?;
+        Some(self.served_slots(it))
     }
     /// State of the groups on this node, for metrics and invariants.
     pub fn group_states(&self) -> impl Iterator<Item = GroupState<'_>> {

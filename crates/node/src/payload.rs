@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use data::codec::{DecodeError, Reader, Writer};
 use data::operation::{Before, Operation};
+use data::slot::slot;
 
 /// Writes the head of a payload: `answer` is there when the request has an id.
 pub fn write_head(w: &mut Writer<'_>, answer: Option<&[u8]>) {
@@ -13,6 +14,16 @@ pub fn write_head(w: &mut Writer<'_>, answer: Option<&[u8]>) {
 pub fn write_row(w: &mut Writer<'_>, operation: &Operation<'_>, before: &Before<'_>) {
     operation.encode(w);
     before.encode(w);
+}
+
+/// The slots of all keys that a payload changes, one after the other.
+pub(crate) fn slots(payload: &[u8]) -> Vec<u16> {
+    let rows = Payload::parse(payload).and_then(Payload::rows).unwrap_or_default();
+    rows.iter().flat_map(|(operation, _)| operation.keys().map(slot).collect::<Vec<_>>()).collect()
+}
+
+pub(crate) fn first_slot(payload: &[u8]) -> Option<u16> {
+    slots(payload).first().copied()
 }
 
 /// A payload read back.

@@ -42,6 +42,7 @@ impl Node {
             PeerMessage::Forward(forward) => self.on_forward(from, forward),
             PeerMessage::Answer { request, outcome } => self.on_answer(from, request, outcome),
             PeerMessage::Cancel { request } => self.on_cancel(from, request),
+            PeerMessage::Move(piece) => self.on_piece(from, piece),
             PeerMessage::Publish { channel, payload } => {
                 self.deliver(&channel, &payload);
             }

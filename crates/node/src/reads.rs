@@ -11,7 +11,7 @@ use crate::io::ConnectionId;
 use crate::message::Work;
 use crate::node::{Flow, Node};
 use crate::replies::SlotId;
-use crate::route::Route;
+use crate::route::{Route, slot_of_words};
 use crate::session::Receipt;
 use alloc::format;
 use alloc::string::String;
@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Class, Random, Spec};
 use core::time::Duration;
+use data::id::CONTROL_GROUP;
 use data::view::View;
 use data::{GroupId, Instant, Position};
 use protocol::session::{Wanted, has_reached};
@@ -223,7 +224,16 @@ impl Node {
         let (Some(it), Some(session)) = (self.groups.get(&group), self.sessions.get(connection)) else {
             return Fit::No;
         };
+        if it.map_needed > self.map.moved_at {
+            return Fit::No;
+        }
         if self.stopped.is_some() || !self.map.view(group).is_some_and(|view| it.is_showable(view)) {
+            return Fit::No;
+        }
+        // A copy without all of what moved here, and a session that saw slots elsewhere, as this node has not heard yet.
+        let complete = self.map.groups.get(&group).map(|it| it.complete_from).unwrap_or_default();
+        let moved = need.session.then(|| session.seen.wanted(CONTROL_GROUP));
+        if matches!(moved, Some(Wanted::Position(at)) if at.index.0 > self.map.moved_at) {
             return Fit::No;
         }
         let wanted = if need.session { session.seen.wanted(group) } else { Wanted::Anything };
@@ -233,6 +243,8 @@ impl Node {
             Wanted::Position(position) => has_reached(it.replica.log(), applied, position),
             Wanted::Leader => return Fit::No,
         };
+        let reached =
+            reached && (complete == Position::default() || has_reached(it.replica.log(), applied, complete));
         let fresh = need.since.is_none_or(|since| it.freshness.is_complete(since));
         if reached && fresh { Fit::Now } else { Fit::Soon }
     }
@@ -312,7 +324,7 @@ impl Node {
                 self.answer_parked(&parked, |bytes| ReplyWriter::new(bytes, parked.protocol).error(&text));
                 continue;
             }
-            match self.fit(connection, group, parked.need) {
+            match self.fit_parked(group, &parked) {
                 Fit::Now => self.read_parked(group, &parked),
                 Fit::Soon if now < parked.until => {
                     if let Some(since) = parked.need.since {
@@ -325,6 +337,19 @@ impl Node {
                 Fit::Soon | Fit::No => self.send_on(parked),
             }
         }
+    }
+
+    /// Its key may have another owner than when it began to wait.
+    fn fit_parked(&self, group: GroupId, parked: &Parked) -> Fit {
+        let keyspace = self.groups.get(&group).map(|it| it.keyspace.id);
+        let routes = keyspace.and_then(|keyspace| self.routes.get(&keyspace));
+        let slot = slot_of_words(&parked.args).unwrap_or(0);
+        if self.map.moved_at > 0
+            && routes.and_then(|routes| routes.at(slot)).is_none_or(|it| it.group != group)
+        {
+            return Fit::No;
+        }
+        self.fit(parked.connection, group, parked.need)
     }
 
     fn read_parked(&mut self, group: GroupId, parked: &Parked) {

@@ -146,6 +146,9 @@ impl Node {
         }
         self.finish_walk(group);
         self.tend_parked(group);
+        if self.groups.get(&group).is_some_and(|it| it.moving.is_some()) {
+            self.tend_moves(group);
+        }
     }
 
     /// A reply that nothing holds back any more goes on its way.
@@ -270,6 +273,7 @@ impl Node {
 
     /// This replica no longer leads: what was executed ahead of the commit index is undone, and nobody waits here any more.
     fn step_down(&mut self, group: GroupId) {
+        self.abandon_moves(group);
         let Some(it) = self.groups.get_mut(&group) else { return };
         it.undo_uncommitted();
         it.abandon_walk();
@@ -310,6 +314,7 @@ impl Node {
         self.time_out_asking(group);
         self.time_out_blocked(group);
         self.tend_pause(group);
+        self.tend_moves(group);
         let wall_ms = self.now.wall.middle_ms();
         if let Some(it) = self.groups.get_mut(&group) {
             let expired = it.expire_due(wall_ms, 200);

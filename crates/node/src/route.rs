@@ -1,19 +1,23 @@
 //! Where a key is served: its keyspace's groups divide the hash slots among them, and each is led by one node.
 
 use crate::forward::{Origin, Outgoing, Purpose};
+use crate::group::Group;
 use crate::message::Work;
 use crate::node::Node;
+use crate::payload;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use bytes::Bytes;
-use commands::Spec;
+use commands::{Flags, Spec};
 use control::ClusterMap;
+use data::plant::{self, Bug};
 use data::slot::slot;
-use data::{GroupId, KeyspaceId, NodeId, SlotRange};
+use data::{GroupId, KeyspaceId, NodeId, SlotRange, SlotSet};
 use smallvec::SmallVec;
 
-/// One group of a keyspace.
+/// A run of slots, and the group that owns it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Route {
     pub group: GroupId,
@@ -22,7 +26,7 @@ pub(crate) struct Route {
     pub leader: Option<NodeId>,
 }
 
-/// The groups of a keyspace in the order of their slots; every slot is in one.
+/// The runs of slots of a keyspace in their order; every slot is in one.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Routes(SmallVec<[Route; 1]>);
 
@@ -31,20 +35,37 @@ impl Routes {
     pub fn of(map: &ClusterMap) -> BTreeMap<KeyspaceId, Routes> {
         let mut all: BTreeMap<KeyspaceId, Routes> = BTreeMap::new();
         for group in map.groups.values() {
-            let (id, slots) = (group.view.group, group.slots);
-            let route = Route { group: id, slots, leader: map.leader_of(id) };
-            all.entry(group.view.keyspace).or_default().0.push(route);
+            let (id, leader) = (group.view.group, map.leader_of(group.view.group));
+            let routes = &mut all.entry(group.view.keyspace).or_default().0;
+            routes.extend(group.slots.ranges().iter().map(|slots| Route {
+                group: id,
+                slots: *slots,
+                leader,
+            }));
         }
         all.values_mut().for_each(|routes| routes.0.sort_unstable_by_key(|route| route.slots.first));
         all
     }
-    /// The only group; `None` of a keyspace with several.
+    /// The only group that owns slots; `None` of a keyspace with several.
     pub fn only(&self) -> Option<Route> {
         if self.0.len() == 1 { self.0.first().copied() } else { None }
     }
     /// The group of a slot.
     pub fn at(&self, slot: u16) -> Option<Route> {
-        self.only().or_else(|| self.0.iter().find(|route| route.slots.contains(slot)).copied())
+        self.only().or_else(|| {
+            let at = self.0.partition_point(|route| route.slots.last < slot);
+            self.0.get(at).filter(|route| route.slots.contains(slot)).copied()
+        })
+    }
+    /// One route for each group, that with its first slots, in their order.
+    pub fn groups(&self) -> Vec<Route> {
+        let mut groups: Vec<Route> = Vec::new();
+        for route in &self.0 {
+            if groups.iter().all(|known| known.group != route.group) {
+                groups.push(*route);
+            }
+        }
+        groups
     }
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
@@ -74,13 +95,43 @@ pub(crate) fn slot_of_work(work: &Work) -> u16 {
         Work::Command(args) => slot_of_words(args),
         Work::Transaction { commands, .. } => commands.iter().find_map(|args| slot_of_words(args)),
         Work::Watch { keys, .. } => keys.first().map(|key| slot(key)),
-        Work::Unwatch { .. }
-        | Work::Holders { .. }
-        | Work::Fate { .. }
-        | Work::Position
-        | Work::Reapply { .. } => None,
+        Work::Reapply { item, .. } => payload::first_slot(&item.payload),
+        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => None,
     };
     slot.unwrap_or(0)
+}
+
+/// Where the keys of some work are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Placed {
+    Here,
+    /// In another group, or about to be: whoever asked will hear which.
+    Elsewhere,
+    /// In several groups.
+    Apart,
+    /// It speaks of all keys, and some are fenced.
+    Fenced,
+}
+
+/// The slots of all keys of some work.
+fn slots_of(work: &Work) -> Vec<u16> {
+    let command = |args: &Vec<Bytes>| -> Vec<u16> {
+        let args: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
+        let spec = args.first().and_then(|name| commands::find(name));
+        let keys = spec.and_then(|spec| commands::docs::keys_of(spec, &args).ok());
+        keys.into_iter().flatten().map(slot).collect()
+    };
+    match work {
+        Work::Command(args) => command(args),
+        Work::Transaction { commands, .. } => commands.iter().flat_map(command).collect(),
+        Work::Watch { keys, .. } => keys.iter().map(|key| slot(key)).collect(),
+        Work::Reapply { item, .. } => payload::slots(&item.payload),
+        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => Vec::new(),
+    }
+}
+
+fn writes(args: &[Bytes]) -> bool {
+    args.first().and_then(|name| commands::find(name)).is_some_and(|spec| spec.flags.has(Flags::WRITE))
 }
 
 /// What a client of Redis Cluster expects to read.
@@ -135,25 +186,65 @@ impl Node {
         common(keys).map_err(|()| CROSSSLOT.into())
     }
 
-    /// Whether the keys of some work are all in the group that it was sent to: its client's node may not have known the shards.
-    pub(crate) fn holds_keys(&self, group: GroupId, work: &Work) -> bool {
-        let slots = self.map.groups.get(&group).map_or(SlotRange::ALL, |it| it.slots);
-        if slots == SlotRange::ALL {
-            return true;
+    /// Whether the keys of some work are in the group that it was sent to: its client's node may know less of the shards than
+    /// this one, or more.
+    // bugs: X-01
+    pub(crate) fn placed(&self, group: GroupId, work: &Work) -> Placed {
+        let Some(it) = self.groups.get(&group) else { return Placed::Elsewhere };
+        let all = SlotSet::of(SlotRange::ALL);
+        let owned = self.map.groups.get(&group).map_or(&all, |it| &it.slots);
+        if it.moving.is_none() && owned.holds(SlotRange::ALL) {
+            return Placed::Here;
         }
-        let inside = |key: &[u8]| slots.contains(slot(key));
-        let command = |args: &alloc::vec::Vec<Bytes>| {
-            let args: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
-            let spec = args.first().and_then(|name| commands::find(name));
-            let keys = spec.and_then(|spec| commands::docs::keys_of(spec, &args).ok());
-            keys.is_none_or(|keys| keys.iter().all(|key| inside(key)))
+        let fenced = it.moving.as_ref().is_some_and(|moving| moving.is_fenced());
+        let mut slots = slots_of(work);
+        slots.dedup();
+        if slots.is_empty() && fenced {
+            // How far the log is committed says nothing of what the next owner has; and what speaks of all keys cannot leave the
+            // fenced ones out.
+            return match work {
+                Work::Position => Placed::Elsewhere,
+                Work::Command(args) if writes(args) => Placed::Fenced,
+                _ => Placed::Here,
+            };
+        }
+        let here = |slot: &u16| {
+            let owned = owned.contains(*slot) || plant::is(Bug::ServesAfterCutOver);
+            owned && !it.moving.as_ref().is_some_and(|moving| moving.fences(*slot))
         };
-        match work {
-            Work::Command(args) => command(args),
-            Work::Transaction { commands, .. } => commands.iter().all(command),
-            Work::Watch { keys, .. } => keys.iter().all(|key| inside(key)),
-            _ => true,
+        if slots.iter().all(here) {
+            return Placed::Here;
         }
+        // Several slots may wait for the same group; once one of them is elsewhere for good they can be used together no more.
+        let owned = |slot: &&u16| owned.contains(**slot);
+        match slots.iter().filter(owned).count() {
+            0 if slots.iter().any(|slot| *slot != slots[0]) => Placed::Apart,
+            0 => Placed::Elsewhere,
+            count if count == slots.len() => Placed::Elsewhere,
+            _ => Placed::Apart,
+        }
+    }
+
+    /// Whether a command of a client of this node must wait for a fence in front of its keys.
+    pub(crate) fn is_fenced(&self, group: GroupId, spec: &Spec, args: &[&[u8]]) -> bool {
+        let moving = self.groups.get(&group).and_then(|it| it.moving.as_ref());
+        let Some(moving) = moving.filter(|moving| moving.is_fenced()) else { return false };
+        match commands::docs::keys_of(spec, args) {
+            Ok(keys) if keys.is_empty() => spec.flags.has(Flags::WRITE),
+            Ok(keys) => keys.iter().any(|key| moving.fences(slot(key))),
+            Err(_) => false,
+        }
+    }
+
+    /// The slots that this node executes commands of as the group's leader.
+    pub(crate) fn served_slots(&self, it: &Group) -> SlotSet {
+        let mut slots = self.map.groups.get(&it.id()).map(|it| it.slots.clone()).unwrap_or_default();
+        if let Some(leaving) = it.moving.as_ref().and_then(|moving| moving.leaving.as_ref())
+            && leaving.is_fenced()
+        {
+            slots.remove(leaving.slots);
+        }
+        slots
     }
 
     /// Whether a command speaks of a whole keyspace that turned out to be divided after its client sent it.

@@ -47,7 +47,11 @@ impl Node {
         let Route { group, leader, .. } = route;
         let here = leader == Some(self.config.node)
             && in_order
-            && self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none());
+            && self.groups.get(&group).is_some_and(|it| {
+                it.is_serving()
+                    && it.paused.is_none()
+                    && (it.moving.is_none() || !self.is_fenced(group, spec, args))
+            });
         if !here {
             if let Some(moved) = self.redirection(keyspace, route, || slot_of_arguments(spec, args)) {
                 return self.reply_error(connection, &moved);

@@ -88,7 +88,8 @@ impl Node {
             let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
             keys.extend(commands::docs::keys_of(spec, &args).iter().flatten());
         }
-        let watched = watch.and_then(|(group, _)| self.map.groups.get(&group)).map(|it| it.slots.first);
+        let watched =
+            watch.and_then(|(group, _)| self.map.groups.get(&group)).and_then(|it| it.slots.first());
         Ok(self.common_slot(keys.into_iter())?.or(watched))
     }
 
@@ -139,18 +140,27 @@ impl Node {
         let elsewhere = |route: Route| watch.is_some_and(|(watched, _)| watched != route.group);
         let refusal = match (&slot, route) {
             (Err(error), _) => Some(error.clone()),
+            // What was watched may have moved since.
+            (Ok(Some(_)), Some(route)) if elsewhere(route) && self.map.moved_at > 0 => Some(String::new()),
             (Ok(Some(_)), Some(route)) if elsewhere(route) => Some(CROSSSLOT.into()),
             (_, Some(route)) if guarded => self.refuse_lost(connection, route.group),
             _ => None,
         };
         if let Some(refusal) = refusal {
             watch.into_iter().for_each(|(group, number)| self.end_watch(group, number));
+            if refusal.is_empty() {
+                return self.reply(connection, |w| w.null_array());
+            }
             return self.reply_error(connection, &refusal);
         }
         let here = route.filter(|route| {
             route.leader == Some(self.config.node)
                 && in_order
                 && self.groups.get(&route.group).is_some_and(|it| it.is_serving() && it.paused.is_none())
+                && !queue.commands.iter().any(|(spec, args)| {
+                    let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
+                    self.is_fenced(route.group, spec, &args)
+                })
         });
         let Some(Route { group, .. }) = here else {
             let commands = queue.commands.into_iter().map(|(_, args)| args).collect();
@@ -301,7 +311,8 @@ impl Node {
     ) -> u64 {
         let now = self.now.instant;
         let Some(it) = self.groups.get_mut(&group) else { return 0 };
-        let seed = it.replica.promised().0;
+        // Two groups give no watch the same number: the keys of one may move to the other.
+        let seed = u64::from(group.0) << 16 | it.replica.promised().0 & 0xffff;
         it.watches.watch(now, seed, number, keys)
     }
 
@@ -346,7 +357,8 @@ impl Node {
             return;
         }
         let Some(it) = self.map.groups.get(&group) else { return };
-        let (keyspace, slot) = (it.view.keyspace, it.slots.first);
+        let Some(slot) = it.slots.first() else { return };
+        let keyspace = it.view.keyspace;
         let work = Work::Unwatch { watch: number };
         let deadline = Some(self.now.instant);
         let outgoing = Outgoing::new(keyspace, Protocol::Resp2, work, Origin::Nobody, deadline);

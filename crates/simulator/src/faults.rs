@@ -9,6 +9,7 @@ mod damage;
 mod heal;
 mod inject;
 mod latecomer;
+mod moves;
 mod restore;
 mod squeeze;
 mod strikes;
@@ -65,11 +66,12 @@ pub enum Fault {
     Wan,
     SiteCut,
     Promote,
+    SlotMove,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 40] = [
+    pub const ALL: [(Fault, &'static str, u64); 41] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -110,6 +112,7 @@ impl Fault {
         (Fault::Wan, "wan", 0),
         (Fault::SiteCut, "site-cut", 12_000 * MS),
         (Fault::Promote, "promote", 15_000 * MS),
+        (Fault::SlotMove, "slot-move", 2_000 * MS),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)

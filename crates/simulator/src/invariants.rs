@@ -10,6 +10,7 @@
 //! | `durable` | a life of a node comes back with all that it had persisted |
 //! | `own_epoch` | a leader commits nothing older before its own first entry |
 //! | `ledger` | what was acknowledged and is gone lies in the ledger, and nothing else is called so |
+//! | `one_owner` | no slot is served by two groups at once |
 //! | `leases` | when a leader serves, no lease of an older one runs |
 //! | `recorded` | the same under the newest recorded set, whether its leader has heard of it or not |
 //! | `state` | equal history means equal state |
@@ -29,6 +30,7 @@ pub mod ledger;
 pub mod liveness;
 mod log_matching;
 mod one_leader;
+pub mod one_owner;
 mod own_epoch;
 mod recorded;
 mod sound;
@@ -50,7 +52,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 29] = [
+pub const ALL: [(&str, &str); 30] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -61,6 +63,7 @@ pub const ALL: [(&str, &str); 29] = [
     (own_epoch::NAME, "a leader-elect commits nothing before its empty entry"),
     (ledger::NAME, "the ledgers hold acknowledged minus surviving; what is more is marked perhaps"),
     (ledger::BOUND, "async with min-replicas-max-lag: what a leader lost was written within that time"),
+    (one_owner::NAME, "what two leaders of one keyspace serve has no slot in common, while slots move"),
     (leases::NAME, "no older leader's lease runs when a leader begins to serve"),
     (leases::ALONE, "under async a leader takes no writes while a newer one serves"),
     (recorded::NAME, "committed entries meet the newest recorded electable set; none changes in an election"),
@@ -100,6 +103,7 @@ pub struct Invariants {
     durable: durable::Durable,
     own_epoch: own_epoch::OwnEpoch,
     leases: leases::Leases,
+    pub one_owner: one_owner::OneOwner,
     pub ledgers: ledger::Ledgers,
     state: state::State,
     storm: storm::Storm,
@@ -167,6 +171,9 @@ impl Invariants {
 
     /// After a turn of `id`, among all the others.
     pub fn compare(&mut self, now: u64, hosts: &BTreeMap<NodeId, Host>, id: NodeId, whole_turns: bool) {
+        if let Some(violation) = self.one_owner.check(hosts, id) {
+            self.fail(violation.property, violation.text);
+        }
         if let Some(violation) = self.leases.check(now, hosts, id, &self.lossy, whole_turns) {
             self.fail(violation.property, violation.text);
         }

@@ -125,7 +125,7 @@ fn show_groups(status: &Value) {
             .iter()
             .map(|field| text(&group[*field]))
             .collect();
-        row.insert(2, format!("{}-{}", text(&group["slots"][0]), text(&group["slots"][1])));
+        row.insert(2, text(&group["slots"]));
         row.push(replicas.join("\n"));
         groups.add_row(row);
     }

@@ -121,7 +121,13 @@ fn redis_benchmark(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn redis_py(address: SocketAddr, requirements: &str, tour: &str) -> Result<()> {
+/// Runs one script of `e2e/smoke` with a version of redis-py; a list of words goes to it.
+pub(super) fn redis_py_with(
+    address: SocketAddr,
+    requirements: &str,
+    tour: &str,
+    words: &[String],
+) -> Result<()> {
     if !has("python3")? {
         return Ok(());
     }
@@ -135,8 +141,12 @@ fn redis_py(address: SocketAddr, requirements: &str, tour: &str) -> Result<()> {
         std::fs::write(venv.join("ready"), "")?;
     }
     let mut command = in_root(&python.to_string_lossy(), &[&Path::new("e2e/smoke").join(tour)]);
-    command.env("TERCET_ADDRESS", address.to_string());
+    command.args(words).env("TERCET_ADDRESS", address.to_string());
     shell::run(command)
+}
+
+fn redis_py(address: SocketAddr, requirements: &str, tour: &str) -> Result<()> {
+    redis_py_with(address, requirements, tour, &[])
 }
 
 fn ioredis(address: SocketAddr, tour: &str) -> Result<()> {

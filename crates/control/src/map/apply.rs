@@ -60,6 +60,7 @@ impl ClusterMap {
             | Command::FinishElection { .. }
             | Command::ChangeElectable { .. }
             | Command::ChangeMembers { .. } => self.change_group(command),
+            Command::ChangeShards(change) => self.change_shards(change, advice),
             Command::RaiseLevel { level } => {
                 if *level > self.level {
                     self.level = *level;
@@ -230,9 +231,7 @@ impl ClusterMap {
         self.check_sites(&settings)?;
         let used = self.groups_of(keyspace).next().is_some();
         let known = self.keyspaces.get_mut(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
-        if used && settings.shards != known.settings.shards {
-            return Err(Refusal::Invalid("SHARDS of a keyspace in use cannot be changed"));
-        }
+        let divides = used && settings.shards != known.settings.shards;
         let mut groups: Vec<_> =
             self.groups.values_mut().filter(|group| group.view.keyspace == keyspace).collect();
         if groups.iter().any(|group| group.view.election.is_some()) {
@@ -242,6 +241,9 @@ impl ClusterMap {
         for group in &mut groups {
             group.view.settings = settings;
             group.view.number = group.view.number.next();
+        }
+        if divides {
+            self.dividing.insert(keyspace);
         }
         self.remember(Change::KeyspaceAltered(keyspace));
         Ok(Applied::Done)
@@ -253,6 +255,7 @@ impl ClusterMap {
         }
         self.keyspaces.remove(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
         self.groups.retain(|_, group| group.view.keyspace != keyspace);
+        self.forget_moves(keyspace);
         self.remember(Change::KeyspaceDropped(keyspace));
         Ok(Applied::Done)
     }

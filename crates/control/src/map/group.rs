@@ -6,7 +6,7 @@ use crate::event::Change;
 use data::keyspace::{CommitRule, OnTimeout, Settings};
 use data::plant::{self, Bug};
 use data::view::{Leader, Replica, View};
-use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, SlotRange, ViewNumber};
+use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, SlotRange, SlotSet, ViewNumber};
 use std::collections::BTreeMap;
 
 impl ClusterMap {
@@ -29,13 +29,18 @@ impl ClusterMap {
     ) -> Result<(), Refusal> {
         for slots in SlotRange::divide(settings.shards) {
             let view = self.first_view(keyspace, settings, advice)?;
-            self.insert_group(view, slots);
+            self.insert_group(view, SlotSet::of(slots));
         }
         Ok(())
     }
 
     /// Everybody is electable from the start: there is nothing yet that a copy could lack.
-    fn first_view(&self, keyspace: KeyspaceId, settings: Settings, advice: &Advice) -> Result<View, Refusal> {
+    pub(super) fn first_view(
+        &self,
+        keyspace: KeyspaceId,
+        settings: Settings,
+        advice: &Advice,
+    ) -> Result<View, Refusal> {
         let mut members = self.place(settings.replicas as usize, settings.site, &[], advice);
         members.sort_unstable();
         let mut read_replicas =
@@ -66,10 +71,11 @@ impl ClusterMap {
         })
     }
 
-    fn insert_group(&mut self, view: View, slots: SlotRange) {
+    pub(super) fn insert_group(&mut self, view: View, slots: SlotSet) {
         let (group, keyspace) = (view.group, view.keyspace);
         self.next_group = group.next();
-        self.groups.insert(group, Group { last_epoch: view.epoch, slots, view });
+        self.groups
+            .insert(group, Group { last_epoch: view.epoch, slots, complete_from: Position::default(), view });
         self.remember(Change::GroupCreated { group, keyspace });
     }
 
@@ -105,6 +111,9 @@ impl ClusterMap {
         };
         let number = group.view.number.next();
         group.view.number = number;
+        if matches!(change, Change::Elected { .. }) {
+            self.restart_moves(id);
+        }
         self.remember(change);
         Ok(Applied::View { group: id, number })
     }

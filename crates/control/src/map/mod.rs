@@ -5,15 +5,17 @@
 
 mod apply;
 mod group;
+mod moves;
 mod placement;
 
 use crate::config::Addresses;
 use crate::event::Change;
+use crate::shards::Move;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::Keyspace;
 use data::view::View;
-use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Process, SlotRange};
-use std::collections::{BTreeMap, VecDeque};
+use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, SlotSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use apply::{Advice, NUMBERED_KEYSPACES};
 
@@ -52,8 +54,10 @@ impl Node {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
     pub view: View,
-    /// The slots whose keys it holds; of a keyspace's groups each slot is in one.
-    pub slots: SlotRange,
+    /// The slots that it owns; of a keyspace's groups each slot is in one.
+    pub slots: SlotSet,
+    /// A copy that does not hold this entry lacks keys that moved here.
+    pub complete_from: Position,
     /// The highest epoch ever named, by an election that nobody won too.
     pub last_epoch: Epoch,
 }
@@ -77,6 +81,13 @@ pub struct ClusterMap {
     pub next_node: NodeId,
     pub next_keyspace: KeyspaceId,
     pub next_group: GroupId,
+    /// Slots on their way.
+    pub moves: BTreeMap<u64, Move>,
+    pub next_move: u64,
+    /// The version in which slots last changed their owner; 0 for never.
+    pub moved_at: u64,
+    /// Keyspaces that do not have the number of shards yet that was asked for.
+    pub dividing: BTreeSet<KeyspaceId>,
     pub changes: VecDeque<(u64, Change)>,
 }
 
@@ -138,6 +149,7 @@ impl ClusterMap {
         for group in self.groups.values() {
             group.view.encode(w);
             group.slots.encode(w);
+            group.complete_from.encode(w);
             group.last_epoch.encode(w);
         }
         w.list(&self.voters, |w, node| node.encode(w));
@@ -146,6 +158,12 @@ impl ClusterMap {
         self.next_node.encode(w);
         self.next_keyspace.encode(w);
         self.next_group.encode(w);
+        w.length(self.moves.len());
+        self.moves.values().for_each(|it| it.encode(w));
+        w.u64(self.next_move);
+        w.u64(self.moved_at);
+        w.length(self.dividing.len());
+        self.dividing.iter().for_each(|keyspace| keyspace.encode(w));
         w.length(self.changes.len());
         for (version, change) in &self.changes {
             w.u64(*version);
@@ -161,8 +179,9 @@ impl ClusterMap {
         let nodes = r.list(Node::decode)?;
         let keyspaces = r.list(Keyspace::decode)?;
         let group = |r: &mut Reader<'_>| {
-            let (view, slots) = (View::decode(r)?, SlotRange::decode(r)?);
-            Ok(Group { view, slots, last_epoch: Epoch::decode(r)? })
+            let (view, slots) = (View::decode(r)?, SlotSet::decode(r)?);
+            let complete_from = Position::decode(r)?;
+            Ok(Group { view, slots, complete_from, last_epoch: Epoch::decode(r)? })
         };
         let groups = r.list(group)?;
         Ok(ClusterMap {
@@ -178,6 +197,10 @@ impl ClusterMap {
             next_node: NodeId::decode(r)?,
             next_keyspace: KeyspaceId::decode(r)?,
             next_group: GroupId::decode(r)?,
+            moves: r.list(Move::decode)?.into_iter().map(|it| (it.id, it)).collect(),
+            next_move: r.u64()?,
+            moved_at: r.u64()?,
+            dividing: r.list(KeyspaceId::decode)?.into_iter().collect(),
             changes: r.list(|r| Ok((r.u64()?, Change::decode(r)?)))?.into(),
         })
     }

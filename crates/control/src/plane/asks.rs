@@ -176,7 +176,16 @@ impl Plane {
 
 /// Commands that only the control leader derives from what it alone sees.
 fn is_internal(command: &Command) -> bool {
-    matches!(command, Command::Found { .. } | Command::FinishElection { .. } | Command::ForgetNode { .. })
+    use crate::shards::ShardChange as Shards;
+    matches!(
+        command,
+        Command::Found { .. }
+            | Command::FinishElection { .. }
+            | Command::ForgetNode { .. }
+            | Command::ChangeShards(
+                Shards::AddGroup { .. } | Shards::DropGroup { .. } | Shards::Divided { .. }
+            )
+    )
 }
 
 fn harmless_twice(ask: &Ask) -> bool {

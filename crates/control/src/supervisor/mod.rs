@@ -6,6 +6,7 @@
 
 mod balance;
 mod contest;
+mod divide;
 mod membership;
 mod switchover;
 
@@ -59,6 +60,8 @@ pub(crate) struct Supervisor {
     proposed: BTreeMap<GroupId, (ViewNumber, Instant)>,
     /// The same for changes of nodes and of the control group.
     tended_at: Instant,
+    /// When a step towards another number of shards was last proposed.
+    divided_at: Instant,
     /// The last change of the control group.
     reconfigured_at: Instant,
     pub actions: Vec<Action>,
@@ -88,6 +91,7 @@ impl Supervisor {
             switchovers: BTreeMap::new(),
             proposed: BTreeMap::new(),
             tended_at: Instant::ZERO,
+            divided_at: Instant::ZERO,
             reconfigured_at: now,
             actions: Vec::new(),
         }
@@ -173,6 +177,7 @@ impl Supervisor {
         }
         self.finish_switchovers(now, &map);
         self.tend_balance(now, &map);
+        self.tend_shards(now, &map);
         self.tend_nodes(now, &map, consensus);
     }
 

@@ -5,5 +5,6 @@ mod founding;
 mod laws;
 mod map_scripts;
 mod membership;
+mod moves;
 mod rig;
 mod wire;

@@ -10,7 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use commands::spec::unknown_subcommand;
 use data::slot::{self, SLOTS};
-use data::{KeyspaceId, NodeId, SlotRange};
+use data::{GroupId, KeyspaceId, NodeId, SlotRange};
 
 const HELP: &[&str] = &[
     "CLUSTER <subcommand> [<arg> ...]. Subcommands are:",
@@ -28,8 +28,9 @@ fn long_id(cluster: u64, node: NodeId) -> String {
     format!("{cluster:016x}{:024x}", node.0)
 }
 
-/// One group of a keyspace.
+/// A run of slots of one group.
 struct Shard {
+    group: GroupId,
     slots: SlotRange,
     leader: Option<NodeId>,
     followers: Vec<NodeId>,
@@ -83,7 +84,7 @@ impl Node {
         let shard = |route: &Route| {
             let members = self.map.view(route.group).map(|view| view.members.clone()).unwrap_or_default();
             let followers = members.into_iter().filter(|node| !leaders.contains(node)).collect();
-            Shard { slots: route.slots, leader: route.leader, followers }
+            Shard { group: route.group, slots: route.slots, leader: route.leader, followers }
         };
         routes.iter().map(shard).collect()
     }
@@ -162,20 +163,29 @@ impl Node {
     }
 
     fn cluster_shards(&mut self, connection: ConnectionId) -> Flow {
-        let shown = |shard: Shard| {
+        let shown = |shard: &Shard| {
             let leader = shard.leader.into_iter().map(|node| (self.listed(node), "master"));
             let followers = shard.followers.iter().map(|node| (self.listed(*node), "replica"));
-            (shard.slots, leader.chain(followers).collect::<Vec<_>>())
+            leader.chain(followers).collect::<Vec<_>>()
         };
-        let shards: Vec<_> = self.shards(connection).into_iter().map(shown).collect();
+        // One entry for each group, with all its runs.
+        let mut shards: Vec<(GroupId, Vec<SlotRange>, Vec<(Listed, &str)>)> = Vec::new();
+        for shard in self.shards(connection) {
+            match shards.iter_mut().find(|(group, _, _)| *group == shard.group) {
+                Some((_, runs, _)) => runs.push(shard.slots),
+                None => shards.push((shard.group, alloc::vec![shard.slots], shown(&shard))),
+            }
+        }
         self.reply(connection, |w| {
             w.array(shards.len());
-            for (slots, nodes) in shards {
+            for (_, runs, nodes) in shards {
                 w.map(2);
                 w.bulk(b"slots");
-                w.array(2);
-                w.integer(i64::from(slots.first));
-                w.integer(i64::from(slots.last));
+                w.array(2 * runs.len());
+                for slots in runs {
+                    w.integer(i64::from(slots.first));
+                    w.integer(i64::from(slots.last));
+                }
                 w.bulk(b"nodes");
                 w.array(nodes.len());
                 for (node, role) in nodes {

@@ -12,7 +12,7 @@ use control::Command;
 use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
 use data::view::View;
-use data::{Epoch, GroupId, NodeId, Site, SlotRange, ViewNumber};
+use data::{Epoch, GroupId, NodeId, Site, SlotSet, ViewNumber};
 use protocol::single_leader::{Links, Who};
 use wire::ReplyWriter;
 use wire::number::parse_integer;
@@ -31,6 +31,9 @@ const HELP: &[&str] = &[
     "SWITCHOVER <group> <node>",
     "PROMOTE <group> <node> ACCEPT-LOSS",
     "    The other copies are gone for good: this one leads, whatever it lacks. What comes back after all goes to the ledger.",
+    "MOVE-SLOTS <name> <first>-<last> TO <group>",
+    "    Gives slots to another group of the keyspace, while both serve.",
+    "CANCEL-MOVE <move>",
     "REMOVE-NODE <node>",
     "HELP",
 ];
@@ -60,6 +63,8 @@ impl Node {
                 let text = self.status_json();
                 self.reply(connection, |w| w.bulk(text.as_bytes()))
             }
+            (b"move-slots", args) => self.move_slots(connection, args),
+            (b"cancel-move", [id]) => self.cancel_move(connection, id),
             (b"switchover", [group, node]) => self.switchover(connection, group, node),
             (b"promote", [group, node, accepted]) if accepted.eq_ignore_ascii_case(b"ACCEPT-LOSS") => {
                 self.promote(connection, group, node)
@@ -78,7 +83,7 @@ impl Node {
             }),
             (
                 b"create" | b"alter" | b"drop" | b"list" | b"info" | b"sheet" | b"switchover" | b"promote"
-                | b"remove-node",
+                | b"remove-node" | b"cancel-move",
                 _,
             ) => {
                 let shown = format!("keyspace|{}", String::from_utf8_lossy(&subcommand));
@@ -100,7 +105,7 @@ impl Node {
     }
 
     /// Asks the control plane for a change; the reply waits for its answer.
-    fn administrate(&mut self, connection: ConnectionId, command: Command) -> Flow {
+    pub(super) fn administrate(&mut self, connection: ConnectionId, command: Command) -> Flow {
         if let Some(slot) = self.hold_reply(connection) {
             self.ask_control(Some((connection, slot)), command);
         }
@@ -153,7 +158,7 @@ impl Node {
     }
 
     /// The group, the number of its view, and the node that an operator named.
-    fn placed(&self, group: &[u8], node: &[u8]) -> Result<(GroupId, ViewNumber, NodeId), &'static str> {
+    fn named_copy(&self, group: &[u8], node: &[u8]) -> Result<(GroupId, ViewNumber, NodeId), &'static str> {
         let group = parse_integer(group).and_then(|n| u32::try_from(n).ok()).map(GroupId);
         let view = group.and_then(|group| self.map.view(group)).ok_or("ERR no such group")?;
         let node = self.node_named(node).ok_or("ERR no such node")?;
@@ -161,7 +166,7 @@ impl Node {
     }
 
     fn promote(&mut self, connection: ConnectionId, group: &[u8], node: &[u8]) -> Flow {
-        match self.placed(group, node) {
+        match self.named_copy(group, node) {
             Ok((group, number, node)) => {
                 self.administrate(connection, Command::ForceElection { group, number, node })
             }
@@ -170,7 +175,7 @@ impl Node {
     }
 
     fn switchover(&mut self, connection: ConnectionId, group: &[u8], node: &[u8]) -> Flow {
-        let (group, target) = match self.placed(group, node) {
+        let (group, target) = match self.named_copy(group, node) {
             Ok((group, _, node)) => (group, node),
             Err(error) => return self.reply_error(connection, error),
         };
@@ -200,7 +205,7 @@ impl Node {
             .map
             .groups_of(it.id)
             .map(|group| Shown {
-                slots: group.slots,
+                slots: group.slots.clone(),
                 group: group.view.group,
                 epoch: group.view.epoch,
                 leader: self.map.leader_of(group.view.group).map(name_of).unwrap_or_default(),
@@ -212,12 +217,13 @@ impl Node {
                 followers_needed: group.view.followers_needed(),
             })
             .collect();
-        groups.sort_by_key(|group| group.slots);
+        groups.sort_by(|a, b| a.slots.cmp(&b.slots));
+        let moves = self.moves_text(it.id);
         let settings = it.settings;
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(22);
+            w.map(23);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -249,13 +255,16 @@ impl Node {
             w.bulk(b"groups");
             w.array(groups.len());
             groups.iter().for_each(|group| group.write(w));
+            w.bulk(b"moves");
+            w.array(moves.len());
+            moves.iter().for_each(|text| w.bulk(text.as_bytes()));
         })
     }
 }
 
 /// A group as KEYSPACE INFO shows it.
 struct Shown {
-    slots: SlotRange,
+    slots: SlotSet,
     group: GroupId,
     epoch: Epoch,
     leader: String,
@@ -274,7 +283,7 @@ impl Shown {
         w.bulk(b"group");
         w.integer(i64::from(self.group.0));
         w.bulk(b"slots");
-        w.bulk(format!("{}-{}", self.slots.first, self.slots.last).as_bytes());
+        w.bulk(self.slots.text().as_bytes());
         w.bulk(b"epoch");
         w.integer(self.epoch.0 as i64);
         w.bulk(b"leader");

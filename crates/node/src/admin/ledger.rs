@@ -376,8 +376,12 @@ impl Node {
             }
             Some(_) => None,
         };
-        let slot_of = |group| self.map.groups.get(&group).map_or(0, |it| it.slots.first);
-        let entry = found.and_then(|item| Some(((item.keyspace, slot_of(item.id.group)), Entry::of(item)?)));
+        // Its keys may have moved since.
+        let entry = found.and_then(|item| {
+            let entry = Entry::of(item)?;
+            let slot = crate::payload::first_slot(&entry.payload).unwrap_or(0);
+            Some(((item.keyspace, slot), entry))
+        });
         let (refusal, entry) = match (refusal, entry) {
             (None, Some(entry)) => (None, Some(entry)),
             (refusal, _) => (refusal.or(Some("ERR no such item")), None),

@@ -8,7 +8,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use commands::spec::{unknown_subcommand, wrong_arity};
-use data::GroupId;
+use data::id::CONTROL_GROUP;
+use data::{GroupId, Position};
 use protocol::session::{Positions, is_lost};
 use wire::{Protocol, ReplyWriter};
 
@@ -57,6 +58,10 @@ impl Node {
         let mut w = ReplyWriter::new(&mut bytes, Protocol::Resp2);
         let Some(session) = self.sessions.get_mut(connection) else { return bytes };
         session.seen.retain(keeps);
+        if map.moved_at > 0 {
+            // Of the map itself: who goes on from here must know who owns what as well as this node does.
+            session.seen.note(CONTROL_GROUP, Position::new(1, map.moved_at));
+        }
         map.views().for_each(|view| session.seen.settle(view));
         match session.seen.unplaced() {
             Some(group) => w.error(&format!(

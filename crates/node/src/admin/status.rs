@@ -4,7 +4,6 @@ use crate::node::Node;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use data::SlotRange;
 use data::view::View;
 
 impl Node {
@@ -12,13 +11,15 @@ impl Node {
         let nodes: Vec<String> = self.map.nodes.values().map(|node| self.node_json(node)).collect();
         let groups: Vec<String> = self.map.views().map(|view| self.group_json(view)).collect();
         format!(
-            "{{\"cluster\":\"{:016x}\",\"version\":{},\"asked\":{},\"control_leader\":{},\"nodes\":[{}],\"groups\":[{}]}}",
+            "{{\"cluster\":\"{:016x}\",\"version\":{},\"asked\":{},\"control_leader\":{},\"nodes\":[{}],\"groups\":[{}],\"moves\":[{}],\"dividing\":[{}]}}",
             self.map.cluster,
             self.map.version,
             self.config.node.0,
             self.plane.control_leader().map_or_else(|| String::from("null"), |node| format!("{}", node.0)),
             nodes.join(","),
             groups.join(","),
+            self.moves_json(),
+            self.dividing_json(),
         )
     }
 
@@ -46,7 +47,7 @@ impl Node {
     }
 
     fn group_json(&self, view: &View) -> String {
-        let slots = self.map.groups.get(&view.group).map_or(SlotRange::ALL, |group| group.slots);
+        let slots = self.map.groups.get(&view.group).map(|group| group.slots.text()).unwrap_or_default();
         let leader = self.map.leader_of(view.group);
         let it = self.groups.get(&view.group);
         // Only the leader knows how far its followers are.
@@ -85,11 +86,9 @@ impl Node {
             .collect();
         let ids = |nodes: Vec<u32>| nodes.iter().map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
         format!(
-            "{{\"group\":{},\"keyspace\":{},\"slots\":[{},{}],\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"read_replicas\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"recovery_point\":{},\"replicas\":[{}]}}",
+            "{{\"group\":{},\"keyspace\":{},\"slots\":\"{slots}\",\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"read_replicas\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"recovery_point\":{},\"replicas\":[{}]}}",
             view.group.0,
             quoted(&self.keyspace_name(view.keyspace)),
-            slots.first,
-            slots.last,
             view.epoch.0,
             view.number.0,
             leader.map_or_else(|| String::from("null"), |node| format!("{}", node.0)),
@@ -120,7 +119,7 @@ impl Node {
 }
 
 /// A JSON string.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

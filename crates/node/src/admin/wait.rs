@@ -251,7 +251,7 @@ impl Node {
             Question::Wait { .. } | Question::WaitAof { .. } => self.next_written(wait),
             Question::Token => None,
         };
-        let shard = |group| self.map.groups.get(&group).map_or(0, |it| it.slots.first);
+        let shard = |group| self.map.groups.get(&group).and_then(|it| it.slots.first()).unwrap_or(0);
         if let Some(it) = subject.filter(|it| wait.question == Question::Receipt && self.is_uncertain(it)) {
             let WriteName { request: of, client } = it.name.as_deref().cloned().unwrap_or_default();
             let work = Work::Fate { position: it.position, of, client };

@@ -1,6 +1,7 @@
 //! Stories of whole nodes, in virtual time.
 
 mod cluster;
+mod moving;
 mod options;
 mod promotion;
 mod reading;

@@ -250,7 +250,10 @@ impl World {
         let session = roams.map(|roams| 2 << 32 | roams.session).or(session);
         let staleness_ms_max = it.says.and_then(|words| words.split_once("MAX-STALENESS ")?.1.parse().ok());
         let staleness_ms_max = staleness_ms_max.filter(|_| from_copy);
-        let place = Place { session, roamed: roams.map(|it| it.with_token), staleness_ms_max, ..task.place };
+        // Positions in the logs of two groups cannot be compared.
+        let index = task.place.index.filter(|_| !self.mix.has(Fault::SlotMove));
+        let place =
+            Place { session, index, roamed: roams.map(|it| it.with_token), staleness_ms_max, ..task.place };
         let (key, mut did, start) = (task.key, task.did, running.start);
         if let Did::Observe { copies, .. } = &mut did {
             // Whoever takes over a token sees what stood behind it.

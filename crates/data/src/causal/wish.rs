@@ -14,16 +14,37 @@ use alloc::vec::Vec;
 /// A mergeable change of one key. Times are absolute, in milliseconds since 1970.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Wish {
-    Set { value: Blob, expiry: Expiry },
+    Set {
+        value: Blob,
+        expiry: Expiry,
+    },
     /// Replaces exactly what its client read.
-    SetOver { seen: Causal<Text>, value: Blob },
-    Increment { by: Amount },
-    SetAdd { members: Vec<Blob> },
-    SetRemove { members: Vec<Blob> },
-    HashSet { fields: Vec<(Blob, Blob)> },
-    HashIncrement { field: Blob, by: Amount },
-    HashRemove { fields: Vec<Blob> },
-    Expire { deadline: Deadline },
+    SetOver {
+        seen: Causal<Text>,
+        value: Blob,
+    },
+    Increment {
+        by: Amount,
+    },
+    SetAdd {
+        members: Vec<Blob>,
+    },
+    SetRemove {
+        members: Vec<Blob>,
+    },
+    HashSet {
+        fields: Vec<(Blob, Blob)>,
+    },
+    HashIncrement {
+        field: Blob,
+        by: Amount,
+    },
+    HashRemove {
+        fields: Vec<Blob>,
+    },
+    Expire {
+        deadline: Deadline,
+    },
     Delete,
 }
 

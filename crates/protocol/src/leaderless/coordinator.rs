@@ -74,7 +74,7 @@ impl WriteReceipt {
     // catalogue: K16 K19
     // bugs: LL-15
     pub fn is_sloppy(&self) -> bool {
-        self.replicas.len() < self.required
+        self.replicas.len() < self.required && self.acknowledged() >= self.required
     }
 }
 
@@ -92,11 +92,21 @@ pub struct ReadReceipt {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Reply {
     Written(WriteReceipt),
-    Value { state: KeyState, receipt: ReadReceipt },
+    Value {
+        state: KeyState,
+        receipt: ReadReceipt,
+    },
     /// Too few are alive, or answered a read: nothing was done.
-    NoQuorum { required: usize, alive: usize },
+    NoQuorum {
+        required: usize,
+        alive: usize,
+    },
     /// Fewer than required acknowledged in time. What was minted stays, and may be seen from now on or later.
-    Indeterminate { acknowledged: usize, required: usize, receipt: WriteReceipt },
+    Indeterminate {
+        acknowledged: usize,
+        required: usize,
+        receipt: WriteReceipt,
+    },
     /// Nothing was done.
     Refused(Why),
     /// Too much is under way: nothing was done.
@@ -105,9 +115,15 @@ pub enum Reply {
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
-    Send { to: NodeId, message: Message },
+    Send {
+        to: NodeId,
+        message: Message,
+    },
     /// `client` as it came with the request.
-    Reply { client: u64, reply: Reply },
+    Reply {
+        client: u64,
+        reply: Reply,
+    },
 }
 
 pub(super) enum Task {

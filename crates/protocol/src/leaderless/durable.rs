@@ -17,19 +17,38 @@ pub const MINTED_MAX: usize = 8192;
 pub enum Record {
     Step(Step),
     /// A delta of this actor's own.
-    Mint { request: RequestId, key: Blob, delta: Causal<Object> },
-    Hint { number: u64, hint: Hint },
-    HintGone { number: u64 },
+    Mint {
+        request: RequestId,
+        key: Blob,
+        delta: Causal<Object>,
+    },
+    Hint {
+        number: u64,
+        hint: Hint,
+    },
+    HintGone {
+        number: u64,
+    },
     /// Hints for this target were dropped, or it knows of that by now.
-    Missed { target: NodeId, missed: bool },
+    Missed {
+        target: NodeId,
+        missed: bool,
+    },
     /// The copies that this one has to be compared with.
-    Owes { peers: BTreeSet<NodeId> },
+    Owes {
+        peers: BTreeSet<NodeId>,
+    },
     /// A mint request was refused, and another replica may be asked: it is not to be minted here any more.
-    Declined { request: RequestId },
+    Declined {
+        request: RequestId,
+    },
     /// The copy is rebuilt.
     Ready,
     /// A peer is in this life now.
-    Life { peer: NodeId, incarnation: Incarnation },
+    Life {
+        peer: NodeId,
+        incarnation: Incarnation,
+    },
 }
 
 impl Record {

@@ -38,29 +38,90 @@ pub enum Message {
         wish: Box<Wish>,
         seen: Option<Box<KeyState>>,
     },
-    Minted { request: RequestId, delta: Box<Causal<Object>>, lives: Lives },
+    Minted {
+        request: RequestId,
+        delta: Box<Causal<Object>>,
+        lives: Lives,
+    },
     /// `stands_for` names the replica that is away, and the ring version under which it is one.
-    Apply { request: RequestId, key: Blob, delta: Box<Causal<Object>>, stands_for: Option<(NodeId, u64)> },
-    Applied { request: RequestId, stands_for: Option<NodeId>, lives: Lives },
-    Read { request: RequestId, key: Blob },
-    State { request: RequestId, state: Box<KeyState>, stand_in: bool },
-    Repair { request: RequestId, key: Blob, together: Box<KeyState> },
-    Repaired { request: RequestId, lives: Lives },
-    Refused { request: RequestId, why: Why },
+    Apply {
+        request: RequestId,
+        key: Blob,
+        delta: Box<Causal<Object>>,
+        stands_for: Option<(NodeId, u64)>,
+    },
+    Applied {
+        request: RequestId,
+        stands_for: Option<NodeId>,
+        lives: Lives,
+    },
+    Read {
+        request: RequestId,
+        key: Blob,
+    },
+    State {
+        request: RequestId,
+        state: Box<KeyState>,
+        stand_in: bool,
+    },
+    Repair {
+        request: RequestId,
+        key: Blob,
+        together: Box<KeyState>,
+    },
+    Repaired {
+        request: RequestId,
+        lives: Lives,
+    },
+    Refused {
+        request: RequestId,
+        why: Why,
+    },
 
-    Handoff { hint: u64, key: Blob, delta: Box<Causal<Object>> },
-    HandedOff { hint: u64 },
+    Handoff {
+        hint: u64,
+        key: Blob,
+        delta: Box<Causal<Object>>,
+    },
+    HandedOff {
+        hint: u64,
+    },
     Missed,
     MissedNoted,
 
     /// A walk begins; the context is the walker's.
-    WalkBegin { walk: u64, context: Context },
+    WalkBegin {
+        walk: u64,
+        context: Context,
+    },
     /// Sums of the widest ranges, and the context at the same moment. `is_ready` is false for a copy that is being rebuilt.
-    WalkBegun { walk: u64, sums: Box<Summaries>, context: Context, is_ready: bool },
-    WalkAsk { walk: u64, range: Range },
-    WalkSums { walk: u64, range: Range, sums: Box<Summaries> },
+    WalkBegun {
+        walk: u64,
+        sums: Box<Summaries>,
+        context: Context,
+        is_ready: bool,
+    },
+    WalkAsk {
+        walk: u64,
+        range: Range,
+    },
+    WalkSums {
+        walk: u64,
+        range: Range,
+        sums: Box<Summaries>,
+    },
     /// What the walker holds in a span that differs.
-    WalkSpan { walk: u64, span: Span, entries: Vec<Entry>, context: Context },
+    WalkSpan {
+        walk: u64,
+        span: Span,
+        entries: Vec<Entry>,
+        context: Context,
+    },
     /// What the other copy holds after it has taken that over, perhaps of the span's beginning only.
-    WalkBack { walk: u64, span: Span, entries: Vec<Entry>, context: Context },
+    WalkBack {
+        walk: u64,
+        span: Span,
+        entries: Vec<Entry>,
+        context: Context,
+    },
 }

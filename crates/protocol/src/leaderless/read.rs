@@ -66,7 +66,8 @@ impl Answers {
     }
     /// Replicas that lack something of it.
     fn stale(&self, together: &KeyState) -> Vec<NodeId> {
-        let states = self.states.iter().filter(|(_, (state, stand_in, _))| !stand_in && state.lacks(together));
+        let states =
+            self.states.iter().filter(|(_, (state, stand_in, _))| !stand_in && state.lacks(together));
         states.map(|(node, _)| *node).collect()
     }
 }

@@ -12,8 +12,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::causal::{
-    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Store,
-    Wish, Write,
+    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Store, Wish, Write,
 };
 use data::plant::{self, Bug};
 use data::value::Blob;
@@ -71,9 +70,15 @@ impl Default for Limits {
 /// What a replica wants done.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
-    Send { to: NodeId, message: Message },
+    Send {
+        to: NodeId,
+        message: Message,
+    },
     /// To be written behind all that came before; [`Replica::persisted`] follows when it is durable.
-    Persist { token: u64, record: Record },
+    Persist {
+        token: u64,
+        record: Record,
+    },
     Report(Report),
 }
 
@@ -81,12 +86,19 @@ pub enum Output {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Report {
     /// A walk over another copy ended, with equal copies or after what differed was exchanged.
-    Walked { peer: NodeId, tally: Tally },
-    WalkAbandoned { peer: NodeId },
+    Walked {
+        peer: NodeId,
+        tally: Tally,
+    },
+    WalkAbandoned {
+        peer: NodeId,
+    },
     /// This copy is rebuilt and answers again.
     Ready,
     /// A hint was too old, or there was no room for it: its target will be told.
-    HintDropped { target: NodeId },
+    HintDropped {
+        target: NodeId,
+    },
     /// A message was of no use here.
     Dropped(&'static str),
 }
@@ -121,7 +133,8 @@ impl Replica {
         let incarnation = if plant::is(Bug::ReusesActor) { Incarnation(1) } else { life.incarnation };
         let actor = Actor { node: life.node, incarnation, shard: life.shard };
         // No dot leaves before it is durable, so the last one that is durable is the last one that anybody saw.
-        let last = durable.copy.context().ranges().filter(|range| range.0 == actor).map(|range| range.2).max();
+        let last =
+            durable.copy.context().ranges().filter(|range| range.0 == actor).map(|range| range.2).max();
         let clock = HybridClock::new(durable.copy.newest(), limits.ahead_ms_max);
         let mut replica = Replica {
             life,

@@ -153,11 +153,14 @@ impl Replica {
                 let context = self.durable.copy.context().clone();
                 self.say(from, Message::WalkBack { walk, span, entries, context }, out);
             }
-            Message::WalkBegun { walk, sums, context, is_ready } if self.is_answer(walk, from, incarnation) => {
+            Message::WalkBegun { walk, sums, context, is_ready }
+                if self.is_answer(walk, from, incarnation) =>
+            {
                 self.begun(now, incarnation, &sums, context, is_ready, out);
             }
             Message::WalkSums { walk, range, sums } if self.is_answer(walk, from, incarnation) => {
-                if matches!(&self.walk, Some(walk) if walk.asked == Some(Message::WalkAsk { walk: walk.id, range })) {
+                if matches!(&self.walk, Some(walk) if walk.asked == Some(Message::WalkAsk { walk: walk.id, range }))
+                {
                     self.compare(range, &sums, out);
                     self.answered(now, out);
                 }

@@ -54,7 +54,9 @@ pub struct Oracle {
 }
 
 fn dots_of(context: &Context) -> impl Iterator<Item = Dot> {
-    context.ranges().flat_map(|(actor, first, last)| (first..=last).map(move |counter| Dot { actor, counter }))
+    context
+        .ranges()
+        .flat_map(|(actor, first, last)| (first..=last).map(move |counter| Dot { actor, counter }))
 }
 
 /// The dots that a delta gave out, by the kind of key.
@@ -121,7 +123,8 @@ impl Oracle {
         if receipt.acknowledged() < receipt.required {
             self.fail(format!("acknowledged too early: {receipt:?}"));
         }
-        if strict && (!receipt.stand_ins.is_empty() || receipt.replicas.iter().any(|n| !replicas.contains(n))) {
+        if strict && (!receipt.stand_ins.is_empty() || receipt.replicas.iter().any(|n| !replicas.contains(n)))
+        {
             self.fail("a stand-in counted for a strict quorum".into());
         }
         let nothing = Context::new();
@@ -151,7 +154,11 @@ impl Oracle {
             of == key && member.added.is_some() && !member.remove_called
         };
         let count = self.members.iter().filter(here).count() as u64;
-        self.members.iter().filter(here).nth(pick.checked_rem(count)? as usize).map(|((_, name), _)| name.clone())
+        self.members
+            .iter()
+            .filter(here)
+            .nth(pick.checked_rem(count)? as usize)
+            .map(|((_, name), _)| name.clone())
     }
     pub fn remove_called(&mut self, key: &str, member: &str) {
         self.members.entry((key.into(), member.into())).or_default().remove_called = true;
@@ -237,7 +244,8 @@ impl Oracle {
         }
     }
     fn read_register(&mut self, called: u64, key: &str, object: &Object) {
-        let shown: Vec<Dot> = object.as_text().into_iter().flat_map(|t| t.siblings().iter()).map(|s| s.0.dot).collect();
+        let shown: Vec<Dot> =
+            object.as_text().into_iter().flat_map(|t| t.siblings().iter()).map(|s| s.0.dot).collect();
         let nothing = BTreeMap::new();
         let writes = self.writes.get(key).unwrap_or(&nothing);
         let mut wrong = Vec::new();
@@ -272,13 +280,21 @@ impl Oracle {
         for (key, (attempts, done)) in &self.increments {
             let value = count_of(&object(key));
             if value > *attempts as i64 || value < done.len() as i64 {
-                wrong.push(format!("in the end {key} counts {value}, of {attempts}, {} acknowledged", done.len()));
+                wrong.push(format!(
+                    "in the end {key} counts {value}, of {attempts}, {} acknowledged",
+                    done.len()
+                ));
             }
         }
         for (key, kept) in &self.kept {
             let object = object(key);
             let held = object.as_text().map(|text| text.siblings().seen()).unwrap_or_default();
-            let taken = self.taken.get(key).into_iter().flatten().any(|(_, dots)| dots_of(&held).any(|d| dots.contains(d)));
+            let taken = self
+                .taken
+                .get(key)
+                .into_iter()
+                .flatten()
+                .any(|(_, dots)| dots_of(&held).any(|d| dots.contains(d)));
             if taken {
                 wrong.push(format!("in the end {key} holds what was superseded or deleted"));
             }

@@ -102,8 +102,7 @@ impl World {
             })
             .collect();
         let overlap = !plan.sloppy && plan.w + plan.r > plan.n as usize;
-        let monotonic =
-            !plan.sloppy && plan.repair == Repair::Blocking && plan.r * 2 > plan.n as usize;
+        let monotonic = !plan.sloppy && plan.repair == Repair::Blocking && plan.r * 2 > plan.n as usize;
         let mut world = World {
             rng,
             plan,

@@ -54,6 +54,18 @@ impl Wish {
     pub fn is_observed(&self) -> bool {
         matches!(self, Wish::SetRemove { .. } | Wish::HashRemove { .. } | Wish::Delete)
     }
+    /// About what it takes in memory and in messages.
+    pub fn bytes(&self) -> usize {
+        let all = |blobs: &[Blob]| blobs.iter().map(|blob| blob.len()).sum();
+        match self {
+            Wish::Set { value, .. } | Wish::SetOver { value, .. } => value.len(),
+            Wish::SetAdd { members } | Wish::SetRemove { members } => all(members),
+            Wish::HashSet { fields } => fields.iter().map(|(field, value)| field.len() + value.len()).sum(),
+            Wish::HashRemove { fields } => all(fields),
+            Wish::HashIncrement { field, .. } => field.len(),
+            Wish::Increment { .. } | Wish::Expire { .. } | Wish::Delete => 0,
+        }
+    }
     /// The delta that does it, made from what its minter holds of the key.
     pub fn mint(&self, object: &Object, write: &mut Write<'_>, now_ms: i64) -> Causal<Object> {
         match self {

@@ -23,6 +23,8 @@ pub struct Limits {
     pub resend_after: Duration,
     /// Requests under way at a time; more are refused before anything is sent.
     pub requests_max: usize,
+    /// Bytes of keys and values in them.
+    pub bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -31,6 +33,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(1),
             resend_after: Duration::from_millis(200),
             requests_max: 4096,
+            bytes_max: 64 << 20,
         }
     }
 }
@@ -138,6 +141,7 @@ pub(super) struct Request {
     pub id: RequestId,
     pub key: Blob,
     pub level: Level,
+    pub bytes: usize,
     pub deadline: Instant,
     pub resend_at: Instant,
     pub task: Task,
@@ -183,6 +187,8 @@ pub struct Coordinator {
     placement: Placement,
     alive: Alive,
     requests: BTreeMap<u64, Request>,
+    /// Bytes in them.
+    bytes: usize,
     next: u64,
 }
 
@@ -195,6 +201,7 @@ impl Coordinator {
             placement: Placement::default(),
             alive: Alive::new(),
             requests: BTreeMap::new(),
+            bytes: 0,
             next: 0,
         }
     }
@@ -246,7 +253,14 @@ impl Coordinator {
         task: Task,
         out: &mut Vec<Output>,
     ) {
-        if self.requests.len() >= self.limits.requests_max {
+        let bytes = key.len()
+            + match &task {
+                Task::Write(writing) => writing.bytes(),
+                Task::Read(_) => 0,
+            };
+        // One that is larger than the bound may go alone.
+        let is_full = !self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max;
+        if self.requests.len() >= self.limits.requests_max || is_full {
             return out.push(Output::Reply { client, reply: Reply::Busy });
         }
         if plant::is(Bug::CountsStandIns) {
@@ -266,12 +280,14 @@ impl Coordinator {
             id,
             key,
             level,
+            bytes,
             deadline: now + self.limits.timeout,
             resend_at: now + self.limits.resend_after,
             task,
         };
         let is_over = request.start(&ring, out);
         if !is_over {
+            self.bytes += bytes;
             self.requests.insert(self.next, request);
         }
     }
@@ -296,21 +312,25 @@ impl Coordinator {
         let Some(request) = self.requests.get_mut(&id.sequence) else { return };
         let ring = Ring { me: self.me, placement: &self.placement, alive: &self.alive };
         if request.receive((from, incarnation), message, &ring, out) {
+            self.bytes -= request.bytes;
             self.requests.remove(&id.sequence);
         }
     }
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         let ring = Ring { me: self.me, placement: &self.placement, alive: &self.alive };
         self.requests.retain(|_, request| {
-            if now >= request.deadline {
+            let is_late = now >= request.deadline;
+            let mut is_over = is_late;
+            if is_late {
                 request.expire(out);
-                return false;
-            }
-            if now >= request.resend_at {
+            } else if now >= request.resend_at {
                 request.resend_at = now + self.limits.resend_after;
-                return !request.resend(&ring, out);
+                is_over = request.resend(&ring, out);
             }
-            true
+            if is_over {
+                self.bytes -= request.bytes;
+            }
+            !is_over
         });
     }
 }

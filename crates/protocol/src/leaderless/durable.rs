@@ -11,6 +11,8 @@ use data::{Incarnation, NodeId, RequestId};
 
 /// Deltas of its own that a replica remembers by request. A guess: far more than are on their way at a time.
 pub const MINTED_MAX: usize = 8192;
+/// And how many bytes of them. A guess.
+pub const MINTED_BYTES_MAX: usize = 16 << 20;
 
 /// One entry of the log.
 #[derive(Clone, PartialEq, Debug)]
@@ -160,14 +162,14 @@ impl Durable {
             }
             Record::Mint { request, key, delta } => {
                 self.copy.apply(&Step::Delta { key: key.clone(), delta: delta.clone() });
-                self.minted.insert(*request, Some(delta.clone()), MINTED_MAX);
+                self.minted.insert(*request, Some(delta.clone()), MINTED_MAX, MINTED_BYTES_MAX);
             }
             Record::Hint { number, hint } => self.hints.insert(*number, hint.clone()),
             Record::HintGone { number } => self.hints.remove(*number),
             Record::Missed { target, missed } => self.hints.set_missed(*target, *missed),
             Record::Owes { peers } => self.owed = peers.clone(),
             Record::Ready => self.is_ready = true,
-            Record::Declined { request } => self.minted.insert(*request, None, MINTED_MAX),
+            Record::Declined { request } => self.minted.insert(*request, None, MINTED_MAX, MINTED_BYTES_MAX),
             Record::Life { peer, incarnation } => {
                 self.lives.insert(*peer, *incarnation);
             }

@@ -3,7 +3,9 @@
 // bugs: LL-24
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use data::causal::{Causal, Object};
+use data::codec::Writer;
 use data::{NodeId, Process, RequestId};
 
 /// The newest deltas by request.
@@ -13,7 +15,9 @@ use data::{NodeId, Process, RequestId};
 pub struct Minted {
     /// Nothing for what was declined.
     deltas: BTreeMap<RequestId, Option<Causal<Object>>>,
-    order: VecDeque<RequestId>,
+    /// The oldest first, with the encoded lengths of their deltas.
+    order: VecDeque<(RequestId, usize)>,
+    bytes: usize,
     /// Per coordinator the newest request that was let go.
     floors: BTreeMap<NodeId, (Process, u64)>,
 }
@@ -39,13 +43,23 @@ impl Minted {
             .is_some_and(|floor| *floor >= (request.process, request.sequence));
         if is_old { Found::Forgotten } else { Found::New }
     }
-    /// Keeps `count_max` at most.
-    pub fn insert(&mut self, request: RequestId, delta: Option<Causal<Object>>, count_max: usize) {
+    /// Keeps `count_max` requests and `bytes_max` bytes of deltas at most.
+    pub fn insert(
+        &mut self,
+        request: RequestId,
+        delta: Option<Causal<Object>>,
+        count_max: usize,
+        bytes_max: usize,
+    ) {
+        let mut encoded = Vec::new();
+        delta.iter().for_each(|delta| delta.encode(&mut Writer::new(&mut encoded)));
         if self.deltas.insert(request, delta).is_none() {
-            self.order.push_back(request);
+            self.order.push_back((request, encoded.len()));
+            self.bytes += encoded.len();
         }
-        while self.order.len() > count_max {
-            let Some(old) = self.order.pop_front() else { return };
+        while self.order.len() > count_max || self.bytes > bytes_max {
+            let Some((old, bytes)) = self.order.pop_front() else { return };
+            self.bytes -= bytes;
             self.deltas.remove(&old);
             let floor = self.floors.entry(old.origin).or_default();
             *floor = (*floor).max((old.process, old.sequence));

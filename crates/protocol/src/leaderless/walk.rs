@@ -78,7 +78,7 @@ impl Replica {
         let owed = |node: &&NodeId| self.durable.owed.contains(node);
         let in_turn = others.get(self.walks as usize % others.len().max(1));
         // Every other turn in turn: a peer that never answers must not hold up all others.
-        let first = if self.walks % 2 == 0 {
+        let first = if self.walks.is_multiple_of(2) {
             others.iter().find(missing).or_else(|| others.iter().find(owed))
         } else {
             let urgent: Vec<&NodeId> = others.iter().filter(|node| missing(node) || owed(node)).collect();

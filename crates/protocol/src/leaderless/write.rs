@@ -38,6 +38,9 @@ pub(super) struct Writing {
 }
 
 impl Writing {
+    pub fn bytes(&self) -> usize {
+        self.wish.bytes()
+    }
     pub fn new(wish: Wish, r: Level) -> Writing {
         let phase = Phase::Observing(Answers::default());
         Writing { wish, r, seen: None, refused: BTreeSet::new(), why: None, phase }

@@ -6,6 +6,8 @@ mod planted;
 #[cfg(not(feature = "plant"))]
 mod random;
 #[cfg(not(feature = "plant"))]
+mod records;
+#[cfg(not(feature = "plant"))]
 mod scripts;
 #[cfg(not(feature = "plant"))]
 mod walks;

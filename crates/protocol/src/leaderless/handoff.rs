@@ -1,6 +1,6 @@
 //! Hinted handoff: a stand-in brings replicas what it kept for them.
 // catalogue: K16 K17 K18
-// bugs: LL-08, LL-15, LL-16, LL-17
+// bugs: LL-15, LL-16, LL-17
 
 use super::durable::Record;
 use super::message::Message;

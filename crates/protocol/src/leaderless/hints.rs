@@ -1,6 +1,6 @@
 //! What a stand-in keeps for replicas that are away.
 // catalogue: K17
-// bugs: LL-08, LL-16, LL-17
+// bugs: LL-16, LL-17
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

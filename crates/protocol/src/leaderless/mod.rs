@@ -39,12 +39,13 @@
 //! # Rules
 //!
 //! 1. *Durable, then said.* A replica's word waits until its disk has everything that it had done before the word
-//!    (bugs: LL-16, LL-11). So a crash takes back nothing that anybody heard of, counters have no holes, and a restart
+//!    (bugs: LL-16). So a crash takes back nothing that anybody heard of, counters have no holes, and a restart
 //!    goes on behind the last dot that is durable: no dot was sent that is not.
-//! 2. *One actor, one memory.* A copy that lost its disk, or cannot read it, comes back under another incarnation and
-//!    answers neither reads nor mint requests before it has walked over enough others to hold every write that a quorum
-//!    acknowledged ([`quorum::to_rebuild`]; bugs: LL-09). Acknowledgements of the life before do not count any more: answers
-//!    name the lives that their sender knows of. What cannot be read is never answered as absent.
+//! 2. *One actor, one memory.* A copy that lost its disk, cannot read it, or was given an old one back (its node notices
+//!    that) begins empty, under another incarnation, and answers neither reads nor mint requests before it has walked over
+//!    enough others to hold every write that a quorum acknowledged ([`quorum::to_rebuild`]; bugs: LL-09, LL-11).
+//!    Acknowledgements of the life before do not count any more: answers name the lives that their sender knows of. What
+//!    cannot be read is never answered as absent. Dots that only the lost disk had leave holes in the contexts.
 //! 3. *One minter per write.* A mint request that has left goes to that replica again or to nobody: a second minter would
 //!    make a second write (bugs: LL-24). A replica remembers what it minted for whom.
 //! 4. *Too few alive is said before anything is sent* (NOQUORUM); too few in time is INDETERMINATE, as what was minted

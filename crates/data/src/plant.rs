@@ -52,6 +52,20 @@ pub enum Bug {
     ServesAfterCutOver,
     CutsOverStale,
     MovesNoAnswers,
+    // Of leaderless shards.
+    AnswersBeforeRepair = 100,
+    RepairsByUnion,
+    ReusesActor,
+    CountsStandIns,
+    HintsInMemory,
+    TakesLateForNew,
+    HashesKeysOnly,
+    CombinesByXor,
+    MintsElsewhere,
+    TakesContextEarly,
+    SpeaksBeforeDurable,
+    ReadsUnrebuilt,
+    ForgetsDeclined,
 }
 
 /// A row of the list.
@@ -309,6 +323,84 @@ pub const ALL: [Planted; 44] = [
         "TC-30",
         "a follower hands on what it has not compared with its leader's log",
         "protocol/src/single_leader/relay.rs",
+    ),
+];
+
+/// Bugs of the leaderless machines, which no node runs yet: the random world of `protocol/tests/it/leaderless` hunts them.
+// bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-24
+pub const LEADERLESS: [Planted; 13] = [
+    row(
+        Bug::AnswersBeforeRepair,
+        "LL-04",
+        "a blocking repair does not hold the answer back",
+        "protocol/src/leaderless/read.rs",
+    ),
+    row(
+        Bug::RepairsByUnion,
+        "LL-05",
+        "a reader takes what a copy lacks for what it missed, never for what was removed",
+        "data/src/causal/shard.rs",
+    ),
+    row(
+        Bug::ReusesActor,
+        "LL-09",
+        "a copy that lost its disk goes on as the actor that it was",
+        "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::CountsStandIns,
+        "LL-15",
+        "stand-ins count towards a strict quorum",
+        "protocol/src/leaderless/coordinator.rs",
+    ),
+    row(
+        Bug::HintsInMemory,
+        "LL-16",
+        "a hint is acknowledged that no disk holds",
+        "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::TakesLateForNew,
+        "LL-17",
+        "what comes twice, or after newer data, is taken for new",
+        "data/src/causal/shard.rs",
+    ),
+    row(Bug::HashesKeysOnly, "LL-19", "the hash tree covers keys and no values", "data/src/causal/shard.rs"),
+    row(
+        Bug::CombinesByXor,
+        "LL-20",
+        "the hash tree combines values by exclusive or: equal ones cancel",
+        "data/src/causal/tree.rs",
+    ),
+    row(
+        Bug::MintsElsewhere,
+        "LL-24",
+        "a mint request that is not answered goes to another replica",
+        "protocol/src/leaderless/write.rs",
+    ),
+    row(
+        Bug::TakesContextEarly,
+        "TC-50",
+        "a walk takes over a context before it has joined the keys",
+        "data/src/causal/shard.rs",
+    ),
+    row(
+        Bug::SpeaksBeforeDurable,
+        "TC-51",
+        "a replica says what its disk does not hold yet",
+        "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::ReadsUnrebuilt,
+        "TC-52",
+        "a copy that lost its disk answers reads before it is rebuilt",
+        "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::ForgetsDeclined,
+        "TC-53",
+        "a mint request that was refused, and went elsewhere, is minted when it comes again",
+        "protocol/src/leaderless/replica.rs",
     ),
 ];
 

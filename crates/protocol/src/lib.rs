@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+pub mod leaderless;
 pub mod lease;
 pub mod quorum;
 pub mod session;

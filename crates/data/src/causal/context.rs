@@ -105,6 +105,56 @@ impl Context {
                 .map(|(end, range)| (*actor, end + 1, range.0 - 1))
         })
     }
+    /// What both include: of the contexts of all replicas, what everybody has.
+    #[must_use]
+    pub fn meet(&self, other: &Context) -> Context {
+        let mut met = Context::new();
+        for (actor, ranges) in &self.actors {
+            let mut theirs = other.actors.get(actor).into_iter().flatten().peekable();
+            for (first, last) in ranges {
+                while let Some((their_first, their_last)) = theirs.peek() {
+                    met.insert_range(*actor, *first.max(their_first), *last.min(their_last));
+                    // Their range may reach into the next of ours.
+                    if their_last > last {
+                        break;
+                    }
+                    theirs.next();
+                }
+            }
+        }
+        met
+    }
+    /// Leaves what the other one does not include.
+    pub fn remove(&mut self, other: &Context) {
+        self.actors.retain(|actor, ranges| {
+            for (first, last) in other.actors.get(actor).into_iter().flatten() {
+                let from = ranges.partition_point(|range| range.1 < *first);
+                let to = ranges.partition_point(|range| range.0 <= *last);
+                if from >= to {
+                    continue;
+                }
+                let before = (ranges[from].0, first.saturating_sub(1));
+                let behind = (last.saturating_add(1), ranges[to - 1].1);
+                let rest = [before, behind].into_iter().filter(|range| range.0 <= range.1);
+                ranges.splice(from..to, rest);
+            }
+            !ranges.is_empty()
+        });
+    }
+    /// Leaves so many ranges at most: of those who have the most the oldest go first.
+    pub fn keep_newest(&mut self, ranges_max: usize) {
+        let mut count: usize = self.actors.values().map(Vec::len).sum();
+        while count > ranges_max {
+            let most = self.actors.iter_mut().max_by_key(|(_, ranges)| ranges.len());
+            let Some((actor, ranges)) = most else { return };
+            ranges.remove(0);
+            count -= 1;
+            if ranges.is_empty() {
+                let actor = *actor;
+                self.actors.remove(&actor);
+            }
+        }
+    }
     /// All `(actor, first, last)`, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = (Actor, u64, u64)> {
         self.actors.iter().flat_map(|(actor, ranges)| ranges.iter().map(|range| (*actor, range.0, range.1)))

@@ -20,6 +20,9 @@
 //! | `maximum` | registers that only rise |
 //! | `expiry` | when a key expires |
 //! | `object`, `change` | what a key or a field holds; what commands do to it |
+//! | `shard`, `step` | what one copy of a shard holds, and what changes it |
+//! | `tree` | hash tree over a copy, for anti-entropy |
+//! | `wish` | what a client asks to be done to a key |
 //! | `codec` | encoded form |
 //!
 //! # A copy of a shard
@@ -73,10 +76,14 @@ mod list;
 mod maximum;
 mod object;
 mod sets;
+mod shard;
 mod siblings;
 mod stamp;
+mod step;
 mod store;
+mod tree;
 mod vector;
+mod wish;
 mod zset;
 
 pub use amount::Amount;
@@ -93,8 +100,12 @@ pub use list::{Element, List};
 pub use maximum::Maximum;
 pub use object::{Kind, Map, Object, Part};
 pub use sets::{RemoveWinsSet, Set, TwoPhaseSet, Words};
+pub use shard::{Entry, Held, KeyState, ShardCopy};
 pub use siblings::{Flag, Payload, Siblings};
 pub use stamp::{HybridClock, Stamp, TooFarAhead};
+pub use step::{Step, read_delta, write_delta};
 pub use store::{Causal, Losers, Lost, Store, decode_store, encode_store};
+pub use tree::{DEPTH, FAN_OUT, HashTree, Range, Span, Summaries, Summary};
 pub use vector::VersionVector;
+pub use wish::Wish;
 pub use zset::{Score, ZSet};

@@ -11,10 +11,12 @@
 //! | `planted`, `planted_stores` | broken types, each of which the suite must find |
 //! | `meanings` | rules that need a story rather than a law |
 //! | `shard` | many keys under one context; size of what they carry |
+//! | `copies` | what one copy of a shard holds: steps, hash tree, walks, encoded forms |
 //! | `clocks` | dots, vectors, contexts, stamps |
 //! | `encoded` | encoded forms, whole and damaged |
 
 mod clocks;
+mod copies;
 mod encoded;
 mod history;
 mod keys;

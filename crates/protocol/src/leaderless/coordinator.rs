@@ -1,0 +1,371 @@
+//! The coordinator: asks replicas on a client's behalf and counts. It keeps nothing that a restart would need: what it
+//! began and did not end stays at the replicas as far as it came, and spreads (bugs: LL-25).
+// catalogue: K1 K2 K3 K5 K6 K8 K9 K16 K20
+
+use super::message::{Message, Why};
+use super::quorum::{Alive, Placement};
+use super::read::Read;
+use super::write::Writing;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+use data::causal::{Causal, KeyState, Object, Wish};
+use data::plant::{self, Bug};
+use data::value::Blob;
+use data::{Incarnation, Instant, NodeId, Process, RequestId};
+
+/// What bounds a coordinator. The numbers of `default` are guesses.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// When a request ends without its quorum.
+    pub timeout: Duration,
+    /// After this long without an answer a message is sent again, others are asked too, and stand-ins.
+    pub resend_after: Duration,
+    /// Requests under way at a time; more are refused before anything is sent.
+    pub requests_max: usize,
+    /// Bytes of keys and values in them.
+    pub bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            timeout: Duration::from_secs(1),
+            resend_after: Duration::from_millis(200),
+            requests_max: 4096,
+            bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// What a read does with replicas that lack something.
+// catalogue: K13
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repair {
+    /// The answer waits until r replicas hold what it says: reads never go back.
+    Blocking,
+    /// After the answer.
+    Background,
+    Off,
+}
+
+/// How many must answer, and whether stand-ins count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Level {
+    /// w of a write, r of a read, from 1 to n.
+    pub required: usize,
+    pub sloppy: bool,
+}
+
+/// What a write achieved.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WriteReceipt {
+    pub required: usize,
+    /// Replicas on whose disks it is, the one that minted it first.
+    pub replicas: Vec<NodeId>,
+    /// Stand-ins that hold it, and for whom.
+    pub stand_ins: Vec<(NodeId, NodeId)>,
+    /// Nothing where it was not minted, as far as is known.
+    pub delta: Option<Causal<Object>>,
+}
+
+impl WriteReceipt {
+    pub fn acknowledged(&self) -> usize {
+        self.replicas.len() + self.stand_ins.len()
+    }
+    /// Whether it took stand-ins to reach what was required.
+    // catalogue: K16 K19
+    // bugs: LL-15
+    pub fn is_sloppy(&self) -> bool {
+        self.replicas.len() < self.required && self.acknowledged() >= self.required
+    }
+}
+
+/// Where an answer comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadReceipt {
+    pub required: usize,
+    pub replicas: Vec<NodeId>,
+    pub stand_ins: Vec<NodeId>,
+    /// Replicas that lacked something, and were sent it unless repair is off.
+    pub stale: Vec<NodeId>,
+}
+
+/// The answer to a client.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    Written(WriteReceipt),
+    Value {
+        state: KeyState,
+        receipt: ReadReceipt,
+    },
+    /// Too few are alive, or answered a read: nothing was done.
+    NoQuorum {
+        required: usize,
+        alive: usize,
+    },
+    /// Fewer than required acknowledged in time. What was minted stays, and may be seen from now on or later.
+    Indeterminate {
+        acknowledged: usize,
+        required: usize,
+        receipt: WriteReceipt,
+    },
+    /// Nothing was done.
+    Refused(Why),
+    /// Too much is under way: nothing was done.
+    Busy,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    Send {
+        to: NodeId,
+        message: Message,
+    },
+    /// `client` as it came with the request.
+    Reply {
+        client: u64,
+        reply: Reply,
+    },
+}
+
+pub(super) enum Task {
+    Read(Read),
+    Write(Writing),
+}
+
+/// A request under way.
+pub(super) struct Request {
+    /// `None` once it is answered; what is left to be sent goes on until the deadline.
+    pub client: Option<u64>,
+    pub id: RequestId,
+    pub key: Blob,
+    pub level: Level,
+    pub bytes: usize,
+    pub deadline: Instant,
+    pub resend_at: Instant,
+    pub task: Task,
+}
+
+/// What the handlers of a request see of its coordinator.
+pub(super) struct Ring<'a> {
+    pub me: NodeId,
+    pub placement: &'a Placement,
+    pub alive: &'a Alive,
+}
+
+impl Ring<'_> {
+    pub fn replicas(&self) -> Vec<NodeId> {
+        self.placement.alive(self.alive, self.me)
+    }
+    pub fn stand_ins(&self) -> Vec<NodeId> {
+        self.placement.alive_stand_ins(self.alive)
+    }
+    /// How many could answer: a stand-in for each replica that is away.
+    pub fn reach(&self, level: Level) -> usize {
+        let replicas = self.replicas().len();
+        if !level.sloppy {
+            return replicas;
+        }
+        replicas + self.stand_ins().len().min(self.placement.replicas.len() - replicas)
+    }
+}
+
+impl Request {
+    pub fn reply(&mut self, reply: Reply, out: &mut Vec<Output>) {
+        if let Some(client) = self.client.take() {
+            out.push(Output::Reply { client, reply });
+        }
+    }
+}
+
+/// One node's coordinator of one shard.
+pub struct Coordinator {
+    me: NodeId,
+    process: Process,
+    limits: Limits,
+    placement: Placement,
+    alive: Alive,
+    requests: BTreeMap<u64, Request>,
+    /// Bytes in them.
+    bytes: usize,
+    next: u64,
+}
+
+impl Coordinator {
+    pub fn new(me: NodeId, process: Process, limits: Limits) -> Coordinator {
+        Coordinator {
+            me,
+            process,
+            limits,
+            placement: Placement::default(),
+            alive: Alive::new(),
+            requests: BTreeMap::new(),
+            bytes: 0,
+            next: 0,
+        }
+    }
+    pub fn place(&mut self, placement: Placement) {
+        self.placement = placement;
+    }
+    pub fn set_alive(&mut self, alive: Alive) {
+        self.alive = alive;
+    }
+    /// Requests under way, answered ones that still spread among them.
+    pub fn under_way(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub fn write(
+        &mut self,
+        now: Instant,
+        client: u64,
+        key: Blob,
+        wish: Wish,
+        w: Level,
+        r: Level,
+        out: &mut Vec<Output>,
+    ) {
+        let task = Task::Write(Writing::new(wish, r));
+        let needed = Level { required: w.required.max(1), ..w };
+        self.begin(now, client, key, needed, task, out);
+    }
+    /// `everybody` asks all replicas at once in place of r of them.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        client: u64,
+        key: Blob,
+        r: Level,
+        repair: Repair,
+        everybody: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let needed = Level { required: r.required.max(1), ..r };
+        self.begin(now, client, key, needed, Task::Read(Read::new(repair, everybody)), out);
+    }
+    fn begin(
+        &mut self,
+        now: Instant,
+        client: u64,
+        key: Blob,
+        mut level: Level,
+        task: Task,
+        out: &mut Vec<Output>,
+    ) {
+        let bytes = key.len()
+            + match &task {
+                Task::Write(writing) => writing.bytes(),
+                Task::Read(_) => 0,
+            };
+        // One that is larger than the bound may go alone.
+        let is_full = !self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max;
+        if self.requests.len() >= self.limits.requests_max || is_full {
+            return out.push(Output::Reply { client, reply: Reply::Busy });
+        }
+        if plant::is(Bug::CountsStandIns) {
+            level.sloppy = true;
+        }
+        let ring = Ring { me: self.me, placement: &self.placement, alive: &self.alive };
+        let (reach, required) = (ring.reach(level), level.required);
+        let mints = matches!(task, Task::Write(_));
+        if reach < required || (mints && ring.replicas().is_empty()) {
+            let alive = if reach < required { reach } else { 0 };
+            return out.push(Output::Reply { client, reply: Reply::NoQuorum { required, alive } });
+        }
+        self.next += 1;
+        let id = RequestId { origin: self.me, process: self.process, sequence: self.next };
+        let mut request = Request {
+            client: Some(client),
+            id,
+            key,
+            level,
+            bytes,
+            deadline: now + self.limits.timeout,
+            resend_at: now + self.limits.resend_after,
+            task,
+        };
+        let is_over = request.start(&ring, out);
+        if !is_over {
+            self.bytes += bytes;
+            self.requests.insert(self.next, request);
+        }
+    }
+    pub fn receive(
+        &mut self,
+        from: NodeId,
+        incarnation: Incarnation,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        let id = match &message {
+            Message::Minted { request, .. }
+            | Message::Applied { request, .. }
+            | Message::State { request, .. }
+            | Message::Repaired { request, .. }
+            | Message::Refused { request, .. } => *request,
+            _ => return,
+        };
+        if id.origin != self.me || id.process != self.process {
+            return;
+        }
+        let Some(request) = self.requests.get_mut(&id.sequence) else { return };
+        let ring = Ring { me: self.me, placement: &self.placement, alive: &self.alive };
+        if request.receive((from, incarnation), message, &ring, out) {
+            self.bytes -= request.bytes;
+            self.requests.remove(&id.sequence);
+        }
+    }
+    pub fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let ring = Ring { me: self.me, placement: &self.placement, alive: &self.alive };
+        self.requests.retain(|_, request| {
+            let is_late = now >= request.deadline;
+            let mut is_over = is_late;
+            if is_late {
+                request.expire(out);
+            } else if now >= request.resend_at {
+                request.resend_at = now + self.limits.resend_after;
+                is_over = request.resend(&ring, out);
+            }
+            if is_over {
+                self.bytes -= request.bytes;
+            }
+            !is_over
+        });
+    }
+}
+
+/// Each returns whether the request is over.
+impl Request {
+    fn start(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
+        match &self.task {
+            Task::Read(_) => self.start_read(ring, out),
+            Task::Write(_) => self.start_write(ring, out),
+        }
+    }
+    fn receive(
+        &mut self,
+        from: (NodeId, Incarnation),
+        message: Message,
+        ring: &Ring<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        match &self.task {
+            Task::Read(_) => self.receive_read(from, message, out),
+            Task::Write(_) => self.receive_write(from, message, ring, out),
+        }
+    }
+    fn resend(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
+        match &self.task {
+            Task::Read(_) => self.resend_read(ring, out),
+            Task::Write(_) => self.resend_write(ring, out),
+        }
+    }
+    /// The time is over.
+    fn expire(&mut self, out: &mut Vec<Output>) {
+        match &self.task {
+            Task::Read(_) => self.expire_read(out),
+            Task::Write(_) => self.expire_write(out),
+        }
+    }
+}

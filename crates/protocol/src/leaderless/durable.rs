@@ -1,0 +1,178 @@
+//! What a replica's disk holds, as a function of the records in its log.
+
+use super::hints::{Hint, Hints};
+use super::minted::Minted;
+use alloc::collections::{BTreeMap, BTreeSet};
+use data::causal::{Causal, Object, ShardCopy, Step, read_delta, write_delta};
+use data::codec::{DecodeError, Reader, Writer};
+use data::table::Seed;
+use data::value::Blob;
+use data::{Incarnation, NodeId, RequestId};
+
+/// Deltas of its own that a replica remembers by request. A guess: far more than are on their way at a time.
+pub const MINTED_MAX: usize = 8192;
+/// And how many bytes of them. A guess.
+pub const MINTED_BYTES_MAX: usize = 16 << 20;
+
+/// One entry of the log.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Record {
+    Step(Step),
+    /// A delta of this actor's own.
+    Mint {
+        request: RequestId,
+        key: Blob,
+        delta: Causal<Object>,
+    },
+    Hint {
+        number: u64,
+        hint: Hint,
+    },
+    HintGone {
+        number: u64,
+    },
+    /// Hints for this target were dropped, or it knows of that by now.
+    Missed {
+        target: NodeId,
+        missed: bool,
+    },
+    /// The copies that this one has to be compared with.
+    Owes {
+        peers: BTreeSet<NodeId>,
+    },
+    /// A mint request was refused, and another replica may be asked: it is not to be minted here any more.
+    Declined {
+        request: RequestId,
+    },
+    /// The copy is rebuilt.
+    Ready,
+    /// A peer is in this life now.
+    Life {
+        peer: NodeId,
+        incarnation: Incarnation,
+    },
+}
+
+impl Record {
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        match self {
+            Record::Step(step) => {
+                writer.u8(1);
+                step.encode(writer);
+            }
+            Record::Mint { request, key, delta } => {
+                writer.u8(2);
+                request.encode(writer);
+                write_delta(writer, key, delta);
+            }
+            Record::Hint { number, hint } => {
+                writer.u8(3);
+                writer.u64(*number);
+                hint.encode(writer);
+            }
+            Record::HintGone { number } => {
+                writer.u8(4);
+                writer.u64(*number);
+            }
+            Record::Missed { target, missed } => {
+                writer.u8(5);
+                target.encode(writer);
+                writer.bool(*missed);
+            }
+            Record::Owes { peers } => {
+                writer.u8(6);
+                writer.length(peers.len());
+                peers.iter().for_each(|peer| peer.encode(writer));
+            }
+            Record::Ready => writer.u8(7),
+            Record::Declined { request } => {
+                writer.u8(9);
+                request.encode(writer);
+            }
+            Record::Life { peer, incarnation } => {
+                writer.u8(8);
+                peer.encode(writer);
+                incarnation.encode(writer);
+            }
+        }
+    }
+    /// Reads all of the input.
+    ///
+    /// # Errors
+    /// When it is not what [`Record::encode`] writes.
+    pub fn decode(input: &[u8]) -> Result<Record, DecodeError> {
+        let reader = &mut Reader::new(input);
+        let record = match reader.u8()? {
+            1 => Record::Step(Step::decode(reader)?),
+            2 => {
+                let request = RequestId::decode(reader)?;
+                let (key, delta) = read_delta(reader)?;
+                Record::Mint { request, key, delta }
+            }
+            3 => Record::Hint { number: reader.u64()?, hint: Hint::decode(reader)? },
+            4 => Record::HintGone { number: reader.u64()? },
+            5 => Record::Missed { target: NodeId::decode(reader)?, missed: reader.bool()? },
+            6 => Record::Owes { peers: reader.list(NodeId::decode)?.into_iter().collect() },
+            7 => Record::Ready,
+            9 => Record::Declined { request: RequestId::decode(reader)? },
+            8 => Record::Life { peer: NodeId::decode(reader)?, incarnation: Incarnation::decode(reader)? },
+            _ => return Err(DecodeError::Invalid("record of a leaderless shard")),
+        };
+        reader.end()?;
+        Ok(record)
+    }
+}
+
+/// The copy and what lies beside it.
+#[derive(Clone, Debug)]
+pub struct Durable {
+    pub copy: ShardCopy,
+    pub(super) minted: Minted,
+    pub(super) hints: Hints,
+    pub(super) owed: BTreeSet<NodeId>,
+    pub(super) is_ready: bool,
+    /// The newest life of each peer that walked over this copy, or was walked over.
+    pub(super) lives: BTreeMap<NodeId, Incarnation>,
+}
+
+impl Durable {
+    /// Before the first record. `is_ready` is true where the keyspace was made with this copy, false for one that takes
+    /// the place of a copy that was lost, and for one that joins.
+    pub fn new(seed: Seed, is_ready: bool) -> Durable {
+        Durable {
+            copy: ShardCopy::new(seed),
+            minted: Minted::default(),
+            hints: Hints::default(),
+            owed: BTreeSet::new(),
+            is_ready,
+            lives: BTreeMap::new(),
+        }
+    }
+    pub fn hints(&self) -> &Hints {
+        &self.hints
+    }
+    /// Whether the copy may answer.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Step(step) => {
+                self.copy.apply(step);
+            }
+            Record::Mint { request, key, delta } => {
+                self.copy.apply(&Step::Delta { key: key.clone(), delta: delta.clone() });
+                self.minted.insert(*request, Some(delta.clone()), MINTED_MAX, MINTED_BYTES_MAX);
+            }
+            Record::Hint { number, hint } => self.hints.insert(*number, hint.clone()),
+            Record::HintGone { number } => self.hints.remove(*number),
+            Record::Missed { target, missed } => self.hints.set_missed(*target, *missed),
+            Record::Owes { peers } => self.owed = peers.clone(),
+            Record::Ready => self.is_ready = true,
+            Record::Declined { request } => self.minted.insert(*request, None, MINTED_MAX, MINTED_BYTES_MAX),
+            Record::Life { peer, incarnation } => {
+                self.lives.insert(*peer, *incarnation);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What coordinators, replicas, stand-ins and walkers say to each other.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use data::causal::{Causal, Context, Entry, KeyState, Object, Range, Span, Summaries, Wish};
+use data::value::Blob;
+use data::{Incarnation, NodeId, RequestId};
+
+/// The newest life of each replica that the sender knows of. An acknowledgement of an older one does not count: the copy that
+/// gave it is gone, and the new one may have walked over the sender before this write came.
+pub type Lives = Vec<(NodeId, Incarnation)>;
+
+/// Why nothing was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// This node is no replica of the shard.
+    NotReplica,
+    /// This copy lost its disk and is not rebuilt yet.
+    Rebuilding,
+    /// A stamp lies too far ahead of this node's clock, or its clock behind what it saw.
+    Clock,
+    /// No room for another hint.
+    HintsFull,
+    /// This replica has refused the request before, and stays with it.
+    Declined,
+    /// The request is older than what this replica remembers, or was for an earlier life of it: it may have been done.
+    Forgotten,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Message {
+    /// For this life of the replica and no other. `seen` is what several copies know of the key, for changes that take away
+    /// what they see.
+    Mint {
+        request: RequestId,
+        life: Incarnation,
+        key: Blob,
+        wish: Box<Wish>,
+        seen: Option<Box<KeyState>>,
+    },
+    Minted {
+        request: RequestId,
+        delta: Box<Causal<Object>>,
+        lives: Lives,
+    },
+    /// `stands_for` names the replica that is away, and the ring version under which it is one.
+    Apply {
+        request: RequestId,
+        key: Blob,
+        delta: Box<Causal<Object>>,
+        stands_for: Option<(NodeId, u64)>,
+    },
+    Applied {
+        request: RequestId,
+        stands_for: Option<NodeId>,
+        lives: Lives,
+    },
+    Read {
+        request: RequestId,
+        key: Blob,
+    },
+    State {
+        request: RequestId,
+        state: Box<KeyState>,
+        stand_in: bool,
+    },
+    Repair {
+        request: RequestId,
+        key: Blob,
+        together: Box<KeyState>,
+    },
+    Repaired {
+        request: RequestId,
+        lives: Lives,
+    },
+    Refused {
+        request: RequestId,
+        why: Why,
+    },
+
+    Handoff {
+        hint: u64,
+        key: Blob,
+        delta: Box<Causal<Object>>,
+    },
+    HandedOff {
+        hint: u64,
+    },
+    Missed,
+    MissedNoted,
+
+    /// A walk begins; the context is the walker's.
+    WalkBegin {
+        walk: u64,
+        context: Context,
+    },
+    /// Sums of the widest ranges, and the context at the same moment. `is_ready` is false for a copy that is being rebuilt.
+    WalkBegun {
+        walk: u64,
+        sums: Box<Summaries>,
+        context: Context,
+        is_ready: bool,
+    },
+    WalkAsk {
+        walk: u64,
+        range: Range,
+    },
+    WalkSums {
+        walk: u64,
+        range: Range,
+        sums: Box<Summaries>,
+    },
+    /// What the walker holds in a span that differs.
+    WalkSpan {
+        walk: u64,
+        span: Span,
+        entries: Vec<Entry>,
+        context: Context,
+    },
+    /// What the other copy holds after it has taken that over, perhaps of the span's beginning only.
+    WalkBack {
+        walk: u64,
+        span: Span,
+        entries: Vec<Entry>,
+        context: Context,
+    },
+}

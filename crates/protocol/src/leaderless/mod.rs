@@ -1,0 +1,93 @@
+//! Leaderless replication of one shard: any node coordinates, n replicas hold, nobody orders.
+//!
+//! # The promise
+//!
+//! A write that was acknowledged is durable at w of the shard's n replicas (or, where the request allows it, at stand-ins,
+//! which the receipt names). A read puts together what r of them hold and never shows a version that another one supersedes;
+//! where w + r > n both strict, it includes every write that was acknowledged before it began. With blocking repair
+//! reads never go back: what one has shown, later ones show, or what superseded it. A delete is a removal like any
+//! other and does not come undone. Nothing is promised of order: concurrent writes merge by the rules of
+//! [`data::causal`], and overlap of quorums is not linearizability.
+//!
+//! # Roles
+//!
+//! | role | file | keeps |
+//! |---|---|---|
+//! | coordinator | `coordinator`, `write`, `read` | nothing that a restart needs |
+//! | replica | `replica` | a [`data::causal::ShardCopy`]; mints dots as one actor |
+//! | stand-in | `hints`, `handoff` | deltas for replicas that are away; it mints nothing |
+//! | walker | `walk` | a comparison of its copy with another one, by hash trees |
+//!
+//! A node runs one [`Coordinator`] and one [`Replica`] per shard; a `Replica` on a node outside the shard's placement is
+//! a stand-in.
+//!
+//! # Messages
+//!
+//! | message | from, to | meaning |
+//! |---|---|---|
+//! | `Mint` | coordinator → replica | make this change yours: a dot, durable, and the delta back |
+//! | `Minted` | replica → coordinator | the delta, which now is durable here |
+//! | `Apply` | coordinator → replica or stand-in | take this delta; a stand-in for whom |
+//! | `Applied` | back | it is durable here |
+//! | `Read`, `State` | coordinator ↔ replica | what is known of a key, with the copy's context |
+//! | `Repair`, `Repaired` | coordinator ↔ replica | what several copies know of a key together |
+//! | `Refused` | back | nothing was done, and why |
+//! | `Handoff`, `HandedOff` | stand-in ↔ replica | a hint, until it is acknowledged |
+//! | `Missed`, `MissedNoted` | stand-in ↔ replica | hints for you were dropped: compare with everybody |
+//! | `Walk*` | walker ↔ replica | hash sums of a range, then what lies in a span that differs |
+//!
+//! # Rules
+//!
+//! 1. *Durable, then said.* A replica's word waits until its disk has everything that it had done before the word
+//!    (bugs: LL-16). So a crash takes back nothing that anybody heard of, counters have no holes, and a restart
+//!    goes on behind the last dot that is durable: no dot was sent that is not.
+//! 2. *One actor, one memory.* A copy that lost its disk, cannot read it, or was given an old one back (its node notices
+//!    that) begins empty, under another incarnation, and answers neither reads nor mint requests before it has walked over
+//!    enough others to hold every write that a quorum acknowledged ([`quorum::to_rebuild`]; bugs: LL-09, LL-11).
+//!    Acknowledgements of the life before do not count any more: answers name the lives that their sender knows of. What
+//!    cannot be read is never answered as absent. Dots that only the lost disk had leave holes in the contexts.
+//! 3. *One minter per write.* A mint request that has left goes to that replica again or to nobody: a second minter would
+//!    make a second write (bugs: LL-24). A replica remembers what it minted for whom.
+//! 4. *Too few alive is said before anything is sent* (NOQUORUM); too few in time is INDETERMINATE, as what was minted
+//!    stays and spreads (bugs: LL-04, LL-25).
+//! 5. *Removals read first.* DEL, SREM and HDEL take away what r copies know together, not what one happens to hold.
+//! 6. *Repair says what is known, not what is there.* It carries values, removals, and the dots of removed values that a
+//!    copy has not heard of (bugs: LL-05, LL-06).
+//! 7. *Hints name their target* and the ring version under which it was one, are durable before they count, and go only
+//!    when the target, or a replica that took its place, has them durably. What does not fit is refused; what grows too
+//!    old is dropped, and its target told to compare its copy with everybody (bugs: LL-16, LL-17).
+//! 8. *Walks* compare sixteen sums per range, from above, and exchange only the spans of leaves that differ. One walk at
+//!    a time, one message in flight, in parts, pausable. A context is taken over when everything under it was joined
+//!    ([`data::causal::ShardCopy`]), which closes all holes.
+//!
+//! # What is left out here
+//!
+//! Nodes do not run these machines yet. Stand-ins do not mint: with no replica alive even a sloppy write is refused. A
+//! ring that changes under load (both placements until sync is proven) and the barrier that collects residue (list
+//! places, counters' deletes, removed members of two-phase sets) do not exist yet. A linearizable register on top does
+//! not either.
+//!
+//! Sources: DeCandia et al., "Dynamo: Amazon's Highly Available Key-value Store" (2007) for quorums, hinted handoff and
+//! hash trees; Goncalves, Almeida, Baquero, Fonte, "Concise Server-Wide Causality Management for Eventually Consistent
+//! Data Stores" (2015) for one context per copy; Cassandra's documentation of blocking read repair and monotonic quorum
+//! reads; Riak's kv679 for actors that forget.
+
+pub mod coordinator;
+pub mod durable;
+mod handoff;
+pub mod hints;
+pub mod message;
+mod minted;
+pub mod quorum;
+mod read;
+pub mod replica;
+mod walk;
+mod write;
+
+pub use coordinator::{Coordinator, ReadReceipt, Repair, Reply, WriteReceipt};
+pub use durable::{Durable, Record};
+pub use hints::Hint;
+pub use message::{Message, Why};
+pub use quorum::{Alive, Placement};
+pub use replica::{Life, Limits, Output, Replica, Report};
+pub use walk::Tally;

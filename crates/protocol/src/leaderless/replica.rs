@@ -1,0 +1,437 @@
+//! One node's part in a shard: it holds a copy, mints, applies, answers; or it stands in.
+
+use super::durable::{Durable, Record};
+use super::handoff::Flights;
+use super::hints::Hint;
+use super::message::{Lives, Message, Why};
+use super::minted::Found;
+use super::quorum::{Placement, to_rebuild};
+use super::walk::{Tally, Walk};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+use data::causal::{
+    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Store, Wish, Write,
+};
+use data::plant::{self, Bug};
+use data::value::Blob;
+use data::{GroupId, Incarnation, Instant, NodeId, Now, Process, RequestId};
+
+/// Words that wait for the disk; beyond it they are dropped, and their askers ask again.
+const HELD_MAX: usize = 65_536;
+
+/// Which life of which node runs a machine, for which shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Life {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub process: Process,
+    pub shard: GroupId,
+}
+
+/// What bounds a replica. The numbers of `default` are guesses.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The smaller of the keyspace's w and r: how many others a lost copy has to walk over follows from it.
+    pub quorum: usize,
+    /// How far ahead of the wall clock a stamp may lie, in ms.
+    pub ahead_ms_max: i64,
+    pub hint_bytes_max: u64,
+    pub hint_age_ms_max: i64,
+    /// Hints on their way at a time.
+    pub handoff_bytes_max: u64,
+    /// After this long without an answer a message is sent again.
+    pub resend_after: Duration,
+    /// From the end of one walk to the beginning of the next.
+    pub walk_every: Duration,
+    /// Between two messages of a walk: its intensity.
+    pub walk_gap: Duration,
+    /// Keys in one message of a walk; a key that is larger travels alone.
+    pub part_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            quorum: 2,
+            ahead_ms_max: 10_000,
+            hint_bytes_max: 256 << 20,
+            hint_age_ms_max: 3 * 3_600_000,
+            handoff_bytes_max: 1 << 20,
+            resend_after: Duration::from_millis(500),
+            walk_every: Duration::from_secs(10),
+            walk_gap: Duration::ZERO,
+            part_bytes_max: 256 << 10,
+        }
+    }
+}
+
+/// What a replica wants done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    Send {
+        to: NodeId,
+        message: Message,
+    },
+    /// To be written behind all that came before; [`Replica::persisted`] follows when it is durable.
+    Persist {
+        token: u64,
+        record: Record,
+    },
+    Report(Report),
+}
+
+/// What an operator may want to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Report {
+    /// A walk over another copy ended, with equal copies or after what differed was exchanged.
+    Walked {
+        peer: NodeId,
+        tally: Tally,
+    },
+    WalkAbandoned {
+        peer: NodeId,
+    },
+    /// This copy is rebuilt and answers again.
+    Ready,
+    /// A hint was too old, or there was no room for it: its target will be told.
+    HintDropped {
+        target: NodeId,
+    },
+    /// A message was of no use here.
+    Dropped(&'static str),
+}
+
+/// Invariant: what `durable` holds beyond the disk is in records that were handed out with tokens above `persisted`.
+pub struct Replica {
+    pub(super) life: Life,
+    pub(super) limits: Limits,
+    pub(super) placement: Placement,
+    pub(super) alive: BTreeSet<NodeId>,
+    pub(super) durable: Durable,
+    minter: Minter,
+    clock: HybridClock,
+    token: u64,
+    persisted: u64,
+    held: VecDeque<(u64, NodeId, Message)>,
+    pub(super) flights: Flights,
+    pub(super) walk: Option<Walk>,
+    pub(super) walks: u64,
+    pub(super) walk_at: Instant,
+    pub(super) is_paused: bool,
+    /// Those over whom this life has walked to their end while it was being rebuilt.
+    pub(super) rebuilt_from: BTreeSet<NodeId>,
+    /// The context that each peer's newest life told last.
+    pub(super) known: BTreeMap<NodeId, Context>,
+}
+
+impl Replica {
+    /// Goes on with what the disk holds. A copy whose disk was lost or cannot be read to the end comes with another
+    /// incarnation and a [`Durable`] that is not ready.
+    pub fn new(life: Life, limits: Limits, durable: Durable, out: &mut Vec<Output>) -> Replica {
+        let incarnation = if plant::is(Bug::ReusesActor) { Incarnation(1) } else { life.incarnation };
+        let actor = Actor { node: life.node, incarnation, shard: life.shard };
+        // No dot leaves before it is durable, so the last one that is durable is the last one that anybody saw.
+        let last =
+            durable.copy.context().ranges().filter(|range| range.0 == actor).map(|range| range.2).max();
+        let clock = HybridClock::new(durable.copy.newest(), limits.ahead_ms_max);
+        let mut replica = Replica {
+            life,
+            limits,
+            placement: Placement::default(),
+            alive: BTreeSet::new(),
+            durable,
+            minter: Minter::new(actor, last.unwrap_or(0)),
+            clock,
+            token: 0,
+            persisted: 0,
+            held: VecDeque::new(),
+            flights: Flights::default(),
+            walk: None,
+            walks: 0,
+            walk_at: Instant::ZERO,
+            is_paused: false,
+            rebuilt_from: BTreeSet::new(),
+            known: BTreeMap::new(),
+        };
+        if plant::is(Bug::ReadsUnrebuilt) {
+            replica.durable.is_ready = true;
+        }
+        replica.step(Step::Abandon, out);
+        replica
+    }
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+    pub fn is_walking(&self) -> bool {
+        self.walk.is_some()
+    }
+    /// Stops walks where they are, or lets them go on.
+    pub fn pause(&mut self, paused: bool) {
+        self.is_paused = paused;
+    }
+    /// Who holds the shard now.
+    pub fn place(&mut self, placement: Placement) {
+        self.placement = placement;
+    }
+    /// Who is believed to be alive.
+    pub fn set_alive(&mut self, alive: BTreeSet<NodeId>) {
+        self.alive = alive;
+    }
+    /// The disk has everything through this token.
+    pub fn persisted(&mut self, token: u64, out: &mut Vec<Output>) {
+        self.persisted = self.persisted.max(token);
+        while self.held.front().is_some_and(|(token, ..)| *token <= self.persisted) {
+            let Some((_, to, message)) = self.held.pop_front() else { return };
+            out.push(Output::Send { to, message });
+        }
+    }
+    pub fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.tick_hints(now, out);
+        self.tick_walk(now.instant, out);
+    }
+    /// `from` and `incarnation` were checked by the cluster.
+    pub fn receive(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        incarnation: Incarnation,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        match message {
+            Message::Mint { request, life, key, wish, seen } => {
+                let answer = self.mint(now, request, life, key, &wish, seen, out);
+                self.say(from, answer, out);
+            }
+            Message::Apply { request, key, delta, stands_for } => {
+                let answer = self.take(now, request, key, *delta, stands_for, out);
+                self.say(from, answer, out);
+            }
+            Message::Read { request, key } => {
+                let answer = self.read(request, &key);
+                self.say(from, answer, out);
+            }
+            Message::Repair { request, key, together } => {
+                let answer = match self.refusal() {
+                    Some(Why::NotReplica) => Message::Refused { request, why: Why::NotReplica },
+                    _ => match self.join(now, key, *together, out) {
+                        Ok(()) => Message::Repaired { request, lives: self.lives() },
+                        Err(why) => Message::Refused { request, why },
+                    },
+                };
+                self.say(from, answer, out);
+            }
+            Message::Handoff { hint, key, delta } => self.accept_hint(now, from, hint, key, *delta, out),
+            Message::HandedOff { hint } => self.handed_off(from, hint, out),
+            Message::Missed => {
+                let others = self.others();
+                self.persist(Record::Owes { peers: others }, out);
+                self.say(from, Message::MissedNoted, out);
+            }
+            Message::MissedNoted => {
+                if self.durable.hints.missed().contains(&from) {
+                    self.persist(Record::Missed { target: from, missed: false }, out);
+                }
+            }
+            Message::WalkBegin { .. }
+            | Message::WalkBegun { .. }
+            | Message::WalkAsk { .. }
+            | Message::WalkSums { .. }
+            | Message::WalkSpan { .. }
+            | Message::WalkBack { .. } => self.walk_message(now.instant, from, incarnation, message, out),
+            Message::Minted { .. }
+            | Message::Applied { .. }
+            | Message::State { .. }
+            | Message::Repaired { .. }
+            | Message::Refused { .. } => out.push(Output::Report(Report::Dropped("for a coordinator"))),
+        }
+    }
+
+    /// Why this node may not answer for the shard.
+    fn refusal(&self) -> Option<Why> {
+        if !self.placement.is_replica(self.life.node) {
+            Some(Why::NotReplica)
+        } else if !self.durable.is_ready {
+            Some(Why::Rebuilding)
+        } else {
+            None
+        }
+    }
+    fn mint(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        life: Incarnation,
+        key: Blob,
+        wish: &Wish,
+        seen: Option<Box<KeyState>>,
+        out: &mut Vec<Output>,
+    ) -> Message {
+        match self.durable.minted.find(request) {
+            Found::Done(delta) => {
+                return Message::Minted { request, delta: Box::new(delta.clone()), lives: self.lives() };
+            }
+            Found::Declined => return Message::Refused { request, why: Why::Declined },
+            Found::Forgotten => return Message::Refused { request, why: Why::Forgotten },
+            Found::New => {}
+        }
+        if life != self.life.incarnation {
+            return Message::Refused { request, why: Why::Forgotten };
+        }
+        if let Some(why) = self.refusal() {
+            return self.decline(request, why, out);
+        }
+        if let Some(seen) = seen
+            && let Err(why) = self.join(now, key.clone(), *seen, out)
+        {
+            return self.decline(request, why, out);
+        }
+        let Ok(stamp) = self.clock.mint(now.wall) else {
+            return self.decline(request, Why::Clock, out);
+        };
+        let nothing = Object::default();
+        let object = self.durable.copy.object(&key).unwrap_or(&nothing);
+        let mut write = Write::new(&mut self.minter, stamp);
+        let delta = wish.mint(object, &mut write, now.wall.middle_ms());
+        self.persist(Record::Mint { request, key, delta: delta.clone() }, out);
+        Message::Minted { request, delta: Box::new(delta), lives: self.lives() }
+    }
+    fn decline(&mut self, request: RequestId, why: Why, out: &mut Vec<Output>) -> Message {
+        if !plant::is(Bug::ForgetsDeclined) {
+            self.persist(Record::Declined { request }, out);
+        }
+        Message::Refused { request, why }
+    }
+    fn take(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        key: Blob,
+        delta: Causal<Object>,
+        stands_for: Option<(NodeId, u64)>,
+        out: &mut Vec<Output>,
+    ) -> Message {
+        if self.observe(now, delta.newest_stamp()).is_err() {
+            return Message::Refused { request, why: Why::Clock };
+        }
+        let Some((target, ring)) = stands_for else {
+            if !self.placement.is_replica(self.life.node) {
+                return Message::Refused { request, why: Why::NotReplica };
+            }
+            self.step(Step::Delta { key, delta }, out);
+            return Message::Applied { request, stands_for: None, lives: self.lives() };
+        };
+        let number = self.durable.hints.next();
+        let hint = Hint { target, ring, since_ms: now.wall.middle_ms(), key, delta };
+        if self.durable.hints.bytes() + hint.bytes() > self.limits.hint_bytes_max {
+            self.drop_hint(target, out);
+            return Message::Refused { request, why: Why::HintsFull };
+        }
+        if plant::is(Bug::HintsInMemory) {
+            self.durable.apply(&Record::Hint { number, hint });
+        } else {
+            self.persist(Record::Hint { number, hint }, out);
+        }
+        Message::Applied { request, stands_for: Some(target), lives: self.lives() }
+    }
+    fn read(&self, request: RequestId, key: &[u8]) -> Message {
+        match self.refusal() {
+            None => {
+                let state = Box::new(self.durable.copy.state(key));
+                Message::State { request, state, stand_in: false }
+            }
+            Some(Why::NotReplica) => {
+                let state = Box::new(self.durable.hints.state(key));
+                Message::State { request, state, stand_in: true }
+            }
+            Some(why) => Message::Refused { request, why },
+        }
+    }
+    /// Takes over what several copies know of a key.
+    fn join(&mut self, now: Now, key: Blob, state: KeyState, out: &mut Vec<Output>) -> Result<(), Why> {
+        let newest = state.held.object.newest().map(|mark| mark.stamp);
+        self.observe(now, newest)?;
+        let entry = Entry { key, held: state.held };
+        self.step(Step::Key { entry, theirs: state.context }, out);
+        Ok(())
+    }
+    pub(super) fn observe(&mut self, now: Now, stamp: Option<Stamp>) -> Result<(), Why> {
+        stamp.map_or(Ok(()), |stamp| self.clock.observe(stamp, now.wall).map_err(|_| Why::Clock))
+    }
+    pub(super) fn observe_copy(&mut self) {
+        // What a walk brought was accepted by a replica whose clock had judged it.
+        let newest = self.durable.copy.newest();
+        self.clock = HybridClock::new(self.clock.last().max(newest), self.limits.ahead_ms_max);
+    }
+
+    /// The other replicas.
+    pub(super) fn others(&self) -> BTreeSet<NodeId> {
+        self.placement.replicas.iter().copied().filter(|node| *node != self.life.node).collect()
+    }
+    pub(super) fn persist(&mut self, record: Record, out: &mut Vec<Output>) {
+        self.durable.apply(&record);
+        self.token += 1;
+        out.push(Output::Persist { token: self.token, record });
+    }
+    pub(super) fn step(&mut self, step: Step, out: &mut Vec<Output>) {
+        self.persist(Record::Step(step), out);
+    }
+    /// Whoever hears it may rely on all that was done here before.
+    pub(super) fn say(&mut self, to: NodeId, message: Message, out: &mut Vec<Output>) {
+        if self.persisted >= self.token || plant::is(Bug::SpeaksBeforeDurable) {
+            out.push(Output::Send { to, message });
+        } else if self.held.len() < HELD_MAX {
+            self.held.push_back((self.token, to, message));
+        } else {
+            out.push(Output::Report(Report::Dropped("too much waits for the disk")));
+        }
+    }
+    /// A walk over a peer came to its end.
+    pub(super) fn walked(&mut self, peer: NodeId, peer_is_ready: bool, out: &mut Vec<Output>) {
+        self.observe_copy();
+        if self.durable.owed.contains(&peer) {
+            let peers = self.durable.owed.iter().copied().filter(|node| *node != peer).collect();
+            self.persist(Record::Owes { peers }, out);
+        }
+        if !self.durable.is_ready && peer_is_ready {
+            self.rebuilt_from.insert(peer);
+            if self.rebuilt_from.len() >= to_rebuild(self.placement.replicas.len(), self.limits.quorum) {
+                self.persist(Record::Ready, out);
+                out.push(Output::Report(Report::Ready));
+            }
+        }
+        self.settle();
+    }
+    /// Lets recent dots go that every replica is known to cover.
+    pub(super) fn settle(&mut self) {
+        let mut stable = self.durable.copy.context().clone();
+        for peer in self.others() {
+            let Some(known) = self.known.get(&peer) else { return };
+            stable = stable.meet(known);
+        }
+        self.durable.copy.settle(&stable);
+    }
+    /// A peer told its context. False for a life that another one has followed: its word is too old.
+    pub(super) fn note_context(
+        &mut self,
+        peer: NodeId,
+        incarnation: Incarnation,
+        context: &Context,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let newest = self.durable.lives.get(&peer).copied();
+        if newest.is_some_and(|newest| incarnation < newest) {
+            return false;
+        }
+        if newest != Some(incarnation) {
+            self.persist(Record::Life { peer, incarnation }, out);
+        }
+        self.known.insert(peer, context.clone());
+        true
+    }
+    fn lives(&self) -> Lives {
+        self.durable.lives.iter().map(|(node, incarnation)| (*node, *incarnation)).collect()
+    }
+}

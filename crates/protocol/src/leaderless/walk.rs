@@ -1,0 +1,327 @@
+//! Anti-entropy: a replica walks over another copy and exchanges what differs.
+// catalogue: K14 K15
+// bugs: LL-19, LL-20, LL-21
+
+use super::message::Message;
+use super::replica::{Output, Replica, Report};
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use data::causal::{Context, Entry, Held, Range, Span, Step, Summaries};
+use data::codec::Writer;
+use data::{Incarnation, Instant, NodeId};
+
+/// Messages without an answer after which a walk is given up.
+const TRIES_MAX: u32 = 5;
+
+/// What a walk cost.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tally {
+    /// Sums that were compared.
+    pub hashes: u64,
+    /// Spans whose keys were exchanged.
+    pub spans: u64,
+    /// Keys that came.
+    pub keys: u64,
+}
+
+enum Todo {
+    Range(Range),
+    Span(Span),
+}
+
+/// A walk that is under way.
+pub struct Walk {
+    id: u64,
+    peer: NodeId,
+    /// Of the peer, from its first answer on.
+    incarnation: Option<Incarnation>,
+    is_ready: bool,
+    theirs: Context,
+    todo: Vec<Todo>,
+    /// What was asked last; nothing between an answer and the next question.
+    asked: Option<Message>,
+    asked_span: Option<Span>,
+    at: Instant,
+    tries: u32,
+    tally: Tally,
+}
+
+impl Replica {
+    pub(super) fn tick_walk(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if !self.placement.is_replica(self.life.node) || self.is_paused {
+            return;
+        }
+        match &mut self.walk {
+            None if now >= self.walk_at => self.begin_walk(now, out),
+            None => {}
+            Some(walk) => match &walk.asked {
+                None if now >= walk.at => self.ask_next(now, out),
+                Some(_) if now >= walk.at + self.limits.resend_after && walk.tries >= TRIES_MAX => {
+                    self.abandon(now, out);
+                }
+                Some(asked) if now >= walk.at + self.limits.resend_after => {
+                    let (peer, asked) = (walk.peer, asked.clone());
+                    walk.at = now;
+                    walk.tries += 1;
+                    self.say(peer, asked, out);
+                }
+                _ => {}
+            },
+        }
+    }
+    /// Copies that this one must be compared with come first, the others in turn.
+    fn begin_walk(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let others: Vec<NodeId> =
+            self.others().into_iter().filter(|node| self.alive.contains(node)).collect();
+        let missing = |node: &&NodeId| !self.durable.is_ready && !self.rebuilt_from.contains(node);
+        let owed = |node: &&NodeId| self.durable.owed.contains(node);
+        let in_turn = others.get(self.walks as usize % others.len().max(1));
+        // Every other turn in turn: a peer that never answers must not hold up all others.
+        let first = if self.walks.is_multiple_of(2) {
+            others.iter().find(missing).or_else(|| others.iter().find(owed))
+        } else {
+            let urgent: Vec<&NodeId> = others.iter().filter(|node| missing(node) || owed(node)).collect();
+            urgent.get(self.walks as usize / 2 % urgent.len().max(1)).copied()
+        };
+        self.walks += 1;
+        let Some(peer) = first.or(in_turn).copied() else {
+            self.walk_at = now + self.limits.resend_after;
+            return;
+        };
+        let id = (self.life.process.0 << 32) + self.walks;
+        let asked = Message::WalkBegin { walk: id, context: self.durable.copy.context().clone() };
+        self.walk = Some(Walk {
+            id,
+            peer,
+            incarnation: None,
+            is_ready: false,
+            theirs: Context::new(),
+            todo: Vec::new(),
+            asked: Some(asked.clone()),
+            asked_span: None,
+            at: now,
+            tries: 0,
+            tally: Tally::default(),
+        });
+        self.say(peer, asked, out);
+    }
+    fn end_walk(&mut self, now: Instant) -> Option<Walk> {
+        let is_urgent = !self.durable.is_ready || !self.durable.owed.is_empty();
+        self.walk_at = now + if is_urgent { self.limits.walk_gap } else { self.limits.walk_every };
+        self.walk.take()
+    }
+    fn abandon(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if let Some(walk) = self.end_walk(now) {
+            self.walk_at = now + self.limits.resend_after;
+            self.step(Step::Abandon, out);
+            out.push(Output::Report(Report::WalkAbandoned { peer: walk.peer }));
+        }
+    }
+
+    pub(super) fn walk_message(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        incarnation: Incarnation,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.placement.is_replica(self.life.node) {
+            return out.push(Output::Report(Report::Dropped("a walk over no replica")));
+        }
+        match message {
+            Message::WalkBegin { walk, context } => {
+                if !self.note_context(from, incarnation, &context, out) {
+                    return out.push(Output::Report(Report::Dropped("of an earlier life")));
+                }
+                self.settle();
+                let sums = self.durable.copy.tree().children(Range::WHOLE).unwrap_or_default();
+                let (context, is_ready) = (self.durable.copy.context().clone(), self.durable.is_ready);
+                self.say(from, Message::WalkBegun { walk, sums: Box::new(sums), context, is_ready }, out);
+            }
+            Message::WalkAsk { walk, range } => {
+                let Some(sums) = self.durable.copy.tree().children(range) else {
+                    return out.push(Output::Report(Report::Dropped("sums of a leaf")));
+                };
+                self.say(from, Message::WalkSums { walk, range, sums: Box::new(sums) }, out);
+            }
+            Message::WalkSpan { walk, span, entries, context } => {
+                self.step(Step::Span { span, entries, theirs: context }, out);
+                self.observe_copy();
+                let (span, entries) = self.part(span);
+                let context = self.durable.copy.context().clone();
+                self.say(from, Message::WalkBack { walk, span, entries, context }, out);
+            }
+            Message::WalkBegun { walk, sums, context, is_ready }
+                if self.is_answer(walk, from, incarnation) =>
+            {
+                self.begun(now, incarnation, &sums, context, is_ready, out);
+            }
+            Message::WalkSums { walk, range, sums } if self.is_answer(walk, from, incarnation) => {
+                if matches!(&self.walk, Some(walk) if walk.asked == Some(Message::WalkAsk { walk: walk.id, range }))
+                {
+                    self.compare(range, &sums, out);
+                    self.answered(now, out);
+                }
+            }
+            Message::WalkBack { walk, span, entries, context } if self.is_answer(walk, from, incarnation) => {
+                self.exchanged(now, span, entries, context, out);
+            }
+            _ => out.push(Output::Report(Report::Dropped("of another walk"))),
+        }
+    }
+    /// Another life of the peer holds less than the one whose context was noted: its word ends the walk.
+    fn is_answer(&self, id: u64, from: NodeId, incarnation: Incarnation) -> bool {
+        self.walk.as_ref().is_some_and(|walk| {
+            let same_life = walk.incarnation.is_none_or(|known| known == incarnation);
+            walk.id == id && walk.peer == from && same_life && walk.asked.is_some()
+        })
+    }
+    fn begun(
+        &mut self,
+        now: Instant,
+        incarnation: Incarnation,
+        sums: &Summaries,
+        theirs: Context,
+        is_ready: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let peer = match &mut self.walk {
+            Some(walk) if walk.incarnation.is_none() => {
+                walk.incarnation = Some(incarnation);
+                walk.is_ready = is_ready;
+                walk.theirs = theirs.clone();
+                walk.tally.hashes += sums.len() as u64;
+                walk.peer
+            }
+            _ => return,
+        };
+        if !self.note_context(peer, incarnation, &theirs, out) {
+            return self.abandon(now, out);
+        }
+        if self.durable.copy.tree().children(Range::WHOLE).as_ref() == Some(sums) {
+            if !self.durable.copy.context().covers(&theirs) {
+                self.step(Step::Take { theirs }, out);
+            }
+            return self.finish(now, out);
+        }
+        self.step(Step::Begin { theirs }, out);
+        if let Some(walk) = &mut self.walk {
+            walk.tally.hashes -= sums.len() as u64;
+        }
+        self.compare(Range::WHOLE, sums, out);
+        self.answered(now, out);
+    }
+    /// Ranges with equal sums are done, the others to be looked into.
+    fn compare(&mut self, range: Range, theirs: &Summaries, out: &mut Vec<Output>) {
+        let Some(ours) = self.durable.copy.tree().children(range) else { return };
+        let mut equal = Vec::new();
+        if let Some(walk) = &mut self.walk {
+            walk.tally.hashes += theirs.len() as u64;
+            // The first range lies on top.
+            for (at, child) in range.children().enumerate().collect::<Vec<_>>().into_iter().rev() {
+                if ours[at] == theirs[at] {
+                    equal.push(child.span());
+                } else if child.is_leaf() {
+                    walk.todo.push(Todo::Span(child.span()));
+                } else {
+                    walk.todo.push(Todo::Range(child));
+                }
+            }
+        }
+        equal.into_iter().for_each(|span| self.step(Step::Pass { span }, out));
+    }
+    fn exchanged(
+        &mut self,
+        now: Instant,
+        span: Span,
+        entries: Vec<Entry>,
+        theirs: Context,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(walk) = &mut self.walk else { return };
+        // A span begins where it was asked for, and goes no further.
+        let Some(asked) = walk.asked_span.filter(|it| it.first == span.first && span.last <= it.last) else {
+            return out.push(Output::Report(Report::Dropped("another span")));
+        };
+        walk.tally.spans += 1;
+        walk.tally.keys += entries.len() as u64;
+        if span.last < asked.last {
+            walk.todo.push(Todo::Span(Span { first: span.last + 1, last: asked.last }));
+        }
+        self.step(Step::Span { span, entries, theirs }, out);
+        self.step(Step::Pass { span }, out);
+        self.observe_copy();
+        self.answered(now, out);
+    }
+    fn answered(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let gap = self.limits.walk_gap;
+        let Some(walk) = &mut self.walk else { return };
+        (walk.asked, walk.asked_span, walk.tries) = (None, None, 0);
+        walk.at = now + gap;
+        if gap.is_zero() && !self.is_paused {
+            self.ask_next(now, out);
+        }
+    }
+    fn ask_next(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Some(walk) = &mut self.walk else { return };
+        let (id, peer) = (walk.id, walk.peer);
+        let (asked, asked_span) = match walk.todo.pop() {
+            None => {
+                self.step(Step::Finish, out);
+                return self.finish(now, out);
+            }
+            Some(Todo::Range(range)) => (Message::WalkAsk { walk: id, range }, None),
+            Some(Todo::Span(span)) => {
+                let (part, entries) = self.part(span);
+                if part.last < span.last
+                    && let Some(walk) = &mut self.walk
+                {
+                    walk.todo.push(Todo::Span(Span { first: part.last + 1, last: span.last }));
+                }
+                let context = self.durable.copy.context().clone();
+                (Message::WalkSpan { walk: id, span: part, entries, context }, Some(part))
+            }
+        };
+        if let Some(walk) = &mut self.walk {
+            (walk.asked, walk.asked_span, walk.at) = (Some(asked.clone()), asked_span, now);
+        }
+        self.say(peer, asked, out);
+    }
+    fn finish(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Some(walk) = self.end_walk(now) else { return };
+        self.walked(walk.peer, walk.is_ready, out);
+        if self.durable.is_ready && self.durable.owed.is_empty() {
+            self.walk_at = now + self.limits.walk_every;
+        }
+        out.push(Output::Report(Report::Walked { peer: walk.peer, tally: walk.tally }));
+    }
+    /// The keys at the beginning of a span, as many as a message carries, and how far they reach.
+    fn part(&self, span: Span) -> (Span, Vec<Entry>) {
+        let mut entries: Vec<(u64, Entry)> = Vec::new();
+        let mut bytes = 0;
+        for (place, key, held) in self.durable.copy.entries(span) {
+            bytes += length(key, held);
+            let before = entries.last().map(|(place, _)| *place);
+            // Keys at one place stay together.
+            if bytes > self.limits.part_bytes_max
+                && let Some(before) = before.filter(|before| *before < place)
+            {
+                let part = Span { first: span.first, last: before };
+                return (part, entries.into_iter().map(|(_, entry)| entry).collect());
+            }
+            entries.push((place, Entry { key: key.clone(), held: held.clone() }));
+        }
+        (span, entries.into_iter().map(|(_, entry)| entry).collect())
+    }
+}
+
+/// What a key takes in a message.
+fn length(key: &[u8], held: &Held) -> usize {
+    let mut bytes = vec![];
+    let writer = &mut Writer::new(&mut bytes);
+    data::causal::encode_store(&held.object, writer);
+    held.recent.encode(writer);
+    bytes.len() + key.len()
+}

@@ -1,0 +1,240 @@
+//! A write: one replica mints it, the others and stand-ins take it, w of them make it done.
+// catalogue: K3 K16 K20
+// bugs: LL-04, LL-15, LL-24, LL-25
+
+use super::coordinator::{Level, Output, Reply, Request, Ring, Task, WriteReceipt};
+use super::message::{Message, Why};
+use super::read::{Answers, is_followed};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use data::causal::{Causal, KeyState, Object, Wish};
+use data::plant::{self, Bug};
+use data::{Incarnation, NodeId};
+
+enum Phase {
+    /// A removal asks r copies what there is to remove.
+    Observing(Answers),
+    /// Invariant: a mint request that may have left goes to `at` and to nobody else.
+    Minting { at: NodeId, life: Incarnation },
+    /// The delta exists, and goes to whoever lacks it.
+    Spreading { minter: NodeId, delta: Causal<Object>, holders: Holders, asked: Asked },
+}
+
+/// Per replica who holds it for that one, itself or a stand-in, and in which life.
+type Holders = BTreeMap<NodeId, (NodeId, Incarnation)>;
+
+/// Which stand-ins were asked to stand for whom.
+type Asked = BTreeMap<NodeId, NodeId>;
+
+pub(super) struct Writing {
+    wish: Wish,
+    r: Level,
+    seen: Option<KeyState>,
+    /// Replicas that surely did not mint it, and why the last one did not.
+    refused: BTreeSet<NodeId>,
+    why: Option<Why>,
+    phase: Phase,
+}
+
+impl Writing {
+    pub fn bytes(&self) -> usize {
+        self.wish.bytes()
+    }
+    pub fn new(wish: Wish, r: Level) -> Writing {
+        let phase = Phase::Observing(Answers::default());
+        Writing { wish, r, seen: None, refused: BTreeSet::new(), why: None, phase }
+    }
+}
+
+impl Request {
+    pub(super) fn start_write(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
+        let Task::Write(writing) = &mut self.task else { return true };
+        if !writing.wish.is_observed() {
+            return self.mint(ring, out);
+        }
+        let (required, alive) = (writing.r.required, ring.reach(writing.r));
+        if alive < required {
+            self.reply(Reply::NoQuorum { required, alive }, out);
+            return true;
+        }
+        if let Phase::Observing(answers) = &mut writing.phase {
+            answers.ask(self.id, &self.key, writing.r, false, ring, out);
+        }
+        false
+    }
+    /// Asks the first replica that has not refused.
+    fn mint(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
+        let Task::Write(writing) = &mut self.task else { return true };
+        let at = ring.replicas().into_iter().find(|node| !writing.refused.contains(node));
+        let Some(at) = at else {
+            let reply = match writing.why {
+                Some(why) => Reply::Refused(why),
+                None => Reply::NoQuorum { required: self.level.required, alive: 0 },
+            };
+            self.reply(reply, out);
+            return true;
+        };
+        let life = ring.alive.get(&at).copied().unwrap_or_default();
+        writing.phase = Phase::Minting { at, life };
+        self.send_mint(at, life, out);
+        false
+    }
+    fn send_mint(&self, at: NodeId, life: Incarnation, out: &mut Vec<Output>) {
+        let Task::Write(writing) = &self.task else { return };
+        let message = Message::Mint {
+            request: self.id,
+            life,
+            key: self.key.clone(),
+            wish: Box::new(writing.wish.clone()),
+            seen: writing.seen.clone().map(Box::new),
+        };
+        out.push(Output::Send { to: at, message });
+    }
+    pub(super) fn receive_write(
+        &mut self,
+        (from, from_life): (NodeId, Incarnation),
+        message: Message,
+        ring: &Ring<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Task::Write(writing) = &mut self.task else { return true };
+        match (&mut writing.phase, message) {
+            (Phase::Observing(answers), message @ Message::State { .. }) => {
+                answers.note((from, from_life), message, writing.r);
+                if answers.len() < writing.r.required {
+                    return false;
+                }
+                writing.seen = Some(answers.together());
+                self.mint(ring, out)
+            }
+            (Phase::Minting { at, .. }, Message::Minted { delta, .. })
+                if *at == from || plant::is(Bug::MintsElsewhere) =>
+            {
+                let holders = Holders::from([(from, (from, from_life))]);
+                writing.phase =
+                    Phase::Spreading { minter: from, delta: *delta, holders, asked: Asked::new() };
+                self.spread(false, ring, out);
+                self.count(ring, out)
+            }
+            (Phase::Minting { at, .. }, Message::Refused { why, .. }) if *at == from => {
+                if why == Why::Forgotten {
+                    // Perhaps minted, and nobody knows any more.
+                    self.expire_write(out);
+                    return true;
+                }
+                writing.refused.insert(from);
+                writing.why = Some(why);
+                self.mint(ring, out)
+            }
+            (Phase::Spreading { holders, asked, .. }, Message::Applied { stands_for, lives, .. }) => {
+                let target = stands_for.unwrap_or(from);
+                let is_asked = stands_for.is_none() || asked.get(&target) == Some(&from);
+                if is_asked && ring.placement.is_replica(target) {
+                    // The replica itself is more than whoever stands in for it.
+                    let holder = holders.entry(target).or_insert((from, from_life));
+                    if from == target {
+                        *holder = (from, from_life);
+                    }
+                }
+                holders.retain(|_, (holder, life)| !is_followed(&lives, *holder, *life));
+                self.count(ring, out)
+            }
+            _ => false,
+        }
+    }
+    pub(super) fn resend_write(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
+        let Task::Write(writing) = &mut self.task else { return true };
+        match &mut writing.phase {
+            Phase::Observing(answers) => answers.ask(self.id, &self.key, writing.r, true, ring, out),
+            Phase::Minting { at, life } => {
+                if plant::is(Bug::MintsElsewhere)
+                    && let Some(other) = ring.replicas().into_iter().find(|node| node != at)
+                {
+                    (*at, *life) = (other, ring.alive[&other]);
+                }
+                let (at, life) = (*at, *life);
+                self.send_mint(at, life, out);
+            }
+            Phase::Spreading { .. } => self.spread(true, ring, out),
+        }
+        false
+    }
+    /// Sends the delta to every replica that has not acknowledged it; for one that is away, or late, to a stand-in.
+    fn spread(&mut self, is_late: bool, ring: &Ring<'_>, out: &mut Vec<Output>) {
+        let Task::Write(writing) = &mut self.task else { return };
+        let Phase::Spreading { delta, holders, asked, .. } = &mut writing.phase else { return };
+        let missing = ring.placement.replicas.iter().filter(|node| !holders.contains_key(node));
+        for target in missing {
+            let is_alive = ring.alive.contains_key(target);
+            let apply = |stands_for| Message::Apply {
+                request: self.id,
+                key: self.key.clone(),
+                delta: Box::new(delta.clone()),
+                stands_for,
+            };
+            if is_alive {
+                out.push(Output::Send { to: *target, message: apply(None) });
+            }
+            if !self.level.sloppy || (is_alive && !is_late) {
+                continue;
+            }
+            // Each stands for one replica, so that it counts once.
+            let free = ring
+                .stand_ins()
+                .into_iter()
+                .find(|node| asked.iter().all(|(other, at)| at != node || other == target));
+            if let Some(stand_in) = asked.get(target).copied().or(free) {
+                asked.insert(*target, stand_in);
+                let message = apply(Some((*target, ring.placement.ring)));
+                out.push(Output::Send { to: stand_in, message });
+            }
+        }
+    }
+    /// Answers once enough have it; over when all have.
+    fn count(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
+        let Task::Write(Writing { phase: Phase::Spreading { holders, .. }, .. }) = &self.task else {
+            return false;
+        };
+        let (count, n) = (holders.len(), ring.placement.replicas.len());
+        if count >= self.level.required {
+            let receipt = self.receipt();
+            self.reply(Reply::Written(receipt), out);
+        }
+        count >= n
+    }
+    pub(super) fn expire_write(&mut self, out: &mut Vec<Output>) {
+        let Task::Write(writing) = &self.task else { return };
+        if let Phase::Observing(answers) = &writing.phase {
+            let (required, alive) = (writing.r.required, answers.len());
+            return self.reply(Reply::NoQuorum { required, alive }, out);
+        }
+        let (receipt, required) = (self.receipt(), self.level.required);
+        let acknowledged = receipt.acknowledged();
+        self.reply(Reply::Indeterminate { acknowledged, required, receipt }, out);
+    }
+    fn receipt(&self) -> WriteReceipt {
+        let mut receipt = WriteReceipt {
+            required: self.level.required,
+            replicas: Vec::new(),
+            stand_ins: Vec::new(),
+            delta: None,
+        };
+        if let Task::Write(writing) = &self.task
+            && let Phase::Spreading { minter, delta, holders, .. } = &writing.phase
+        {
+            receipt.delta = Some(delta.clone());
+            if holders.contains_key(minter) {
+                receipt.replicas.push(*minter);
+            }
+            for (target, (holder, _)) in holders.iter().filter(|(target, _)| *target != minter) {
+                if target == holder {
+                    receipt.replicas.push(*target);
+                } else {
+                    receipt.stand_ins.push((*holder, *target));
+                }
+            }
+        }
+        receipt
+    }
+}

@@ -1,0 +1,14 @@
+//! Leaderless shards: golden scripts, a random world, and the hunt for planted bugs in it.
+
+pub mod oracle;
+#[cfg(feature = "plant")]
+mod planted;
+#[cfg(not(feature = "plant"))]
+mod random;
+#[cfg(not(feature = "plant"))]
+mod records;
+#[cfg(not(feature = "plant"))]
+mod scripts;
+#[cfg(not(feature = "plant"))]
+mod walks;
+pub mod world;

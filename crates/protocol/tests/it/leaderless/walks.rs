@@ -1,0 +1,157 @@
+//! What a walk over a copy costs: one key in a million, and where it stops.
+// catalogue: K14 K15
+
+use data::causal::{Actor, Amount, Minter, Object, Range, ShardCopy, Stamp, Step, Wish, Write};
+use data::table::Seed;
+use data::{Expiry, GroupId, Incarnation, Instant, NodeId, Now, Process, RequestId, WallInterval};
+use protocol::leaderless::{Durable, Life, Limits, Message, Output, Placement, Replica, Report, Tally};
+use std::collections::VecDeque;
+
+/// Two replicas without network or disk: what is said arrives, what is written is durable.
+struct Pair {
+    replicas: [Replica; 2],
+    now_ms: u64,
+    /// Encoded bytes are not counted; keys are.
+    messages: u64,
+    largest: usize,
+    requests: u64,
+}
+
+/// A copy with so many keys, written by an actor that neither of the two is.
+fn filled(count: u64) -> ShardCopy {
+    let mut copy = ShardCopy::new(Seed(3, 4));
+    let author = Actor { node: NodeId(9), incarnation: Incarnation(1), shard: GroupId(1) };
+    let mut minter = Minter::new(author, 0);
+    for number in 0..count {
+        let mut write = Write::new(&mut minter, Stamp(number + 1));
+        let delta = Object::default().set(&mut write, 0, b"value", Expiry::Keep);
+        copy.apply(&Step::Delta { key: name(number), delta });
+        if number % 1_000 == 999 {
+            // As if everybody knew.
+            let all = copy.context().clone();
+            copy.settle(&all);
+        }
+    }
+    copy
+}
+
+fn name(number: u64) -> Box<[u8]> {
+    format!("key:{number}").as_bytes().into()
+}
+
+fn node(at: usize) -> NodeId {
+    NodeId(at as u32 + 1)
+}
+
+impl Pair {
+    fn new(copy: ShardCopy) -> Pair {
+        let placement = Placement { ring: 1, replicas: vec![node(0), node(1)], stand_ins: vec![] };
+        let replicas = [0, 1].map(|at| {
+            let life =
+                Life { node: node(at), incarnation: Incarnation(1), process: Process(1), shard: GroupId(1) };
+            let mut durable = Durable::new(Seed(3, 4), true);
+            durable.copy = copy.clone();
+            let mut replica = Replica::new(life, Limits::default(), durable, &mut Vec::new());
+            replica.persisted(u64::MAX, &mut Vec::new());
+            replica.place(placement.clone());
+            replica.set_alive([node(0), node(1)].into());
+            replica
+        });
+        Pair { replicas, now_ms: 1_000, messages: 0, largest: 0, requests: 0 }
+    }
+    fn now(&self) -> Now {
+        let ms = self.now_ms as i64;
+        let wall = WallInterval { earliest_ms: ms, latest_ms: ms };
+        Now { instant: Instant::from_millis(self.now_ms), wall }
+    }
+    /// A write that only some of the replicas take.
+    fn write(&mut self, number: u64, takers: &[usize]) {
+        self.requests += 1;
+        let key = name(number);
+        let request = RequestId { origin: node(0), process: Process(1), sequence: self.requests };
+        let wish = Box::new(Wish::Increment { by: Amount::whole(1) });
+        let (now, life) = (self.now(), Incarnation(1));
+        let mint = Message::Mint { request, life, key: key.clone(), wish, seen: None };
+        let mut out = Vec::new();
+        self.replicas[takers[0]].receive(now, node(0), life, mint, &mut out);
+        let delta = out.into_iter().find_map(|output| match output {
+            Output::Send { message: Message::Minted { delta, .. }, .. } => Some(delta),
+            _ => None,
+        });
+        let delta = delta.expect("minted");
+        for taker in &takers[1..] {
+            let apply = Message::Apply { request, key: key.clone(), delta: delta.clone(), stands_for: None };
+            self.replicas[*taker].receive(now, node(0), life, apply, &mut Vec::new());
+        }
+    }
+    /// Lets the second replica walk over the first.
+    fn walk(&mut self) -> Tally {
+        self.now_ms += 60_000;
+        let now = self.now();
+        let mut out = Vec::new();
+        self.replicas[1].tick(now, &mut out);
+        let mut queue: VecDeque<(usize, Output)> = out.into_iter().map(|output| (1, output)).collect();
+        while let Some((at, output)) = queue.pop_front() {
+            match output {
+                Output::Send { to, message } => {
+                    self.messages += 1;
+                    if let Message::WalkSpan { entries, .. } | Message::WalkBack { entries, .. } = &message {
+                        self.largest = self.largest.max(entries.len());
+                    }
+                    let mut out = Vec::new();
+                    let to = to.0 as usize - 1;
+                    self.replicas[to].receive(now, node(at), Incarnation(1), message, &mut out);
+                    queue.extend(out.into_iter().map(|output| (to, output)));
+                }
+                Output::Report(Report::Walked { tally, .. }) => return tally,
+                _ => {}
+            }
+        }
+        panic!("the walk did not end");
+    }
+    fn are_equal(&self) -> bool {
+        let [one, other] = [0, 1].map(|at| &self.replicas[at].durable().copy);
+        one.tree().children(Range::WHOLE) == other.tree().children(Range::WHOLE)
+            && one.context() == other.context()
+    }
+}
+
+/// A million keys, one of which differs: four levels of sixteen sums, then the dozen keys of one leaf.
+#[test]
+fn one_divergent_key_in_a_million_is_found_with_64_sums() {
+    let mut pair = Pair::new(filled(1_000_000));
+    let equal = pair.walk();
+    assert_eq!((equal.hashes, equal.spans), (16, 0), "equal copies compare sixteen sums");
+    pair.write(1_234, &[0]);
+    assert!(!pair.are_equal());
+    let tally = pair.walk();
+    println!("one of a million: {tally:?}");
+    assert!(tally.hashes <= 4 * 16, "depth times fan-out: {tally:?}");
+    assert_eq!(tally.spans, 1, "one leaf is exchanged");
+    assert!((1..60).contains(&tally.keys), "its keys and no others: {tally:?}");
+    assert!(pair.are_equal());
+}
+
+/// What is exchanged grows with the difference and not with the data, and in parts of a bounded size.
+#[test]
+fn what_moves_is_what_differs() {
+    for different in [10, 100, 1_000] {
+        let mut pair = Pair::new(filled(50_000));
+        (0..different).for_each(|number| pair.write(number * 7, &[0]));
+        let tally = pair.walk();
+        println!("{different} of 50,000: {tally:?}, {} messages", pair.messages);
+        assert!(tally.spans <= different && tally.keys <= different * 12, "{tally:?}");
+        assert!(pair.are_equal());
+    }
+}
+
+/// A copy that has nothing takes everything, in parts.
+#[test]
+fn an_empty_copy_is_filled() {
+    let mut pair = Pair::new(filled(0));
+    (0..20_000).for_each(|number| pair.write(number, &[0]));
+    let tally = pair.walk();
+    assert_eq!(tally.keys, 20_000);
+    assert!(pair.are_equal() && pair.largest < 10_000, "{} keys in one message", pair.largest);
+    assert_eq!(pair.replicas[1].durable().copy.context(), pair.replicas[0].durable().copy.context());
+}

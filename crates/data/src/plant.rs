@@ -36,6 +36,7 @@ pub enum Bug {
     SnapshotForgetsAnswers,
     IgnoresTokenEpoch,
     CutsUnledgered,
+    SkipsComparison = 40,
 }
 
 /// A row of the list.
@@ -54,7 +55,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 28] = [
+pub const ALL: [Planted; 29] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -202,6 +203,12 @@ pub const ALL: [Planted; 28] = [
         "TC-11",
         "a snapshot has no answers to requests: a copy made from it executes them again",
         "node/src/answers.rs",
+    ),
+    row(
+        Bug::SkipsComparison,
+        "TC-40",
+        "copies do not compare their tables with their leader's",
+        "node/src/audit.rs",
     ),
 ];
 

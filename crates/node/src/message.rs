@@ -4,6 +4,7 @@
 //! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
 use crate::admin::ledger::{self, Ask, Listed};
+use crate::audit;
 use crate::options::{ClientRequest, Options};
 use crate::rollback::{self, Life};
 use alloc::boxed::Box;
@@ -11,12 +12,13 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
 use data::{GroupId, KeyspaceId, Position, Process, RequestId};
+use protocol::single_leader::Mark;
 use protocol::{lease, single_leader};
 use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 3;
+pub const VERSION_MAX: u8 = 4;
 /// What is given with a command, and questions for a write's fate, travel since this version.
 pub const OPTIONS_SINCE: u8 = 3;
 
@@ -48,6 +50,12 @@ pub enum PeerMessage {
     LedgerAsk { question: u64, ask: Ask },
     /// This, and perhaps more of it (since version 3).
     LedgerAnswer { question: u64, items: Vec<Listed>, more: bool },
+    /// What a copy found at the last audit that it applied (since version 4).
+    AuditFinding { group: GroupId, finding: audit::Finding },
+    /// To a copy in doubt: what you found at this audit is what most copies hold (since version 4).
+    AuditVerdict { group: GroupId, position: Position },
+    /// To a copy in doubt: it is not; make yours anew from this snapshot (since version 4).
+    AuditOffer { group: GroupId, mark: Mark, len: u64 },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -125,6 +133,9 @@ impl PeerMessage {
             PeerMessage::Forgotten { .. } => 11,
             PeerMessage::LedgerAsk { .. } => 13,
             PeerMessage::LedgerAnswer { .. } => 14,
+            PeerMessage::AuditFinding { .. } => 40,
+            PeerMessage::AuditVerdict { .. } => 41,
+            PeerMessage::AuditOffer { .. } => 42,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
@@ -133,6 +144,9 @@ impl PeerMessage {
             PeerMessage::Life(_) | PeerMessage::Forgotten { .. } => rollback::SINCE_VERSION,
             PeerMessage::LedgerAsk { .. } | PeerMessage::LedgerAnswer { .. } => ledger::SINCE_VERSION,
             PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
+            PeerMessage::AuditFinding { .. }
+            | PeerMessage::AuditVerdict { .. }
+            | PeerMessage::AuditOffer { .. } => audit::SINCE_VERSION,
             _ => 1,
         }
     }
@@ -141,7 +155,10 @@ impl PeerMessage {
         match self {
             PeerMessage::Replication { group, .. }
             | PeerMessage::FetchSnapshot { group, .. }
-            | PeerMessage::SnapshotPiece { group, .. } => *group,
+            | PeerMessage::SnapshotPiece { group, .. }
+            | PeerMessage::AuditFinding { group, .. }
+            | PeerMessage::AuditVerdict { group, .. }
+            | PeerMessage::AuditOffer { group, .. } => *group,
             PeerMessage::Forward(forward) => forward.group,
             PeerMessage::Lease(_)
             | PeerMessage::Control(_)
@@ -212,6 +229,20 @@ impl PeerMessage {
                 w.list(items, |w, item| item.encode(w));
                 w.bool(*more);
             }
+            PeerMessage::AuditFinding { group, finding } => {
+                group.encode(w);
+                finding.encode(w);
+            }
+            PeerMessage::AuditVerdict { group, position } => {
+                group.encode(w);
+                position.encode(w);
+            }
+            PeerMessage::AuditOffer { group, mark, len } => {
+                group.encode(w);
+                mark.position.encode(w);
+                w.u64(mark.hash);
+                w.u64(*len);
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -261,6 +292,15 @@ impl PeerMessage {
                 let (question, items) = (r.u64()?, r.list(Listed::decode)?);
                 PeerMessage::LedgerAnswer { question, items, more: r.bool()? }
             }
+            40 => {
+                PeerMessage::AuditFinding { group: GroupId::decode(r)?, finding: audit::Finding::decode(r)? }
+            }
+            41 => PeerMessage::AuditVerdict { group: GroupId::decode(r)?, position: Position::decode(r)? },
+            42 => PeerMessage::AuditOffer {
+                group: GroupId::decode(r)?,
+                mark: Mark { position: Position::decode(r)?, hash: r.u64()? },
+                len: r.u64()?,
+            },
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;

@@ -49,6 +49,10 @@
 //!    ([`Output::Ledger`]) and flushed before it is cut or the copy replaced ([`lost`], TC-10). Nobody seals with entries past the
 //!    recorded beginning of an epoch newer than they are.
 //!
+//! 8. *Equal logs, equal tables.* An `audit` entry tells what a range of keys holds in its leader's table; every copy compares, and
+//!    the majority is right ([`audit`]). A copy in doubt keeps its log, which is sound: it goes on to acknowledge and to seal. Its
+//!    table is neither shown nor served from, and is made anew.
+//!
 //! # What is left out here
 //!
 //! Who is elected, and when, is the control plane's matter. Executing commands, holding replies and moving snapshots is
@@ -59,6 +63,7 @@
 //! for truncation by epoch; Oki and Liskov, "Viewstamped Replication" (1988) for view changes.
 
 pub mod asked;
+pub mod audit;
 pub mod commit;
 mod electable;
 mod follower;

@@ -12,6 +12,7 @@ mod latecomer;
 mod restore;
 mod squeeze;
 mod strikes;
+mod table_flip;
 
 pub use cascade::Cascade;
 pub use squeeze::Blow;
@@ -64,11 +65,12 @@ pub enum Fault {
     Upgrade,
     Wan,
     SiteCut,
+    TableFlip,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 39] = [
+    pub const ALL: [(Fault, &'static str, u64); 40] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -108,6 +110,7 @@ impl Fault {
         (Fault::Upgrade, "upgrade", 10_000 * MS),
         (Fault::Wan, "wan", 0),
         (Fault::SiteCut, "site-cut", 12_000 * MS),
+        (Fault::TableFlip, "table-flip", 6_000 * MS),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)

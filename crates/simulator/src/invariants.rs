@@ -2,6 +2,7 @@
 //!
 //! | file | property |
 //! |---|---|
+//! | `audits` | a copy is doubted only where memory was harmed |
 //! | `one_leader` | an epoch of a group has one leader process |
 //! | `log_matching` | equal epoch and index mean equal history |
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
@@ -19,6 +20,7 @@
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
 
+pub mod audits;
 mod committed;
 mod completeness;
 mod durable;
@@ -48,7 +50,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 25] = [
+pub const ALL: [(&str, &str); 26] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -62,6 +64,10 @@ pub const ALL: [(&str, &str); 25] = [
     (leases::NAME, "no older leader's lease runs when a leader begins to serve"),
     (recorded::NAME, "committed entries meet the newest recorded electable set; none changes in an election"),
     (state::NAME, "equal rolling hash at the applied index, equal state hash"),
+    (
+        audits::NAME,
+        "copies differ only where a bit of a table was flipped; what was flipped is noticed and made anew",
+    ),
     (sound::NAME, "no replica reports divergence or a conflict with what it committed"),
     (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
@@ -95,6 +101,7 @@ pub struct Invariants {
     own_epoch: own_epoch::OwnEpoch,
     leases: leases::Leases,
     pub ledgers: ledger::Ledgers,
+    pub audits: audits::Audits,
     state: state::State,
     storm: storm::Storm,
     /// Keyspaces that do not promise to keep what was acknowledged under the faults of this run.
@@ -144,7 +151,7 @@ impl Invariants {
             let three = self.committed.check(host, &state, lossy);
             let four = self.completeness.check(host, &state, &self.committed, lossy);
             let five = self.holders.check(host, &state, lossy);
-            let six = self.state.check(now, host, &state);
+            let six = self.state.check(now, host, &state, &mut self.audits);
             let seven = self.recorded.check(host, &state, &self.holders, lossy);
             let eight = self.own_epoch.check(host, &state);
             let nine = self.durable.check(host, &state, lossy);
@@ -177,6 +184,9 @@ impl Invariants {
         if let Some(violation) = sound::check(id, event, &self.lossy) {
             self.fail(violation.property, violation.text);
         }
+        if let Some(violation) = self.audits.told(id, event) {
+            self.fail(violation.property, violation.text);
+        }
         if let Event::Replica { group, report } = event
             && self.lossy.contains(group)
             && matches!(report, Report::Stranded { .. })
@@ -199,6 +209,7 @@ impl Invariants {
     /// A node no longer holds a copy of the group.
     pub fn gave_back(&mut self, id: NodeId, group: GroupId) {
         self.durable.gave_back(id, group);
+        self.audits.is_sound(id, group);
         self.holders.gave_back(id, group);
     }
     pub fn stopped(&mut self, id: NodeId) {

@@ -52,6 +52,7 @@ pub enum Bug {
     ServesAfterCutOver,
     CutsOverStale,
     MovesNoAnswers,
+    SkipsComparison,
     // Of leaderless shards.
     AnswersBeforeRepair = 100,
     RepairsByUnion,
@@ -84,7 +85,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 44] = [
+pub const ALL: [Planted; 45] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -323,6 +324,12 @@ pub const ALL: [Planted; 44] = [
         "TC-30",
         "a follower hands on what it has not compared with its leader's log",
         "protocol/src/single_leader/relay.rs",
+    ),
+    row(
+        Bug::SkipsComparison,
+        "TC-40",
+        "copies do not compare their tables with their leader's",
+        "node/src/audit.rs",
     ),
 ];
 

@@ -56,6 +56,8 @@ pub enum Kind {
     Control = 10,
     /// The log of a group begins after this position: a snapshot took its place (not an entry).
     Snapshot = 11,
+    /// What a range of keys holds behind the entries before this one: every copy compares.
+    Audit = 40,
 }
 
 impl Kind {
@@ -72,12 +74,13 @@ impl Kind {
             9 => Kind::Ledger,
             10 => Kind::Control,
             11 => Kind::Snapshot,
+            40 => Kind::Audit,
             _ => return None,
         })
     }
     /// Whether a record of this kind is an entry of its group's log, with an index of its own.
     pub fn is_entry(self) -> bool {
-        matches!(self, Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier)
+        matches!(self, Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Audit)
     }
 }
 

@@ -16,6 +16,7 @@
 //! | `collections` | the part of both that works on hashes, lists, sets and sorted sets |
 //! | `snapshot` | the walk that writes the state of one moment while writers go on |
 //! | `before` | images of what an operation is about to change, for the row log |
+//! | `range` | sums over ranges of keys, by which copies are compared |
 
 mod apply;
 mod before;
@@ -24,6 +25,7 @@ mod entry;
 mod index;
 mod memory;
 mod outside;
+mod range;
 mod seeded;
 mod snapshot;
 mod store;
@@ -32,9 +34,9 @@ mod undo;
 use crate::codec::{DecodeError, Reader};
 use crate::operation::{Expiry, Operation};
 use crate::value::{Value, ValueRef};
-use alloc::vec::Vec;
 use siphasher::sip::SipHasher13;
 
+pub use range::{HashRange, RangeSum};
 pub use seeded::{Seeded, set_collection_seed};
 pub use undo::Undo;
 
@@ -189,17 +191,7 @@ impl Table {
     /// A keyed sum over all keys, values, member orders and expiries: equal for equal states under one seed, however they
     /// came about. Computed by a walk: for checks, not for hot paths.
     pub fn state_hash(&self) -> u64 {
-        let mut sum = 0u64;
-        let mut bytes = Vec::new();
-        let mut from = Some(0);
-        while let Some(at) = from {
-            from = self.store.step(at, &mut |key, found| {
-                bytes.clear();
-                snapshot::encode_key(&mut bytes, key, found);
-                sum = sum.wrapping_add(self.hash(&bytes));
-            });
-        }
-        sum
+        self.range_sum(HashRange::default()).sum
     }
 }
 

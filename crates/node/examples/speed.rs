@@ -60,6 +60,7 @@ fn main() {
         seed: 1,
         snapshot_log_bytes: usize::MAX,
         transfer_bytes_per_second: 32 << 20,
+        audit: Default::default(),
         version: "speed",
     };
     let mut node = Node::new(config, Restored::default(), now(start)).expect("no records");

@@ -35,6 +35,8 @@ pub struct Config {
     pub snapshot_log_bytes: usize,
     /// A copy that is far behind gets snapshot and log at this rate; the log faster when it does not gain on it.
     pub transfer_bytes_per_second: u32,
+    /// How often copies are compared.
+    pub audit: crate::audit::Pace,
     pub version: &'static str,
 }
 

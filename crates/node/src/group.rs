@@ -132,6 +132,7 @@ pub struct Group {
     pub(crate) moving: Option<Box<crate::moving::Moving>>,
     /// Keys of this copy went to another group: only with a map of this version or a newer one is known where to.
     pub map_needed: u64,
+    pub audit: crate::audit::Audit,
 }
 
 /// A planned switchover in its draining phase.
@@ -180,6 +181,7 @@ impl Group {
             freshness: Freshness::default(),
             moving: None,
             map_needed: 0,
+            audit: Default::default(),
         }
     }
     pub fn id(&self) -> GroupId {
@@ -189,24 +191,30 @@ impl Group {
     pub fn epoch_ahead(&self, index: Index) -> Option<Epoch> {
         if index > self.replica.commit() { self.replica.leads() } else { None }
     }
-    /// Whether commands are executed here.
+    /// Whether commands are executed here: by a leader whose table is not in doubt.
     pub fn is_serving(&self) -> bool {
-        self.replica.role() == protocol::single_leader::RoleName::Leader
+        self.replica.role() == protocol::single_leader::RoleName::Leader && self.audit.is_sound()
     }
     /// Applies committed entries that are not in the table yet.
     pub fn apply_through(&mut self, commit: Index, out: &mut Vec<single_leader::Output>) {
+        if self.audit.is_replaying() {
+            // The table is older than the log in memory: what lies between comes first.
+            return;
+        }
         if self.applied < commit {
             let (from, table, answers) = (self.applied.next(), &mut self.table, &mut self.answers);
-            let needed = &mut self.map_needed;
+            let (needed, audit) = (&mut self.map_needed, &mut self.audit);
             self.replica.log().each(from, commit, |record| {
-                *needed = apply(record, table, answers).unwrap_or(0).max(*needed);
+                *needed = apply_compared(record, table, answers, audit).unwrap_or(0).max(*needed);
             });
             self.applied = commit;
         }
         while self.undo.front().is_some_and(|(index, _)| *index <= commit) {
             self.undo.pop_front();
         }
-        self.replica.applied(commit, out);
+        if self.audit.is_sound() {
+            self.replica.applied(commit, out);
+        }
         self.note_applied();
     }
     /// Takes back everything after what was committed when it was executed: this replica no longer leads. The replica's
@@ -225,6 +233,30 @@ impl Group {
     pub fn applied_position(&self) -> Position {
         let index = self.applied.min(self.replica.commit());
         Position { epoch: self.replica.log().epoch_at(index).unwrap_or_default(), index }
+    }
+}
+
+impl Group {
+    /// Applies the record behind the last one that was applied.
+    pub(crate) fn apply_next(&mut self, record: &Record<'_>) {
+        let needed = apply_compared(record, &mut self.table, &mut self.answers, &mut self.audit);
+        self.map_needed = needed.unwrap_or(0).max(self.map_needed);
+        self.applied = record.header.index;
+    }
+}
+
+fn apply_compared(
+    record: &Record<'_>,
+    table: &mut Table,
+    answers: &mut Answers,
+    audit: &mut crate::audit::Audit,
+) -> Option<u64> {
+    match record.header.kind {
+        Kind::Audit => {
+            audit.compare(record, table);
+            None
+        }
+        _ => apply(record, table, answers),
     }
 }
 

@@ -209,6 +209,21 @@ pub enum Event {
         group: GroupId,
         position: Position,
     },
+    /// An alarm: what this copy holds is not what others hold behind the same log. It is shown to nobody until that is settled.
+    Doubted {
+        group: GroupId,
+        keyspace: String,
+        doubt: crate::audit::Doubt,
+    },
+    /// The copy in doubt was right.
+    Cleared {
+        group: GroupId,
+    },
+    /// The copy in doubt was made anew and holds everything through here.
+    Rebuilt {
+        group: GroupId,
+        position: Position,
+    },
     /// This node stopped replicating and says why.
     Stopped(String),
 }

@@ -10,6 +10,7 @@ extern crate alloc;
 mod admin;
 mod answers;
 mod asking;
+pub mod audit;
 mod blocking;
 mod catch_up;
 mod config;

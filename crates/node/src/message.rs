@@ -4,6 +4,7 @@
 //! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
 use crate::admin::ledger::{self, Ask, Listed};
+use crate::audit;
 use crate::moving::{self, Piece};
 use crate::options::{ClientRequest, Options};
 use crate::rollback::{self, Life};
@@ -12,6 +13,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
 use data::{GroupId, KeyspaceId, Position, Process, RequestId};
+use protocol::single_leader::Mark;
 use protocol::{lease, single_leader};
 use wire::Protocol;
 
@@ -53,6 +55,12 @@ pub enum PeerMessage {
     LedgerAnswer { question: u64, items: Vec<Listed>, more: bool },
     /// Slots on their way between two groups (since version 4).
     Move(Piece),
+    /// What a copy found at the last audit that it applied (since version 4).
+    AuditFinding { group: GroupId, finding: audit::Finding },
+    /// To a copy in doubt: what you found at this audit is what most copies hold (since version 4).
+    AuditVerdict { group: GroupId, position: Position },
+    /// To a copy in doubt: it is not; make yours anew from this snapshot (since version 4).
+    AuditOffer { group: GroupId, mark: Mark, len: u64 },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -131,6 +139,9 @@ impl PeerMessage {
             PeerMessage::LedgerAsk { .. } => 13,
             PeerMessage::LedgerAnswer { .. } => 14,
             PeerMessage::Move(_) => 20,
+            PeerMessage::AuditFinding { .. } => 40,
+            PeerMessage::AuditVerdict { .. } => 41,
+            PeerMessage::AuditOffer { .. } => 42,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
@@ -141,6 +152,9 @@ impl PeerMessage {
             PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
             PeerMessage::Replication { message, .. } if message.is_linked() => LINKS_SINCE,
             PeerMessage::Move(_) => moving::SINCE_VERSION,
+            PeerMessage::AuditFinding { .. }
+            | PeerMessage::AuditVerdict { .. }
+            | PeerMessage::AuditOffer { .. } => audit::SINCE_VERSION,
             _ => 1,
         }
     }
@@ -149,7 +163,10 @@ impl PeerMessage {
         match self {
             PeerMessage::Replication { group, .. }
             | PeerMessage::FetchSnapshot { group, .. }
-            | PeerMessage::SnapshotPiece { group, .. } => *group,
+            | PeerMessage::SnapshotPiece { group, .. }
+            | PeerMessage::AuditFinding { group, .. }
+            | PeerMessage::AuditVerdict { group, .. }
+            | PeerMessage::AuditOffer { group, .. } => *group,
             PeerMessage::Forward(forward) => forward.group,
             PeerMessage::Move(piece) => piece.group(),
             PeerMessage::Lease(_)
@@ -222,6 +239,20 @@ impl PeerMessage {
                 w.list(items, |w, item| item.encode(w));
                 w.bool(*more);
             }
+            PeerMessage::AuditFinding { group, finding } => {
+                group.encode(w);
+                finding.encode(w);
+            }
+            PeerMessage::AuditVerdict { group, position } => {
+                group.encode(w);
+                position.encode(w);
+            }
+            PeerMessage::AuditOffer { group, mark, len } => {
+                group.encode(w);
+                mark.position.encode(w);
+                w.u64(mark.hash);
+                w.u64(*len);
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -272,6 +303,15 @@ impl PeerMessage {
                 PeerMessage::LedgerAnswer { question, items, more: r.bool()? }
             }
             20 => PeerMessage::Move(Piece::decode(r)?),
+            40 => {
+                PeerMessage::AuditFinding { group: GroupId::decode(r)?, finding: audit::Finding::decode(r)? }
+            }
+            41 => PeerMessage::AuditVerdict { group: GroupId::decode(r)?, position: Position::decode(r)? },
+            42 => PeerMessage::AuditOffer {
+                group: GroupId::decode(r)?,
+                mark: Mark { position: Position::decode(r)?, hash: r.u64()? },
+                len: r.u64()?,
+            },
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;

@@ -63,6 +63,8 @@ pub struct Node {
     pub(crate) control_lease: (Instant, NodeId),
     /// Who is connected, and the message version of the connection.
     pub(crate) peers: BTreeMap<NodeId, u8>,
+    /// The message version of the last connection to each node, of those that are away too.
+    pub(crate) versions: BTreeMap<NodeId, u8>,
     pub(crate) lives: Lives,
     pub(crate) heartbeat_at: Instant,
     pub(crate) token: u64,
@@ -128,6 +130,7 @@ impl Node {
             grantor: Grantor::new(config.lease, now.instant),
             control_lease: (Instant::ZERO, NodeId(0)),
             peers: BTreeMap::new(),
+            versions: BTreeMap::new(),
             lives: Lives::new(Life {
                 process: config.process,
                 run: config.seed,
@@ -171,6 +174,9 @@ impl Node {
             Input::Persisted { token, durable } => {
                 self.lives.own.durable = self.lives.own.durable.max(durable);
                 self.on_persisted(token);
+            }
+            Input::LogRead { group, to, records, .. } if to == self.config.node => {
+                self.on_own_log_read(group, &records);
             }
             Input::LogRead { group, to, before, records } => {
                 self.feed(group, single_leader::Input::Fetched { to, from: before, records });
@@ -334,6 +340,7 @@ impl Node {
             replica: &group.replica,
             table: &group.table,
             applied: group.applied,
+            audit: &group.audit,
             waiting: group.waiters.len(),
             read_until: group.read_until,
         })
@@ -347,6 +354,7 @@ pub struct GroupState<'a> {
     pub replica: &'a single_leader::Replica,
     pub table: &'a data::table::Table,
     pub applied: data::Index,
+    pub audit: &'a crate::audit::Audit,
     /// Replies that wait for the log.
     pub waiting: usize,
     /// A leader answers reads alone before this.

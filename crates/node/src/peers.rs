@@ -53,6 +53,9 @@ impl Node {
             PeerMessage::LedgerAnswer { question, items, more } => {
                 self.on_ledger_answer(from, question, items, more);
             }
+            PeerMessage::AuditFinding { group, finding } => self.on_audit_finding(group, from, finding),
+            PeerMessage::AuditVerdict { group, position } => self.on_audit_verdict(group, from, position),
+            PeerMessage::AuditOffer { group, mark, len } => self.on_audit_offer(group, from, mark, len),
             PeerMessage::SnapshotPiece { group, position, offset, bytes } => {
                 self.on_snapshot_piece(group, from, position, offset, bytes);
             }
@@ -63,7 +66,10 @@ impl Node {
     pub(crate) fn on_peer_connection(&mut self, node: NodeId, version: Option<u8>) {
         let up = version.is_some();
         match version {
-            Some(version) => self.peers.insert(node, version),
+            Some(version) => {
+                self.versions.insert(node, version);
+                self.peers.insert(node, version)
+            }
             None => self.peers.remove(&node),
         };
         self.tell_life(node, true);

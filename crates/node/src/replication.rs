@@ -95,6 +95,7 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let flush = promise || it.keyspace.settings.flush == Flush::Always;
         it.snapshots.log_bytes += records.len();
+        it.audit.log_bytes += records.len();
         self.token += 1;
         it.persisting.push_back((self.token, token));
         self.statistics.entries += 1;
@@ -255,6 +256,7 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let epoch = it.replica.promised();
         it.read_until = Instant::ZERO;
+        it.audit.forget_followers(self.now.instant);
         match role {
             RoleName::LeaderElect => {
                 self.statistics.elections_won += 1;
@@ -326,6 +328,7 @@ impl Node {
         self.tend_snapshots(group);
         self.tend_recovery(group);
         self.tend_ledger(group);
+        self.tend_audit(group);
         if let Some(it) = self.groups.get_mut(&group)
             && !it.watches.is_empty()
         {

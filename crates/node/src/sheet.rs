@@ -178,6 +178,25 @@ fn durability(it: &Facts, claims: &mut Vec<Claim>) {
     claim(true, "A write that was answered INDETERMINATE is never shown before it is committed, and never comes back once it is gone.".into(), "committed entries stay");
 }
 
+/// What comparing the copies gives, where memory fails.
+fn audited(it: &Facts, claim: &mut impl FnMut(bool, &str, &'static str)) {
+    const DOUBTED: &str = "only harmed copies are doubted";
+    if it.members < 3 {
+        claim(
+            false,
+            "With fewer than three copies nobody can tell which one of two that differ is right: an alarm is raised and stays.",
+            DOUBTED,
+        );
+    } else {
+        claim(
+            true,
+            "A copy whose memory failed is noticed when its range of keys has its turn; from then on nobody is shown it, and it is made anew.",
+            DOUBTED,
+        );
+    }
+    claim(false, "Until its range has its turn a value that failing memory changed can be read.", DOUBTED);
+}
+
 fn consistency(it: &Facts, claims: &mut Vec<Claim>) {
     let mut claim =
         |holds, text: &str, checker| claims.push(Claim { holds, text: text.to_string(), checker });
@@ -206,6 +225,7 @@ fn consistency(it: &Facts, claims: &mut Vec<Claim>) {
         "the expired stays expired",
     );
     claim(true, "Copies with the same log have the same state.", "equal history, equal state");
+    audited(it, &mut claim);
     claim(
         false,
         "A copy (CONSISTENCY READ follower, READONLY) may be old, unless MAX-STALENESS bounds it.",

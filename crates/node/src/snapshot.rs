@@ -137,9 +137,10 @@ impl Node {
         self.begin_walk(group);
     }
 
-    fn begin_walk(&mut self, group: GroupId) {
+    pub(crate) fn begin_walk(&mut self, group: GroupId) {
         let Some(it) = self.groups.get_mut(&group) else { return };
-        if it.snapshots.walk.is_none() && it.snapshots.transfer.is_none() {
+        // What is in doubt is not kept for later.
+        if it.snapshots.walk.is_none() && it.snapshots.transfer.is_none() && it.audit.is_sound() {
             it.begin_walk();
         }
     }
@@ -168,6 +169,9 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let commit = it.replica.commit();
         let done = |walk: &Walk| walk.tail.is_some() && walk.mark.position.index <= commit;
+        if !it.audit.is_sound() {
+            return;
+        }
         if !it.snapshots.walk.as_ref().is_some_and(done) {
             return;
         }
@@ -184,6 +188,7 @@ impl Node {
         for to in waiting {
             self.feed(group, single_leader::Input::SnapshotReady { to, mark, len });
         }
+        self.offer_stored(group);
         self.release_log(group);
     }
 

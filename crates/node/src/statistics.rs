@@ -23,6 +23,11 @@ pub struct Statistics {
     pub elections_won: u64,
     pub entries: u64,
     pub published: u64,
+    /// Ranges that leaders here had compared, that copies here compared, those that differed, and copies that were made anew.
+    pub audits_made: u64,
+    pub audits_compared: u64,
+    pub audits_differed: u64,
+    pub copies_rebuilt: u64,
     /// Reads answered by this node's own copies, those that waited for one, and those of them that a leader answered in the end.
     pub reads_from_copies: u64,
     pub reads_parked: u64,

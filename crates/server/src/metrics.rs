@@ -102,6 +102,10 @@ fn node_metrics(page: &mut Page, node: &Node) {
         ("tercet_reads_parked_total", "Reads that waited for this node's copy.", s.reads_parked),
         ("tercet_reads_sent_on_total", "Those of them that a leader answered.", s.reads_sent_on),
         ("tercet_sessions_lost_total", "Commands answered TOKENLOST.", s.sessions_lost),
+        ("tercet_audits_made_total", "Ranges of keys that leaders here had compared.", s.audits_made),
+        ("tercet_audits_compared_total", "Ranges that copies here compared.", s.audits_compared),
+        ("tercet_audits_differed_total", "Those that differed from the leader's.", s.audits_differed),
+        ("tercet_copies_rebuilt_total", "Copies that were made anew after that.", s.copies_rebuilt),
         ("tercet_elections_won_total", "Elections this process won.", s.elections_won),
     ] {
         page.one(name, "counter", help, value);
@@ -158,6 +162,10 @@ fn group_metrics(page: &mut Page, node: &Node) {
     page.per_group(node, ("tercet_group_commit_index", "gauge", help), |state, sample| {
         sample("", state.replica.commit().0);
     });
+    let help = "Whether the copy here is in doubt: it is not shown, and a leader serves nobody.";
+    page.per_group(node, ("tercet_group_doubted", "gauge", help), |state, sample| {
+        sample("", u64::from(!state.audit.is_sound()));
+    });
     let help = "Replies that wait for the log.";
     page.per_group(node, ("tercet_group_waiting_replies", "gauge", help), |state, sample| {
         sample("", state.waiting as u64);
@@ -198,6 +206,22 @@ pub fn log_event(name: &str, event: &Event) {
                 "{name}: group {}: {items} entries that its leader lacks went to the ledger, {acknowledged} of them acknowledged (LEDGER LIST)",
                 group.0
             );
+        }
+        Event::Doubted { group, keyspace, doubt } => eprintln!(
+            "{name}: ALARM: keyspace {keyspace}, group {}: this node's copy differs in range {} of its keys at {} ({} keys with sum {:016x} here, {} with {:016x} elsewhere): it is not shown until that is settled",
+            group.0,
+            doubt.range,
+            doubt.position,
+            doubt.own.keys,
+            doubt.own.sum,
+            doubt.other.keys,
+            doubt.other.sum
+        ),
+        Event::Cleared { group } => {
+            eprintln!("{name}: group {}: this node's copy was right, most others hold the same", group.0)
+        }
+        Event::Rebuilt { group, position } => {
+            eprintln!("{name}: group {}: this node's copy was made anew through {position}", group.0)
         }
         Event::Stopped(reason) => eprintln!("{name}: stopped replicating: {reason}"),
         Event::Replica { group, report } => {

@@ -13,6 +13,7 @@ mod moves;
 mod restore;
 mod squeeze;
 mod strikes;
+mod table_flip;
 
 pub use cascade::Cascade;
 pub use squeeze::Blow;
@@ -67,11 +68,12 @@ pub enum Fault {
     SiteCut,
     Promote,
     SlotMove,
+    TableFlip,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 41] = [
+    pub const ALL: [(Fault, &'static str, u64); 42] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -113,6 +115,7 @@ impl Fault {
         (Fault::SiteCut, "site-cut", 12_000 * MS),
         (Fault::Promote, "promote", 15_000 * MS),
         (Fault::SlotMove, "slot-move", 2_000 * MS),
+        (Fault::TableFlip, "table-flip", 6_000 * MS),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)

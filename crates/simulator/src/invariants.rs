@@ -2,6 +2,7 @@
 //!
 //! | file | property |
 //! |---|---|
+//! | `audits` | a copy is doubted only where memory was harmed |
 //! | `one_leader` | an epoch of a group has one leader process |
 //! | `log_matching` | equal epoch and index mean equal history |
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
@@ -21,6 +22,7 @@
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
 
+pub mod audits;
 mod committed;
 mod completeness;
 mod durable;
@@ -52,7 +54,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 30] = [
+pub const ALL: [(&str, &str); 31] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -68,6 +70,10 @@ pub const ALL: [(&str, &str); 30] = [
     (leases::ALONE, "under async a leader takes no writes while a newer one serves"),
     (recorded::NAME, "committed entries meet the newest recorded electable set; none changes in an election"),
     (state::NAME, "equal rolling hash at the applied index, equal state hash"),
+    (
+        audits::NAME,
+        "copies differ only where a bit of a table was flipped; what was flipped is noticed and made anew",
+    ),
     (sound::NAME, "no replica reports divergence or a conflict with what it committed"),
     (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
     (suspicion::NAME, "a control leader suspects nobody whose heartbeats reach it, whatever others say"),
@@ -105,6 +111,7 @@ pub struct Invariants {
     leases: leases::Leases,
     pub one_owner: one_owner::OneOwner,
     pub ledgers: ledger::Ledgers,
+    pub audits: audits::Audits,
     state: state::State,
     storm: storm::Storm,
     pub suspicion: suspicion::Suspicion,
@@ -155,7 +162,7 @@ impl Invariants {
             let three = self.committed.check(host, &state, lossy);
             let four = self.completeness.check(host, &state, &self.committed, lossy);
             let five = self.holders.check(host, &state, lossy);
-            let six = self.state.check(now, host, &state);
+            let six = self.state.check(now, host, &state, &mut self.audits);
             let seven = self.recorded.check(host, &state, &self.holders, lossy);
             let eight = self.own_epoch.check(host, &state);
             let nine = self.durable.check(host, &state, lossy);
@@ -191,6 +198,9 @@ impl Invariants {
         if let Some(violation) = sound::check(id, event, &self.lossy) {
             self.fail(violation.property, violation.text);
         }
+        if let Some(violation) = self.audits.told(id, event) {
+            self.fail(violation.property, violation.text);
+        }
         if let Event::Replica { group, report } = event
             && self.lossy.contains(group)
             && matches!(report, Report::Stranded { .. })
@@ -218,6 +228,7 @@ impl Invariants {
     /// A node no longer holds a copy of the group.
     pub fn gave_back(&mut self, id: NodeId, group: GroupId) {
         self.durable.gave_back(id, group);
+        self.audits.is_sound(id, group);
         self.holders.gave_back(id, group);
     }
     pub fn stopped(&mut self, id: NodeId) {

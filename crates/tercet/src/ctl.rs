@@ -118,7 +118,9 @@ fn show_groups(status: &Value) {
     for group in items(&status["groups"]) {
         let replicas: Vec<String> = items(&group["replicas"])
             .map(|replica| {
-                format!("{} {} ({})", text(&replica["node"]), text(&replica["state"]), text(&replica["lag"]))
+                let doubted = replica["doubted"].as_bool() == Some(true);
+                let state = if doubted { "IN DOUBT".into() } else { text(&replica["state"]) };
+                format!("{} {state} ({})", text(&replica["node"]), text(&replica["lag"]))
             })
             .collect();
         let mut row: Vec<String> = ["group", "keyspace", "commit_rule", "epoch", "leader", "electable"]

@@ -165,6 +165,18 @@ impl Store {
         let (_, handle) = self.find(hash, key)?;
         self.entries.edit(handle, now, edit)
     }
+    /// Puts bytes of equal length in the place of a string's, and nothing else: see [`super::Table::damage`].
+    pub(super) fn overwrite_text(&mut self, hash: u64, key: &[u8], text: &[u8]) {
+        let Some((_, handle)) = self.find(hash, key) else { return };
+        let (expires_at_ms, access) = (self.entries.expires_at_ms(handle), self.entries.access(handle));
+        if !self.entries.set_text_in_place(handle, key, text, expires_at_ms, access) {
+            self.entries.edit(handle, access, |body| {
+                if let Body::Text(old) = body {
+                    old.copy_from_slice(text);
+                }
+            });
+        }
+    }
     fn note_expiry(&mut self, handle: Handle, old: Option<i64>, new: Option<i64>) {
         if old == new {
             return;

@@ -36,6 +36,31 @@ fn resident() -> usize {
 }
 
 #[test]
+#[ignore = "prints figures; run with: cargo test --release -p data --test it audit -- --ignored --nocapture"]
+fn an_audit_of_one_range() {
+    let mut table = Table::new(Seed(11, 12));
+    for n in 0..KEYS {
+        let (key, value) = (key(n).to_vec().into(), vec![b'v'; 64].into());
+        table.apply_committed(&Operation::Set { key, value, expiry: Expiry::Never }, 1);
+    }
+    let bits = table.range_bits(2048, 256 << 10);
+    let mut range = data::table::HashRange::default();
+    let (mut keys, rounds) = (0, 1 << bits);
+    let start = Instant::now();
+    for _ in 0..rounds {
+        range = range.next(bits);
+        keys += table.range_sum(range).keys;
+    }
+    let nanos = start.elapsed().as_nanos() as f64;
+    println!(
+        "{rounds} ranges of {} keys: {:.1} us each, {:.1} ns per key",
+        keys / rounds,
+        nanos / 1000.0 / rounds as f64,
+        nanos / keys as f64
+    );
+}
+
+#[test]
 #[ignore = "prints figures; run with: cargo test --release -p data --test it speed -- --ignored --nocapture"]
 fn get_and_set_per_operation() {
     let before = resident();

@@ -171,6 +171,17 @@ impl Node {
                 field("refused_writes", format!("{}", s.refused_writes));
                 field("reads_leased", format!("{}", s.reads_leased));
                 field("reads_confirmed", format!("{}", s.reads_confirmed));
+                let doubted = self.groups.values().filter(|it| !it.audit.is_sound()).count();
+                field("doubted_copies", format!("{doubted}"));
+                for it in self.groups.values() {
+                    if let Some(alarm) = self.alarm_of(it.id()) {
+                        let of = format!("keyspace={},node={},{alarm}", it.keyspace.name, self.config.node.0);
+                        field(&format!("alarm_group{}", it.id().0), of);
+                    }
+                }
+                field("audits_compared", format!("{}", s.audits_compared));
+                field("audits_differed", format!("{}", s.audits_differed));
+                field("copies_rebuilt", format!("{}", s.copies_rebuilt));
                 field("elections_won", format!("{}", s.elections_won));
                 field("stopped", self.stopped.clone().unwrap_or_else(|| "no".into()));
             }

@@ -77,16 +77,22 @@ impl Node {
                     None if Some(*node) == leader && leads => (format!("{newest}"), "in-sync"),
                     None => (String::from("null"), "unknown"),
                 };
+                // What it told of the last comparison; of this node's own copy that is known at once.
+                let told = it.and_then(|it| it.audit.finding_of(*node));
+                let own = it.filter(|_| *node == self.config.node);
+                let doubted = own.map_or(told.is_some_and(|told| told.doubted), |it| !it.audit.is_sound());
+                let audited = told.map(|told| told.index).or(own.and_then(|it| it.audit.last()));
+                let audited = audited.map_or_else(|| String::from("null"), |index| format!("{}", index.0));
                 let lag = progress.map_or_else(|| String::from("null"), |(_, p)| format!("{}", newest.saturating_sub(p.matched.0)));
                 format!(
-                    "{{\"node\":{},\"role\":\"{role}\",\"matched\":{matched},\"lag\":{lag},\"state\":\"{state}\",\"in_sync\":{in_sync}}}",
+                    "{{\"node\":{},\"role\":\"{role}\",\"matched\":{matched},\"lag\":{lag},\"state\":\"{state}\",\"in_sync\":{in_sync},\"audited\":{audited},\"doubted\":{doubted}}}",
                     node.0
                 )
             })
             .collect();
         let ids = |nodes: Vec<u32>| nodes.iter().map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
         format!(
-            "{{\"group\":{},\"keyspace\":{},\"slots\":\"{slots}\",\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"read_replicas\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"recovery_point\":{},\"replicas\":[{}]}}",
+            "{{\"group\":{},\"keyspace\":{},\"slots\":\"{slots}\",\"epoch\":{},\"view\":{},\"leader\":{},\"electing\":{},\"members\":[{}],\"electable\":[{}],\"read_replicas\":[{}],\"commit_rule\":\"{}\",\"degraded\":{},\"commit\":{commit},\"keys\":{},\"recovery_point\":{},\"alarm\":{},\"replicas\":[{}]}}",
             view.group.0,
             quoted(&self.keyspace_name(view.keyspace)),
             view.epoch.0,
@@ -100,6 +106,7 @@ impl Node {
             view.is_degraded(),
             it.map_or(0, |it| it.table.len()),
             self.recovery_json(view),
+            self.alarm_of(view.group).map_or_else(|| String::from("null"), |alarm| quoted(&alarm)),
             replicas.join(","),
         )
     }

@@ -130,9 +130,14 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return false };
         let asked = it.snapshots.transfer.as_ref().is_some_and(|transfer| transfer.mark == mark);
         let follows = it.replica.role() == RoleName::Follower;
-        let fits = mark.position.index > it.replica.commit() || it.replica.is_stranded();
+        let rebuilds = it.rebuilds_from(mark);
+        let fits = mark.position.index > it.replica.commit() || it.replica.is_stranded() || rebuilds;
         if !(asked && follows && fits) {
             return false;
+        }
+        if rebuilds && !it.replica.is_stranded() {
+            // The log stays: nothing is lost.
+            return true;
         }
         let mut out = Vec::new();
         let free = it.replica.may_be_replaced(mark, starts, &mut out);
@@ -158,13 +163,20 @@ impl Node {
             return None;
         }
         it.abandon_walk();
+        let rebuilds = it.rebuilds_from(head.mark) && !it.replica.is_stranded();
+        it.begin_replay();
         let table = core::mem::replace(&mut it.table, table);
         let answers = core::mem::replace(&mut it.answers, answers);
         it.undo.clear();
         it.applied = head.mark.position.index;
-        it.released = head.mark.position.index;
         it.snapshots.stored = Some((head.mark, len));
         let position = head.mark.position;
+        if rebuilds {
+            self.replay(group);
+            return Some(LoadedSnapshot { head, answers, table });
+        }
+        it.released = position.index;
+        it.end_replay();
         let (mark, starts, time_ms) = (head.mark, head.starts.clone(), head.time_ms);
         self.feed(group, single_leader::Input::Installed { mark, starts, time_ms });
         self.outputs.push(Output::Event(Event::SnapshotInstalled { group, position }));

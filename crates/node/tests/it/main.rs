@@ -1,5 +1,6 @@
 //! Stories of whole nodes, in virtual time.
 
+mod audits;
 mod cluster;
 mod moving;
 mod options;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use control::{Addresses, Founded};
 use data::record::Record;
 use data::{GroupId, Incarnation, Index, Instant, NodeId, Now, Position, Process, WallInterval};
+use node::audit::Pace;
 use node::message::VERSION_MAX;
 use node::{Config, ConnectionId, Input, LoadedSnapshot, Node, Output, PeerMessage, Restored};
 use protocol::lease;
@@ -44,8 +45,12 @@ pub struct Cluster {
     replies: BTreeMap<(NodeId, ConnectionId), Vec<u8>>,
     next_connection: u64,
     pub snapshot_log_bytes: usize,
+    /// Never, unless a test says otherwise.
+    audit: Pace,
     /// The message version that all connections speak.
     pub version: u8,
+    /// Pieces of its own log that a node read for itself.
+    pub own_reads: usize,
     /// What the nodes reported, for a failing test to print.
     pub story: Vec<String>,
 }
@@ -60,8 +65,19 @@ impl Cluster {
         Cluster::speaking(count, VERSION_MAX)
     }
 
+    /// A cluster whose copies are compared so often.
+    pub fn audited(count: u32, every_ms: u64) -> Cluster {
+        let every = std::time::Duration::from_millis(every_ms);
+        Cluster::set_up(count, VERSION_MAX, Pace { every, log_bytes: usize::MAX })
+    }
+
     /// A cluster whose connections speak this message version.
     pub fn speaking(count: u32, version: u8) -> Cluster {
+        let every = std::time::Duration::from_secs(1 << 30);
+        Cluster::set_up(count, version, Pace { every, log_bytes: usize::MAX })
+    }
+
+    pub fn set_up(count: u32, version: u8, audit: Pace) -> Cluster {
         let founders = (1..=count).map(|n| (format!("host{n}:1"), u64::from(n))).collect();
         let mut cluster = Cluster {
             nodes: BTreeMap::new(),
@@ -76,7 +92,9 @@ impl Cluster {
             replies: BTreeMap::new(),
             next_connection: 0,
             snapshot_log_bytes: 1 << 30,
+            audit,
             version,
+            own_reads: 0,
             story: Vec::new(),
         };
         for n in 1..=count {
@@ -125,6 +143,7 @@ impl Cluster {
             seed: 99 * u64::from(id.0) + process.0,
             snapshot_log_bytes: self.snapshot_log_bytes,
             transfer_bytes_per_second: 32 << 20,
+            audit: self.audit,
             version: "test",
         };
         let disk = self.disks.entry(id).or_default();
@@ -225,6 +244,7 @@ impl Cluster {
                 self.schedule(DISK_MS, Event::Persisted { node: id, process, token });
             }
             Output::ReadLog { group, to, from, .. } => {
+                self.own_reads += usize::from(to == id);
                 let (before, records) = self.read_log(id, group, from);
                 let input = Box::new(Input::LogRead { group, to, before, records });
                 self.schedule(DISK_MS, Event::Feed { node: id, process, input });

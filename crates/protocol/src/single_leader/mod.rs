@@ -47,12 +47,13 @@
 //!    messages confirms that it still leads, begun after the read arrived (bugs: SL-06).
 //! 7. *What one request asks for* ([`asked`]) moves its reply and nothing else. A commit that a message without entries told
 //!    of is answered once more when it is applied: so the leader knows in one round trip who shows an entry.
-//!
 //! 8. *Ledger first.* What a copy loses although somebody may have been told that it is done is written to the ledger
 //!    ([`Output::Ledger`]) and flushed before it is cut or the copy replaced ([`lost`], TC-10). Nobody seals with entries past the
 //!    recorded beginning of an epoch newer than they are.
-//!
-//! 9. *Links* ([`links`], `relay`) decide how entries and acknowledgements travel, never what counts: under `chain` and `FAN-OUT` a
+//! 9. *Equal logs, equal tables.* An `audit` entry tells what a range of keys holds in its leader's table; every copy compares, and
+//!    the majority is right ([`audit`]). A copy in doubt keeps its log, which is sound: it goes on to acknowledge and to seal. Its
+//!    table is neither shown nor served from, and is made anew.
+//! 10. *Links* ([`links`], `relay`) decide how entries and acknowledgements travel, never what counts: under `chain` and `FAN-OUT` a
 //!    follower is fed by another one, its acknowledgement travels back with its name on it, and the leader counts lives as ever (SL-22).
 //!
 //! # What is left out here
@@ -67,6 +68,7 @@
 //! Renesse and Schneider, "Chain Replication" (2004) for the chain and its re-linking.
 
 pub mod asked;
+pub mod audit;
 pub mod commit;
 mod electable;
 mod follower;

@@ -148,6 +148,7 @@ impl World {
                 }
             }
             Fault::Switchover => self.order_switchover(victim, random),
+            Fault::TableFlip => self.flip_table(random),
             Fault::Alter => self.order_change(victim, random),
             Fault::Promote => self.order_promotion(victim, random),
             Fault::SlotMove => self.order_move(victim, random),

@@ -6,6 +6,10 @@ use data::{NodeId, Process};
 use node::{Config, Input, Node};
 use protocol::lease;
 
+/// Often enough that every range has its turn between two faults.
+const AUDITS: node::audit::Pace =
+    node::audit::Pace { every: std::time::Duration::from_millis(700), log_bytes: 16 << 10 };
+
 impl World {
     /// Starts a node's process with what its disk holds.
     pub(super) fn start(&mut self, id: NodeId) {
@@ -109,6 +113,7 @@ impl World {
             seed,
             snapshot_log_bytes: self.snapshot_log_bytes,
             transfer_bytes_per_second: 32 << 20,
+            audit: AUDITS,
             version: "simulated",
         }
     }

@@ -185,3 +185,10 @@ fn a_leader_that_was_followed_does_not_take_a_session_back() {
 fn a_token_holds_a_write_that_was_asked_for_twice() {
     holds(&plan(1_795_301_937_500_002, 60));
 }
+
+/// Of three copies the damaged one answered an audit first, and every time: only who answered last, and so decided, was dealt with, and the
+/// outvoted copy was never offered a snapshot.
+#[test]
+fn an_outvoted_copy_is_made_anew_though_another_answer_decided() {
+    clean_under(1, "table-flip");
+}

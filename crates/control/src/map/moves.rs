@@ -90,7 +90,7 @@ impl ClusterMap {
         slots: SlotRange,
         to: GroupId,
     ) -> Result<Applied, Refusal> {
-        if !self.groups.get(&to).is_some_and(|group| group.view.keyspace == keyspace) {
+        if self.groups.get(&to).is_none_or(|group| group.view.keyspace != keyspace) {
             return Err(Refusal::UnknownGroup);
         }
         let from = self.groups_of(keyspace).find(|group| group.slots.holds(slots));

@@ -36,6 +36,9 @@ struct Shard {
     followers: Vec<NodeId>,
 }
 
+/// A group with all its runs of slots, and its nodes with their roles.
+type Grouped = (GroupId, Vec<SlotRange>, Vec<(Listed, &'static str)>);
+
 /// A node as clients know it.
 struct Listed {
     id: String,
@@ -169,7 +172,7 @@ impl Node {
             leader.chain(followers).collect::<Vec<_>>()
         };
         // One entry for each group, with all its runs.
-        let mut shards: Vec<(GroupId, Vec<SlotRange>, Vec<(Listed, &str)>)> = Vec::new();
+        let mut shards: Vec<Grouped> = Vec::new();
         for shard in self.shards(connection) {
             match shards.iter_mut().find(|(group, _, _)| *group == shard.group) {
                 Some((_, runs, _)) => runs.push(shard.slots),

@@ -1,5 +1,6 @@
 //! Stories of whole nodes, in virtual time.
 
+mod chain;
 mod cluster;
 mod options;
 mod reading;

@@ -168,7 +168,9 @@ mod tests {
     fn a_thousand_hang_ten_deep() {
         let all: Vec<u32> = (1..=1000).collect();
         let links = Links::of(&view(CommitRule::Async, 2, 1, &all, &[]));
-        assert!(all.iter().all(|node| links.depth(NodeId(*node)) <= 9 && links.fed_by(NodeId(*node)).len() <= 2));
+        assert!(
+            all.iter().all(|node| links.depth(NodeId(*node)) <= 9 && links.fed_by(NodeId(*node)).len() <= 2)
+        );
         assert_eq!(pairs(&links).len(), 999);
         let wide = Links::of(&view(CommitRule::Async, 10, 1, &all, &[]));
         assert_eq!(all.iter().map(|node| wide.depth(NodeId(*node))).max(), Some(3));

@@ -279,7 +279,8 @@ impl Replica {
             && progress.in_flight_bytes < IN_FLIGHT_BYTES_MAX
             && sent < SEND_BYTES_MAX
         {
-            let Some((previous, mut records, mut end)) = self.log.run_from(progress.next, RUN_BYTES_MAX) else {
+            let Some((previous, mut records, mut end)) = self.log.run_from(progress.next, RUN_BYTES_MAX)
+            else {
                 progress.fetch(now, node, line, out);
                 return;
             };

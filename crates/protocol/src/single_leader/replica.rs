@@ -1,8 +1,8 @@
 //! One replica of one group: the parts that every role shares, and the transitions between roles.
 
 use super::follower::Follower;
-use super::links::Links;
 use super::leader::Leader;
+use super::links::Links;
 use super::log_window::{LogWindow, Mark};
 use super::lost::{Keeping, Lost};
 use super::message::Message;

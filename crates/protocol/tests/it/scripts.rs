@@ -254,7 +254,8 @@ impl Stage {
             "release" => self.held.clear(),
             "down" | "up" => {
                 let (node, up) = (NodeId(node(0)?), name == "up");
-                for other in self.replicas.keys().copied().filter(|n| NodeId(*n) != node).collect::<Vec<_>>() {
+                for other in self.replicas.keys().copied().filter(|n| NodeId(*n) != node).collect::<Vec<_>>()
+                {
                     self.step(other, Input::Connection { node, up });
                 }
             }

@@ -100,7 +100,9 @@ impl World {
             CommitRule::Async => true,
             CommitRule::Majority => view.electable.len() >= 3,
             CommitRule::SemiSync { acks } => view.electable.len() > acks as usize + 1,
-            CommitRule::InSyncSet { .. } | CommitRule::Synchronous | CommitRule::Chain { .. } => view.electable.len() >= 2,
+            CommitRule::InSyncSet { .. } | CommitRule::Synchronous | CommitRule::Chain { .. } => {
+                view.electable.len() >= 2
+            }
         };
         clean && (enough || !inside) && view.election.is_none()
     }

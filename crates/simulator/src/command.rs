@@ -4,7 +4,7 @@ use crate::faults::{Choice, Fault, Strike};
 use crate::invariants;
 use crate::invariants::ledger::Count;
 use crate::network::MS;
-use crate::options::Args;
+use crate::options::{Args, THOUSAND_FOLLOWERS, Told};
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
@@ -19,6 +19,10 @@ use std::sync::mpsc;
 pub fn run_command(args: &Args) -> ExitCode {
     if args.list {
         list();
+        return ExitCode::SUCCESS;
+    }
+    if args.scenario == Some(Told::ThousandFollowers) {
+        crate::followers::tell(args.seed, 1_000, &mut |line| println!("{line}"));
         return ExitCode::SUCCESS;
     }
     if let Some(id) = &args.plant
@@ -78,7 +82,10 @@ fn plan(args: &Args, seed: u64) -> Plan {
         skip: args.skip.clone(),
         time: args.time,
         clients: args.clients,
-        scenario: args.scenario,
+        scenario: match args.scenario {
+            Some(Told::Story(scenario)) => Some(scenario),
+            Some(Told::ThousandFollowers) | None => None,
+        },
         keyspaces: args.keyspaces.clone(),
         readable: args.trace.is_some() && args.seeds == 1,
     }
@@ -240,6 +247,8 @@ fn json(outcome: &Outcome) -> String {
 
 fn list() {
     println!("scenarios:");
+    let (name, text) = THOUSAND_FOLLOWERS;
+    println!("  {name:<20} {text}");
     for (_, name, text) in Scenario::ALL {
         println!("  {name:<20} {text}");
     }

@@ -19,6 +19,7 @@ pub mod clocks;
 pub mod command;
 pub mod disk;
 pub mod faults;
+pub mod followers;
 pub mod history;
 pub mod host;
 pub mod invariants;

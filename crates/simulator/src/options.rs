@@ -19,7 +19,7 @@ pub struct Args {
     pub time: u64,
     /// A named scenario instead of drawn faults.
     #[arg(long, value_parser = parse_scenario)]
-    pub scenario: Option<Scenario>,
+    pub scenario: Option<Told>,
     /// Number of nodes; the seed draws it otherwise.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32))]
     pub nodes: Option<u32>,
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     pub clients: Option<usize>,
     /// Keyspaces that a seed may draw, divided by commas: strong, wide, synced, cached, pair, trio, all, loose, patient, quick,
-    /// sharded, read.
+    /// sharded, read, chained, long, relayed.
     #[arg(long, value_delimiter = ',')]
     pub keyspaces: Option<Vec<String>>,
     /// `all` kinds, `none`, or names divided by commas; each seed draws its mix otherwise.
@@ -79,8 +79,23 @@ fn parse_time(text: &str) -> Result<u64, String> {
     number.checked_mul(seconds * 1_000_000_000).filter(|ns| *ns < 1 << 56).ok_or("too long".to_owned())
 }
 
-fn parse_scenario(name: &str) -> Result<Scenario, String> {
-    Scenario::named(name).ok_or_else(|| format!("no scenario {name}: see --list"))
+/// What `--scenario` names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    Story(Scenario),
+    /// [`crate::followers`]: the replication machines alone, with so many followers.
+    ThousandFollowers,
+}
+
+/// Its name, and what `--list` says of it.
+pub const THOUSAND_FOLLOWERS: (&str, &str) =
+    ("thousand-followers", "H1 H2 H3 C18: what 1,000 followers cost under each rule, and the ways out");
+
+fn parse_scenario(name: &str) -> Result<Told, String> {
+    if name == THOUSAND_FOLLOWERS.0 {
+        return Ok(Told::ThousandFollowers);
+    }
+    Scenario::named(name).map(Told::Story).ok_or_else(|| format!("no scenario {name}: see --list"))
 }
 
 fn parse_faults(text: &str) -> Result<Choice, String> {

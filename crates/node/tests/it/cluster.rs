@@ -450,7 +450,7 @@ fn rules_that_contradict_themselves_are_refused() {
     for (options, why) in [
         ("COMMIT semi-sync ACKS 3", "ACKS must be between 1 and one less than REPLICAS"),
         ("COMMIT semi-sync ACKS 0", "ACKS must be between 1 and one less than REPLICAS"),
-        ("COMMIT majority ACKS 1", "ACKS goes with COMMIT semi-sync or in-sync-set"),
+        ("COMMIT majority ACKS 1", "ACKS goes with COMMIT semi-sync, in-sync-set or chain"),
         ("COMMIT majority ON-TIMEOUT degrade", "ON-TIMEOUT degrade goes with COMMIT semi-sync"),
         ("ON-TIMEOUT never", "ON-TIMEOUT does not take 'never'"),
     ] {

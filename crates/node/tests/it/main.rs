@@ -1,6 +1,7 @@
 //! Stories of whole nodes, in virtual time.
 
 mod audits;
+mod chain;
 mod cluster;
 mod moving;
 mod options;

@@ -67,7 +67,6 @@ impl Replica {
     }
 
     /// Entries of the log of `leader`, sent by itself or by the follower `feeder`: the same whoever sends them.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn follow(
         &mut self,
         now: Instant,

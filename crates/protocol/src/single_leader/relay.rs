@@ -60,9 +60,13 @@ impl Relay {
         }
         if other || grown || first {
             self.news = true;
-            self.counted_news |= self.counted.contains(&it.replica);
+            self.counted_news |= self.counts(&it.replica);
         }
         other || grown || first
+    }
+    fn counts(&self, replica: &view::Replica) -> bool {
+        // In the order of the electable set, which is sorted.
+        self.counted.binary_search(replica).is_ok()
     }
     fn held_by(&self, replica: &view::Replica) -> Index {
         self.behind.get(&replica.node).filter(|it| it.replica == *replica).map_or(Index(0), |it| it.matched)
@@ -130,7 +134,6 @@ impl Replica {
     }
 
     /// Entries through a link.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn on_feed(
         &mut self,
         now: Instant,
@@ -215,7 +218,7 @@ impl Replica {
         relay.counted_news |= counts && own.matched > acknowledged;
         let mut counted: Vec<Holding> = Vec::with_capacity(relay.counted.len() + 1);
         counted.push(own);
-        counted.extend(relay.behind.values().filter(|it| relay.counted.contains(&it.replica)));
+        counted.extend(relay.behind.values().filter(|it| relay.counts(&it.replica)));
         if plant::is(Bug::AnswersForSuccessor) {
             counted.truncate(1);
             counted.extend(relay.counted.iter().map(|replica| Holding { replica: *replica, ..own }));

@@ -4,6 +4,8 @@
 #[cfg(not(feature = "plant"))]
 mod core;
 #[cfg(not(feature = "plant"))]
+mod followers;
+#[cfg(not(feature = "plant"))]
 mod kept_seeds;
 #[cfg(feature = "plant")]
 mod planted;

@@ -137,6 +137,7 @@ impl Crowd {
             members: nodes.clone(),
             read_replicas: Vec::new(),
             election: None,
+            forced: None,
             history: vec![Position::new(1, 1)],
             last_loss: Epoch(0),
             rule,
@@ -165,7 +166,7 @@ impl Crowd {
             closed_loop: false,
         };
         for id in nodes {
-            crowd.step(id, Input::View(view.clone()));
+            crowd.step(id, Input::View(Box::new(view.clone())));
             // Without links only a leader does anything by the clock.
             if id == LEADER || !crowd.at(LEADER).replica.links().order().is_empty() {
                 let first = crowd.random.below(crowd.tick);

@@ -54,7 +54,7 @@
 //!    the majority is right ([`audit`]). A copy in doubt keeps its log, which is sound: it goes on to acknowledge and to seal. Its
 //!    table is neither shown nor served from, and is made anew.
 //! 10. *Links* ([`links`], `relay`) decide how entries and acknowledgements travel, never what counts: under `chain` and `FAN-OUT` a
-//!    follower is fed by another one, its acknowledgement travels back with its name on it, and the leader counts lives as ever (SL-22).
+//!     follower is fed by another one, its acknowledgement travels back with its name on it, and the leader counts lives as ever (SL-22).
 //!
 //! # What is left out here
 //!

@@ -31,6 +31,9 @@ impl Advice {
     }
 }
 
+const TOO_FEW: &str =
+    "a keyspace could not meet its commit rule any more: let another node join first, or ALTER that keyspace";
+
 impl ClusterMap {
     /// Carries out one command of the control log; `version` is the entry's index. A refused command changes nothing but
     /// the version.
@@ -162,9 +165,7 @@ impl ClusterMap {
             return Err(Refusal::LastNode);
         }
         if active <= least {
-            return Err(Refusal::Invalid(
-                "a keyspace could not meet its commit rule any more: let another node join first, or ALTER that keyspace",
-            ));
+            return Err(Refusal::Invalid(TOO_FEW));
         }
         known.state = NodeState::Leaving;
         self.remember(Change::NodeLeaving(node));
@@ -229,6 +230,11 @@ impl ClusterMap {
     fn alter_keyspace(&mut self, keyspace: KeyspaceId, settings: Settings) -> Result<Applied, Refusal> {
         settings.check().map_err(Refusal::Invalid)?;
         self.check_sites(&settings)?;
+        // A node that leaves would never get away from a set that cannot be smaller.
+        let staying = self.nodes.values().filter(|node| node.state == NodeState::Active).count();
+        if staying < self.nodes.len() && staying < settings.commit.nodes_needed() {
+            return Err(Refusal::Invalid(TOO_FEW));
+        }
         let used = self.groups_of(keyspace).next().is_some();
         let known = self.keyspaces.get_mut(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
         let divides = used && settings.shards != known.settings.shards;

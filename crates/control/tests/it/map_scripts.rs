@@ -87,6 +87,7 @@ fn settings(rule: &str, replicas: u32) -> Parsed<Settings> {
             let commit = CommitRule::SemiSync { acks: 1 };
             return Ok(Settings { replicas, commit, on_timeout: OnTimeout::Degrade, ..Settings::default() });
         }
+        "strict" => CommitRule::InSyncSet { minimum: replicas },
         "synchronous" => CommitRule::Synchronous,
         "chain" => CommitRule::Chain { minimum: 2 },
         _ => return Err("no such rule".into()),

@@ -22,7 +22,15 @@ impl Durable {
         let persisted = state.replica.persisted();
         let now = (host.incarnation, host.process, persisted);
         let (life, process, before) = self.seen.insert((host.id, state.group), now)?;
-        let restarted = life == host.incarnation && process != host.process;
+        // In its first turn a process may hear of a newer epoch that began before the end of its log, and cut.
+        let last = state.replica.log().last().position.epoch;
+        let cut = |view: &data::view::View| {
+            view.history
+                .iter()
+                .any(|begun| begun.epoch > last && begun.index <= before && begun.index > persisted)
+        };
+        let cut = state.replica.view().is_some_and(cut);
+        let restarted = life == host.incarnation && process != host.process && !cut;
         let text = || {
             format!(
                 "{} {} persisted {before} as {process} and has {persisted} as {}",

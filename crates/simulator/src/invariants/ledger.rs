@@ -223,8 +223,11 @@ fn holds(items: &[Item], group: GroupId, position: Position) -> bool {
 
 /// Whether every copy that ever was is still there: nobody was set up anew or left.
 fn copies_are_back(world: &World) -> bool {
-    let all = (1..=world.mix.nodes).map(NodeId);
-    all.clone().all(|id| world.hosts.get(&id).is_some_and(|host| !host.lost && host.node.is_some()))
+    // A node that has left took its ledger along.
+    let joined = world.newest_map().map_or(0, |map| map.next_node.0.saturating_sub(1));
+    (1..=world.mix.nodes.max(joined))
+        .map(NodeId)
+        .all(|id| world.hosts.get(&id).is_some_and(|host| !host.lost && host.node.is_some()))
 }
 
 /// Under `MIN-REPLICAS-MAX-LAG` what one leader acknowledged and lost was all written within that time.

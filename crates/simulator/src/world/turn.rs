@@ -139,7 +139,8 @@ impl World {
         self.invariants.observe(self.now, host);
         if !self.mix.has(Fault::WildClocks) {
             // What was executed before an interruption of its turn was allowed then.
-            let whole_turns = !self.mix.has(Fault::PauseInTurn);
+            let interrupts = [Fault::PauseInTurn, Fault::Squeeze, Fault::Cascade];
+            let whole_turns = !interrupts.iter().any(|fault| self.mix.has(*fault));
             self.invariants.compare(self.now, &self.hosts, id, whole_turns);
         }
         for (connection, bytes) in replies {
@@ -218,8 +219,15 @@ impl World {
             Output::Abandon { reason } => self.abandoned(id, &reason),
             Output::Event(event) => {
                 self.trace.note(self.now, || format!("{id} {event:?}"));
-                let held_up =
-                    [Fault::Pause, Fault::PauseInTurn, Fault::WildClocks, Fault::Cascade, Fault::Squeeze];
+                let held_up = [
+                    Fault::Pause,
+                    Fault::PauseInTurn,
+                    Fault::WildClocks,
+                    Fault::Cascade,
+                    Fault::Squeeze,
+                    Fault::DiskSlow,
+                    Fault::DiskFull,
+                ];
                 let timely = !held_up.iter().any(|fault| self.mix.has(*fault));
                 self.invariants.told(self.now, id, &event, timely);
                 self.react(id, &event);

@@ -27,7 +27,9 @@ pub fn run() -> Result<()> {
         ensure!(reply == Value::Simple("OK".into()), "{line}: {reply:?}");
     }
     let followers_of = |cluster: &Cluster, name: &str| -> Result<(usize, Vec<usize>)> {
-        let view = wait_for("a node that knows the group", TIMEOUT, || group(cluster, name))?;
+        let view = wait_for("a node that knows the group and its leader", TIMEOUT, || {
+            group(cluster, name).filter(|group| !group["leader"].is_null())
+        })?;
         let status = status(cluster).context("the nodes are known")?;
         let node = |id: &serde_json::Value| {
             let known = status["nodes"].as_array()?.iter().find(|node| node["id"] == *id)?;

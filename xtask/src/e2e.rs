@@ -5,6 +5,7 @@ mod conformance;
 mod degrade;
 mod disk_full;
 mod failover;
+mod faults;
 mod join;
 mod ledger;
 mod requests;
@@ -22,6 +23,8 @@ pub enum Suite {
     Smoke(smoke::Options),
     /// Kills or stops the leader under load; no acknowledged write may be lost, none applied twice, no read stale.
     Failover(failover::Options),
+    /// Every way to take the leader away, under every commit rule: what is lost is what the rule announces, and in the ledger.
+    Faults(faults::Options),
     /// A node with an empty disk joins a loaded cluster.
     Join(join::Options),
     /// What no server should be asked: it answers with a clear error and goes on.
@@ -56,6 +59,7 @@ impl Suite {
             Suite::Failover(failover::Options::upgrades(4)),
             Suite::Failover(failover::Options::under("semi-sync ACKS 1", 2)),
             Suite::Failover(failover::Options::under("synchronous", 2)),
+            Suite::Faults(faults::Options::slice()),
             Suite::Join(join::Options { keys: 50_000 }),
             Suite::DiskFull,
             Suite::Restore,
@@ -71,6 +75,7 @@ impl Suite {
         match self {
             Suite::Smoke(_) => "smoke",
             Suite::Failover(_) => "failover",
+            Suite::Faults(_) => "faults",
             Suite::Join(_) => "join",
             Suite::BadInput(_) => "bad-input",
             Suite::DiskFull => "disk-full",
@@ -93,6 +98,7 @@ pub fn run(suite: Suite) -> Result<()> {
     match suite {
         Suite::Smoke(options) => smoke::run(&options),
         Suite::Failover(options) => failover::run(&options),
+        Suite::Faults(options) => faults::run(&options),
         Suite::Join(options) => join::run(&options),
         Suite::BadInput(options) => bad_input::run(&options),
         Suite::DiskFull => disk_full::run(),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::resp::{self, Value};
@@ -36,6 +37,13 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
+static PASSWORD: OnceLock<String> = OnceLock::new();
+
+/// From now on every connection of this process says this password first: servers on addresses that others reach have one.
+pub fn use_password(password: &str) {
+    let _ = PASSWORD.set(password.to_owned());
+}
+
 /// A connection to one server. After an error it must be dropped: replies and commands no longer match.
 pub struct Client {
     stream: TcpStream,
@@ -50,7 +58,11 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, timeout)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(Client { stream, input: Vec::new(), timeout })
+        let mut client = Client { stream, input: Vec::new(), timeout };
+        if let Some(password) = PASSWORD.get() {
+            client.call(&["AUTH", password]).map_err(io::Error::other)?;
+        }
+        Ok(client)
     }
 
     /// Sends one command and waits for its reply.

@@ -86,6 +86,9 @@ impl Node {
     fn carry_out_control(&mut self, output: control::Output) {
         use control::Output as O;
         match output {
+            // A node whose log takes nothing can promise nothing. It says nothing, so that it is suspected and others lead: this node
+            // could not even record that they do.
+            O::Send { .. } if self.disk_full => {}
             O::Send { to, message } => {
                 let knows = self.peers.get(&to).is_some_and(|version| *version >= STARTS_SINCE_VERSION);
                 let message = if knows { message } else { message.without_starts() };

@@ -84,7 +84,8 @@ pub struct Node {
     pub(crate) catching_up: BTreeSet<GroupId>,
     /// Why this node takes no part in replication any more.
     pub(crate) stopped: Option<String>,
-    /// The log waits for room on the disk: reads go on, writes are refused (bugs: X-05).
+    /// The log waits for room on the disk: reads go on, writes are refused, and the control plane hears nothing of this node
+    /// (bugs: X-05).
     pub(crate) disk_full: bool,
     pub(crate) keyspace_requests: BTreeMap<KeyspaceId, Instant>,
     /// What the command under way was given with it.

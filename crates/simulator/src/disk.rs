@@ -54,6 +54,10 @@ struct Running {
     writers: BTreeMap<GroupId, (Mark, SnapshotWriter)>,
     receivers: BTreeMap<GroupId, (Mark, SnapshotReceiver)>,
     failed: bool,
+    /// There was no room for the next segment.
+    no_room: bool,
+    /// The node was told that its log waits for room.
+    told_full: bool,
 }
 
 /// What a start finds.
@@ -141,6 +145,8 @@ impl NodeDisk {
             writers: BTreeMap::new(),
             receivers: BTreeMap::new(),
             failed: false,
+            no_room: false,
+            told_full: false,
         };
         self.running = Some(running);
         Ok(Opened { restored, identity })
@@ -189,6 +195,13 @@ impl NodeDisk {
         Ok(running.log.flush_job().map(Job::FlushAll))
     }
 
+    /// Whether the log waits for room on the disk, when that has changed.
+    pub fn news_of_room(&mut self) -> Option<bool> {
+        let running = self.running.as_mut().filter(|it| !it.failed)?;
+        let full = running.no_room && running.log.pending_bytes() > 0;
+        (core::mem::replace(&mut running.told_full, full) != full).then_some(full)
+    }
+
     /// Batches that survive a power cut.
     pub fn durable(&self) -> u64 {
         self.running.as_ref().map_or(0, |it| it.log.durable_batch())
@@ -223,8 +236,12 @@ impl NodeDisk {
                 running.log.flushed(&job);
             }
             Job::Segment(job) => match job.perform(&running.files) {
-                Ok(()) => running.log.segment_ready(job),
+                Ok(()) => {
+                    running.no_room = false;
+                    running.log.segment_ready(job);
+                }
                 Err(error) => {
+                    running.no_room = true;
                     running.log.segment_failed(&error);
                     if !error.is_full() {
                         return Err(error);

@@ -59,13 +59,24 @@ pub struct Node {
     origin: (&'static str, String),
     /// The newest message version that it speaks; its own newest with `None`.
     pub message_version: Option<u8>,
+    /// What stands before the program on the command line, such as `ip netns exec NAME`.
+    pub launcher: Vec<String>,
+    pub environment: Vec<(String, String)>,
     output: PathBuf,
 }
 
 impl Node {
     /// Starts the process on its old data; it need not listen yet when this returns.
     pub fn start(&mut self) -> io::Result<()> {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.launcher.split_first() {
+            Some((launcher, rest)) => {
+                let mut command = Command::new(launcher);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(["node", "--name", &self.name]).arg("--data").arg(&self.data);
         command.args(["--resp", &self.resp.to_string(), "--peer", &self.peer.to_string()]);
         command.args(["--http", &self.http.to_string(), self.origin.0, &self.origin.1]);
@@ -107,15 +118,28 @@ impl Cluster {
 
     /// The same, with nodes that speak at most this message version.
     pub fn found_with(program: &Path, count: usize, version: Option<u8>) -> io::Result<Cluster> {
+        let addresses = free_addresses(count * 3)?;
+        let threes: Vec<[SocketAddr; 3]> =
+            (0..count).map(|n| [addresses[n], addresses[count + n], addresses[2 * count + n]]).collect();
+        Cluster::found_at(program, &threes, &mut |node, _| {
+            node.message_version = version;
+            Ok(())
+        })
+    }
+
+    /// A founder at each three addresses: for its peers, for clients, for HTTP. `prepare` is given each node before it is
+    /// started, and its number from 0.
+    pub fn found_at(
+        program: &Path,
+        threes: &[[SocketAddr; 3]],
+        prepare: &mut dyn FnMut(&mut Node, usize) -> io::Result<()>,
+    ) -> io::Result<Cluster> {
         let folder = TempFolder::new("cluster")?;
         let mut cluster = Cluster { nodes: Vec::new(), program: program.to_owned(), folder };
-        let addresses = free_addresses(count * 3)?;
-        let peers: Vec<String> = addresses[..count].iter().map(SocketAddr::to_string).collect();
-        for (number, three) in
-            (0..count).map(|n| (n, [addresses[n], addresses[count + n], addresses[2 * count + n]]))
-        {
-            let mut node = cluster.new_node(number + 1, three, ("--founders", peers.join(",")));
-            node.message_version = version;
+        let peers: Vec<String> = threes.iter().map(|three| three[0].to_string()).collect();
+        for (number, three) in threes.iter().enumerate() {
+            let mut node = cluster.new_node(number + 1, *three, ("--founders", peers.join(",")));
+            prepare(&mut node, number)?;
             cluster.nodes.push(node);
         }
         for node in &mut cluster.nodes {
@@ -151,6 +175,8 @@ impl Cluster {
             program: self.program.clone(),
             origin,
             message_version: None,
+            launcher: Vec::new(),
+            environment: Vec::new(),
             output: self.folder.path.join(format!("{name}.output")),
             name,
         }

@@ -335,6 +335,10 @@ impl World {
             self.after(delay, Event::Disk { node: id, process, job });
         }
         self.begin_jobs(id);
+        if let Some(full) = self.hosts.get_mut(&id).and_then(|host| host.disk.news_of_room()) {
+            let input = Box::new(Input::DiskFull { full });
+            self.after(0, Event::Feed { node: id, process, input });
+        }
         let blockers = self.hosts.get(&id).map(|host| host.disk.log_blockers());
         let Blockers { behind_bytes, groups } = blockers.unwrap_or_default();
         if !groups.is_empty() {

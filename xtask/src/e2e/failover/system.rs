@@ -5,38 +5,69 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bench::client::Client;
 use bench::process::{Server, TempFolder, find_program, free_addresses};
 use bench::resp::Value;
 use bench::servers::tercet::Cluster;
 use bench::servers::{info_field, wait_for};
 
+use super::announced::{self, Kept};
+use super::equipment::{Networks, SlowDisks, SmallDisks};
+use super::fault::Fault;
+
 pub trait System {
     fn addresses(&self) -> Vec<SocketAddr>;
     /// The number of the node that leads now.
     fn leader(&self) -> Result<usize>;
-    fn kill(&mut self, node: usize);
-    fn start(&mut self, node: usize) -> Result<()>;
-    fn signal(&mut self, node: usize, signal: i32) -> Result<()>;
-    /// The newest message version that the node speaks from its next start on; its own newest with `None`.
-    fn set_message_version(&mut self, node: usize, version: Option<u8>);
-    /// Whether somebody else takes over; if not, writes come back only when the leader does.
-    fn survives_loss_of_leader(&self) -> bool;
+    fn begin(&mut self, fault: Fault, node: usize) -> Result<()>;
+    fn end(&mut self, fault: Fault, node: usize) -> Result<()>;
+    /// Whether writes come back while it lasts.
+    fn survives(&self, fault: Fault) -> bool;
     /// Waits until every node is a full member: only then may the next be taken away.
     fn wait_until_whole(&mut self, timeout: Duration) -> Result<()>;
+    /// Whether acknowledged writes may be lost, as long as the ledger says so.
+    fn may_lose(&self) -> bool {
+        false
+    }
+    /// What the ledger holds, once no loss is only announced.
+    fn ledger(&self, _timeout: Duration) -> Result<Kept> {
+        Ok(Kept::default())
+    }
 }
+
+/// What the nodes speak before they are upgraded.
+const OLD_VERSION: u8 = 1;
+const SLOW_FLUSH_MICROS: u32 = 300_000;
+/// Of a value that helps to fill a disk: the log grows, the memory does not.
+const BULK_BYTES: usize = 256 << 10;
+const BULKS_MAX: usize = 1000;
 
 pub struct TercetCluster {
     cluster: Cluster,
-    /// Every copy must hold a write: nothing is written while one is away.
-    all_needed: bool,
+    commit: String,
+    networks: Option<Networks>,
+    slow: Option<SlowDisks>,
+    small: Option<SmallDisks>,
 }
 
 impl TercetCluster {
     /// Three nodes; `commit` is the rule in the words of KEYSPACE ALTER.
-    pub fn start(program: &Path, version: Option<u8>, commit: &str) -> Result<TercetCluster> {
-        let cluster = Cluster::found_with(program, 3, version)?;
+    pub fn start(program: &Path, fault: Fault, commit: &str) -> Result<TercetCluster> {
+        let version = (fault == Fault::Upgrade).then_some(OLD_VERSION);
+        let networks = (fault == Fault::Cut).then(|| Networks::make(3)).transpose()?;
+        let slow = (fault == Fault::SlowDisk).then(SlowDisks::make).transpose()?;
+        let mut small = (fault == Fault::FullDisk).then(SmallDisks::default);
+        let threes = match &networks {
+            Some(networks) => networks.addresses(),
+            None => free_addresses(9)?.chunks_exact(3).map(|three| [three[0], three[1], three[2]]).collect(),
+        };
+        let cluster = Cluster::found_at(program, &threes, &mut |node, number| {
+            node.message_version = version;
+            networks.iter().for_each(|networks| networks.prepare(node, number));
+            slow.iter().for_each(|slow| slow.prepare(node, number));
+            small.iter_mut().try_for_each(|small| small.prepare(node))
+        })?;
         let leader = cluster.wait_for_leader(Duration::from_secs(10))?;
         let words = ["KEYSPACE", "ALTER", "0", "COMMIT"].into_iter().chain(commit.split(' '));
         let words: Vec<&str> = words.collect();
@@ -46,13 +77,48 @@ impl TercetCluster {
         // It counts once the leader has brought everything under it.
         let rule = commit.split(' ').next().unwrap_or_default().to_owned();
         wait_for("the commit rule", Duration::from_secs(10), || {
-            let status: serde_json::Value = serde_json::from_str(&cluster.status_json().ok()?).ok()?;
-            let groups = status["groups"].as_array()?;
+            let groups = status(&cluster)?["groups"].as_array()?.clone();
             groups.iter().all(|group| group["commit_rule"] == rule.as_str()).then_some(())
         })?;
-        let all_needed = rule == "synchronous" || commit == "semi-sync ACKS 2";
-        Ok(TercetCluster { cluster, all_needed })
+        Ok(TercetCluster { cluster, commit: commit.to_owned(), networks, slow, small })
     }
+
+    fn switch_over(&self, leader: usize) -> Result<()> {
+        let target = &self.cluster.nodes[(leader + 1) % self.cluster.nodes.len()].name;
+        let status = status(&self.cluster).context("the state of the cluster")?;
+        let group = status["groups"][0]["group"].to_string();
+        let mut client = Client::connect(self.cluster.nodes[leader].resp, Duration::from_secs(5))?;
+        let reply = client.call(&["KEYSPACE", "SWITCHOVER", &group, target])?;
+        ensure!(reply == Value::Simple("OK".into()), "SWITCHOVER {group} {target}: {reply:?}");
+        Ok(())
+    }
+
+    /// Writes large values until the full disk is felt.
+    fn fill_the_log(&self, leader: usize) -> Result<()> {
+        let mut client = Client::connect(self.cluster.nodes[leader].resp, Duration::from_secs(2))?;
+        let value = vec![b'x'; BULK_BYTES];
+        for number in 0..BULKS_MAX {
+            let key = format!("bulk:{}", number % 4);
+            match client.call(&[b"SET".as_slice(), key.as_bytes(), &value]) {
+                Ok(Value::Simple(_)) if self.leader_now() == Some(leader) => {}
+                _ => return Ok(()),
+            }
+        }
+        bail!("{} MB were written to a disk without room", (BULKS_MAX * BULK_BYTES) >> 20)
+    }
+
+    fn leader_now(&self) -> Option<usize> {
+        self.cluster.leader()
+    }
+
+    fn start_again(&mut self, node: usize) -> Result<()> {
+        self.cluster.nodes[node].start()?;
+        Ok(self.cluster.nodes[node].wait_until_listening()?)
+    }
+}
+
+fn status(cluster: &Cluster) -> Option<serde_json::Value> {
+    serde_json::from_str(&cluster.status_json().ok()?).ok()
 }
 
 impl System for TercetCluster {
@@ -62,21 +128,44 @@ impl System for TercetCluster {
     fn leader(&self) -> Result<usize> {
         Ok(self.cluster.wait_for_leader(Duration::from_secs(10))?)
     }
-    fn kill(&mut self, node: usize) {
-        self.cluster.nodes[node].kill();
+    fn begin(&mut self, fault: Fault, node: usize) -> Result<()> {
+        match fault {
+            Fault::Kill | Fault::Upgrade => self.cluster.nodes[node].kill(),
+            Fault::Stop => self.cluster.nodes[node].signal(libc::SIGSTOP)?,
+            Fault::Cut => self.networks.as_ref().context("networks")?.cut(node)?,
+            Fault::SlowDisk => self.slow.as_ref().context("disks")?.delay(node, SLOW_FLUSH_MICROS)?,
+            Fault::FullDisk => {
+                self.small.as_ref().context("disks")?.fill(node)?;
+                self.fill_the_log(node)?;
+            }
+            Fault::Switchover => self.switch_over(node)?,
+        }
+        Ok(())
     }
-    fn start(&mut self, node: usize) -> Result<()> {
-        self.cluster.nodes[node].start()?;
-        Ok(self.cluster.nodes[node].wait_until_listening()?)
+    fn end(&mut self, fault: Fault, node: usize) -> Result<()> {
+        match fault {
+            Fault::Kill => self.start_again(node)?,
+            Fault::Upgrade => {
+                let it = &mut self.cluster.nodes[node];
+                it.message_version = if it.message_version.is_some() { None } else { Some(OLD_VERSION) };
+                self.start_again(node)?;
+            }
+            Fault::Stop => self.cluster.nodes[node].signal(libc::SIGCONT)?,
+            Fault::Cut => self.networks.as_ref().context("networks")?.heal(node)?,
+            Fault::SlowDisk => self.slow.as_ref().context("disks")?.delay(node, 0)?,
+            Fault::FullDisk => {
+                self.small.as_ref().context("disks")?.empty(node)?;
+                self.cluster.nodes[node].kill();
+                self.start_again(node)?;
+            }
+            Fault::Switchover => {}
+        }
+        Ok(())
     }
-    fn signal(&mut self, node: usize, signal: i32) -> Result<()> {
-        Ok(self.cluster.nodes[node].signal(signal)?)
-    }
-    fn set_message_version(&mut self, node: usize, version: Option<u8>) {
-        self.cluster.nodes[node].message_version = version;
-    }
-    fn survives_loss_of_leader(&self) -> bool {
-        !self.all_needed
+    fn survives(&self, fault: Fault) -> bool {
+        // Where every copy must hold a write, nothing is written while one is away.
+        let all_needed = self.commit.starts_with("synchronous") || self.commit == "semi-sync ACKS 2";
+        !all_needed || matches!(fault, Fault::SlowDisk | Fault::Switchover)
     }
     fn wait_until_whole(&mut self, timeout: Duration) -> Result<()> {
         Ok(wait_for("a leader with every follower online", timeout, || {
@@ -88,6 +177,12 @@ impl System for TercetCluster {
             });
             (online.count() == followers).then_some(())
         })?)
+    }
+    fn may_lose(&self) -> bool {
+        self.commit.starts_with("async") || self.commit.starts_with("best-effort")
+    }
+    fn ledger(&self, timeout: Duration) -> Result<Kept> {
+        announced::read_ledger(self.cluster.nodes[0].resp, timeout)
     }
 }
 
@@ -103,7 +198,7 @@ impl RedisAlone {
     pub fn start(is_flushed: bool) -> Result<RedisAlone> {
         let address = free_addresses(1)?[0];
         let mut system = RedisAlone { server: None, address, folder: TempFolder::new("judge")?, is_flushed };
-        System::start(&mut system, 0)?;
+        system.end(Fault::Kill, 0)?;
         Ok(system)
     }
 }
@@ -115,12 +210,19 @@ impl System for RedisAlone {
     fn leader(&self) -> Result<usize> {
         Ok(0)
     }
-    fn kill(&mut self, _node: usize) {
-        self.server = None;
+    fn begin(&mut self, fault: Fault, _node: usize) -> Result<()> {
+        match (fault, &self.server) {
+            (Fault::Kill, _) => self.server = None,
+            (Fault::Stop, Some(server)) => server.signal(libc::SIGSTOP)?,
+            _ => bail!("one Redis can only be killed and stopped"),
+        }
+        Ok(())
     }
-    fn start(&mut self, _node: usize) -> Result<()> {
-        if self.server.is_some() {
-            return Ok(());
+    fn end(&mut self, _fault: Fault, _node: usize) -> Result<()> {
+        if let Some(server) = &self.server {
+            // Nobody takes over from a stopped server: only the pause itself is judged.
+            std::thread::sleep(Duration::from_millis(500));
+            return Ok(server.signal(libc::SIGCONT)?);
         }
         let mut command =
             Command::new(find_program("redis-server").context("redis-server is not installed")?);
@@ -132,19 +234,7 @@ impl System for RedisAlone {
         self.server = Some(server);
         Ok(())
     }
-    fn signal(&mut self, _node: usize, signal: i32) -> Result<()> {
-        if let Some(server) = &self.server {
-            server.signal(signal)?;
-        }
-        // Nobody takes over from a stopped server: it goes on at once, and only the pause itself is judged.
-        if signal == libc::SIGSTOP {
-            std::thread::sleep(Duration::from_millis(500));
-            return self.signal(0, libc::SIGCONT);
-        }
-        Ok(())
-    }
-    fn set_message_version(&mut self, _node: usize, _version: Option<u8>) {}
-    fn survives_loss_of_leader(&self) -> bool {
+    fn survives(&self, _fault: Fault) -> bool {
         false
     }
     fn wait_until_whole(&mut self, _timeout: Duration) -> Result<()> {

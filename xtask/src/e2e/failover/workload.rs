@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bench::client::{CallError, Client};
 use bench::resp::Value;
 use bench::servers::wait_for;
@@ -22,9 +22,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// A pause after a refusal or a lost connection: short, since it adds to the measured outage.
 const RETRY_PAUSE: Duration = Duration::from_millis(3);
 
+/// How long a node may take to answer when all is over.
+const CALM_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// First words of errors that promise "surely not applied".
 const REFUSALS: &[&str] =
-    &["READONLY", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "MOVED"];
+    &["READONLY", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "MOVED", "MISCONF"];
 /// First words of errors that promise nothing.
 const UNKNOWNS: &[&str] = &["INDETERMINATE", "NOQUORUM"];
 
@@ -74,6 +77,22 @@ impl Workload {
             writes.range(at_us..).map(|(_, answered)| *answered).min()
         })?;
         Ok(Duration::from_micros(answered.saturating_sub(at_us)))
+    }
+
+    /// The longest time between two acknowledgements of writes, whosoever, from a little before `at` until `watched` after it.
+    pub fn longest_silence(&self, at: Instant, watched: Duration) -> Result<Duration> {
+        std::thread::sleep(watched.saturating_sub(at.elapsed()));
+        let end_us = self.shared.began.elapsed().as_micros() as u64;
+        let from_us = (at.duration_since(self.shared.began).as_micros() as u64).saturating_sub(50_000);
+        let mut answers: Vec<u64> = {
+            let writes = self.shared.last_write.lock().unwrap_or_else(PoisonError::into_inner);
+            writes.range(from_us..).map(|(_, answered)| *answered).collect()
+        };
+        ensure!(!answers.is_empty(), "no write was acknowledged");
+        answers.extend([from_us, end_us]);
+        answers.sort_unstable();
+        let longest = answers.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        Ok(Duration::from_micros(longest))
     }
 
     /// Lets every client end its operation and gathers what they know.
@@ -264,6 +283,12 @@ fn answer(reply: &Value) -> Option<i64> {
 
 /// Reads everything that the history touched, and asks every node for the counter: they must agree.
 pub fn read_final_state(addresses: &[SocketAddr], history: &History) -> Result<FinalState> {
+    for address in addresses {
+        wait_for("an answer of every node", CALM_TIMEOUT, || {
+            let mut client = Client::connect(*address, ANSWER_TIMEOUT).ok()?;
+            read_number(&mut client, "counter").ok()
+        })?;
+    }
     let mut reader = Client::connect(addresses[0], Duration::from_secs(10))?;
     let mut end = FinalState::default();
     let mut once = Vec::new();

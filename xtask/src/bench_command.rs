@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use bench::compare::{Plan, compare};
+use bench::sweep;
 
 use crate::shell;
 
@@ -16,9 +17,18 @@ pub struct Options {
     /// Compare the other servers with each other.
     #[arg(long)]
     without_tercet: bool,
+    /// Commit rules beside each other instead, with so many followers each: `1,2,3,5`.
+    #[arg(long, value_delimiter = ',')]
+    followers: Vec<usize>,
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    if !options.followers.is_empty() {
+        let (tercet, followers) = (shell::tercet_binary()?, options.followers.clone());
+        let plan = sweep::Plan { tercet, followers, quick: options.quick };
+        println!("{}", sweep::sweep(&plan, &mut |line| eprintln!("{line}"))?);
+        return Ok(());
+    }
     let tercet = if options.without_tercet { None } else { Some(shell::tercet_binary()?) };
     let plan = Plan { tercet, quick: options.quick, only: options.only.clone() };
     let report = compare(&plan, &mut |line| eprintln!("{line}"))?;

@@ -16,8 +16,8 @@ use crate::servers::{Contender, Running};
 pub use report::{Cell, Report, Table};
 
 /// Keys that a store is filled with, and that loads draw from.
-const KEYS: u64 = 100_000;
-const VALUE_BYTES: usize = 64;
+pub(crate) const KEYS: u64 = 100_000;
+pub(crate) const VALUE_BYTES: usize = 64;
 /// Clients of the rows with one server: what redis-benchmark takes by itself.
 const CLIENTS_ALONE: usize = 50;
 

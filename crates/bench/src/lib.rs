@@ -5,6 +5,7 @@
 //! | file | role |
 //! |---|---|
 //! | `load` | the generator: N connections, batches of P, latencies, server CPU and disk writes |
+//! | `sweep` | Tercet beside itself: commit rules, followers, who reads |
 //! | `redis_load` | the commands: GET, SET, a mix, SET followed by WAIT |
 //! | `etcd_load` | puts through etcd's own protocol |
 //! | `servers` | how each server is started, alone and as three replicas |
@@ -20,3 +21,4 @@ pub mod process;
 pub mod redis_load;
 pub mod resp;
 pub mod servers;
+pub mod sweep;

@@ -25,11 +25,22 @@ pub struct RedisDialect {
     turn: u32,
     /// `SetWait`: the reply to the SET has been seen, and was no error.
     set_is_ok: Option<bool>,
+    /// Commands before the first operation, and how many of them are not answered yet.
+    opening: Vec<Vec<String>>,
+    opening_left: usize,
 }
 
 impl RedisDialect {
     pub fn new(work: Work, value_bytes: usize) -> RedisDialect {
-        RedisDialect { work, value: vec![b'x'; value_bytes], turn: 0, set_is_ok: None }
+        let value = vec![b'x'; value_bytes];
+        RedisDialect { work, value, turn: 0, set_is_ok: None, opening: Vec::new(), opening_left: 0 }
+    }
+
+    /// Says this command first on each connection, such as `SELECT`.
+    #[must_use]
+    pub fn opening(mut self, command: &[&str]) -> RedisDialect {
+        self.opening.push(command.iter().map(|word| (*word).to_owned()).collect());
+        self
     }
 
     fn set(&self, key: &[u8], out: &mut Vec<u8>) {
@@ -49,6 +60,11 @@ pub fn key_name(key: u64) -> [u8; 16] {
 }
 
 impl Dialect for RedisDialect {
+    fn open(&mut self, out: &mut Vec<u8>) {
+        self.opening.iter().for_each(|command| resp::encode_command(out, command));
+        self.opening_left = self.opening.len();
+    }
+
     fn operation(&mut self, key: u64, out: &mut Vec<u8>) {
         let key = key_name(key);
         match self.work {
@@ -73,6 +89,13 @@ impl Dialect for RedisDialect {
         let Some(reply) = resp::skip(input).map_err(|broken| broken.to_string())? else {
             return Ok(Progress::Partial);
         };
+        if self.opening_left > 0 {
+            self.opening_left -= 1;
+            return match reply.is_error() {
+                true => Err("a connection's first command was refused".to_owned()),
+                false => Ok(Progress::Part(reply.len)),
+            };
+        }
         let Work::SetWait { replicas } = self.work else {
             return Ok(Progress::Done { used: reply.len, ok: !reply.is_error() });
         };
@@ -107,6 +130,18 @@ mod tests {
             let done = Progress::Done { used: wait.len(), ok: expected };
             assert_eq!(dialect.reply(wait.as_bytes(), &mut out), Ok(done));
         }
+    }
+
+    #[test]
+    fn answers_to_the_opening_are_no_operations() {
+        let mut out = Vec::new();
+        let mut dialect = RedisDialect::new(Work::Set, 1).opening(&["SELECT", "orders"]);
+        dialect.open(&mut out);
+        assert!(String::from_utf8(out.clone()).unwrap().contains("orders"));
+        assert_eq!(dialect.reply(b"+OK\r\n", &mut out), Ok(Progress::Part(5)));
+        assert_eq!(dialect.reply(b"+OK\r\n", &mut out), Ok(Progress::Done { used: 5, ok: true }));
+        dialect.open(&mut out);
+        assert!(dialect.reply(b"-ERR no\r\n", &mut out).is_err());
     }
 
     #[test]

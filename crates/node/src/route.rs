@@ -191,11 +191,12 @@ impl Node {
     // bugs: X-01
     pub(crate) fn placed(&self, group: GroupId, work: &Work) -> Placed {
         let Some(it) = self.groups.get(&group) else { return Placed::Elsewhere };
-        let all = SlotSet::of(SlotRange::ALL);
-        let owned = self.map.groups.get(&group).map_or(&all, |it| &it.slots);
-        if it.moving.is_none() && owned.holds(SlotRange::ALL) {
+        // `None`: a group that the map does not know yet has all slots.
+        let owned = self.map.groups.get(&group).map(|it| &it.slots);
+        if it.moving.is_none() && owned.is_none_or(|slots| slots.holds(SlotRange::ALL)) {
             return Placed::Here;
         }
+        let owns = |slot: u16| owned.is_none_or(|slots| slots.contains(slot));
         let fenced = it.moving.as_ref().is_some_and(|moving| moving.is_fenced());
         let mut slots = slots_of(work);
         slots.dedup();
@@ -209,15 +210,14 @@ impl Node {
             };
         }
         let here = |slot: &u16| {
-            let owned = owned.contains(*slot) || plant::is(Bug::ServesAfterCutOver);
+            let owned = owns(*slot) || plant::is(Bug::ServesAfterCutOver);
             owned && !it.moving.as_ref().is_some_and(|moving| moving.fences(*slot))
         };
         if slots.iter().all(here) {
             return Placed::Here;
         }
         // Several slots may wait for the same group; once one of them is elsewhere for good they can be used together no more.
-        let owned = |slot: &&u16| owned.contains(**slot);
-        match slots.iter().filter(owned).count() {
+        match slots.iter().filter(|slot| owns(**slot)).count() {
             0 if slots.iter().any(|slot| *slot != slots[0]) => Placed::Apart,
             0 => Placed::Elsewhere,
             count if count == slots.len() => Placed::Elsewhere,

@@ -557,6 +557,9 @@ impl Replica {
         progress.connected = up;
         if up {
             progress.heard_at = now;
+        } else if progress.incarnation.is_none() {
+            // Gone before this leadership began, and never heard under it: the election has waited for it already.
+            progress.current_at = Instant::ZERO;
         }
         if progress.mode != Mode::Snapshot {
             let next = progress.matched.next();

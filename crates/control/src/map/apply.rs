@@ -62,7 +62,7 @@ impl ClusterMap {
             | Command::ForceElection { .. }
             | Command::FinishElection { .. }
             | Command::ChangeElectable { .. }
-            | Command::ChangeMembers { .. } => self.change_group(command),
+            | Command::ChangeMembers { .. } => self.change_group(command, advice),
             Command::ChangeShards(change) => self.change_shards(change, advice),
             Command::RaiseLevel { level } => {
                 if *level > self.level {

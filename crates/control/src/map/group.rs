@@ -79,7 +79,7 @@ impl ClusterMap {
         self.remember(Change::GroupCreated { group, keyspace });
     }
 
-    pub(super) fn change_group(&mut self, command: &Command) -> Result<Applied, Refusal> {
+    pub(super) fn change_group(&mut self, command: &Command, advice: &Advice) -> Result<Applied, Refusal> {
         let (id, number) = command.target().ok_or(Refusal::UnknownGroup)?;
         let lives: BTreeMap<NodeId, Incarnation> =
             self.nodes.values().map(|node| (node.id, node.incarnation)).collect();
@@ -99,7 +99,9 @@ impl ClusterMap {
                 group.start_election(Some(*node))
             }
             Command::FinishElection { leader, start, starts, loss_possible, .. } => {
-                group.finish_election(*leader, *start, starts, *loss_possible, &lives)?
+                let change = group.finish_election(*leader, *start, starts, *loss_possible, &lives)?;
+                group.leave_behind(&advice.suspects);
+                change
             }
             Command::ChangeElectable { leader, rule, electable, .. } => {
                 group.change_electable(*leader, *rule, electable, &lives)?
@@ -184,6 +186,23 @@ impl Group {
             self.view.last_loss = epoch;
         }
         Ok(Change::Elected { group: self.id(), epoch, leader, loss_possible })
+    }
+
+    /// The new leader of a set that shrinks does not wait for whom the control leader suspects. Everybody in such a set holds every
+    /// committed entry, and whoever led before needs the winner for another: so the set may be a smaller one from the next epoch on.
+    // catalogue: C14
+    fn leave_behind(&mut self, suspects: &[NodeId]) {
+        let view = &mut self.view;
+        let leader = view.leader.map(|leader| leader.replica);
+        let left: Vec<Replica> = view
+            .electable
+            .iter()
+            .filter(|it| Some(**it) == leader || !suspects.contains(&it.node))
+            .copied()
+            .collect();
+        if view.rule.drops_laggards() && left.len() >= view.rule.nodes_needed() {
+            view.electable = left;
+        }
     }
 
     /// An acknowledgement and an election count against the same set: so it changes only by its leader's proposal, who

@@ -161,6 +161,30 @@ fn an_async_group_takes_the_best_in_reach_and_says_that_something_may_be_lost() 
 }
 
 #[test]
+fn a_set_that_shrinks_begins_an_epoch_without_its_dead_leader() {
+    for (minimum, left) in [(2, 2), (3, 3)] {
+        let (mut rig, _) = cluster(11);
+        let settings = Settings { commit: CommitRule::InSyncSet { minimum }, ..Settings::default() };
+        let name = "orders".into();
+        let created = rig.ask(n(1), Command::CreateKeyspace { name, settings, seed: Seed(1, 2) });
+        let Ok(Applied::Keyspace(keyspace)) = created else { panic!("{created:?}") };
+        let group = rig.map().groups_of(keyspace).next().unwrap().view.group;
+        rig.run_ms(1000);
+        let old = leader(&rig, group);
+        rig.crash(old);
+        rig.run_until(2000, "another leader", |rig| {
+            rig.map().view(group).is_some_and(|view| view.epoch > Epoch(1) && view.election.is_none())
+        });
+        let map = rig.map();
+        let view = map.view(group).unwrap();
+        // Never below what its rule asks for: then it waits for the dead one, as it must.
+        assert_eq!(view.electable.len(), left, "minimum {minimum}");
+        assert_eq!(view.electable.iter().any(|it| it.node == old), left == 3);
+        assert!(!rig.elected()[0].2, "each of the set holds everything: nothing is lost");
+    }
+}
+
+#[test]
 fn a_switchover_moves_the_leadership_without_loss_and_quickly() {
     let (mut rig, group) = cluster(11);
     let old = leader(&rig, group);

@@ -17,6 +17,9 @@ use data::{Index, Instant, ViewNumber};
 const LAG_MAX: Duration = Duration::from_millis(600);
 /// The same for a follower whose connection is lost: nothing can be on its way.
 const LAG_MAX_DISCONNECTED: Duration = Duration::from_millis(100);
+/// The same for one that has not answered since this leadership began, though its connection stands: it was stopped, perhaps, and
+/// the election has waited for it before. Some round trips between far sites.
+const LAG_MAX_UNHEARD: Duration = Duration::from_millis(250);
 /// Proposals to the control plane are repeated until a newer view is known.
 const PROPOSE_EVERY: Duration = Duration::from_millis(200);
 /// A follower that made progress within this time keeps up. A guess: many round trips, less than anybody's patience.
@@ -162,7 +165,11 @@ fn wanted_electable(
             progress.and_then(|p| p.incarnation).map(|i| view::Replica { node: *node, incarnation: i });
         let caught_up = progress.is_some_and(|p| p.mode == Mode::Replicate && p.matched >= bound);
         let current = progress.is_some_and(|p| {
-            let patience = if p.connected { LAG_MAX } else { LAG_MAX_DISCONNECTED };
+            let patience = match (p.connected, p.incarnation) {
+                (false, _) => LAG_MAX_DISCONNECTED,
+                (true, None) => LAG_MAX_UNHEARD,
+                (true, Some(_)) => LAG_MAX,
+            };
             // One that is gone is not waited for: it has everything only until the next entry.
             let patient = now.since(p.current_at) < patience || plant::is(Bug::WaitsForEver);
             p.connected && p.matched >= last || patient

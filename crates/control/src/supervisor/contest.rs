@@ -96,11 +96,15 @@ impl Contest {
         let complete = clean.iter().any(|answer| Some(answer.replica) == led);
         let enough = clean.len() >= view.seals_needed() || complete || plant::is(Bug::ElectsTooFew);
         if !clean.is_empty() && enough {
+            let missing = view.electable.iter().any(|r| !(reach.suspects)(r.node) && valid(r.node).is_none());
             if !view.elects_best() {
-                return self.most_advanced(view, &clean, reach, false);
+                let winner = self.most_advanced(view, &clean, reach, false)?;
+                // The control leader's own node answers first, and would take the group with it when it is lost: another as
+                // good is waited for a moment.
+                let hurried = winner.leader.replica.node == reach.control_leader && missing;
+                return (!hurried || waited >= timings.retry).then_some(winner);
             }
             // Best: one would do, so all within reach are waited for a little.
-            let missing = view.electable.iter().any(|r| !(reach.suspects)(r.node) && valid(r.node).is_none());
             if missing && waited < timings.best_wait {
                 return None;
             }

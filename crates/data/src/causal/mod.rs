@@ -21,8 +21,10 @@
 //! | `expiry` | when a key expires |
 //! | `object`, `change` | what a key or a field holds; what commands do to it |
 //! | `shard`, `step` | what one copy of a shard holds, and what changes it |
+//! | `plain` | a causal value as a plain one, for commands that read |
+//! | `sealed` | contexts in the hands of clients |
 //! | `tree` | hash tree over a copy, for anti-entropy |
-//! | `wish` | what a client asks to be done to a key |
+//! | `wish` | what a client asks to be done to a key, and what it comes to |
 //! | `codec` | encoded form |
 //!
 //! # A copy of a shard
@@ -75,6 +77,8 @@ mod last;
 mod list;
 mod maximum;
 mod object;
+mod plain;
+pub mod sealed;
 mod sets;
 mod shard;
 mod siblings;
@@ -107,5 +111,5 @@ pub use step::{Step, read_delta, write_delta};
 pub use store::{Causal, Losers, Lost, Store, decode_store, encode_store};
 pub use tree::{DEPTH, FAN_OUT, HashTree, Range, Span, Summaries, Summary};
 pub use vector::VersionVector;
-pub use wish::Wish;
+pub use wish::{Outcome, SIBLINGS_MAX, Unfit, Wish};
 pub use zset::{Score, ZSet};

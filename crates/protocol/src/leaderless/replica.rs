@@ -4,7 +4,7 @@ use super::durable::{Durable, Record};
 use super::handoff::Flights;
 use super::hints::Hint;
 use super::message::{Lives, Message, Why};
-use super::minted::Found;
+use super::minted::{Found, Kept};
 use super::quorum::{Placement, to_rebuild};
 use super::walk::{Tally, Walk};
 use alloc::boxed::Box;
@@ -270,10 +270,13 @@ impl Replica {
         out: &mut Vec<Output>,
     ) -> Message {
         match self.durable.minted.find(request) {
-            Found::Done(delta) => {
-                return Message::Minted { request, delta: Box::new(delta.clone()), lives: self.lives() };
+            Found::Kept(Kept::Done(delta, outcome)) => {
+                let (delta, outcome) = (Box::new(delta.clone()), *outcome);
+                return Message::Minted { request, delta, outcome, lives: self.lives() };
             }
-            Found::Declined => return Message::Refused { request, why: Why::Declined },
+            Found::Kept(Kept::Declined(unfit)) => {
+                return Message::Refused { request, why: unfit.map_or(Why::Declined, Why::Unfit) };
+            }
             Found::Forgotten => return Message::Refused { request, why: Why::Forgotten },
             Found::New => {}
         }
@@ -294,13 +297,18 @@ impl Replica {
         let nothing = Object::default();
         let object = self.durable.copy.object(&key).unwrap_or(&nothing);
         let mut write = Write::new(&mut self.minter, stamp);
-        let delta = wish.mint(object, &mut write, now.wall.middle_ms());
-        self.persist(Record::Mint { request, key, delta: delta.clone() }, out);
-        Message::Minted { request, delta: Box::new(delta), lives: self.lives() }
+        match wish.mint(object, &mut write, now.wall.middle_ms()) {
+            Ok((delta, outcome)) => {
+                self.persist(Record::Mint { request, key, delta: delta.clone(), outcome }, out);
+                Message::Minted { request, delta: Box::new(delta), outcome, lives: self.lives() }
+            }
+            Err(unfit) => self.decline(request, Why::Unfit(unfit), out),
+        }
     }
     fn decline(&mut self, request: RequestId, why: Why, out: &mut Vec<Output>) -> Message {
         if !plant::is(Bug::ForgetsDeclined) {
-            self.persist(Record::Declined { request }, out);
+            let unfit = if let Why::Unfit(unfit) = why { Some(unfit) } else { None };
+            self.persist(Record::Declined { request, unfit }, out);
         }
         Message::Refused { request, why }
     }

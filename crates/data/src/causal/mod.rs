@@ -107,7 +107,7 @@ pub use sets::{RemoveWinsSet, Set, TwoPhaseSet, Words};
 pub use shard::{Entry, Held, KeyState, ShardCopy};
 pub use siblings::{Flag, Payload, Siblings};
 pub use stamp::{HybridClock, Stamp, TooFarAhead};
-pub use step::{Step, read_delta, write_delta};
+pub use step::{Step, read_context, read_delta, write_context, write_delta};
 pub use store::{Causal, Losers, Lost, Store, decode_store, encode_store};
 pub use tree::{DEPTH, FAN_OUT, HashTree, Range, Span, Summaries, Summary};
 pub use vector::VersionVector;

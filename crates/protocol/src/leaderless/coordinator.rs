@@ -207,7 +207,15 @@ impl Coordinator {
             next: 0,
         }
     }
+    /// Who holds the shard now. What a replica acknowledged that is none any more does not count: who took its place has
+    /// not heard of it.
     pub fn place(&mut self, placement: Placement) {
+        for request in self.requests.values_mut() {
+            match &mut request.task {
+                Task::Read(read) => read.place(&placement),
+                Task::Write(writing) => writing.place(&placement),
+            }
+        }
         self.placement = placement;
     }
     pub fn set_alive(&mut self, alive: Alive) {

@@ -163,6 +163,9 @@ impl Durable {
     pub fn is_ready(&self) -> bool {
         self.is_ready
     }
+    pub(super) fn remember(&mut self, request: RequestId, kept: Kept) {
+        self.minted.insert(request, kept, MINTED_MAX, MINTED_BYTES_MAX);
+    }
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Step(step) => {

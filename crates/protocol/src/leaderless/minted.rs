@@ -38,6 +38,18 @@ pub enum Found<'a> {
 }
 
 impl Minted {
+    /// Remembers no request, and none above these was let go.
+    pub fn with_floors(floors: impl Iterator<Item = (NodeId, Process, u64)>) -> Minted {
+        let floors = floors.map(|(node, process, sequence)| (node, (process, sequence))).collect();
+        Minted { floors, ..Minted::default() }
+    }
+    pub fn floors(&self) -> impl Iterator<Item = (NodeId, Process, u64)> {
+        self.floors.iter().map(|(node, (process, sequence))| (*node, *process, *sequence))
+    }
+    /// The oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (RequestId, &Kept)> {
+        self.order.iter().filter_map(|(request, _)| Some((*request, self.requests.get(request)?)))
+    }
     pub fn find(&self, request: RequestId) -> Found<'_> {
         if let Some(kept) = self.requests.get(&request) {
             return Found::Kept(kept);

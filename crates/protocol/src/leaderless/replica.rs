@@ -174,6 +174,10 @@ impl Replica {
     /// Who holds the shard now.
     pub fn place(&mut self, placement: Placement) {
         self.placement = placement;
+        let others = self.others();
+        self.known.retain(|peer, _| others.contains(peer));
+        // One that is gone owes nothing, and a walk over it is given up when it does not answer.
+        self.rebuilt_from.retain(|peer| others.contains(peer));
     }
     /// Who is believed to be alive.
     pub fn set_alive(&mut self, alive: BTreeSet<NodeId>) {
@@ -329,6 +333,10 @@ impl Replica {
                 return Message::Refused { request, why: Why::NotReplica };
             }
             self.step(Step::Delta { key, delta }, out);
+            if !self.durable.is_ready {
+                // Nobody may count on it before the others know that it is one of them.
+                return Message::Refused { request, why: Why::Rebuilding };
+            }
             return Message::Applied { request, stands_for: None, lives: self.lives() };
         };
         let number = self.durable.hints.next();
@@ -399,8 +407,10 @@ impl Replica {
     /// A walk over a peer came to its end.
     pub(super) fn walked(&mut self, peer: NodeId, peer_is_ready: bool, out: &mut Vec<Output>) {
         self.observe_copy();
-        if self.durable.owed.contains(&peer) {
-            let peers = self.durable.owed.iter().copied().filter(|node| *node != peer).collect();
+        let others = self.others();
+        if self.durable.owed.iter().any(|node| *node == peer || !others.contains(node)) {
+            let left = |node: &NodeId| *node != peer && others.contains(node);
+            let peers = self.durable.owed.iter().copied().filter(left).collect();
             self.persist(Record::Owes { peers }, out);
         }
         if !self.durable.is_ready && peer_is_ready {

@@ -4,6 +4,7 @@
 
 use super::coordinator::{Level, Output, Reply, Request, Ring, Task, WriteReceipt};
 use super::message::{Message, Why};
+use super::quorum::Placement;
 use super::read::{Answers, is_followed};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,15 @@ impl Writing {
     pub fn new(wish: Wish, r: Level) -> Writing {
         let phase = Phase::Observing(Answers::default());
         Writing { wish, r, seen: None, refused: BTreeSet::new(), why: None, phase }
+    }
+}
+
+impl Writing {
+    pub(super) fn place(&mut self, placement: &Placement) {
+        if let Phase::Spreading { holders, asked, .. } = &mut self.phase {
+            holders.retain(|target, _| placement.is_replica(*target));
+            asked.retain(|target, _| placement.is_replica(*target));
+        }
     }
 }
 
@@ -111,7 +121,9 @@ impl Request {
             (Phase::Minting { at, .. }, Message::Minted { delta, outcome, .. })
                 if *at == from || plant::is(Bug::MintsElsewhere) =>
             {
-                let holders = Holders::from([(from, (from, from_life))]);
+                let mut holders = Holders::from([(from, (from, from_life))]);
+                // It may have been replaced meanwhile.
+                holders.retain(|target, _| ring.placement.is_replica(*target));
                 let asked = Asked::new();
                 writing.phase = Phase::Spreading { minter: from, delta: *delta, outcome, holders, asked };
                 self.spread(false, ring, out);

@@ -333,7 +333,8 @@ pub const ALL: [Planted; 45] = [
     ),
 ];
 
-/// Bugs of the leaderless machines, which no node runs yet: the random world of `protocol/tests/it/leaderless` hunts them.
+/// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
+/// simulator's general run takes them too.
 // bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-24
 pub const LEADERLESS: [Planted; 13] = [
     row(

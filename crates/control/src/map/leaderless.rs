@@ -46,11 +46,24 @@ pub struct Leaderless {
 /// A change of a leaderless keyspace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LeaderlessChange {
-    Create { name: String, policy: Policy, seed: Seed },
+    Create {
+        name: String,
+        policy: Policy,
+        seed: Seed,
+    },
     /// `to` takes the place of `from` in the ring of this version.
-    Replace { group: GroupId, ring: u64, from: NodeId, to: NodeId },
+    Replace {
+        group: GroupId,
+        ring: u64,
+        from: NodeId,
+        to: NodeId,
+    },
     /// The newcomer holds what quorums were promised.
-    Joined { group: GroupId, ring: u64, node: NodeId },
+    Joined {
+        group: GroupId,
+        ring: u64,
+        node: NodeId,
+    },
 }
 
 impl Leaderless {
@@ -211,7 +224,8 @@ impl ClusterMap {
         let id = self.next_keyspace;
         self.next_keyspace = id.next();
         // The settings are of single-leader keyspaces and say nothing here.
-        self.keyspaces.insert(id, Keyspace { id, name: name.to_string(), settings: Settings::default(), seed });
+        self.keyspaces
+            .insert(id, Keyspace { id, name: name.to_string(), settings: Settings::default(), seed });
         self.leaderless.insert(id, Leaderless { policy, shards: Vec::new() });
         for slots in SlotRange::divide(policy.shards) {
             let replicas = self.ring_of(n, advice);
@@ -243,10 +257,7 @@ impl ClusterMap {
     }
 
     /// The next change that brings copies off nodes that leave, if one can be made now. `suspects`: who is believed to be down.
-    pub(crate) fn next_replacement(
-        &self,
-        advice: &Advice,
-    ) -> Option<LeaderlessChange> {
+    pub(crate) fn next_replacement(&self, advice: &Advice) -> Option<LeaderlessChange> {
         let leaves = |node: &NodeId| self.nodes.get(node).is_none_or(|it| it.state == NodeState::Leaving);
         for (_, policy, shard) in self.leaderless_shards() {
             let Some(from) = shard.replicas.iter().copied().find(leaves) else { continue };
@@ -278,5 +289,7 @@ impl ClusterMap {
     }
 }
 
-pub(crate) const NOT_ALTERED: &str = "a leaderless keyspace cannot be altered in this version: make another one";
-pub(crate) const TOO_FEW_NODES: &str = "the cluster has fewer nodes than N: each copy is on a node of its own";
+pub(crate) const NOT_ALTERED: &str =
+    "a leaderless keyspace cannot be altered in this version: make another one";
+pub(crate) const TOO_FEW_NODES: &str =
+    "the cluster has fewer nodes than N: each copy is on a node of its own";

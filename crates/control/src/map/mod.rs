@@ -19,8 +19,8 @@ use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, S
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use apply::{Advice, NUMBERED_KEYSPACES};
-pub(crate) use leaderless::{NOT_ALTERED, TOO_FEW_NODES};
 pub use leaderless::{Leaderless, LeaderlessChange, Shard};
+pub(crate) use leaderless::{NOT_ALTERED, TOO_FEW_NODES};
 
 /// Changes that the map remembers: a guess, enough for an operator's first look.
 const CHANGES_MAX: usize = 128;

@@ -32,7 +32,7 @@ pub enum Outcome {
     Length(u64),
     /// A list lacks the element beside which something was to be put, and is as it was.
     NoPivot,
-    /// A counter stands at this.
+    /// A counter stands at this whole number.
     Total(i64),
     /// A counter or score stands at this, as near as doubles are.
     Number(f64),
@@ -83,7 +83,7 @@ impl Wish {
                 let problems = (Unfit::NotInteger, Unfit::Overflow);
                 Outcome::Total(total(text_in(shown)?, *by, problems)?)
             }
-            Wish::IncrementFloat { by } => Outcome::Number(sum(text_in(shown)?, *by, Unfit::NotFloat)?),
+            Wish::IncrementFloat { by } => sum(text_in(shown)?, *by, Unfit::NotFloat)?,
             Wish::SetAdd { members } => {
                 Outcome::Count(distinct(members, |member| set_has(shown, member).map(|has| !has))?)
             }
@@ -105,7 +105,7 @@ impl Wish {
             }
             Wish::HashIncrementFloat { field, by } => {
                 let problem = Unfit::FieldNotFloat;
-                Outcome::Number(sum(field_text(map_in(shown)?, field, problem)?, *by, problem)?)
+                sum(field_text(map_in(shown)?, field, problem)?, *by, problem)?
             }
             Wish::ZSetSet { members } => {
                 let zset = zset_in(shown)?;
@@ -221,11 +221,15 @@ fn total(text: Option<&Text>, by: Amount, (not_whole, overflow): (Unfit, Unfit))
     i64::try_from(after).map_err(|_| overflow)
 }
 
-fn sum(text: Option<&Text>, by: Amount, not_number: Unfit) -> Result<f64, Unfit> {
+/// Exact where whole numbers of 64 bits are added up.
+fn sum(text: Option<&Text>, by: Amount, not_number: Unfit) -> Result<Outcome, Unfit> {
+    if let Ok(total) = total(text, by, (not_number, not_number)) {
+        return Ok(Outcome::Total(total));
+    }
     let before = match text.and_then(Text::shown) {
         Some(shown) => super::super::counted::float(&shown).ok_or(not_number)?,
         None => 0.0,
     };
     let after = before + by.as_float();
-    if after.is_finite() { Ok(after + 0.0) } else { Err(Unfit::Infinite) }
+    if after.is_finite() { Ok(Outcome::Number(after + 0.0)) } else { Err(Unfit::Infinite) }
 }

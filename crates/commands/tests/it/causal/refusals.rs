@@ -82,6 +82,17 @@ fn wrong_arguments_are_told_in_the_plain_command_s_words() {
     assert_eq!(refused("HSET k f v g"), "ERR wrong number of arguments for 'hset' command");
 }
 
+/// The page that tells users names each command that is not about connections and nodes.
+#[test]
+fn the_page_names_every_command() {
+    let page = include_str!("../../../../../docs/internals/causal-commands.md");
+    let words: Vec<&str> = page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    for (name, kind) in table::TABLE {
+        let is_told = words.contains(&name.to_ascii_uppercase().as_str());
+        assert!(is_told || matches!(kind, table::Kind::Node), "{name} is missing");
+    }
+}
+
 /// Refused where it would be minted: the rig checks that no dot was spent.
 #[test]
 fn what_does_not_fit_the_key_changes_nothing() {

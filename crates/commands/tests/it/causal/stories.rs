@@ -155,6 +155,49 @@ fn clients_that_never_look_cannot_pile_up_versions_without_end() {
     assert!(replica.line("GETV k").ends_with("[\"resolved\"]]"));
 }
 
+/// What was written over an expired key is seen: the expiry that had passed goes with what it hid.
+#[test]
+fn a_key_that_expired_is_made_anew() {
+    for write in ["SET k new", "INCR k", "SADD k new", "RPUSH k new", "SETV"] {
+        let mut pair = Pair::new();
+        pair.a.line("SET k 1 PX 10");
+        pair.meet();
+        (pair.a.now_ms, pair.b.now_ms) = (pair.a.now_ms + 11, pair.b.now_ms + 11);
+        let read = pair.line("GETV k");
+        assert!(read.ends_with("\", []]"), "{read}");
+        let context = read.split('"').nth(1).expect("a context").to_owned();
+        pair.a.line(&write.replace("SETV", &format!("SETV k {context} new")));
+        pair.meet();
+        assert_eq!(pair.line("EXISTS k"), ":1", "{write}");
+        assert_eq!(pair.line("TTL k"), ":-1", "{write}");
+        if write == "SETV" {
+            assert!(pair.line("GETV k").ends_with("[\"new\"]]"));
+        }
+    }
+}
+
+/// Members have no lasting places: a scan that went on by them could leave out who stayed.
+#[test]
+fn a_scan_shows_a_collection_in_one_step() {
+    let mut replica = Replica::new(1);
+    for at in 0..300 {
+        replica.line(&format!("HSET h f{at} v"));
+        replica.line(&format!("SADD s f{at}"));
+        replica.line(&format!("ZADD z 1 f{at}"));
+    }
+    for (line, items) in [
+        ("HSCAN h 0", 600),
+        ("HSCAN h 0 COUNT 1 NOVALUES", 300),
+        ("SSCAN s 0", 300),
+        ("ZSCAN z 0 COUNT 2", 600),
+    ] {
+        let reply = replica.line(line);
+        assert!(reply.starts_with("[\"0\", ["), "{line}: {reply}");
+        assert_eq!(reply.matches(", ").count(), items, "{line}");
+    }
+    assert_eq!(replica.line("SSCAN s 0 COUNT"), "-ERR syntax error");
+}
+
 #[test]
 fn increments_count_in_every_version() {
     let mut pair = Pair::new();

@@ -38,8 +38,8 @@ pub enum Outcome {
     Number(f64),
 }
 
-/// Why a write does not fit what its minter holds. Nothing was minted, and no other replica is asked: it would have to
-/// be older to say something else.
+/// Why a write does not fit what its minter holds. Nothing was minted. No other replica is asked: like every reply this one is as one
+/// replica saw it, and a minter that lags may refuse what others would take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unfit {
     /// The key is of another type.
@@ -59,19 +59,17 @@ pub enum Unfit {
 }
 
 impl Wish {
-    /// What it would do.
+    /// What it would come to on this object; nothing is minted.
     ///
     /// # Errors
     /// When it does not fit what is there.
-    pub(super) fn judge(&self, object: &Object, now_ms: i64) -> Result<Outcome, Unfit> {
+    pub fn judge(&self, object: &Object, now_ms: i64) -> Result<Outcome, Unfit> {
         let shown = object.shown_at(now_ms);
         let is_shown = shown.is_some();
         Ok(match self {
             Wish::Set { .. } => Outcome::Done,
             Wish::SetOver { seen, .. } => {
-                text_in(shown)?;
-                // Also siblings behind another type, or expired: they count until a write supersedes them.
-                let siblings = object.as_text().map(Text::siblings);
+                let siblings = text_in(shown)?.map(Text::siblings);
                 let left = siblings.into_iter().flat_map(|siblings| siblings.iter());
                 let left = left.filter(|(mark, _)| !seen.context.contains(mark.dot)).count();
                 if left >= SIBLINGS_MAX {

@@ -123,7 +123,10 @@ pub fn written(form: Form, outcomes: &[Outcome], reply: &mut ReplyWriter<'_>) {
         Form::Ok => reply.ok(),
         Form::Integer => reply.integer(sum(integer_of)),
         Form::Changed => reply.integer(sum(changed_of)),
-        Form::Text => reply.bulk(format!("{}", number.unwrap_or(0.0)).as_bytes()),
+        Form::Text => match number {
+            Some(number) => reply.bulk(format!("{number}").as_bytes()),
+            None => reply.bulk_integer(sum(integer_of)),
+        },
         Form::Score => reply.double(number.unwrap_or(0.0)),
     }
 }

@@ -4,10 +4,11 @@ use super::{Plan, Setting, keys_once, versions};
 use crate::call::{Call, CommandError, Ops, Random, View};
 use crate::docs::reads_by_pattern;
 use crate::spec::Spec;
+use crate::walk::Walk;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use data::causal::Object;
+use data::causal::{Object, Part};
 use data::table::Found;
 use data::value::Value;
 use wire::ReplyWriter;
@@ -75,7 +76,9 @@ pub fn answer(
     // A collection's members have no lasting places here, so a scan shows all of it in one step.
     let mut whole: Vec<&[u8]>;
     let mut args = args;
-    if super::table::shows_in_steps(spec.name) {
+    let options = args.get(3..).unwrap_or_default();
+    // Of options that are wrong the command itself speaks.
+    if super::table::shows_in_steps(spec.name) && Walk::parse(0, options, spec.name == "hscan").is_ok() {
         whole = args.to_vec();
         whole.extend([&b"COUNT"[..], b"9223372036854775807"]);
         args = &whole;
@@ -88,11 +91,15 @@ pub fn answer(
 }
 
 fn seen(found: &[(&[u8], Option<&Object>)], now_ms: i64) -> Seen {
-    let shown = found.iter().filter_map(|(_, object)| object.filter(|object| object.is_shown(now_ms)));
-    shown.fold(Seen::default(), |seen, object| Seen {
-        versions: seen.versions.max(object.as_text().map_or(0, |text| text.siblings().len())),
-        mixed: seen.mixed + usize::from(object.hidden().next().is_some()),
-    })
+    let mut seen = Seen::default();
+    for object in found.iter().filter_map(|(_, object)| *object) {
+        let Some(part) = object.shown_at(now_ms) else { continue };
+        if let Part::Text(text) = part {
+            seen.versions = seen.versions.max(text.versions_count());
+        }
+        seen.mixed += usize::from(object.hidden().next().is_some());
+    }
+    seen
 }
 
 /// A few keys, as plain values, as a keyspace that holds nothing else.

@@ -78,6 +78,10 @@ impl Text {
         }
         siblings.into_iter().filter_map(|(_, value)| self.with_added(Some(value))).collect()
     }
+    /// How many of them there are.
+    pub fn versions_count(&self) -> usize {
+        self.register.len().max(usize::from(self.counter.is_alive()))
+    }
     fn with_added<'t>(&'t self, base: Option<&'t Blob>) -> Option<Cow<'t, [u8]>> {
         let added = self.counter.is_alive().then(|| self.counter.value());
         let shown = match (base, added) {

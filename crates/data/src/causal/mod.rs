@@ -40,29 +40,25 @@
 //!
 //! | command | mutator |
 //! |---|---|
-//! | SET, SETEX, PSETEX, MSET; SETRANGE, APPEND, SETBIT as writes of the text they arrive at | `set` |
-//! | SET with an explicit context | `set_over` |
+//! | SET, SETEX, PSETEX, MSET | `set` |
+//! | SETV: SET with an explicit context | `set_over` |
 //! | INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT | `increment` |
-//! | SET under last-write-wins | `set_last` |
 //! | SADD, SREM | `set_add`, `set_remove` |
 //! | HSET, HMSET, HINCRBY, HINCRBYFLOAT, HDEL | `hash_set`, `hash_increment`, `hash_remove` |
 //! | a field with another policy, fields in fields | `hash_update` |
 //! | ZADD, ZINCRBY, ZREM | `zset_set`, `zset_increment`, `zset_remove` |
 //! | LPUSH, RPUSH, LINSERT, LREM | `list_push`, `list_insert`, `list_remove` |
-//! | PFADD, PFMERGE | `raise` |
-//! | EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST; GETEX | `expire` |
+//! | no command yet: hyperloglogs | `raise` |
+//! | EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST | `expire` |
 //! | DEL, UNLINK | `delete` |
-//! | flags have no command of Redis | `enable`, `disable` |
+//! | no command yet: flags, last-write-wins registers, other kinds of sets | `enable`, `disable`, `set_last` |
 //!
-//! Exclusive: what only means something if nobody else writes meanwhile. SETNX, SET with NX, XX or GET, GETSET,
-//! GETDEL, MSETNX, HSETNX, RENAME, RENAMENX, COPY, SMOVE, SPOP, LPOP, RPOP, LMOVE and its kin, blocking pops,
-//! ZPOPMIN, ZPOPMAX, LSET, LTRIM, ZADD with NX, XX, GT or LT, ZREMRANGE*, EXPIRE with NX, XX, GT or LT, the STORE
-//! forms, WATCH.
+//! What each command of Redis becomes, and which ones are exclusive: `docs/internals/causal-commands.md`.
 //!
 //! # What is not here
 //!
 //! Collecting residue (removed list elements, counters' deletes, answered words of sets): it takes the barrier that
-//! proves that everybody holds them. Wiring into nodes and commands.
+//! proves that everybody holds them.
 
 mod amount;
 mod change;

@@ -149,6 +149,11 @@ impl Wish {
     fn delta(&self, object: &Object, write: &mut Write<'_>, now_ms: i64) -> Causal<Object> {
         match self {
             Wish::Set { value, expiry } => object.set(write, now_ms, value, *expiry),
+            // What lies there unseen goes first: an expiry that has passed would hide what is written now.
+            Wish::SetOver { seen, value } if !object.is_shown(now_ms) => {
+                let cleared = object.delete(write);
+                cleared.and(&Object::set_over(seen.clone(), write, value))
+            }
             Wish::SetOver { seen, value } => Object::set_over(seen.clone(), write, value),
             Wish::Increment { by } | Wish::IncrementFloat { by } => object.increment(write, now_ms, *by),
             Wish::SetAdd { members } => {

@@ -136,7 +136,7 @@ impl Request {
                     return true;
                 }
                 if let Why::Unfit(_) = why {
-                    // Another replica would say the same, or know less.
+                    // As its minter sees it; asking on until one agrees would make the answer depend on who lags.
                     self.reply(Reply::Refused(why), out);
                     return true;
                 }

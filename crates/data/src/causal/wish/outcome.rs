@@ -32,14 +32,14 @@ pub enum Outcome {
     Length(u64),
     /// A list lacks the element beside which something was to be put, and is as it was.
     NoPivot,
-    /// A counter stands at this.
+    /// A counter stands at this whole number.
     Total(i64),
     /// A counter or score stands at this, as near as doubles are.
     Number(f64),
 }
 
-/// Why a write does not fit what its minter holds. Nothing was minted, and no other replica is asked: it would have to
-/// be older to say something else.
+/// Why a write does not fit what its minter holds. Nothing was minted. No other replica is asked: like every reply this one is as one
+/// replica saw it, and a minter that lags may refuse what others would take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unfit {
     /// The key is of another type.
@@ -59,19 +59,17 @@ pub enum Unfit {
 }
 
 impl Wish {
-    /// What it would do.
+    /// What it would come to on this object; nothing is minted.
     ///
     /// # Errors
     /// When it does not fit what is there.
-    pub(super) fn judge(&self, object: &Object, now_ms: i64) -> Result<Outcome, Unfit> {
+    pub fn judge(&self, object: &Object, now_ms: i64) -> Result<Outcome, Unfit> {
         let shown = object.shown_at(now_ms);
         let is_shown = shown.is_some();
         Ok(match self {
             Wish::Set { .. } => Outcome::Done,
             Wish::SetOver { seen, .. } => {
-                text_in(shown)?;
-                // Also siblings behind another type, or expired: they count until a write supersedes them.
-                let siblings = object.as_text().map(Text::siblings);
+                let siblings = text_in(shown)?.map(Text::siblings);
                 let left = siblings.into_iter().flat_map(|siblings| siblings.iter());
                 let left = left.filter(|(mark, _)| !seen.context.contains(mark.dot)).count();
                 if left >= SIBLINGS_MAX {
@@ -83,7 +81,7 @@ impl Wish {
                 let problems = (Unfit::NotInteger, Unfit::Overflow);
                 Outcome::Total(total(text_in(shown)?, *by, problems)?)
             }
-            Wish::IncrementFloat { by } => Outcome::Number(sum(text_in(shown)?, *by, Unfit::NotFloat)?),
+            Wish::IncrementFloat { by } => sum(text_in(shown)?, *by, Unfit::NotFloat)?,
             Wish::SetAdd { members } => {
                 Outcome::Count(distinct(members, |member| set_has(shown, member).map(|has| !has))?)
             }
@@ -105,7 +103,7 @@ impl Wish {
             }
             Wish::HashIncrementFloat { field, by } => {
                 let problem = Unfit::FieldNotFloat;
-                Outcome::Number(sum(field_text(map_in(shown)?, field, problem)?, *by, problem)?)
+                sum(field_text(map_in(shown)?, field, problem)?, *by, problem)?
             }
             Wish::ZSetSet { members } => {
                 let zset = zset_in(shown)?;
@@ -221,11 +219,15 @@ fn total(text: Option<&Text>, by: Amount, (not_whole, overflow): (Unfit, Unfit))
     i64::try_from(after).map_err(|_| overflow)
 }
 
-fn sum(text: Option<&Text>, by: Amount, not_number: Unfit) -> Result<f64, Unfit> {
+/// Exact where whole numbers of 64 bits are added up.
+fn sum(text: Option<&Text>, by: Amount, not_number: Unfit) -> Result<Outcome, Unfit> {
+    if let Ok(total) = total(text, by, (not_number, not_number)) {
+        return Ok(Outcome::Total(total));
+    }
     let before = match text.and_then(Text::shown) {
         Some(shown) => super::super::counted::float(&shown).ok_or(not_number)?,
         None => 0.0,
     };
     let after = before + by.as_float();
-    if after.is_finite() { Ok(after + 0.0) } else { Err(Unfit::Infinite) }
+    if after.is_finite() { Ok(Outcome::Number(after + 0.0)) } else { Err(Unfit::Infinite) }
 }

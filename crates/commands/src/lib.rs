@@ -9,6 +9,7 @@ mod arguments;
 mod bitmap;
 pub mod blocking;
 pub mod call;
+pub mod causal;
 mod choice;
 mod decimal;
 mod describe;

@@ -127,6 +127,7 @@ const FAMILIES: &[&[Spec]] = &[
     crate::set::SPECS,
     crate::zset::SPECS,
     crate::geo::SPECS,
+    crate::causal::SPECS,
     crate::node_specs::SPECS,
 ];
 

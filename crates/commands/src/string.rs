@@ -12,7 +12,7 @@ use crate::spec::{Flags, Keys, Spec};
 use data::table::Found;
 use data::value::ValueRef;
 
-pub(crate) use set::TimeForm;
+pub(crate) use set::{TimeForm, is_conditional};
 
 const STRING: Family = Family("string");
 const GROWS: Flags = Flags::DENYOOM;

@@ -2,6 +2,7 @@
 
 use crate::config::Addresses;
 use crate::founding::Founded;
+use crate::map::LeaderlessChange;
 use crate::shards::ShardChange;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::{CommitRule, Settings};
@@ -100,6 +101,8 @@ pub enum Command {
     },
     /// Who owns which slots.
     ChangeShards(ShardChange),
+    /// Leaderless keyspaces, and who holds their shards.
+    ChangeLeaderless(LeaderlessChange),
 }
 
 /// What a change led to.
@@ -223,6 +226,11 @@ const SENTENCES: &[&str] = &[
     "only a node that holds a copy of the group can be promoted",
     "RECOVERY-SITE is another one than SITE, and takes READ-REPLICAS",
     "no node is at a site of this name",
+    data::leaderless::N_BOUNDS,
+    data::leaderless::W_BOUNDS,
+    data::leaderless::R_BOUNDS,
+    crate::map::TOO_FEW_NODES,
+    crate::map::NOT_ALTERED,
     "the settings contradict themselves",
 ];
 
@@ -245,6 +253,7 @@ impl Command {
             | Command::DropKeyspace { .. }
             | Command::EnsureGroup { .. }
             | Command::ChangeShards(_)
+            | Command::ChangeLeaderless(_)
             | Command::RaiseLevel { .. } => None,
         }
     }
@@ -306,6 +315,10 @@ impl Command {
             }
             Command::ChangeShards(change) => {
                 w.u8(20);
+                change.encode(w);
+            }
+            Command::ChangeLeaderless(change) => {
+                w.u8(30);
                 change.encode(w);
             }
             Command::StartElection { .. }
@@ -409,6 +422,7 @@ impl Command {
                 node: NodeId::decode(r)?,
             },
             20 => Command::ChangeShards(ShardChange::decode(r)?),
+            30 => Command::ChangeLeaderless(LeaderlessChange::decode(r)?),
             _ => return Err(DecodeError::Invalid("control command")),
         })
     }

@@ -13,6 +13,7 @@ pub mod causal;
 pub mod codec;
 pub mod id;
 pub mod keyspace;
+pub mod leaderless;
 pub mod ledger;
 pub mod operation;
 pub mod plant;

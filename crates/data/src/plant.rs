@@ -67,6 +67,7 @@ pub enum Bug {
     SpeaksBeforeDurable,
     ReadsUnrebuilt,
     ForgetsDeclined,
+    JudgesAnew = 140,
 }
 
 /// A row of the list.
@@ -333,9 +334,10 @@ pub const ALL: [Planted; 45] = [
     ),
 ];
 
-/// Bugs of the leaderless machines, which no node runs yet: the random world of `protocol/tests/it/leaderless` hunts them.
+/// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
+/// simulator's general run takes them too.
 // bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-24
-pub const LEADERLESS: [Planted; 13] = [
+pub const LEADERLESS: [Planted; 14] = [
     row(
         Bug::AnswersBeforeRepair,
         "LL-04",
@@ -407,6 +409,12 @@ pub const LEADERLESS: [Planted; 13] = [
         Bug::ForgetsDeclined,
         "TC-53",
         "a mint request that was refused, and went elsewhere, is minted when it comes again",
+        "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::JudgesAnew,
+        "TC-60",
+        "a mint request that comes again is told what it would come to now",
         "protocol/src/leaderless/replica.rs",
     ),
 ];

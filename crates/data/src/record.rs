@@ -58,6 +58,9 @@ pub enum Kind {
     Snapshot = 11,
     /// What a range of keys holds behind the entries before this one: every copy compares.
     Audit = 40,
+    /// A change of a leaderless shard's copy on this node, or a part of its checkpoint (not an entry: nobody orders them but this
+    /// log).
+    Leaderless = 50,
 }
 
 impl Kind {
@@ -75,6 +78,7 @@ impl Kind {
             10 => Kind::Control,
             11 => Kind::Snapshot,
             40 => Kind::Audit,
+            50 => Kind::Leaderless,
             _ => return None,
         })
     }

@@ -18,6 +18,8 @@ mod status;
 pub(crate) mod wait;
 mod with;
 
+pub(crate) use with::NOT_LEADERLESS;
+
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
 use crate::reads::ReadFrom;
@@ -48,6 +50,10 @@ impl Node {
             "role" => self.role(connection),
             "wait" => self.wait(connection, args, false),
             "waitaof" => self.wait(connection, args, true),
+            "multi" | "watch" if self.in_leaderless(connection) => self.reply_error(
+                connection,
+                "EXCLUSIVE MULTI and WATCH need somebody who orders writes, and a leaderless keyspace has nobody: send single commands, which merge",
+            ),
             "multi" => self.multi(connection),
             "exec" => self.exec(connection),
             "discard" => self.discard(connection),

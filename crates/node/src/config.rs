@@ -95,6 +95,8 @@ impl RestoredGroup {
 #[derive(Default)]
 pub struct Restored {
     pub groups: BTreeMap<GroupId, RestoredGroup>,
+    /// Copies of leaderless shards.
+    pub shards: BTreeMap<GroupId, crate::leaderless::RestoredShard>,
     /// Payloads of the control plane's records, oldest first.
     pub control: Vec<Bytes>,
     pub ledger: Ledger,
@@ -126,6 +128,9 @@ impl Restored {
         }
         if header.kind == Kind::Ledger {
             return self.ledger.note(record);
+        }
+        if header.kind == Kind::Leaderless {
+            return self.shards.entry(header.group).or_default().take(record);
         }
         let group = self.groups.entry(header.group).or_insert_with(|| RestoredGroup::new(header.keyspace));
         match header.kind {

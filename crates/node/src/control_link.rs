@@ -262,7 +262,7 @@ impl Node {
     /// Asks for the group of a keyspace that exists and was not used before.
     pub(crate) fn ensure_group(&mut self, keyspace: KeyspaceId) {
         let now = self.now.instant;
-        if !self.map.keyspaces.contains_key(&keyspace) {
+        if !self.map.keyspaces.contains_key(&keyspace) || self.is_leaderless(keyspace) {
             return;
         }
         let asked = self.keyspace_requests.get(&keyspace).copied();
@@ -303,6 +303,7 @@ impl Node {
                 self.feed(view.group, single_leader::Input::View(Box::new(view.clone())));
             }
         }
+        self.meet_leaderless();
         self.meet_moves();
         if map.founded() {
             self.close_groups(&map);

@@ -5,7 +5,7 @@ use crate::node::{Flow, Node};
 use crate::session::ReplyMode;
 use alloc::format;
 use commands::{Class, Flags, Spec};
-use data::Now;
+use data::{KeyspaceId, Now};
 use wire::ReplyWriter;
 
 impl Node {
@@ -71,6 +71,11 @@ impl Node {
     /// The same for a command that says nothing of what it waits for, on a connection that said so before.
     fn request_by_default(&mut self, connection: ConnectionId, spec: &'static Spec, args: &[&[u8]]) -> Flow {
         self.options = self.sessions.get(connection).and_then(|session| session.defaults.clone());
+        let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
+        if self.options.as_ref().is_some_and(|it| !it.levels.is_empty()) && !self.is_leaderless(keyspace) {
+            self.options = None;
+            return self.reply_error(connection, crate::admin::NOT_LEADERLESS);
+        }
         let flow = self.execute(connection, spec, args);
         self.options = None;
         self.silence(connection, spec);

@@ -224,6 +224,11 @@ pub enum Event {
         group: GroupId,
         position: Position,
     },
+    /// What a copy of a leaderless shard reports.
+    Leaderless {
+        group: GroupId,
+        report: protocol::leaderless::Report,
+    },
     /// This node stopped replicating and says why.
     Stopped(String),
 }

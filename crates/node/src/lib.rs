@@ -24,6 +24,7 @@ mod freshness;
 mod gather;
 mod group;
 pub mod io;
+pub mod leaderless;
 mod leading;
 pub mod ledger;
 mod looks;

@@ -19,7 +19,7 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 4;
+pub const VERSION_MAX: u8 = 5;
 /// What is given with a command, and questions for a write's fate, travel since this version.
 pub const OPTIONS_SINCE: u8 = 3;
 /// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.
@@ -61,6 +61,8 @@ pub enum PeerMessage {
     AuditVerdict { group: GroupId, position: Position },
     /// To a copy in doubt: it is not; make yours anew from this snapshot (since version 4).
     AuditOffer { group: GroupId, mark: Mark, len: u64 },
+    /// Of a leaderless shard, under the ring that the sender knows (since version 5).
+    Leaderless { group: GroupId, ring: u64, message: protocol::leaderless::Message },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -142,6 +144,7 @@ impl PeerMessage {
             PeerMessage::AuditFinding { .. } => 40,
             PeerMessage::AuditVerdict { .. } => 41,
             PeerMessage::AuditOffer { .. } => 42,
+            PeerMessage::Leaderless { .. } => 50,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
@@ -155,6 +158,7 @@ impl PeerMessage {
             PeerMessage::AuditFinding { .. }
             | PeerMessage::AuditVerdict { .. }
             | PeerMessage::AuditOffer { .. } => audit::SINCE_VERSION,
+            PeerMessage::Leaderless { .. } => crate::leaderless::SINCE_VERSION,
             _ => 1,
         }
     }
@@ -166,7 +170,8 @@ impl PeerMessage {
             | PeerMessage::SnapshotPiece { group, .. }
             | PeerMessage::AuditFinding { group, .. }
             | PeerMessage::AuditVerdict { group, .. }
-            | PeerMessage::AuditOffer { group, .. } => *group,
+            | PeerMessage::AuditOffer { group, .. }
+            | PeerMessage::Leaderless { group, .. } => *group,
             PeerMessage::Forward(forward) => forward.group,
             PeerMessage::Move(piece) => piece.group(),
             PeerMessage::Lease(_)
@@ -253,6 +258,11 @@ impl PeerMessage {
                 w.u64(mark.hash);
                 w.u64(*len);
             }
+            PeerMessage::Leaderless { group, ring, message } => {
+                group.encode(w);
+                w.u64(*ring);
+                message.encode(w);
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -311,6 +321,11 @@ impl PeerMessage {
                 group: GroupId::decode(r)?,
                 mark: Mark { position: Position::decode(r)?, hash: r.u64()? },
                 len: r.u64()?,
+            },
+            50 => PeerMessage::Leaderless {
+                group: GroupId::decode(r)?,
+                ring: r.u64()?,
+                message: protocol::leaderless::Message::decode(r)?,
             },
             _ => return Err(DecodeError::Invalid("message kind")),
         };

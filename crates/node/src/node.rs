@@ -42,6 +42,7 @@ pub struct Node {
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Groups found on disk that no view has named yet.
     pub(crate) restored: BTreeMap<GroupId, RestoredGroup>,
+    pub(crate) leaderless: crate::leaderless::Leaderless,
     pub(crate) sessions: Sessions,
     pub(crate) forwards: Forwards,
     pub(crate) settled: crate::settled::Settled,
@@ -115,6 +116,7 @@ impl Node {
             routes: BTreeMap::new(),
             groups: BTreeMap::new(),
             restored: restored.groups,
+            leaderless: crate::leaderless::Leaderless::new(restored.shards),
             sessions: Sessions::default(),
             forwards: Forwards::default(),
             settled: Default::default(),
@@ -207,6 +209,7 @@ impl Node {
             self.flush_group(group);
             self.tend_group(group);
         }
+        self.tend_leaderless();
         self.tend_forwards();
         self.tend_tickets();
         self.tend_waits();
@@ -218,6 +221,7 @@ impl Node {
     /// the reading. Then the outputs may be carried out.
     pub fn end_turn(&mut self, now: Now, out: &mut Vec<Output>) {
         self.now = now;
+        self.end_leaderless_turn();
         self.tend_receipts();
         self.send_unsent();
         if !self.pieces.is_empty() {
@@ -294,7 +298,7 @@ impl Node {
         self.cancel_blocked(connection);
     }
 
-    fn on_disk_failed(&mut self, reason: String) {
+    pub(crate) fn on_disk_failed(&mut self, reason: String) {
         // bugs: SL-12. What the disk holds is unknown: nothing is promised any more, and it is not tried again.
         self.stopped = Some(reason.clone());
         self.outputs.push(Output::Event(Event::Stopped(reason)));

@@ -17,6 +17,8 @@ const CLIENT_LEN_MAX: usize = 64;
 pub struct Options {
     pub asked: Option<Asked>,
     pub client: Option<ClientRequest>,
+    /// In leaderless keyspaces. It does not travel: whoever is asked coordinates.
+    pub(crate) levels: crate::leaderless::levels::Levels,
 }
 
 /// A client's own id of a write: sent again under it, over whatever connection and node, the write happens once.
@@ -68,7 +70,8 @@ impl Options {
         w.option(self.client.as_ref(), |w, client| client.encode(w));
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Options, DecodeError> {
-        Ok(Options { asked: r.option(Asked::decode)?, client: r.option(ClientRequest::decode)? })
+        let (asked, client) = (r.option(Asked::decode)?, r.option(ClientRequest::decode)?);
+        Ok(Options { asked, client, ..Options::default() })
     }
     /// What the connection said before, where this request says nothing.
     #[must_use]
@@ -82,6 +85,7 @@ impl Options {
             }),
             (said, before) => said.or_else(|| before.cloned()),
         };
+        self.levels = self.levels.over(defaults.map(|defaults| defaults.levels).unwrap_or_default());
         self
     }
 }
@@ -137,15 +141,17 @@ mod tests {
     fn options_travel_and_give_way_to_nearer_ones() {
         use protocol::single_leader::Who;
         let asked = Asked { who: Who::Nobody, level: None, timeout_ms: Some(3) };
-        let options = Options { asked: Some(asked), client: ClientRequest::parse(b"c:4") };
+        let client = ClientRequest::parse(b"c:4");
+        let options = Options { asked: Some(asked), client, ..Options::default() };
         let mut bytes = Vec::new();
         options.encode(&mut Writer::new(&mut bytes));
         assert_eq!(Options::decode(&mut Reader::new(&bytes)), Ok(options.clone()));
         let level = Some(data::keyspace::Level::Applied);
-        let said = Options { asked: Some(Asked { level, ..Asked::default() }), client: None };
+        let said = Options { asked: Some(Asked { level, ..Asked::default() }), ..Options::default() };
         let both = said.over(Some(&options));
         let expected = Asked { who: Who::Nobody, level, timeout_ms: Some(3) };
-        assert_eq!(both, Options { asked: Some(expected), client: None }, "an id belongs to one request");
+        let expected = Options { asked: Some(expected), ..Options::default() };
+        assert_eq!(both, expected, "an id belongs to one request");
     }
 
     #[test]

@@ -24,7 +24,10 @@ impl Node {
             return;
         }
         match message {
-            PeerMessage::Life(life) => self.on_life(from, life),
+            PeerMessage::Life(life) => {
+                self.note_incarnation(from, incarnation);
+                self.on_life(from, life);
+            }
             PeerMessage::Forgotten { process, run, durable } => {
                 self.on_forgotten(from, process, run, durable)
             }
@@ -39,6 +42,9 @@ impl Node {
                 self.holder.granted(now, from, incarnation, sequence, granted, refused, clock);
             }
             PeerMessage::Control(message) => self.control(control::Input::Message { from, message }),
+            PeerMessage::Leaderless { group, ring, message } => {
+                self.on_leaderless((from, incarnation), (group, ring), message);
+            }
             PeerMessage::Forward(forward) => self.on_forward(from, forward),
             PeerMessage::Answer { request, outcome } => self.on_answer(from, request, outcome),
             PeerMessage::Cancel { request } => self.on_cancel(from, request),
@@ -79,6 +85,7 @@ impl Node {
         for group in groups {
             self.feed(group, single_leader::Input::Connection { node, up });
         }
+        self.tell_alive();
         if !up {
             // What was sent there may be lost: it is sent again, to whoever leads then, under the same request id.
             self.forwards.unsend(|_, to| to == node);

@@ -119,13 +119,14 @@ impl Node {
             self.feed(group, single_leader::Input::Persisted { token });
         }
         while self.control_persisting.front().is_some_and(|write| write.mine <= token) {
-            let Some(write) = self.control_persisting.pop_front() else { return };
+            let Some(write) = self.control_persisting.pop_front() else { break };
             if let Some(through) = write.release {
                 let group = data::id::CONTROL_GROUP;
                 self.outputs.push(Output::ReleaseLog { group, through });
             }
             self.control(control::Input::Persisted { token: write.theirs });
         }
+        self.on_leaderless_persisted(token);
     }
 
     fn on_committed(&mut self, group: GroupId, index: Index) {

@@ -31,6 +31,9 @@ impl Node {
         let (in_order, plain) = (session.forwarded == 0, session.plain);
         let only = self.routes.get(&keyspace).and_then(Routes::only);
         let mut slot = None;
+        if only.is_none() && self.is_leaderless(keyspace) {
+            return self.serve_leaderless(connection, keyspace, spec, args);
+        }
         if only.is_none() && self.is_sharded(keyspace) {
             slot = match self.slot_of_command(spec, args) {
                 Ok(Some(slot)) => Some(slot),

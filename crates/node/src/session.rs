@@ -44,6 +44,8 @@ pub struct Receipt {
     pub name: Option<Box<WriteName>>,
     /// What that copy lacks was acknowledged no longer ago than this, if that was proved.
     pub age: Option<Duration>,
+    /// Of a command in a leaderless keyspace: the other fields say little there.
+    pub(crate) quorum: Option<Box<crate::leaderless::QuorumReceipt>>,
 }
 
 /// The ids of a write: its forwarder's, and its client's own where it has one.

@@ -233,6 +233,9 @@ impl Node {
             }
             return;
         }
+        if self.leaderless.is_leaderless(group) {
+            return self.free_shard_log(group);
+        }
         let Some(it) = self.groups.get(&group) else { return };
         let stored = it.snapshots.stored.is_some_and(|(mark, _)| mark.position.index >= through);
         if !stored && it.applied >= through && it.snapshots.pulled_by.is_empty() {

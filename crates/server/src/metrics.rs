@@ -44,6 +44,7 @@ pub fn status(node: &Node, connections: usize) -> Status {
     redis_metrics(&mut page, node, connections, leads);
     node_metrics(&mut page, node);
     group_metrics(&mut page, node);
+    leaderless_metrics(&mut page, node);
     Status { ready: node.is_ready(), leads, metrics: page.0 }
 }
 
@@ -85,6 +86,32 @@ fn redis_metrics(page: &mut Page, node: &Node, connections: usize, leads: bool) 
     }
     for (keyspace, count) in keys {
         let _ = writeln!(page.0, "redis_db_keys{{db=\"{keyspace}\"}} {count}");
+    }
+}
+
+/// Of leaderless shards.
+fn leaderless_metrics(page: &mut Page, node: &Node) {
+    let (mut hints, mut bytes, mut rebuilding) = (0, 0, 0);
+    for state in node.shard_states() {
+        hints += state.hints as u64;
+        bytes += state.hint_bytes;
+        rebuilding += u64::from(state.is_replica && !state.is_ready);
+    }
+    page.one("tercet_leaderless_hints", "gauge", "Writes kept for copies that are away.", hints);
+    page.one("tercet_leaderless_hint_bytes", "gauge", "Bytes of them.", bytes);
+    page.one("tercet_leaderless_rebuilding", "gauge", "Copies here that do not answer yet.", rebuilding);
+    let c = node.leaderless_counts();
+    for (name, help, value) in [
+        ("tercet_leaderless_reads_total", "Keys read.", c.reads),
+        ("tercet_leaderless_writes_total", "Keys written.", c.writes),
+        ("tercet_leaderless_no_quorum_total", "Requests that too few copies could answer.", c.no_quorum),
+        ("tercet_leaderless_sloppy_total", "Writes acknowledged with the help of stand-ins.", c.sloppy),
+        ("tercet_leaderless_read_repairs_total", "Copies that reads found behind.", c.stale),
+        ("tercet_leaderless_hints_dropped_total", "Hints that were too old or had no room.", c.hints_dropped),
+        ("tercet_leaderless_walks_total", "Comparisons with other copies.", c.walks),
+        ("tercet_leaderless_keys_walked_total", "Keys that they brought.", c.keys_walked),
+    ] {
+        page.one(name, "counter", help, value);
     }
 }
 
@@ -222,6 +249,16 @@ pub fn log_event(name: &str, event: &Event) {
         }
         Event::Rebuilt { group, position } => {
             eprintln!("{name}: group {}: this node's copy was made anew through {position}", group.0)
+        }
+        Event::Leaderless { group, report } => {
+            use protocol::leaderless::Report;
+            match report {
+                Report::Dropped(_) | Report::Walked { .. } | Report::HintDropped { .. } => {}
+                Report::Ready => eprintln!("{name}: shard {}: this node's copy is rebuilt", group.0),
+                Report::WalkAbandoned { peer } => {
+                    eprintln!("{name}: shard {}: the walk over {peer} was given up", group.0)
+                }
+            }
         }
         Event::Stopped(reason) => eprintln!("{name}: stopped replicating: {reason}"),
         Event::Replica { group, report } => {

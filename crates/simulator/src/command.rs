@@ -253,7 +253,7 @@ fn list() {
         println!("  {name:<20} {text}");
     }
     println!("workloads:");
-    for (_, name, text) in workload::Kind::ALL {
+    for (_, name, text) in workload::Kind::ALL.into_iter().chain(workload::quorum::ALL) {
         println!("  {name:<20} {text}");
     }
     println!("faults:");
@@ -267,7 +267,7 @@ fn list() {
         println!("  {name:<40} {text}");
     }
     println!("planted bugs:");
-    for planted in data::plant::ALL {
+    for planted in data::plant::ALL.iter().chain(&data::plant::LEADERLESS) {
         println!("  {:<20} {}", planted.id, planted.what);
     }
 }
@@ -275,7 +275,8 @@ fn list() {
 /// Plants a bug by its id, in the whole process.
 #[cfg(feature = "plant")]
 fn plant(id: &str) -> Result<(), String> {
-    let planted = data::plant::ALL.iter().find(|planted| planted.id == id);
+    let mut all = data::plant::ALL.iter().chain(&data::plant::LEADERLESS);
+    let planted = all.find(|planted| planted.id == id);
     let planted = planted.ok_or_else(|| format!("no planted bug {id}: see --list"))?;
     data::plant::set(Some(planted.bug));
     Ok(())

@@ -38,6 +38,11 @@ pub enum Did {
     Add {
         element: i64,
     },
+    /// SREM; `gone`: it was found.
+    Remove {
+        element: i64,
+        gone: bool,
+    },
     Members {
         seen: Vec<i64>,
     },
@@ -135,7 +140,11 @@ impl Operation {
             Did::Issue { id } => Action::Issue { result: number(id) },
             Did::Transfer => Action::Transfer,
             Did::Total { seen } => Action::Balances { seen: vec![*seen] },
-            Did::SetExpiring { .. } | Did::ReadExpiring { .. } | Did::Observe { .. } | Did::Anything => {
+            Did::Remove { .. }
+            | Did::SetExpiring { .. }
+            | Did::ReadExpiring { .. }
+            | Did::Observe { .. }
+            | Did::Anything => {
                 return None;
             }
         };
@@ -159,7 +168,10 @@ impl Operation {
 }
 
 /// First words of replies that mean: surely not applied.
-const REFUSALS: [&str; 13] = [
+const REFUSALS: [&str; 16] = [
+    "NOQUORUM",
+    "EXCLUSIVE",
+    "MISCONF",
     "TOKENLOST",
     "NOREPLICAS",
     "TRYAGAIN",

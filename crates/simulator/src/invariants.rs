@@ -18,6 +18,7 @@
 //! | `sound` | nothing is reported that a correct replica never reports |
 //! | `storm` | no message, answer or wish breeds more of itself |
 //! | `suspicion` | a control leader suspects nobody whom it hears |
+//! | `copies` | after the faults: copies of leaderless shards are equal, and no hint is left |
 //! | `liveness` | after the faults: a leader, progress, convergence, nothing held back |
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
@@ -25,6 +26,7 @@
 pub mod audits;
 mod committed;
 mod completeness;
+pub mod copies;
 mod durable;
 mod holders;
 mod leases;
@@ -41,6 +43,7 @@ mod storm;
 mod suspicion;
 
 use crate::host::{Harm, Host};
+use crate::verdict::quorum;
 use data::{GroupId, NodeId};
 use node::Event;
 use protocol::single_leader::Report;
@@ -54,7 +57,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 31] = [
+pub const ALL: [(&str, &str); 38] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -78,6 +81,16 @@ pub const ALL: [(&str, &str); 31] = [
     (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
     (suspicion::NAME, "a control leader suspects nobody whose heartbeats reach it, whatever others say"),
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
+    (copies::NAME, "after healing: no hints, nothing to rebuild, equal copies, trees and contexts"),
+    (quorum::READS_MEET, "strict, w + r > n: no read misses what was acknowledged before it began"),
+    (quorum::SURVIVES, "at the end of a run everything acknowledged is there, in sloppy keyspaces too"),
+    (
+        quorum::DELETED,
+        "SADD, SREM: who removed it, and who removed what was acknowledged, removed it for good",
+    ),
+    (quorum::ONCE, "INCR: between what was acknowledged and what was begun"),
+    (quorum::FORWARD, "blocking repair: what one read showed no later one denies"),
+    (quorum::INVENTED, "no value that nobody wrote, none that was refused"),
     ("registers are linearizable", "unique values, SET GET and WATCH/MULTI/EXEC, per key"),
     ("counters count once", "INCR: no result twice, none missing, real-time order"),
     ("ids are given out once", "INCR, alone and in MULTI: no two clients get the same number"),

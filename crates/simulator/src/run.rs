@@ -9,8 +9,8 @@ use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::settle::settle;
 use crate::verdict::{Copies, judge};
-use crate::workload::Kind;
-use crate::world::{Space, World};
+use crate::workload::{self, Kind};
+use crate::world::{Quorums, Space, World};
 use data::{Epoch, NodeId};
 
 /// What a run is given.
@@ -83,6 +83,7 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         name: name.to_owned(),
         options: if options.is_empty() { Vec::new() } else { words(options) },
         durable,
+        quorums: None,
     };
     let power = mix.has(Fault::PowerCut) || mix.has(Fault::PowerCutAll);
     let mut all = vec![
@@ -120,6 +121,47 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
     // The first numbered keyspace is there by itself; it may be divided before it is used.
     all.push(space("0", if random.chance(300) { "SHARDS 2" } else { "" }, true));
     all
+}
+
+/// Leaderless keyspaces beside them, in some of the runs.
+fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space> {
+    let space = |name: &str, options: &str, strict: bool, monotonic: bool| Space {
+        name: name.to_owned(),
+        options: words(options),
+        durable: true,
+        quorums: Some(Quorums { strict, monotonic }),
+    };
+    let mut all = vec![
+        space("carts", "N 3 W 2 R 2", true, true),
+        space("baskets", "N 3 W 2 R 2 READ-REPAIR background", true, false),
+        space("readings", "N 3 W 3 R 1 READ-REPAIR off SHARDS 2", true, false),
+        space("visits", "N 3 W 2 R 2 SLOPPY on", false, false),
+    ];
+    // A member of the first versions could not read the map.
+    let wanted = random.chance(500) && mix.nodes >= 3 && !mix.has(Fault::Upgrade);
+    // A stand-in that is dismissed takes its hints along: that is no promise, and no judge can tell.
+    let dismisses = mix.has(Fault::Leave) || mix.has(Fault::Replace);
+    all.retain(|space| !(dismisses && space.name == "visits"));
+    random.shuffle(&mut all);
+    match among {
+        Some(among) => all.retain(|space| mix.nodes >= 3 && among.contains(&space.name)),
+        None if wanted => all.truncate(random.between(1, 2) as usize),
+        None => all.clear(),
+    }
+    all
+}
+
+fn quorum_clients(spaces: std::ops::Range<usize>, random: &mut Random) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for space in spaces {
+        for _ in 0..random.between(2, 5) {
+            let mut kinds: Vec<Kind> = workload::quorum::ALL.iter().map(|(kind, ..)| *kind).collect();
+            random.shuffle(&mut kinds);
+            kinds.truncate(random.between(1, 3) as usize);
+            clients.push(Client::new(kinds, space, random.between(4, 50) * MS));
+        }
+    }
+    clients
 }
 
 fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Client> {
@@ -236,14 +278,21 @@ pub fn run(plan: &Plan) -> Outcome {
         None => spaces(&mix, plan.keyspaces.as_deref(), &mut setup),
     };
     let nodes = mix.nodes;
+    let led = spaces.len();
+    let mut spaces = spaces;
+    if plan.scenario.is_none() {
+        spaces.extend(quorum_spaces(&mix, plan.keyspaces.as_deref(), &mut Random::new(plan.seed, 11)));
+    }
     let mut world = World::new(plan.seed, mix, spaces, plan.readable);
     world.clients = match &plan.scenario {
         Some(scenario) => scenario.clients(),
         None => {
-            let mut all = clients(world.spaces.len(), plan.clients, &mut setup);
-            all.extend(watchers(&world.spaces, nodes, &mut Random::new(plan.seed, 8)));
-            all.extend(stale_readers(&world.spaces, nodes, &mut Random::new(plan.seed, 9)));
-            all.extend(roamers(&world.spaces, &mut Random::new(plan.seed, 10)));
+            let with_leaders = world.spaces[..led].to_vec();
+            let mut all = clients(led, plan.clients, &mut setup);
+            all.extend(watchers(&with_leaders, nodes, &mut Random::new(plan.seed, 8)));
+            all.extend(stale_readers(&with_leaders, nodes, &mut Random::new(plan.seed, 9)));
+            all.extend(roamers(&with_leaders, &mut Random::new(plan.seed, 10)));
+            all.extend(quorum_clients(led..world.spaces.len(), &mut Random::new(plan.seed, 12)));
             all
         }
     };
@@ -265,7 +314,8 @@ pub fn run(plan: &Plan) -> Outcome {
         }
     }
     let durable: Vec<bool> = world.spaces.iter().map(|space| keeps(&world, space)).collect();
-    let verdict = judge(&world.history, &durable);
+    let quorums: Vec<_> = world.spaces.iter().map(|space| space.quorums).collect();
+    let verdict = judge(&world.history, &durable, &quorums, world.calm_at);
     let violation = world.invariants.violation.take().or(verdict.violation);
     Outcome {
         plan: plan.clone(),

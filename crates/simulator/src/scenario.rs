@@ -76,6 +76,7 @@ impl Scenario {
             name: name.to_owned(),
             options: options.split(' ').map(str::to_owned).collect(),
             durable,
+            quorums: None,
         };
         if self == Scenario::AnswerBeforeQuestion {
             let options = "REPLICAS 3 COMMIT majority";

@@ -4,7 +4,7 @@
 //! what tells a cluster that survives a failure from one that survives its repair.
 
 use crate::history::Outcome;
-use crate::invariants::liveness;
+use crate::invariants::{copies, liveness};
 use crate::network::MS;
 use crate::workload;
 use crate::world::World;
@@ -61,6 +61,9 @@ fn promises_service(world: &World, space: usize) -> bool {
     // Copies of a keyspace that may lose can stand still after a loss, until somebody rebuilds them.
     let durable = world.spaces.get(space).filter(|space| space.durable);
     let keyspace = durable.and_then(|space| map.keyspace_named(&space.name));
+    if let Some(it) = keyspace.and_then(|it| map.leaderless.get(&it.id)) {
+        return it.policy.n >= 3;
+    }
     keyspace
         .is_some_and(|it| it.settings.commit == CommitRule::Majority || it.settings.commit.drops_laggards())
 }
@@ -96,16 +99,18 @@ pub fn settle(world: &mut World) {
         client.quiet = true;
     }
     let end = world.now + LIVENESS_BOUND;
-    let mut missing = liveness::missing(world);
+    let look = |world: &World| liveness::missing(world).or_else(|| copies::missing(world));
+    let mut missing = look(world);
     while missing.is_some() && world.now < end && !world.invariants.is_broken() {
         world.replace_failed_disks();
         world.run_until(world.now + 250 * MS);
-        missing = liveness::missing(world);
+        missing = look(world);
     }
     if let Some(violation) = missing {
         world.invariants.fail(violation.property, violation.text);
         return;
     }
+    world.calm_at = world.now;
     read_back(world);
 }
 

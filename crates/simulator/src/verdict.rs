@@ -1,6 +1,8 @@
 //! What clients saw, judged at the end of a run by `checker`, which knows nothing of the cluster. Here stands what a
 //! keyspace promises, and what needs knowledge of expiry.
 
+pub mod quorum;
+
 use crate::history::{Did, Operation, Outcome};
 use crate::invariants::Violation;
 use checker::{Action, Kind, Model};
@@ -40,7 +42,13 @@ impl std::ops::AddAssign for Copies {
 type ByKey<'a> = BTreeMap<(usize, &'a str), Vec<&'a Operation>>;
 
 /// `durable`: by keyspace, whether what was acknowledged must survive.
-pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
+/// `quorums`: by keyspace, what its quorums promise if it is leaderless; `calm_at`: since when everything was in order.
+pub fn judge(
+    history: &[Operation],
+    durable: &[bool],
+    quorums: &[Option<crate::world::Quorums>],
+    calm_at: u64,
+) -> Verdict {
     let mut verdict = Verdict::default();
     let mut keys: ByKey<'_> = BTreeMap::new();
     verdict.violation = history.iter().find_map(shows_nothing);
@@ -52,7 +60,11 @@ pub fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
     }
     for ((keyspace, key), operations) in keys {
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
+        let promise = quorums.get(keyspace).copied().flatten();
         let lost = match operations.first().map(|operation| &operation.did) {
+            _ if promise.is_some() => {
+                promise.map_or(Ok(0), |promise| quorum::judge(&operations, promise, calm_at))
+            }
             Some(Did::SetExpiring { .. } | Did::ReadExpiring { .. }) => expiring(&operations, keeps),
             Some(Did::Observe { .. }) => observed(&operations, &mut verdict.answers_first),
             _ => judged(&operations, keeps, &mut verdict.copies),

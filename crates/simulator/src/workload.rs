@@ -1,6 +1,7 @@
 //! What clients do: tasks of one or two exchanges, each with a verdict on what it did.
 
 mod anything;
+pub mod quorum;
 
 use crate::history::{Did, Outcome, Place, outcome_of_error};
 use crate::random::Random;
@@ -46,6 +47,10 @@ pub enum Kind {
     AnswerSigned,
     /// Takes over the token that it finds beside an answer, then looks at the question.
     ObserveSigned,
+    /// In leaderless keyspaces.
+    QuorumRegister,
+    QuorumCounter,
+    QuorumSet,
 }
 
 impl Kind {
@@ -268,6 +273,9 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             let task = Task::new("signed".into(), Did::Observe { answer: 0, question: 0, copies: false }, 2);
             (Task { second: Some(Second::QuestionSigned), ..task }, within("answers", &["GET", "signed"]))
         }
+        Kind::QuorumRegister | Kind::QuorumCounter | Kind::QuorumSet => {
+            quorum::begin(kind, now, unique, random)
+        }
         Kind::Anything => {
             let words = anything::draw(random);
             let replies = usize::from(anything::answers(&words));
@@ -313,7 +321,9 @@ pub fn read_back(did: &Did, key: &str) -> Option<(Task, Vec<Command>)> {
     Some(match did {
         Did::Write { .. } | Did::Swap { .. } => single(name, Did::Read { value: None }, &["GET", key]),
         Did::Increment { .. } => single(name, Did::Count { seen: 0 }, &["GET", key]),
-        Did::Add { .. } => single(name, Did::Members { seen: Vec::new() }, &["SMEMBERS", key]),
+        Did::Add { .. } | Did::Remove { .. } => {
+            single(name, Did::Members { seen: Vec::new() }, &["SMEMBERS", key])
+        }
         Did::Push { .. } => single(name, Did::Range { seen: Vec::new() }, &["LRANGE", key, "0", "-1"]),
         Did::Transfer => totals(),
         _ => return None,
@@ -454,6 +464,7 @@ impl Task {
                 Some(number) => *seen = number,
                 None => return Outcome::Info,
             },
+            Did::Remove { gone, .. } => *gone = number == Some(1),
             Did::Observe { question, .. } => *question = number.unwrap_or(0),
             Did::Count { seen } => *seen = number.unwrap_or(0),
             Did::Members { seen } | Did::Range { seen } => match reply.numbers() {

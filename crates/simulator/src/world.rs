@@ -122,6 +122,17 @@ pub struct Space {
     pub options: Vec<String>,
     /// Acknowledged writes survive whatever this run does.
     pub durable: bool,
+    /// Of a leaderless keyspace, what its quorums promise.
+    pub quorums: Option<Quorums>,
+}
+
+/// What the quorums of a leaderless keyspace promise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quorums {
+    /// Reads meet writes.
+    pub strict: bool,
+    /// Reads do not go back.
+    pub monotonic: bool,
 }
 
 pub struct World {
@@ -150,6 +161,8 @@ pub struct World {
     founded: Founded,
     pub operator: members::Operator,
     pub events: u64,
+    /// Since when everything is in order and only read back; never before that.
+    pub calm_at: u64,
     /// Faults have ended: nothing new is broken.
     pub healing: bool,
     pub flushed_only: bool,
@@ -193,6 +206,7 @@ impl World {
             founded: Founded::new(founders),
             operator: members::Operator::new(count),
             events: 0,
+            calm_at: u64::MAX,
             healing: false,
             flushed_only,
             snapshot_log_bytes,

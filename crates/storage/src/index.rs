@@ -190,7 +190,7 @@ impl LogIndex {
         if let Some(kind) = STICKY.iter().position(|k| *k == header.kind) {
             group.stick(kind, record, bytes, Some(at));
         }
-        let counts = header.kind.is_entry() || header.kind == Kind::Control;
+        let counts = header.kind.is_entry() || matches!(header.kind, Kind::Control | Kind::Leaderless);
         match header.kind {
             Kind::Truncate => self.hide_after(header.group, header.index),
             Kind::Snapshot => self.begin_after(header.group, snapshot_mark(record)),

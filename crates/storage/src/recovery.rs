@@ -67,7 +67,7 @@ impl GroupState {
             Kind::View => self.view = Some(record.payload.to_vec()),
             Kind::Control => self.controls += 1,
             Kind::Snapshot => self.begin_after(snapshot_mark(record)),
-            Kind::Ledger => {}
+            Kind::Ledger | Kind::Leaderless => {}
             Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Audit => {
                 return self.entry(record, bytes);
             }

@@ -94,6 +94,12 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Whether what follows key and value in SET makes it depend on what is there.
+pub(crate) fn is_conditional(options: &[&[u8]]) -> Result<bool, CommandError> {
+    let options = Options::parse(options)?;
+    Ok(options.get || options.condition != Condition::Always)
+}
+
 pub(super) fn set(call: &mut Call<'_, '_>) -> CommandResult {
     let Options { condition, time, keep, get } = Options::parse(call.rest(3))?;
     let expires = match time {

@@ -113,7 +113,7 @@ impl Store {
 
 /// A reply as text: `+simple`, `-error`, `:1`, `"bytes"`, `nil`, `nil-array`, `[array]`, `{map: value}`, `~[set]`, `,1.5`.
 /// A blocking command that found nothing wrote nothing.
-fn shown(reply: &[u8]) -> String {
+pub fn shown(reply: &[u8]) -> String {
     if reply.is_empty() {
         return "(waits)".into();
     }

@@ -1,5 +1,6 @@
 //! Stories of commands on a table.
 
+mod causal;
 mod describing;
 mod harness;
 mod promises;

@@ -6,7 +6,7 @@ use crate::config::Addresses;
 use crate::event::Change;
 use crate::founding::Founded;
 use data::codec::{DecodeError, Reader, Writer};
-use data::keyspace::{self, Keyspace, Settings};
+use data::keyspace::{Keyspace, Settings};
 use data::table::Seed;
 use data::view::View;
 use data::{GroupId, Incarnation, KeyspaceId, NodeId, Process};
@@ -64,6 +64,7 @@ impl ClusterMap {
             | Command::ChangeElectable { .. }
             | Command::ChangeMembers { .. } => self.change_group(command, advice),
             Command::ChangeShards(change) => self.change_shards(change, advice),
+            Command::ChangeLeaderless(change) => self.change_leaderless(change, advice),
             Command::RaiseLevel { level } => {
                 if *level > self.level {
                     self.level = *level;
@@ -156,7 +157,7 @@ impl ClusterMap {
         let active = self.nodes.values().filter(|node| node.state == NodeState::Active).count();
         // A set that may shrink no further would count on the node for ever.
         let minimum = |view: &View| view.rule.nodes_needed().max(view.settings.commit.nodes_needed());
-        let least = self.views().map(minimum).max().unwrap_or(0);
+        let least = self.views().map(minimum).max().unwrap_or(0).max(self.copies_needed());
         let known = self.nodes.get_mut(&node).ok_or(Refusal::UnknownNode)?;
         if known.state == NodeState::Leaving {
             return Ok(Applied::Done);
@@ -184,7 +185,9 @@ impl ClusterMap {
 
     /// Whether a group or the control plane still counts on the node.
     pub(crate) fn depends_on(&self, node: NodeId) -> bool {
-        self.is_control_member(node) || self.views().any(|view| view.holds_copy(node))
+        self.is_control_member(node)
+            || self.views().any(|view| view.holds_copy(node))
+            || self.leaderless_shards().any(|(.., shard)| shard.replicas.contains(&node))
     }
 
     fn create_keyspace(
@@ -194,15 +197,8 @@ impl ClusterMap {
         seed: Seed,
         advice: &Advice,
     ) -> Result<Applied, Refusal> {
-        if !keyspace::is_valid_name(name) {
-            return Err(Refusal::Invalid(
-                "a keyspace name is a letter, then letters, digits, '-', '_' or '.', at most 64",
-            ));
-        }
+        self.check_new_name(name)?;
         settings.check().map_err(Refusal::Invalid)?;
-        if self.keyspace_named(name).is_some() {
-            return Err(Refusal::KeyspaceExists);
-        }
         self.check_sites(&settings)?;
         if self.place(1, settings.site, &[], advice).is_empty() {
             return Err(Refusal::NoNodes);
@@ -229,6 +225,9 @@ impl ClusterMap {
     /// it.
     fn alter_keyspace(&mut self, keyspace: KeyspaceId, settings: Settings) -> Result<Applied, Refusal> {
         settings.check().map_err(Refusal::Invalid)?;
+        if self.leaderless.contains_key(&keyspace) {
+            return Err(Refusal::Invalid(super::leaderless::NOT_ALTERED));
+        }
         self.check_sites(&settings)?;
         // A node that leaves would never get away from a set that cannot be smaller.
         let staying = self.nodes.values().filter(|node| node.state == NodeState::Active).count();
@@ -261,6 +260,7 @@ impl ClusterMap {
         }
         self.keyspaces.remove(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
         self.groups.retain(|_, group| group.view.keyspace != keyspace);
+        self.leaderless.remove(&keyspace);
         self.forget_moves(keyspace);
         self.remember(Change::KeyspaceDropped(keyspace));
         Ok(Applied::Done)

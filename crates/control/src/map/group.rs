@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 impl ClusterMap {
     pub(super) fn ensure_group(&mut self, keyspace: KeyspaceId, advice: &Advice) -> Result<Applied, Refusal> {
         let settings = self.keyspaces.get(&keyspace).ok_or(Refusal::UnknownKeyspace)?.settings;
+        if self.leaderless.contains_key(&keyspace) {
+            return Err(Refusal::UnknownGroup);
+        }
         if let Some(group) = self.groups_of(keyspace).next() {
             return Ok(Applied::Group(group.id()));
         }

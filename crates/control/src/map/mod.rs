@@ -5,6 +5,7 @@
 
 mod apply;
 mod group;
+mod leaderless;
 mod moves;
 mod placement;
 
@@ -18,6 +19,8 @@ use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, S
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use apply::{Advice, NUMBERED_KEYSPACES};
+pub use leaderless::{Leaderless, LeaderlessChange, Shard};
+pub(crate) use leaderless::{NOT_ALTERED, TOO_FEW_NODES};
 
 /// Changes that the map remembers: a guess, enough for an operator's first look.
 const CHANGES_MAX: usize = 128;
@@ -74,6 +77,8 @@ pub struct ClusterMap {
     pub nodes: BTreeMap<NodeId, Node>,
     pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
     pub groups: BTreeMap<GroupId, Group>,
+    /// What makes some of the keyspaces leaderless: these have no groups.
+    pub leaderless: BTreeMap<KeyspaceId, Leaderless>,
     pub voters: Vec<NodeId>,
     /// The voters before the change that is under way: until it ends, theirs is a majority that is needed too. Else empty.
     pub outgoing: Vec<NodeId>,
@@ -136,8 +141,8 @@ impl ClusterMap {
     }
 
     pub fn encode(&self, w: &mut Writer<'_>) {
-        // Format number of the map.
-        w.u8(4);
+        // Format number of the map. What has no leaderless keyspaces is read by older members too.
+        w.u8(if self.leaderless.is_empty() { 4 } else { 5 });
         w.u64(self.cluster);
         w.u64(self.version);
         w.u32(self.level);
@@ -169,10 +174,18 @@ impl ClusterMap {
             w.u64(*version);
             change.encode(w);
         }
+        if !self.leaderless.is_empty() {
+            w.length(self.leaderless.len());
+            for (keyspace, it) in &self.leaderless {
+                keyspace.encode(w);
+                it.encode(w);
+            }
+        }
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Result<ClusterMap, DecodeError> {
-        if r.u8()? != 4 {
+        let format = r.u8()?;
+        if !(4..=5).contains(&format) {
             return Err(DecodeError::Invalid("format of the cluster map"));
         }
         let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);
@@ -202,6 +215,10 @@ impl ClusterMap {
             moved_at: r.u64()?,
             dividing: r.list(KeyspaceId::decode)?.into_iter().collect(),
             changes: r.list(|r| Ok((r.u64()?, Change::decode(r)?)))?.into(),
+            leaderless: match format {
+                4 => BTreeMap::new(),
+                _ => r.list(|r| Ok((KeyspaceId::decode(r)?, Leaderless::decode(r)?)))?.into_iter().collect(),
+            },
         })
     }
 }

@@ -21,6 +21,9 @@ impl ClusterMap {
         match *change {
             ShardChange::AddGroup { keyspace } => {
                 let settings = self.keyspaces.get(&keyspace).ok_or(Refusal::UnknownKeyspace)?.settings;
+                if self.leaderless.contains_key(&keyspace) {
+                    return Err(Refusal::UnknownGroup);
+                }
                 if self.groups_of(keyspace).count() as u32 >= settings.shards {
                     return Err(Refusal::Invalid("the keyspace has as many groups as it shall have"));
                 }

@@ -4,8 +4,11 @@ use super::{Advice, ClusterMap, Node};
 use data::{NodeId, Site};
 
 impl ClusterMap {
-    fn held(&self, node: NodeId) -> usize {
-        self.views().filter(|view| view.members.contains(&node) || view.read_replicas.contains(&node)).count()
+    pub(super) fn held(&self, node: NodeId) -> usize {
+        let groups =
+            self.views().filter(|view| view.members.contains(&node) || view.read_replicas.contains(&node));
+        let shards = self.leaderless_shards().filter(|(.., shard)| shard.replicas.contains(&node));
+        groups.count() + shards.count()
     }
     fn led(&self, node: NodeId) -> usize {
         self.views().filter(|view| view.leader.is_some_and(|leader| leader.replica.node == node)).count()

@@ -6,6 +6,7 @@
 use super::{Output, Pending, Plane};
 use crate::command::{Applied, Command, Refusal};
 use crate::consensus::Origin;
+use crate::map::LeaderlessChange;
 use crate::message::{Ask, Message};
 use data::{Instant, NodeId, Process};
 
@@ -185,6 +186,7 @@ fn is_internal(command: &Command) -> bool {
             | Command::ChangeShards(
                 Shards::AddGroup { .. } | Shards::DropGroup { .. } | Shards::Divided { .. }
             )
+            | Command::ChangeLeaderless(LeaderlessChange::Replace { .. })
     )
 }
 
@@ -198,6 +200,7 @@ fn harmless_twice(ask: &Ask) -> bool {
                 | Command::AlterKeyspace { .. }
                 | Command::EnsureGroup { .. }
                 | Command::RaiseLevel { .. }
+                | Command::ChangeLeaderless(LeaderlessChange::Joined { .. })
         ),
         Ask::Switchover { .. } => false,
     }

@@ -8,6 +8,7 @@ mod balance;
 mod contest;
 mod divide;
 mod membership;
+mod rings;
 mod switchover;
 
 use crate::command::{Applied, Command, Refusal};
@@ -62,6 +63,8 @@ pub(crate) struct Supervisor {
     tended_at: Instant,
     /// When a step towards another number of shards was last proposed.
     divided_at: Instant,
+    /// When another node for a leaderless shard was last proposed.
+    replaced_at: Instant,
     /// The last change of the control group.
     reconfigured_at: Instant,
     pub actions: Vec<Action>,
@@ -92,6 +95,7 @@ impl Supervisor {
             proposed: BTreeMap::new(),
             tended_at: Instant::ZERO,
             divided_at: Instant::ZERO,
+            replaced_at: Instant::ZERO,
             reconfigured_at: now,
             actions: Vec::new(),
         }
@@ -178,6 +182,7 @@ impl Supervisor {
         self.finish_switchovers(now, &map);
         self.tend_balance(now, &map);
         self.tend_shards(now, &map);
+        self.tend_rings(now, &map);
         self.tend_nodes(now, &map, consensus);
     }
 

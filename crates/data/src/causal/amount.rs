@@ -1,7 +1,7 @@
 //! What counters add up: whole numbers exactly, fractions as well as doubles can.
 
 use super::codec::{Decoder, Encoder};
-use crate::codec::DecodeError;
+use crate::codec::{DecodeError, Reader, Writer};
 
 /// A whole part and a fractional part, added and subtracted apart: INCR is exact however many INCRBYFLOAT went
 /// before.
@@ -45,6 +45,22 @@ impl Amount {
         if self.float != 0.0 {
             encoder.float(self.float);
         }
+    }
+    /// Alone, in a fixed length.
+    pub fn write(self, writer: &mut Writer<'_>) {
+        writer.u64((self.whole as u128 >> 64) as u64);
+        writer.u64(self.whole as u64);
+        writer.f64(self.float);
+    }
+    /// # Errors
+    /// When the bytes are not what [`Amount::write`] writes.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Amount, DecodeError> {
+        let (high, low) = (reader.u64()?, reader.u64()?);
+        let float = reader.f64()?;
+        if !float.is_finite() || (float == 0.0 && float.is_sign_negative()) {
+            return Err(DecodeError::Invalid("amount"));
+        }
+        Ok(Amount { whole: (u128::from(high) << 64 | u128::from(low)) as i128, float })
     }
     pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Amount, DecodeError> {
         let has_float = decoder.flag()?;

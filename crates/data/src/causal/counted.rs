@@ -14,6 +14,7 @@ use crate::codec::DecodeError;
 use crate::value::Blob;
 use alloc::borrow::Cow;
 use alloc::format;
+use alloc::vec::Vec;
 use core::str::from_utf8;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -64,8 +65,25 @@ impl Text {
     /// What GET shows: the highest sibling, plus the increments if it is a number. Increments beside a value that is
     /// none stay hidden until a write replaces it or them.
     pub fn shown(&self) -> Option<Cow<'_, [u8]>> {
+        self.with_added(self.register.highest().map(|(_, value)| value))
+    }
+    /// All that a reader may be shown, the highest first: each sibling as [`Text::shown`] would show it if it were the
+    /// highest.
+    // catalogue: K12
+    pub fn versions(&self) -> Vec<Cow<'_, [u8]>> {
+        let mut siblings: Vec<_> = self.register.iter().collect();
+        siblings.sort_by_key(|(mark, _)| core::cmp::Reverse(*mark));
+        if siblings.is_empty() {
+            return self.shown().into_iter().collect();
+        }
+        siblings.into_iter().filter_map(|(_, value)| self.with_added(Some(value))).collect()
+    }
+    /// How many of them there are.
+    pub fn versions_count(&self) -> usize {
+        self.register.len().max(usize::from(self.counter.is_alive()))
+    }
+    fn with_added<'t>(&'t self, base: Option<&'t Blob>) -> Option<Cow<'t, [u8]>> {
         let added = self.counter.is_alive().then(|| self.counter.value());
-        let base = self.register.highest().map(|(_, value)| value);
         let shown = match (base, added) {
             (None, None) => return None,
             (Some(base), None) => return Some(Cow::Borrowed(base)),
@@ -73,11 +91,11 @@ impl Text {
                 Some(sum) => format!("{sum}"),
                 None => format!("{}", added.as_float()),
             },
-            (Some(base), Some(added)) => match (integer(base), added.as_whole()) {
+            (Some(original), Some(added)) => match (integer(original), added.as_whole()) {
                 (Some(base), Some(sum)) => format!("{}", i128::from(base).wrapping_add(sum)),
-                _ => match float(base) {
+                _ => match float(original) {
                     Some(base) => format!("{}", Amount::float(base)?.plus(added).as_float()),
-                    None => return Some(Cow::Borrowed(self.register.highest()?.1)),
+                    None => return Some(Cow::Borrowed(original)),
                 },
             },
         };
@@ -86,13 +104,13 @@ impl Text {
 }
 
 /// A decimal integer written in the one way that Redis accepts.
-fn integer(text: &[u8]) -> Option<i64> {
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
     let text = from_utf8(text).ok()?;
     let value: i64 = text.parse().ok()?;
     (format!("{value}") == text).then_some(value)
 }
 
-fn float(text: &[u8]) -> Option<f64> {
+pub(super) fn float(text: &[u8]) -> Option<f64> {
     from_utf8(text).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 

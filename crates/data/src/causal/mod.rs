@@ -21,8 +21,10 @@
 //! | `expiry` | when a key expires |
 //! | `object`, `change` | what a key or a field holds; what commands do to it |
 //! | `shard`, `step` | what one copy of a shard holds, and what changes it |
+//! | `plain` | a causal value as a plain one, for commands that read |
+//! | `sealed` | contexts in the hands of clients |
 //! | `tree` | hash tree over a copy, for anti-entropy |
-//! | `wish` | what a client asks to be done to a key |
+//! | `wish` | what a client asks to be done to a key, and what it comes to |
 //! | `codec` | encoded form |
 //!
 //! # A copy of a shard
@@ -38,29 +40,25 @@
 //!
 //! | command | mutator |
 //! |---|---|
-//! | SET, SETEX, PSETEX, MSET; SETRANGE, APPEND, SETBIT as writes of the text they arrive at | `set` |
-//! | SET with an explicit context | `set_over` |
+//! | SET, SETEX, PSETEX, MSET | `set` |
+//! | SETV: SET with an explicit context | `set_over` |
 //! | INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT | `increment` |
-//! | SET under last-write-wins | `set_last` |
 //! | SADD, SREM | `set_add`, `set_remove` |
 //! | HSET, HMSET, HINCRBY, HINCRBYFLOAT, HDEL | `hash_set`, `hash_increment`, `hash_remove` |
 //! | a field with another policy, fields in fields | `hash_update` |
 //! | ZADD, ZINCRBY, ZREM | `zset_set`, `zset_increment`, `zset_remove` |
 //! | LPUSH, RPUSH, LINSERT, LREM | `list_push`, `list_insert`, `list_remove` |
-//! | PFADD, PFMERGE | `raise` |
-//! | EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST; GETEX | `expire` |
+//! | no command yet: hyperloglogs | `raise` |
+//! | EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST | `expire` |
 //! | DEL, UNLINK | `delete` |
-//! | flags have no command of Redis | `enable`, `disable` |
+//! | no command yet: flags, last-write-wins registers, other kinds of sets | `enable`, `disable`, `set_last` |
 //!
-//! Exclusive: what only means something if nobody else writes meanwhile. SETNX, SET with NX, XX or GET, GETSET,
-//! GETDEL, MSETNX, HSETNX, RENAME, RENAMENX, COPY, SMOVE, SPOP, LPOP, RPOP, LMOVE and its kin, blocking pops,
-//! ZPOPMIN, ZPOPMAX, LSET, LTRIM, ZADD with NX, XX, GT or LT, ZREMRANGE*, EXPIRE with NX, XX, GT or LT, the STORE
-//! forms, WATCH.
+//! What each command of Redis becomes, and which ones are exclusive: `docs/internals/causal-commands.md`.
 //!
 //! # What is not here
 //!
 //! Collecting residue (removed list elements, counters' deletes, answered words of sets): it takes the barrier that
-//! proves that everybody holds them. Wiring into nodes and commands.
+//! proves that everybody holds them.
 
 mod amount;
 mod change;
@@ -75,6 +73,8 @@ mod last;
 mod list;
 mod maximum;
 mod object;
+mod plain;
+pub mod sealed;
 mod sets;
 mod shard;
 mod siblings;
@@ -103,9 +103,9 @@ pub use sets::{RemoveWinsSet, Set, TwoPhaseSet, Words};
 pub use shard::{Entry, Held, KeyState, ShardCopy};
 pub use siblings::{Flag, Payload, Siblings};
 pub use stamp::{HybridClock, Stamp, TooFarAhead};
-pub use step::{Step, read_delta, write_delta};
+pub use step::{Step, read_context, read_delta, write_context, write_delta};
 pub use store::{Causal, Losers, Lost, Store, decode_store, encode_store};
 pub use tree::{DEPTH, FAN_OUT, HashTree, Range, Span, Summaries, Summary};
 pub use vector::VersionVector;
-pub use wish::Wish;
+pub use wish::{Outcome, SIBLINGS_MAX, Unfit, Wish};
 pub use zset::{Score, ZSet};

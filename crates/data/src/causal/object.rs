@@ -190,6 +190,16 @@ impl Object {
     pub fn is_shown(&self, now_ms: i64) -> bool {
         self.is_alive() && self.deadlines.at_ms().is_none_or(|at_ms| at_ms > now_ms)
     }
+    /// What a reader is shown at this time, in milliseconds since 1970.
+    pub fn shown_at(&self, now_ms: i64) -> Option<&Part> {
+        self.shown().filter(|_| self.is_shown(now_ms))
+    }
+    pub(super) fn list_at(&self, now_ms: i64) -> Option<&List> {
+        match self.shown_at(now_ms) {
+            Some(Part::List(list)) => Some(list),
+            _ => None,
+        }
+    }
     /// The key's summand in the hash of a range: of its name, its dots, its values and its residue, so that a
     /// tombstone counts too (LL-19), and equal for equal states under one seed. Zero for a key that holds nothing.
     pub fn state_hash(&self, seed: Seed, key: &[u8]) -> u64 {

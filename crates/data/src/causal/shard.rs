@@ -295,6 +295,58 @@ impl ShardCopy {
         self.learn(&incoming.recent);
     }
 
+    /// An empty copy under a context: every key of it is still to be [replaced](ShardCopy::replace).
+    pub fn with(seed: Seed, newest: Stamp, context: Context) -> ShardCopy {
+        ShardCopy { newest, context, ..ShardCopy::new(seed) }
+    }
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+    /// Whether a walk over another copy is under way.
+    pub fn is_taking(&self) -> bool {
+        self.taking.is_some()
+    }
+    /// The keys at the beginning of a span, about so many bytes of them and all that lie at one place, and how far they
+    /// reach.
+    pub fn part(&self, span: Span, bytes_max: usize) -> (Span, Vec<Entry>) {
+        let mut entries: Vec<(u64, Entry)> = Vec::new();
+        let mut bytes = 0;
+        for (place, key, held) in self.entries(span) {
+            let before = entries.last().map(|(place, _)| *place);
+            if bytes > bytes_max
+                && let Some(before) = before.filter(|before| *before < place)
+            {
+                let part = Span { first: span.first, last: before };
+                return (part, entries.into_iter().map(|(_, entry)| entry).collect());
+            }
+            bytes += key.len() + super::store::encoded_len(&held.object) + 16;
+            entries.push((place, Entry { key: key.clone(), held: held.clone() }));
+        }
+        (span, entries.into_iter().map(|(_, entry)| entry).collect())
+    }
+    /// What a span holds is exactly this, whatever it was: it was written down so, under this copy's context of that moment.
+    pub fn replace(&mut self, span: Span, entries: &[Entry]) {
+        let places: Vec<u64> = self.keys.range(span.first..=span.last).map(|(place, _)| *place).collect();
+        for place in places {
+            for (key, held) in self.keys.remove(&place).unwrap_or_default() {
+                self.tree.change(place, hash_of(self.seed, &key, &held.object), None);
+            }
+            self.unsettled.remove(&place);
+        }
+        for Entry { key, held } in entries {
+            let place = self.place(key);
+            if !span.contains(place) || is_nothing(held) {
+                continue;
+            }
+            self.newest = self.newest.max(held.object.newest().map_or(Stamp(0), |mark| mark.stamp));
+            self.tree.change(place, None, hash_of(self.seed, key, &held.object));
+            if !held.recent.is_empty() {
+                self.unsettled.insert(place);
+            }
+            self.keys.entry(place).or_default().push((key.clone(), held.clone()));
+        }
+    }
+
     /// The whole copy, for a snapshot. A walk that is under way begins anew.
     pub fn encode(&self, writer: &mut Writer<'_>) {
         writer.u64(self.newest.0);

@@ -118,11 +118,14 @@ pub fn read_delta(reader: &mut Reader<'_>) -> Result<(Blob, Causal<Object>), Dec
     Ok((reader.bytes()?.into(), Causal::decode(reader.bytes()?)?))
 }
 
-pub(super) fn write_context(writer: &mut Writer<'_>, context: &Context) {
+/// Writes a context behind its length.
+pub fn write_context(writer: &mut Writer<'_>, context: &Context) {
     framed(writer, |writer| context.encode(writer));
 }
 
-pub(super) fn read_context(reader: &mut Reader<'_>) -> Result<Context, DecodeError> {
+/// # Errors
+/// When the bytes are not what [`write_context`] writes.
+pub fn read_context(reader: &mut Reader<'_>) -> Result<Context, DecodeError> {
     Context::decode(reader.bytes()?)
 }
 
@@ -138,6 +141,17 @@ fn read_held(reader: &mut Reader<'_>) -> Result<Held, DecodeError> {
 pub(super) fn write_entry(writer: &mut Writer<'_>, key: &[u8], held: &Held) {
     writer.bytes(key);
     write_held(writer, held);
+}
+
+impl Entry {
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        write_entry(writer, &self.key, &self.held);
+    }
+    /// # Errors
+    /// When the bytes are not what [`Entry::encode`] writes.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Entry, DecodeError> {
+        read_entry(reader)
+    }
 }
 
 pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, DecodeError> {

@@ -127,6 +127,13 @@ pub fn encode_store<S: Store>(store: &S, writer: &mut Writer<'_>) {
     store.encode(&mut Encoder::new(writer, legend_of(store)));
 }
 
+/// Length of what [`encode_store`] writes.
+pub fn encoded_len<S: Store>(store: &S) -> usize {
+    let mut bytes = Vec::new();
+    encode_store(store, &mut Writer::new(&mut bytes));
+    bytes.len()
+}
+
 /// Reads what [`encode_store`] wrote, all of the input.
 ///
 /// # Errors

@@ -1,13 +1,19 @@
 //! What a client asks to be done to one key, on its way to the replica that will mint it.
 
+mod encoded;
+mod outcome;
+
+pub use outcome::{Outcome, SIBLINGS_MAX, Unfit};
+
 use super::amount::Amount;
 use super::change::SetPolicy;
 use super::counted::Text;
-use super::dot::Write;
+use super::dot::{Dot, Write};
 use super::expiry::Deadline;
-use super::object::Object;
+use super::object::{Kind, Object};
 use super::store::Causal;
-use crate::operation::Expiry;
+use super::zset::Score;
+use crate::operation::{End, Expiry};
 use crate::value::Blob;
 use alloc::vec::Vec;
 
@@ -23,7 +29,12 @@ pub enum Wish {
         seen: Causal<Text>,
         value: Blob,
     },
+    /// By a whole number, of what is one.
     Increment {
+        by: Amount,
+    },
+    /// By any finite number.
+    IncrementFloat {
         by: Amount,
     },
     SetAdd {
@@ -39,8 +50,38 @@ pub enum Wish {
         field: Blob,
         by: Amount,
     },
+    HashIncrementFloat {
+        field: Blob,
+        by: Amount,
+    },
     HashRemove {
         fields: Vec<Blob>,
+    },
+    ZSetSet {
+        members: Vec<(Blob, Score)>,
+    },
+    ZSetIncrement {
+        member: Blob,
+        by: Amount,
+    },
+    ZSetRemove {
+        members: Vec<Blob>,
+    },
+    /// One after the other: the last one ends up at the very end.
+    ListPush {
+        end: End,
+        elements: Vec<Blob>,
+    },
+    /// Beside the first element that equals the pivot.
+    ListInsert {
+        after: bool,
+        pivot: Blob,
+        element: Blob,
+    },
+    /// So many elements of this value, from the front, or from the back for a negative count; all of them for 0.
+    ListRemove {
+        count: i64,
+        element: Blob,
     },
     Expire {
         deadline: Deadline,
@@ -49,45 +90,129 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// Whether it takes away what it sees, so that it means nothing where its minter has seen nothing: such a write
+    /// Whether it is about what it finds, so that it means nothing where its minter has seen nothing: such a write
     /// reads at r first.
     pub fn is_observed(&self) -> bool {
-        matches!(self, Wish::SetRemove { .. } | Wish::HashRemove { .. } | Wish::Delete)
+        match self {
+            Wish::SetRemove { .. }
+            | Wish::HashRemove { .. }
+            | Wish::ZSetRemove { .. }
+            | Wish::ListInsert { .. }
+            | Wish::ListRemove { .. }
+            | Wish::Expire { .. }
+            | Wish::Delete => true,
+            Wish::Set { .. }
+            | Wish::SetOver { .. }
+            | Wish::Increment { .. }
+            | Wish::IncrementFloat { .. }
+            | Wish::SetAdd { .. }
+            | Wish::HashSet { .. }
+            | Wish::HashIncrement { .. }
+            | Wish::HashIncrementFloat { .. }
+            | Wish::ZSetSet { .. }
+            | Wish::ZSetIncrement { .. }
+            | Wish::ListPush { .. } => false,
+        }
     }
     /// About what it takes in memory and in messages.
     pub fn bytes(&self) -> usize {
         let all = |blobs: &[Blob]| blobs.iter().map(|blob| blob.len()).sum();
         match self {
             Wish::Set { value, .. } | Wish::SetOver { value, .. } => value.len(),
-            Wish::SetAdd { members } | Wish::SetRemove { members } => all(members),
+            Wish::SetAdd { members } | Wish::SetRemove { members } | Wish::ZSetRemove { members } => {
+                all(members)
+            }
             Wish::HashSet { fields } => fields.iter().map(|(field, value)| field.len() + value.len()).sum(),
             Wish::HashRemove { fields } => all(fields),
-            Wish::HashIncrement { field, .. } => field.len(),
-            Wish::Increment { .. } | Wish::Expire { .. } | Wish::Delete => 0,
+            Wish::HashIncrement { field, .. } | Wish::HashIncrementFloat { field, .. } => field.len(),
+            Wish::ZSetSet { members } => members.iter().map(|(member, _)| member.len() + 8).sum(),
+            Wish::ZSetIncrement { member, .. } => member.len(),
+            Wish::ListPush { elements, .. } => all(elements),
+            Wish::ListInsert { pivot, element, .. } => pivot.len() + element.len(),
+            Wish::ListRemove { element, .. } => element.len(),
+            Wish::Increment { .. } | Wish::IncrementFloat { .. } | Wish::Expire { .. } | Wish::Delete => 0,
         }
     }
-    /// The delta that does it, made from what its minter holds of the key.
-    pub fn mint(&self, object: &Object, write: &mut Write<'_>, now_ms: i64) -> Causal<Object> {
+    /// What it comes to on what its minter holds of the key, and the delta that does it.
+    ///
+    /// # Errors
+    /// When it does not fit what is there: no dot was minted.
+    pub fn mint(
+        &self,
+        object: &Object,
+        write: &mut Write<'_>,
+        now_ms: i64,
+    ) -> Result<(Causal<Object>, Outcome), Unfit> {
+        let outcome = self.judge(object, now_ms)?;
+        Ok((self.delta(object, write, now_ms), outcome))
+    }
+    fn delta(&self, object: &Object, write: &mut Write<'_>, now_ms: i64) -> Causal<Object> {
         match self {
             Wish::Set { value, expiry } => object.set(write, now_ms, value, *expiry),
+            // What lies there unseen goes first: an expiry that has passed would hide what is written now.
+            Wish::SetOver { seen, value } if !object.is_shown(now_ms) => {
+                let cleared = object.delete(write);
+                cleared.and(&Object::set_over(seen.clone(), write, value))
+            }
             Wish::SetOver { seen, value } => Object::set_over(seen.clone(), write, value),
-            Wish::Increment { by } => object.increment(write, now_ms, *by),
+            Wish::Increment { by } | Wish::IncrementFloat { by } => object.increment(write, now_ms, *by),
             Wish::SetAdd { members } => {
-                object.set_add(write, now_ms, SetPolicy::ObservedRemove, &slices(members))
+                object.set_add(write, now_ms, policy(object, now_ms), &slices(members))
             }
-            Wish::SetRemove { members } => {
-                object.set_remove(write, SetPolicy::ObservedRemove, &slices(members))
-            }
+            Wish::SetRemove { members } => object.set_remove(write, policy(object, now_ms), &slices(members)),
             Wish::HashSet { fields } => {
                 let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(f, v)| (&**f, &**v)).collect();
                 object.hash_set(write, now_ms, &fields)
             }
-            Wish::HashIncrement { field, by } => object.hash_increment(write, now_ms, field, *by),
+            Wish::HashIncrement { field, by } | Wish::HashIncrementFloat { field, by } => {
+                object.hash_increment(write, now_ms, field, *by)
+            }
             Wish::HashRemove { fields } => object.hash_remove(write, &slices(fields)),
+            Wish::ZSetSet { members } => {
+                let members: Vec<(&[u8], Score)> = members.iter().map(|(m, score)| (&**m, *score)).collect();
+                object.zset_set(write, now_ms, &members)
+            }
+            Wish::ZSetIncrement { member, by } => object.zset_increment(write, now_ms, member, *by),
+            Wish::ZSetRemove { members } => object.zset_remove(write, &slices(members)),
+            Wish::ListPush { end, elements } => object.list_push(write, now_ms, *end, &slices(elements)),
+            Wish::ListInsert { after, pivot, element } => match place_of(object, now_ms, pivot) {
+                Some(at) => object.list_insert(write, now_ms, at + usize::from(*after), &[element]),
+                None => Causal::new(),
+            },
+            Wish::ListRemove { count, element } => {
+                object.list_remove(&elements_like(object, now_ms, *count, element))
+            }
             Wish::Expire { deadline } => object.expire(write, now_ms, *deadline),
             Wish::Delete => object.delete(write),
         }
     }
+}
+
+/// A set goes on as what it began as.
+fn policy(object: &Object, now_ms: i64) -> SetPolicy {
+    match object.shown_at(now_ms).map(super::object::Part::kind) {
+        Some(Kind::RemoveWinsSet) => SetPolicy::RemoveWins,
+        Some(Kind::TwoPhaseSet) => SetPolicy::TwoPhase,
+        _ => SetPolicy::ObservedRemove,
+    }
+}
+
+/// Where the first element of this value stands.
+fn place_of(object: &Object, now_ms: i64, value: &[u8]) -> Option<usize> {
+    let list = object.list_at(now_ms)?;
+    list.elements().iter().position(|element| **element.value == *value)
+}
+
+/// The elements that LREM means.
+fn elements_like(object: &Object, now_ms: i64, count: i64, value: &[u8]) -> Vec<Dot> {
+    let Some(list) = object.list_at(now_ms) else { return Vec::new() };
+    let elements = list.elements();
+    let alike = elements.iter().filter(|element| **element.value == *value).map(|element| element.mark.dot);
+    let wanted = match usize::try_from(count.unsigned_abs()) {
+        Ok(0) | Err(_) => usize::MAX,
+        Ok(wanted) => wanted,
+    };
+    if count < 0 { alike.rev().take(wanted).collect() } else { alike.take(wanted).collect() }
 }
 
 fn slices(blobs: &[Blob]) -> Vec<&[u8]> {

@@ -19,6 +19,9 @@ impl Score {
     pub fn new(score: f64) -> Option<Score> {
         (!score.is_nan()).then_some(Score(score + 0.0))
     }
+    pub fn value(self) -> f64 {
+        self.0
+    }
 }
 
 impl Payload for Score {

@@ -22,6 +22,7 @@ const SECTIONS: &[&str] = &[
     "commandstats",
     "cluster",
     "keyspace",
+    "leaderless",
     "ledger",
     "tercet",
 ];
@@ -128,6 +129,7 @@ impl Node {
                     field(&format!("cmdstat_{name}"), format!("calls={calls}"));
                 }
             }
+            "leaderless" => self.write_leaderless(&mut field),
             "ledger" => {
                 let totals = self.ledger.totals();
                 field("ledger_items", format!("{}", totals.items));

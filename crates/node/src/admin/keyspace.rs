@@ -20,6 +20,7 @@ use wire::number::parse_integer;
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
     "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous|chain] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
+    "CREATE <name> LEADERLESS [N n] [W w] [R r] [SLOPPY on|off] [READ-REPAIR blocking|background|off] [CONFLICT crdt] [ON-SIBLINGS show|error] [SHARDS n]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -105,7 +106,7 @@ impl Node {
     }
 
     /// Asks the control plane for a change; the reply waits for its answer.
-    pub(super) fn administrate(&mut self, connection: ConnectionId, command: Command) -> Flow {
+    pub(crate) fn administrate(&mut self, connection: ConnectionId, command: Command) -> Flow {
         if let Some(slot) = self.hold_reply(connection) {
             self.ask_control(Some((connection, slot)), command);
         }
@@ -131,10 +132,13 @@ impl Node {
             let text = "ERR a keyspace name is a letter, then at most 63 letters, digits, '-', '_' or '.'";
             return self.reply_error(connection, text);
         };
+        if kind.eq_ignore_ascii_case(b"LEADERLESS") {
+            return self.create_leaderless(connection, name, options);
+        }
         if !kind.eq_ignore_ascii_case(b"SINGLE-LEADER") {
             return self.reply_error(
                 connection,
-                "ERR this version makes SINGLE-LEADER keyspaces only: KEYSPACE CREATE <name> SINGLE-LEADER ...",
+                "ERR this version makes SINGLE-LEADER and LEADERLESS keyspaces: KEYSPACE CREATE <name> SINGLE-LEADER ...",
             );
         }
         match parse_settings(Settings::default(), options) {
@@ -151,6 +155,13 @@ impl Node {
             return self.reply_error(connection, "ERR no such keyspace");
         };
         let keyspace = it.id;
+        if self.is_leaderless(keyspace) {
+            let text = "ERR a leaderless keyspace cannot be altered in this version: make another one";
+            return self.reply_error(connection, text);
+        }
+        let Some(it) = self.keyspace_of(name) else {
+            return self.reply_error(connection, "ERR no such keyspace");
+        };
         match parse_settings(it.settings, options) {
             Ok(settings) => self.administrate(connection, Command::AlterKeyspace { keyspace, settings }),
             Err(error) => self.reply_error(connection, &error),
@@ -190,6 +201,9 @@ impl Node {
         let Some(it) = self.keyspace_of(name) else {
             return self.reply_error(connection, "ERR no such keyspace");
         };
+        if let Some(text) = self.leaderless_sheet(it.id) {
+            return self.reply(connection, |w| w.verbatim(&text));
+        }
         let nodes = self.map.nodes.values().filter(|node| node.usable()).count();
         let facts = Facts::of(it.settings, nodes, self.map.groups_of(it.id).map(|group| &group.view));
         let text = sheet::text(&it.name, &facts);
@@ -200,6 +214,9 @@ impl Node {
         let Some(it) = self.keyspace_of(name).cloned() else {
             return self.reply_error(connection, "ERR no such keyspace");
         };
+        if let Some(flow) = self.leaderless_info(connection, it.id) {
+            return flow;
+        }
         let name_of = |node: NodeId| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
         let mut groups: Vec<Shown> = self
             .map

@@ -30,6 +30,16 @@ impl Node {
         match args {
             [_] => self.receipt_after(connection, None),
             [_, _]
+                if self
+                    .sessions
+                    .get(connection)
+                    .is_some_and(|session| self.is_leaderless(session.keyspace)) =>
+            {
+                let text =
+                    "ERR a leaderless keyspace keeps no ids of clients: ask RECEIPT right behind the command";
+                self.reply_error(connection, text)
+            }
+            [_, _]
                 if self.sessions.get(connection).is_some_and(|session| self.is_sharded(session.keyspace)) =>
             {
                 let text = "ERR an id does not say in which shard its write is: send the write again under its id, it happens once";
@@ -92,6 +102,9 @@ impl Node {
             w.null();
             return bytes;
         };
+        if let Some(quorum) = &receipt.quorum {
+            return self.quorum_receipt_bytes(protocol, receipt, quorum);
+        }
         let keyspace = self.keyspace_name(receipt.keyspace);
         let node_name = |node| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
         let node = node_name(receipt.node);

@@ -1,6 +1,7 @@
 //! What one request may ask for, in the words of WITH and CONSISTENCY, and the words of other systems for the same.
 // catalogue: C7, C11, C12, C13
 
+use crate::leaderless::levels::{Levels, Word};
 use crate::options::{ClientRequest, Options};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -29,10 +30,12 @@ pub(super) enum Name {
     SemiSyncCount,
     /// PostgreSQL's one word for rule and level.
     SynchronousCommit,
+    /// Of leaderless keyspaces.
+    Quorum(Word),
 }
 
 /// Every name of every option, in lower case.
-const NAMES: [(&str, Name); 13] = [
+const NAMES: [(&str, Name); 19] = [
     ("commit", Name::Commit),
     ("acks", Name::Acks),
     ("level", Name::Level),
@@ -46,6 +49,12 @@ const NAMES: [(&str, Name); 13] = [
     ("rpl_semi_sync_source_wait_for_replica_count", Name::SemiSyncCount),
     ("synchronous_commit", Name::SynchronousCommit),
     ("synchronous_standby_names", Name::Replicas),
+    ("w", Name::Quorum(Word::W)),
+    ("r", Name::Quorum(Word::R)),
+    ("pw", Name::Quorum(Word::StrictW)),
+    ("pr", Name::Quorum(Word::StrictR)),
+    ("sloppy", Name::Quorum(Word::Sloppy)),
+    ("consistency-level", Name::Quorum(Word::ConsistencyLevel)),
 ];
 
 /// The option of a name, in any case.
@@ -79,6 +88,7 @@ struct Draft {
     synchronous_commit: Option<(Who, Option<Level>)>,
     receipt: bool,
     client: Option<ClientRequest>,
+    levels: Levels,
 }
 
 /// Reads options up to their end. `node` knows nodes by name. The first thing that is wrong, as an error for the client.
@@ -146,6 +156,7 @@ impl Draft {
             Name::SynchronousCommit => {
                 once(&mut self.synchronous_commit, said, synchronous_commit(&text).ok_or_else(wrong)?)
             }
+            Name::Quorum(word) => self.levels.take(word, said, &text),
             Name::Receipt => Ok(()),
         }
     }
@@ -195,7 +206,8 @@ impl Draft {
         let who = self.replicas.unwrap_or(who);
         let asked = Asked { who, level, timeout_ms: self.timeout_ms };
         let asked = (asked != Asked::default()).then_some(asked);
-        Ok(Said { options: Options { asked, client: self.client }, receipt: self.receipt })
+        let options = Options { asked, client: self.client, levels: self.levels };
+        Ok(Said { options, receipt: self.receipt })
     }
 }
 

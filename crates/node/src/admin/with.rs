@@ -71,7 +71,12 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         session.last_command = spec.name;
         let options = said.options.over(session.defaults.as_deref());
-        let any = options.asked.is_some() || options.client.is_some();
+        let any = options.asked.is_some() || options.client.is_some() || !options.levels.is_empty();
+        let (keyspace, levels) = (session.keyspace, options.levels);
+        if !levels.is_empty() && !self.is_leaderless(keyspace) {
+            return self.reply_error(connection, NOT_LEADERLESS);
+        }
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         // A reply that is thrown away has no receipt.
         let receipt = said.receipt && session.reply_mode == ReplyMode::On;
         if receipt {
@@ -132,6 +137,7 @@ impl Node {
         let asked = defaults.and_then(|options| options.asked.as_ref());
         let mut words: Vec<(&'static str, String)> = asked.map_or_else(Vec::new, |asked| shown(asked, &name));
         let reads = self.sessions.get(connection).map(|session| session.reads).unwrap_or_default();
+        words.extend(defaults.map(|options| options.levels.shown()).unwrap_or_default());
         words.extend(super::read_options::shown(&reads));
         self.reply(connection, |w| {
             w.map(words.len());
@@ -143,4 +149,5 @@ impl Node {
     }
 }
 
+pub(crate) const NOT_LEADERLESS: &str = "ERR W, R, SLOPPY and CONSISTENCY-LEVEL are about copies without a leader, and this keyspace has one: COMMIT, ACKS and LEVEL say what a write waits for";
 const NO_COMMAND: &str = "ERR WITH <option value ...> DO <command ...>: there is no command behind DO";

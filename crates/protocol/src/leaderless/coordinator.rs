@@ -9,7 +9,7 @@ use super::write::Writing;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::causal::{Causal, KeyState, Object, Wish};
+use data::causal::{Causal, KeyState, Object, Outcome, Wish};
 use data::plant::{self, Bug};
 use data::value::Blob;
 use data::{Incarnation, Instant, NodeId, Process, RequestId};
@@ -67,6 +67,8 @@ pub struct WriteReceipt {
     pub stand_ins: Vec<(NodeId, NodeId)>,
     /// Nothing where it was not minted, as far as is known.
     pub delta: Option<Causal<Object>>,
+    /// What it came to, as its minter saw it: the client's reply follows from it. There whenever the delta is.
+    pub outcome: Option<Outcome>,
 }
 
 impl WriteReceipt {
@@ -205,7 +207,15 @@ impl Coordinator {
             next: 0,
         }
     }
+    /// Who holds the shard now. What a replica acknowledged that is none any more does not count: who took its place has
+    /// not heard of it.
     pub fn place(&mut self, placement: Placement) {
+        for request in self.requests.values_mut() {
+            match &mut request.task {
+                Task::Read(read) => read.place(&placement),
+                Task::Write(writing) => writing.place(&placement),
+            }
+        }
         self.placement = placement;
     }
     pub fn set_alive(&mut self, alive: Alive) {

@@ -1,9 +1,9 @@
 //! What a replica's disk holds, as a function of the records in its log.
 
 use super::hints::{Hint, Hints};
-use super::minted::Minted;
+use super::minted::{Kept, Minted};
 use alloc::collections::{BTreeMap, BTreeSet};
-use data::causal::{Causal, Object, ShardCopy, Step, read_delta, write_delta};
+use data::causal::{Causal, Object, Outcome, ShardCopy, Step, Unfit, read_delta, write_delta};
 use data::codec::{DecodeError, Reader, Writer};
 use data::table::Seed;
 use data::value::Blob;
@@ -23,6 +23,7 @@ pub enum Record {
         request: RequestId,
         key: Blob,
         delta: Causal<Object>,
+        outcome: Outcome,
     },
     Hint {
         number: u64,
@@ -40,9 +41,11 @@ pub enum Record {
     Owes {
         peers: BTreeSet<NodeId>,
     },
-    /// A mint request was refused, and another replica may be asked: it is not to be minted here any more.
+    /// A mint request was refused, and another replica may be asked, or the client was told why: it is not to be minted here
+    /// any more.
     Declined {
         request: RequestId,
+        unfit: Option<Unfit>,
     },
     /// The copy is rebuilt.
     Ready,
@@ -60,10 +63,11 @@ impl Record {
                 writer.u8(1);
                 step.encode(writer);
             }
-            Record::Mint { request, key, delta } => {
+            Record::Mint { request, key, delta, outcome } => {
                 writer.u8(2);
                 request.encode(writer);
                 write_delta(writer, key, delta);
+                outcome.encode(writer);
             }
             Record::Hint { number, hint } => {
                 writer.u8(3);
@@ -85,9 +89,10 @@ impl Record {
                 peers.iter().for_each(|peer| peer.encode(writer));
             }
             Record::Ready => writer.u8(7),
-            Record::Declined { request } => {
+            Record::Declined { request, unfit } => {
                 writer.u8(9);
                 request.encode(writer);
+                writer.option(*unfit, |writer, unfit| unfit.encode(writer));
             }
             Record::Life { peer, incarnation } => {
                 writer.u8(8);
@@ -107,14 +112,17 @@ impl Record {
             2 => {
                 let request = RequestId::decode(reader)?;
                 let (key, delta) = read_delta(reader)?;
-                Record::Mint { request, key, delta }
+                Record::Mint { request, key, delta, outcome: Outcome::decode(reader)? }
             }
             3 => Record::Hint { number: reader.u64()?, hint: Hint::decode(reader)? },
             4 => Record::HintGone { number: reader.u64()? },
             5 => Record::Missed { target: NodeId::decode(reader)?, missed: reader.bool()? },
             6 => Record::Owes { peers: reader.list(NodeId::decode)?.into_iter().collect() },
             7 => Record::Ready,
-            9 => Record::Declined { request: RequestId::decode(reader)? },
+            9 => {
+                let request = RequestId::decode(reader)?;
+                Record::Declined { request, unfit: reader.option(Unfit::decode)? }
+            }
             8 => Record::Life { peer: NodeId::decode(reader)?, incarnation: Incarnation::decode(reader)? },
             _ => return Err(DecodeError::Invalid("record of a leaderless shard")),
         };
@@ -155,21 +163,27 @@ impl Durable {
     pub fn is_ready(&self) -> bool {
         self.is_ready
     }
+    pub(super) fn remember(&mut self, request: RequestId, kept: Kept) {
+        self.minted.insert(request, kept, MINTED_MAX, MINTED_BYTES_MAX);
+    }
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Step(step) => {
                 self.copy.apply(step);
             }
-            Record::Mint { request, key, delta } => {
+            Record::Mint { request, key, delta, outcome } => {
                 self.copy.apply(&Step::Delta { key: key.clone(), delta: delta.clone() });
-                self.minted.insert(*request, Some(delta.clone()), MINTED_MAX, MINTED_BYTES_MAX);
+                let kept = Kept::Done(delta.clone(), *outcome);
+                self.minted.insert(*request, kept, MINTED_MAX, MINTED_BYTES_MAX);
             }
             Record::Hint { number, hint } => self.hints.insert(*number, hint.clone()),
             Record::HintGone { number } => self.hints.remove(*number),
             Record::Missed { target, missed } => self.hints.set_missed(*target, *missed),
             Record::Owes { peers } => self.owed = peers.clone(),
             Record::Ready => self.is_ready = true,
-            Record::Declined { request } => self.minted.insert(*request, None, MINTED_MAX, MINTED_BYTES_MAX),
+            Record::Declined { request, unfit } => {
+                self.minted.insert(*request, Kept::Declined(*unfit), MINTED_MAX, MINTED_BYTES_MAX);
+            }
             Record::Life { peer, incarnation } => {
                 self.lives.insert(*peer, *incarnation);
             }

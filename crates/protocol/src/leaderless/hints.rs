@@ -74,6 +74,15 @@ impl Hints {
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Hint)> {
         self.held.iter().map(|(number, (hint, _))| (*number, hint))
     }
+    /// The first hint of these numbers.
+    pub fn from(&self, first: u64, end: u64) -> Option<(u64, &Hint)> {
+        let held = self.held.range(first..end.max(first)).next();
+        held.map(|(number, (hint, _))| (*number, hint))
+    }
+    /// The next one gets this number, or a higher one.
+    pub fn go_on_from(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
     /// Targets that must compare their copies with others, as hints for them were dropped.
     pub fn missed(&self) -> &BTreeSet<NodeId> {
         &self.missed

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use data::causal::{Causal, Context, Entry, KeyState, Object, Range, Span, Summaries, Wish};
+use data::causal::{Causal, Context, Entry, KeyState, Object, Outcome, Range, Span, Summaries, Unfit, Wish};
 use data::value::Blob;
 use data::{Incarnation, NodeId, RequestId};
 
@@ -25,6 +25,8 @@ pub enum Why {
     Declined,
     /// The request is older than what this replica remembers, or was for an earlier life of it: it may have been done.
     Forgotten,
+    /// The change does not fit what the minter holds of the key. No other replica is asked.
+    Unfit(Unfit),
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -41,6 +43,8 @@ pub enum Message {
     Minted {
         request: RequestId,
         delta: Box<Causal<Object>>,
+        /// What it came to when it was minted, the same however often it is asked for.
+        outcome: Outcome,
         lives: Lives,
     },
     /// `stands_for` names the replica that is away, and the ring version under which it is one.

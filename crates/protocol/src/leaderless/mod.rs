@@ -60,10 +60,17 @@
 //!    a time, one message in flight, in parts, pausable. A context is taken over when everything under it was joined
 //!    ([`data::causal::ShardCopy`]), which closes all holes.
 //!
+//! 9. *Rings* change by one replica at a time. The version of the ring is checked outside: a node gives a machine only
+//!    messages that name the version it was [placed](Replica::place) under. The newcomer is a copy that is being rebuilt. It takes
+//!    deltas and acknowledges none before it is ready, and then n - quorum + 1 others know the new ring and answer nobody
+//!    who does not: no quorum of the old ring, of which the replaced replica may know nothing, can be found any more. Until then w
+//!    others have each write, which every read under either ring meets. What a coordinator counted under the old ring from
+//!    the replaced replica it counts no more. The next change waits until the newcomer is ready.
+//!
 //! # What is left out here
 //!
-//! Nodes do not run these machines yet. Stand-ins do not mint: with no replica alive even a sloppy write is refused. A
-//! ring that changes under load (both placements until sync is proven) and the barrier that collects residue (list
+//! Stand-ins do not mint: with no replica alive even a sloppy write is refused. A
+//! ring that grows or shrinks under load (both placements until sync is proven) and the barrier that collects residue (list
 //! places, counters' deletes, removed members of two-phase sets) do not exist yet. A linearizable register on top does
 //! not either.
 //!
@@ -72,6 +79,8 @@
 //! Data Stores" (2015) for one context per copy; Cassandra's documentation of blocking read repair and monotonic quorum
 //! reads; Riak's kv679 for actors that forget.
 
+pub mod checkpoint;
+mod codec;
 pub mod coordinator;
 pub mod durable;
 mod handoff;
@@ -84,6 +93,7 @@ pub mod replica;
 mod walk;
 mod write;
 
+pub use checkpoint::{Checkpoint, Logged, Restoring};
 pub use coordinator::{Coordinator, ReadReceipt, Repair, Reply, WriteReceipt};
 pub use durable::{Durable, Record};
 pub use hints::Hint;

@@ -4,6 +4,7 @@
 
 use super::coordinator::{Level, Output, ReadReceipt, Repair, Reply, Request, Ring, Task};
 use super::message::{Lives, Message};
+use super::quorum::Placement;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -88,6 +89,14 @@ struct Repairing {
 }
 
 impl Read {
+    /// The word of a replica that is none any more may be older than what others have acknowledged since.
+    pub fn place(&mut self, placement: &Placement) {
+        self.answers.states.retain(|node, (_, stand_in, _)| *stand_in || placement.is_replica(*node));
+        if let Some(repairing) = &mut self.repairing {
+            repairing.holders.retain(|node, _| placement.is_replica(*node));
+            repairing.receipt.stale.retain(|node| placement.is_replica(*node));
+        }
+    }
     pub fn new(repair: Repair, everybody: bool) -> Read {
         Read { repair, everybody, answers: Answers::default(), repairing: None }
     }

@@ -4,7 +4,7 @@ use super::durable::{Durable, Record};
 use super::handoff::Flights;
 use super::hints::Hint;
 use super::message::{Lives, Message, Why};
-use super::minted::Found;
+use super::minted::{Found, Kept};
 use super::quorum::{Placement, to_rebuild};
 use super::walk::{Tally, Walk};
 use alloc::boxed::Box;
@@ -174,6 +174,10 @@ impl Replica {
     /// Who holds the shard now.
     pub fn place(&mut self, placement: Placement) {
         self.placement = placement;
+        let others = self.others();
+        self.known.retain(|peer, _| others.contains(peer));
+        // One that is gone owes nothing, and a walk over it is given up when it does not answer.
+        self.rebuilt_from.retain(|peer| others.contains(peer));
     }
     /// Who is believed to be alive.
     pub fn set_alive(&mut self, alive: BTreeSet<NodeId>) {
@@ -270,10 +274,17 @@ impl Replica {
         out: &mut Vec<Output>,
     ) -> Message {
         match self.durable.minted.find(request) {
-            Found::Done(delta) => {
-                return Message::Minted { request, delta: Box::new(delta.clone()), lives: self.lives() };
+            Found::Kept(Kept::Done(delta, outcome)) => {
+                let anew = match plant::is(Bug::JudgesAnew) {
+                    true => self.durable.copy.object(&key).and_then(|it| wish.judge(it, 0).ok()),
+                    false => None,
+                };
+                let (delta, outcome) = (Box::new(delta.clone()), anew.unwrap_or(*outcome));
+                return Message::Minted { request, delta, outcome, lives: self.lives() };
             }
-            Found::Declined => return Message::Refused { request, why: Why::Declined },
+            Found::Kept(Kept::Declined(unfit)) => {
+                return Message::Refused { request, why: unfit.map_or(Why::Declined, Why::Unfit) };
+            }
             Found::Forgotten => return Message::Refused { request, why: Why::Forgotten },
             Found::New => {}
         }
@@ -294,13 +305,18 @@ impl Replica {
         let nothing = Object::default();
         let object = self.durable.copy.object(&key).unwrap_or(&nothing);
         let mut write = Write::new(&mut self.minter, stamp);
-        let delta = wish.mint(object, &mut write, now.wall.middle_ms());
-        self.persist(Record::Mint { request, key, delta: delta.clone() }, out);
-        Message::Minted { request, delta: Box::new(delta), lives: self.lives() }
+        match wish.mint(object, &mut write, now.wall.middle_ms()) {
+            Ok((delta, outcome)) => {
+                self.persist(Record::Mint { request, key, delta: delta.clone(), outcome }, out);
+                Message::Minted { request, delta: Box::new(delta), outcome, lives: self.lives() }
+            }
+            Err(unfit) => self.decline(request, Why::Unfit(unfit), out),
+        }
     }
     fn decline(&mut self, request: RequestId, why: Why, out: &mut Vec<Output>) -> Message {
         if !plant::is(Bug::ForgetsDeclined) {
-            self.persist(Record::Declined { request }, out);
+            let unfit = if let Why::Unfit(unfit) = why { Some(unfit) } else { None };
+            self.persist(Record::Declined { request, unfit }, out);
         }
         Message::Refused { request, why }
     }
@@ -321,6 +337,10 @@ impl Replica {
                 return Message::Refused { request, why: Why::NotReplica };
             }
             self.step(Step::Delta { key, delta }, out);
+            if !self.durable.is_ready {
+                // Nobody may count on it before the others know that it is one of them.
+                return Message::Refused { request, why: Why::Rebuilding };
+            }
             return Message::Applied { request, stands_for: None, lives: self.lives() };
         };
         let number = self.durable.hints.next();
@@ -391,8 +411,10 @@ impl Replica {
     /// A walk over a peer came to its end.
     pub(super) fn walked(&mut self, peer: NodeId, peer_is_ready: bool, out: &mut Vec<Output>) {
         self.observe_copy();
-        if self.durable.owed.contains(&peer) {
-            let peers = self.durable.owed.iter().copied().filter(|node| *node != peer).collect();
+        let others = self.others();
+        if self.durable.owed.iter().any(|node| *node == peer || !others.contains(node)) {
+            let left = |node: &NodeId| *node != peer && others.contains(node);
+            let peers = self.durable.owed.iter().copied().filter(left).collect();
             self.persist(Record::Owes { peers }, out);
         }
         if !self.durable.is_ready && peer_is_ready {

@@ -4,11 +4,12 @@
 
 use super::coordinator::{Level, Output, Reply, Request, Ring, Task, WriteReceipt};
 use super::message::{Message, Why};
+use super::quorum::Placement;
 use super::read::{Answers, is_followed};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use data::causal::{Causal, KeyState, Object, Wish};
+use data::causal::{Causal, KeyState, Object, Outcome, Wish};
 use data::plant::{self, Bug};
 use data::{Incarnation, NodeId};
 
@@ -18,7 +19,7 @@ enum Phase {
     /// Invariant: a mint request that may have left goes to `at` and to nobody else.
     Minting { at: NodeId, life: Incarnation },
     /// The delta exists, and goes to whoever lacks it.
-    Spreading { minter: NodeId, delta: Causal<Object>, holders: Holders, asked: Asked },
+    Spreading { minter: NodeId, delta: Causal<Object>, outcome: Outcome, holders: Holders, asked: Asked },
 }
 
 /// Per replica who holds it for that one, itself or a stand-in, and in which life.
@@ -44,6 +45,15 @@ impl Writing {
     pub fn new(wish: Wish, r: Level) -> Writing {
         let phase = Phase::Observing(Answers::default());
         Writing { wish, r, seen: None, refused: BTreeSet::new(), why: None, phase }
+    }
+}
+
+impl Writing {
+    pub(super) fn place(&mut self, placement: &Placement) {
+        if let Phase::Spreading { holders, asked, .. } = &mut self.phase {
+            holders.retain(|target, _| placement.is_replica(*target));
+            asked.retain(|target, _| placement.is_replica(*target));
+        }
     }
 }
 
@@ -108,12 +118,14 @@ impl Request {
                 writing.seen = Some(answers.together());
                 self.mint(ring, out)
             }
-            (Phase::Minting { at, .. }, Message::Minted { delta, .. })
+            (Phase::Minting { at, .. }, Message::Minted { delta, outcome, .. })
                 if *at == from || plant::is(Bug::MintsElsewhere) =>
             {
-                let holders = Holders::from([(from, (from, from_life))]);
-                writing.phase =
-                    Phase::Spreading { minter: from, delta: *delta, holders, asked: Asked::new() };
+                let mut holders = Holders::from([(from, (from, from_life))]);
+                // It may have been replaced meanwhile.
+                holders.retain(|target, _| ring.placement.is_replica(*target));
+                let asked = Asked::new();
+                writing.phase = Phase::Spreading { minter: from, delta: *delta, outcome, holders, asked };
                 self.spread(false, ring, out);
                 self.count(ring, out)
             }
@@ -121,6 +133,11 @@ impl Request {
                 if why == Why::Forgotten {
                     // Perhaps minted, and nobody knows any more.
                     self.expire_write(out);
+                    return true;
+                }
+                if let Why::Unfit(_) = why {
+                    // As its minter sees it; asking on until one agrees would make the answer depend on who lags.
+                    self.reply(Reply::Refused(why), out);
                     return true;
                 }
                 writing.refused.insert(from);
@@ -219,11 +236,13 @@ impl Request {
             replicas: Vec::new(),
             stand_ins: Vec::new(),
             delta: None,
+            outcome: None,
         };
         if let Task::Write(writing) = &self.task
-            && let Phase::Spreading { minter, delta, holders, .. } = &writing.phase
+            && let Phase::Spreading { minter, delta, outcome, holders, .. } = &writing.phase
         {
             receipt.delta = Some(delta.clone());
+            receipt.outcome = Some(*outcome);
             if holders.contains_key(minter) {
                 receipt.replicas.push(*minter);
             }

@@ -159,7 +159,9 @@ impl Ledgers {
                 }
             }
         }
-        for operation in &world.history {
+        // Where nobody leads no election loses anything, and elements are removed.
+        let led = |it: &&Operation| world.spaces[it.keyspace].quorums.is_none();
+        for operation in world.history.iter().filter(led) {
             let value = match operation.did {
                 Did::Add { element } | Did::Push { element } => element,
                 Did::Write { value } | Did::SetExpiring { value } => value,

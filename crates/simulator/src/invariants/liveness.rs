@@ -69,7 +69,14 @@ pub fn known(world: &World) -> String {
             view.election
         )
     };
-    let views: Vec<String> = map.views().map(view).collect();
+    let ring = |shard: &control::Shard| {
+        format!(
+            "shard {} ring {} on {:?} joining {:?}",
+            shard.group.0, shard.ring, shard.replicas, shard.joining
+        )
+    };
+    let mut views: Vec<String> = map.views().map(view).collect();
+    views.extend(map.leaderless_shards().map(|(.., shard)| ring(shard)));
     format!(
         "map {}: voters {:?} outgoing {:?} learners {:?}, {}",
         map.version,

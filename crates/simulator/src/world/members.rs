@@ -86,6 +86,16 @@ impl World {
             return false;
         }
         // With fewer this map may be old.
+        let ready = |node: NodeId| self.holds_shards_whole(node);
+        let whole = map
+            .leaderless_shards()
+            .all(|(.., shard)| shard.joining.is_none() && shard.replicas.iter().all(|node| ready(*node)));
+        // A hint may be all that its target's ring has of a write beside one copy.
+        let hints =
+            self.hosts.values().filter_map(|host| host.node.as_ref()).flat_map(|node| node.shard_states());
+        if !whole || hints.into_iter().any(|state| state.hints > 0 || state.missed > 0) {
+            return false;
+        }
         let knows = map.control_majority(running);
         let governs = map.control_majority(|id| id != victim);
         // The machine comes back under another number; the number that is gone can only leave what remains whole without it.
@@ -100,6 +110,12 @@ impl World {
             clean.count() >= view.seals_needed().max(1)
         };
         knows && governs && map.views().all(serves)
+    }
+
+    /// Whether the node runs and its copies of leaderless shards may answer.
+    fn holds_shards_whole(&self, id: NodeId) -> bool {
+        let node = self.hosts.get(&id).and_then(|host| host.node.as_ref());
+        node.is_some_and(|node| node.shard_states().all(|state| !state.is_replica || state.is_ready))
     }
 
     /// Whether these nodes alone can agree, elect and acknowledge in every group whose rule promises that, as far as is known.
@@ -127,6 +143,11 @@ impl World {
         map.control_majority(|id| self.hosts.get(&id).is_some_and(Host::is_running))
             && map.control_majority(|id| core.contains(&id))
             && map.views().all(serves)
+            && map.leaderless_shards().all(|(_, policy, shard)| {
+                let able =
+                    shard.replicas.iter().filter(|id| core.contains(id) && self.holds_shards_whole(**id));
+                able.count() >= policy.w.max(policy.r) as usize
+            })
     }
 
     /// The machine's data is gone. It comes back empty after `length`, and its former node is removed after `patience`.
@@ -216,7 +237,8 @@ impl World {
         }
         let map = self.newest_map()?;
         let minimum = |view: &View| view.settings.commit.nodes_needed().max(2);
-        let least = map.views().map(minimum).fold(2, usize::max);
+        let copies = map.leaderless.values().map(|it| it.policy.n as usize).max().unwrap_or(0);
+        let least = map.views().map(minimum).fold(2, usize::max).max(copies);
         let active = |id: &NodeId| map.nodes.get(id).is_some_and(|node| node.usable());
         let staying: Vec<NodeId> = self
             .hosts
@@ -231,7 +253,8 @@ impl World {
         let Some(map) = self.newest_map() else { return self.after(LOOK_EVERY, Event::Operate) };
         // An ALTER since may have made a node indispensable.
         let needed = |view: &View| view.rule.nodes_needed().max(view.settings.commit.nodes_needed());
-        let least = map.views().map(needed).max().unwrap_or(0);
+        let copies = map.leaderless.values().map(|it| it.policy.n as usize).max().unwrap_or(0);
+        let least = map.views().map(needed).max().unwrap_or(0).max(copies);
         let active = map.nodes.values().filter(|node| node.state == NodeState::Active).count();
         let (mut gone, mut asked, mut stays) = (Vec::new(), Vec::new(), Vec::new());
         for id in &self.operator.leaving {

@@ -328,7 +328,10 @@ impl World {
         let wanted: Vec<Command> = made
             .filter_map(|space| {
                 let mut words = match node.map().keyspace_named(&space.name) {
-                    None => command(&["KEYSPACE", "CREATE", &space.name, "SINGLE-LEADER"]),
+                    None => {
+                        let kind = if space.quorums.is_some() { "LEADERLESS" } else { "SINGLE-LEADER" };
+                        command(&["KEYSPACE", "CREATE", &space.name, kind])
+                    }
                     // Nobody has used it yet.
                     Some(it) if it.id.0 < 16 && it.settings.shards == 1 => {
                         command(&["KEYSPACE", "ALTER", &space.name])

@@ -67,3 +67,20 @@ fn every_claim_has_a_checker_and_every_promise_is_made_somewhere() {
     }
     assert!(promised.len() >= 10, "{promised:?}");
 }
+
+#[test]
+fn what_a_leaderless_keyspace_promises_has_a_checker_too() {
+    use data::leaderless::{Policy, ReadRepair};
+    let checkers: BTreeSet<&str> = invariants::ALL.iter().map(|(name, _)| *name).collect();
+    for (w, r) in [(1, 1), (2, 2), (3, 1)] {
+        for (sloppy, repair) in [(false, ReadRepair::Blocking), (true, ReadRepair::Off)] {
+            let policy = Policy { w, r, sloppy, repair, ..Policy::default() };
+            let claims = node::leaderless::sheet::claims(&policy);
+            let text = node::leaderless::sheet::text("name", &policy, 5);
+            for claim in claims {
+                assert!(checkers.contains(claim.checker), "nothing checks: {claim:?}");
+                assert!(text.contains(&claim.text), "{text}");
+            }
+        }
+    }
+}

@@ -12,6 +12,7 @@
 //! | `meanings` | rules that need a story rather than a law |
 //! | `shard` | many keys under one context; size of what they carry |
 //! | `copies` | what one copy of a shard holds: steps, hash tree, walks, encoded forms |
+//! | `wishes` | what clients ask for, and what it comes to |
 //! | `clocks` | dots, vectors, contexts, stamps |
 //! | `encoded` | encoded forms, whole and damaged |
 
@@ -28,4 +29,5 @@ mod planted_stores;
 mod sequence;
 mod shard;
 mod subjects;
+mod wishes;
 mod world;

@@ -8,6 +8,8 @@ mod random;
 #[cfg(not(feature = "plant"))]
 mod records;
 #[cfg(not(feature = "plant"))]
+mod rings;
+#[cfg(not(feature = "plant"))]
 mod scripts;
 #[cfg(not(feature = "plant"))]
 mod walks;

@@ -6,7 +6,7 @@
 // bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-24
 
 use data::NodeId;
-use data::causal::{Causal, Context, Dot, Object};
+use data::causal::{Actor, Causal, Context, Dot, Object, Outcome};
 use protocol::leaderless::{ReadReceipt, WriteReceipt};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +38,8 @@ pub struct Oracle {
     members: BTreeMap<(String, String), Member>,
     increments: BTreeMap<String, (u64, Vec<u64>)>,
     counts: BTreeMap<String, Vec<(u64, i64)>>,
+    /// What clients were told of counters: totals by the dots of their increments.
+    totals: BTreeMap<(String, Actor), BTreeMap<u64, i64>>,
     /// Register writes: dot, the delta's context.
     writes: BTreeMap<String, BTreeMap<Dot, Context>>,
     /// When which dots of a register were acknowledged, and taken away.
@@ -142,6 +144,27 @@ impl Oracle {
         self.sloppy += u64::from(receipt.is_sloppy());
     }
 
+    /// What a client was told of its write is what its minter saw when it minted, however often it was asked: each member is
+    /// new once, what removed something says so, and each increment of a minter stands above all that it made before.
+    pub fn told(&mut self, key: &str, changed: bool, delta: &Causal<Object>, outcome: Option<Outcome>) {
+        match outcome {
+            Some(Outcome::Count(count)) if count == u64::from(changed) => {}
+            Some(Outcome::Done) if key.starts_with('r') => {}
+            Some(Outcome::Total(total)) if key.starts_with('c') => {
+                let Some(dot) = dots_of(&delta.context).next() else {
+                    return self.fail(format!("an increment of {key} has no dot"));
+                };
+                let totals = self.totals.entry((key.into(), dot.actor)).or_default();
+                let below = totals.range(..dot.counter).next_back().is_none_or(|(_, before)| *before < total);
+                let above = totals.range(dot.counter + 1..).next().is_none_or(|(_, after)| *after > total);
+                totals.insert(dot.counter, total);
+                if !below || !above {
+                    self.fail(format!("{key} was told to stand at {total} after {dot}, out of order"));
+                }
+            }
+            other => self.fail(format!("a write of {key} was told as {other:?}, changed {changed}")),
+        }
+    }
     pub fn add_called(&mut self, key: &str, member: &str) {
         self.members.entry((key.into(), member.into())).or_default();
     }

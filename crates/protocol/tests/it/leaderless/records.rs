@@ -1,7 +1,7 @@
 //! What lies on a replica's disk is read back as it was; what is cut or damaged is refused or read as something that a
 //! writer could have made, and nothing panics.
 
-use data::causal::{Actor, Amount, Context, Minter, Object, Stamp, Step, Write};
+use data::causal::{Actor, Amount, Context, Minter, Object, Outcome, Stamp, Step, Unfit, Write};
 use data::codec::Writer;
 use data::table::Seed;
 use data::{GroupId, Incarnation, NodeId, Process, RequestId};
@@ -18,13 +18,14 @@ fn records() -> Vec<Record> {
     vec![
         Record::Step(Step::Delta { key: key.clone(), delta: delta.clone() }),
         Record::Step(Step::Take { theirs: Context::new() }),
-        Record::Mint { request, key, delta },
+        Record::Mint { request, key, delta, outcome: Outcome::Total(5) },
         Record::Hint { number: 4, hint },
         Record::HintGone { number: 4 },
         Record::Missed { target: NodeId(2), missed: true },
         Record::Owes { peers: [NodeId(2), NodeId(5)].into() },
         Record::Ready,
-        Record::Declined { request },
+        Record::Declined { request, unfit: None },
+        Record::Declined { request, unfit: Some(Unfit::WrongType) },
         Record::Life { peer: NodeId(2), incarnation: Incarnation(9) },
     ]
 }

@@ -4,8 +4,9 @@
 //! blocking|background|off`, `ask all|enough`, `hints bytes`; `set`, `incr`, `sadd`, `srem`, `del` with coordinator, key and
 //! value; `get` with coordinator and key; `deliver` (all messages and disks, until quiet), `cut n...` (away, and everybody
 //! knows), `silence n...` (away, and nobody knows), `mend`, `hold n` and `release` (its disk), `wait ms`, `crash n`, `wipe n`,
-//! `restart n`, `walks on|off`, `status key`.
-// catalogue: K5 K6 K9 K11 K12 K16 K17 K18 K20
+//! `restart n`, `walks on|off`, `status key`; `outcomes on|off` (whether receipts tell what writes came to), `over` with
+//! coordinator, key and value (in place of exactly what the last `get` of anybody showed).
+// catalogue: K5 K6 K9 K10 K11 K12 K16 K17 K18 K20
 // bugs: LL-04, LL-05, LL-09, LL-16, LL-24
 
 use super::oracle::members_of;
@@ -48,6 +49,9 @@ struct Stage {
     everybody: bool,
     hint_bytes_max: u64,
     walks: bool,
+    outcomes: bool,
+    /// What the last read showed.
+    read: Object,
     calls: u64,
     text: String,
 }
@@ -70,6 +74,8 @@ impl Default for Stage {
             everybody: false,
             hint_bytes_max: 1 << 20,
             walks: false,
+            outcomes: false,
+            read: Object::default(),
             calls: 0,
             text: String::new(),
         }
@@ -174,8 +180,12 @@ impl Stage {
                 coordinator::Output::Send { to, message } => self.send(id, to, message),
                 coordinator::Output::Reply { client, reply } => {
                     let text = match reply {
-                        Reply::Written(receipt) => format!("written: {}", receipt_text(&receipt)),
+                        Reply::Written(receipt) => match receipt.outcome.filter(|_| self.outcomes) {
+                            Some(outcome) => format!("written: {}, {outcome:?}", receipt_text(&receipt)),
+                            None => format!("written: {}", receipt_text(&receipt)),
+                        },
                         Reply::Value { state, receipt } => {
+                            self.read = state.held.object.clone();
                             let (value, nodes) = (shown(&state.held.object), receipt.replicas);
                             let stand_ins = match receipt.stand_ins.is_empty() {
                                 true => String::new(),
@@ -330,6 +340,11 @@ impl Stage {
                 let wish = Wish::Set { value: blob(2)?, expiry: Expiry::Keep };
                 self.write(node(0)?, text(1)?, wish);
             }
+            "over" => {
+                let wish = Wish::SetOver { seen: self.read.seen_text(), value: blob(2)? };
+                self.write(node(0)?, text(1)?, wish);
+            }
+            "outcomes" => self.outcomes = text(0)? == "on",
             "incr" => self.write(node(0)?, text(1)?, Wish::Increment { by: Amount::whole(1) }),
             "sadd" => self.write(node(0)?, text(1)?, Wish::SetAdd { members: vec![blob(2)?] }),
             "srem" => self.write(node(0)?, text(1)?, Wish::SetRemove { members: vec![blob(2)?] }),

@@ -24,7 +24,7 @@ fn filled(count: u64) -> ShardCopy {
     let mut minter = Minter::new(author, 0);
     for number in 0..count {
         let mut write = Write::new(&mut minter, Stamp(number + 1));
-        let delta = Object::default().set(&mut write, 0, b"value", Expiry::Keep);
+        let delta = Object::default().set(&mut write, 0, b"12345", Expiry::Keep);
         copy.apply(&Step::Delta { key: name(number), delta });
         if number % 1_000 == 999 {
             // As if everybody knew.

@@ -513,10 +513,22 @@ impl World {
                 self.oracle.receipt(&receipt, &self.placement.replicas, !self.plan.sloppy);
                 let Some(delta) = &receipt.delta else { return };
                 match call {
-                    Call::Add(key, member) => self.oracle.added(now, &key, &member),
-                    Call::Remove(key, member) => self.oracle.removed(now, &key, &member, delta),
-                    Call::Increment(key) => self.oracle.incremented(now, &key),
-                    Call::Register(key) => self.oracle.wrote(now, &key, delta),
+                    Call::Add(key, member) => {
+                        self.oracle.told(&key, true, delta, receipt.outcome);
+                        self.oracle.added(now, &key, &member);
+                    }
+                    Call::Remove(key, member) => {
+                        self.oracle.told(&key, !delta.context.is_empty(), delta, receipt.outcome);
+                        self.oracle.removed(now, &key, &member, delta);
+                    }
+                    Call::Increment(key) => {
+                        self.oracle.told(&key, true, delta, receipt.outcome);
+                        self.oracle.incremented(now, &key);
+                    }
+                    Call::Register(key) => {
+                        self.oracle.told(&key, !delta.context.is_empty(), delta, receipt.outcome);
+                        self.oracle.wrote(now, &key, delta);
+                    }
                     Call::Read(_) => self.oracle.fail("a read was written".into()),
                 }
             }

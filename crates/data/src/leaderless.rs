@@ -1,0 +1,191 @@
+//! What a leaderless keyspace is asked to do: how many copies, how many of them answer, and what becomes of conflicts.
+
+use crate::codec::{DecodeError, Reader, Writer};
+
+/// Copies of one shard at most. A guess: every write goes to all of them, and every context names all of them.
+pub const COPIES_MAX: u32 = 16;
+/// As for single-leader keyspaces.
+const SHARDS_MAX: u32 = 256;
+
+/// What a read does with copies that lack something.
+// catalogue: K13
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReadRepair {
+    /// The answer waits until r copies hold what it says.
+    #[default]
+    Blocking,
+    /// After the answer.
+    Background,
+    Off,
+}
+
+impl ReadRepair {
+    pub const ALL: [ReadRepair; 3] = [ReadRepair::Blocking, ReadRepair::Background, ReadRepair::Off];
+    pub fn name(self) -> &'static str {
+        match self {
+            ReadRepair::Blocking => "blocking",
+            ReadRepair::Background => "background",
+            ReadRepair::Off => "off",
+        }
+    }
+}
+
+/// What a read says of a key with several concurrent values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnSiblings {
+    /// The highest one; the receipt counts them.
+    #[default]
+    Show,
+    /// An error.
+    Error,
+}
+
+impl OnSiblings {
+    pub const ALL: [OnSiblings; 2] = [OnSiblings::Show, OnSiblings::Error];
+    pub fn name(self) -> &'static str {
+        match self {
+            OnSiblings::Show => "show",
+            OnSiblings::Error => "error",
+        }
+    }
+}
+
+/// Settings of a leaderless keyspace. Concurrent values are merged by their types (`CONFLICT crdt`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Shards that the slots are divided among, each with copies of its own.
+    pub shards: u32,
+    /// Copies of each shard, on as many nodes.
+    pub n: u32,
+    /// Copies that have a write on disk before it is acknowledged.
+    pub w: u32,
+    /// Copies that a read puts together.
+    pub r: u32,
+    /// Whether other nodes stand in for copies that are away.
+    pub sloppy: bool,
+    pub repair: ReadRepair,
+    pub on_siblings: OnSiblings,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            shards: 1,
+            n: 3,
+            w: 2,
+            r: 2,
+            sloppy: false,
+            repair: ReadRepair::default(),
+            on_siblings: OnSiblings::default(),
+        }
+    }
+}
+
+impl Policy {
+    /// # Errors
+    /// The first contradiction, as a sentence for its user.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            return Err("SHARDS must be between 1 and 256");
+        }
+        if !(1..=COPIES_MAX).contains(&self.n) {
+            return Err(N_BOUNDS);
+        }
+        if !(1..=self.n).contains(&self.w) {
+            return Err(W_BOUNDS);
+        }
+        if !(1..=self.n).contains(&self.r) {
+            return Err(R_BOUNDS);
+        }
+        Ok(())
+    }
+    /// Whether each read meets each acknowledged write at some copy.
+    // catalogue: K4
+    pub fn overlaps(&self) -> bool {
+        !self.sloppy && self.w + self.r > self.n
+    }
+    /// Whether reads never go back: two reads meet, and what one shows it has brought to r copies.
+    pub fn is_monotonic(&self) -> bool {
+        !self.sloppy && self.repair == ReadRepair::Blocking && self.r * 2 > self.n
+    }
+    pub fn encode(self, w: &mut Writer<'_>) {
+        // The form of these fields.
+        w.u8(1);
+        w.u32(self.shards);
+        w.u32(self.n);
+        w.u32(self.w);
+        w.u32(self.r);
+        w.bool(self.sloppy);
+        w.u8(self.repair as u8);
+        w.u8(self.on_siblings as u8);
+    }
+    /// # Errors
+    /// When it is not what [`Policy::encode`] writes.
+    pub fn decode(r: &mut Reader<'_>) -> Result<Policy, DecodeError> {
+        if r.u8()? != 1 {
+            return Err(DecodeError::Invalid("form of a leaderless policy"));
+        }
+        let (shards, n, w, reads) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
+        let sloppy = r.bool()?;
+        let repair = ReadRepair::ALL.get(usize::from(r.u8()?)).copied();
+        let on_siblings = OnSiblings::ALL.get(usize::from(r.u8()?)).copied();
+        Ok(Policy {
+            shards,
+            n,
+            w,
+            r: reads,
+            sloppy,
+            repair: repair.ok_or(DecodeError::Invalid("read repair"))?,
+            on_siblings: on_siblings.ok_or(DecodeError::Invalid("siblings"))?,
+        })
+    }
+}
+
+pub const N_BOUNDS: &str = "N must be between 1 and 16";
+pub const W_BOUNDS: &str = "W must be between 1 and N: a write cannot wait for more copies than there are";
+pub const R_BOUNDS: &str = "R must be between 1 and N: a read cannot ask more copies than there are";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn contradictions_are_named() {
+        let policy = |n, w, r| Policy { n, w, r, ..Policy::default() };
+        assert_eq!(Policy::default().check(), Ok(()));
+        assert_eq!(policy(1, 1, 1).check(), Ok(()));
+        assert_eq!(policy(3, 4, 1).check(), Err(W_BOUNDS));
+        assert_eq!(policy(3, 0, 1).check(), Err(W_BOUNDS));
+        assert_eq!(policy(3, 3, 4).check(), Err(R_BOUNDS));
+        assert_eq!(policy(17, 2, 2).check(), Err(N_BOUNDS));
+        assert!(Policy { shards: 0, ..Policy::default() }.check().is_err());
+    }
+
+    #[test]
+    fn what_quorums_promise() {
+        let policy = |n, w, r| Policy { n, w, r, ..Policy::default() };
+        assert!(policy(3, 2, 2).overlaps() && policy(3, 2, 2).is_monotonic());
+        assert!(!policy(3, 1, 2).overlaps() && policy(3, 3, 1).overlaps());
+        assert!(!policy(3, 3, 1).is_monotonic());
+        assert!(!Policy { sloppy: true, ..Policy::default() }.overlaps());
+    }
+
+    #[test]
+    fn a_policy_travels() {
+        let policy = Policy {
+            shards: 7,
+            n: 5,
+            w: 4,
+            r: 2,
+            sloppy: true,
+            repair: ReadRepair::Off,
+            on_siblings: OnSiblings::Error,
+        };
+        let mut bytes = Vec::new();
+        policy.encode(&mut Writer::new(&mut bytes));
+        assert_eq!(Policy::decode(&mut Reader::new(&bytes)), Ok(policy));
+        bytes[18] = 9;
+        assert!(Policy::decode(&mut Reader::new(&bytes)).is_err());
+    }
+}

@@ -1,0 +1,415 @@
+//! A client's command in a leaderless keyspace: reads and writes of single keys, and the reply that their ends make.
+//!
+//! Keys are read and written each by itself: nothing makes several of them one. A write whose keys are not all
+//! acknowledged is INDETERMINATE unless nothing was done at all. The connection's next command waits for the reply: what it
+//! reads shows what it wrote.
+// catalogue: K1 K3 K5 K6
+
+use super::receipt::{QuorumReceipt, ReadBy, WrittenBy};
+use super::repair_of;
+use crate::io::ConnectionId;
+use crate::node::{Flow, Node};
+use crate::replies::SlotId;
+use crate::session::Receipt;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use commands::Spec;
+use commands::causal::{self, Form, OnSiblings, Plan, Setting};
+use data::causal::{Object, Outcome};
+use data::leaderless::{self, Policy};
+use data::value::Blob;
+use data::{GroupId, KeyspaceId};
+use protocol::leaderless::coordinator::Level;
+use protocol::leaderless::{Reply, Why};
+use wire::{Protocol, ReplyWriter};
+
+/// Keys of one command; it is one request for each. A guess: a quarter of what a coordinator has under way at a time.
+const KEYS_MAX: usize = 1024;
+
+enum Work {
+    Read { words: Vec<Bytes> },
+    Write { form: Form },
+}
+
+/// A command whose keys are under way.
+struct Call {
+    connection: ConnectionId,
+    slot: SlotId,
+    protocol: Protocol,
+    /// Its number among the connection's.
+    command: u64,
+    keyspace: KeyspaceId,
+    group: GroupId,
+    spec: &'static Spec,
+    work: Work,
+    keys: Vec<Blob>,
+    ends: Vec<Option<Reply>>,
+    left: usize,
+}
+
+/// Commands under way, and which of their keys each request is about.
+#[derive(Default)]
+pub(super) struct Calls {
+    calls: BTreeMap<u64, Call>,
+    /// By the coordinator's name for its client: the call, the key's place, the shard.
+    requests: BTreeMap<u64, (u64, usize, GroupId)>,
+    next: u64,
+}
+
+impl Calls {
+    fn next(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+    pub fn count(&self) -> usize {
+        self.calls.len()
+    }
+}
+
+impl Node {
+    /// Whether a keyspace is leaderless; told only of keyspaces without groups.
+    pub(crate) fn is_leaderless(&self, keyspace: KeyspaceId) -> bool {
+        self.map.leaderless.contains_key(&keyspace)
+    }
+
+    pub(crate) fn in_leaderless(&self, connection: ConnectionId) -> bool {
+        self.sessions.get(connection).is_some_and(|session| self.is_leaderless(session.keyspace))
+    }
+
+    /// A data command.
+    pub(crate) fn serve_leaderless(
+        &mut self,
+        connection: ConnectionId,
+        keyspace: KeyspaceId,
+        spec: &'static Spec,
+        args: &[&[u8]],
+    ) -> Flow {
+        match self.plan_leaderless(keyspace, spec, args) {
+            Ok((plan, w, r)) => self.begin_call(connection, keyspace, spec, args, plan, (w, r)),
+            Err(error) => self.reply_error(connection, &error),
+        }
+    }
+
+    fn setting(&self, keyspace: KeyspaceId) -> Setting {
+        let seed = self.map.keyspaces.get(&keyspace).map_or(data::table::Seed(0, 0), |it| it.seed);
+        Setting { now_ms: self.now.wall.middle_ms(), seed }
+    }
+
+    fn plan_leaderless<'a>(
+        &self,
+        keyspace: KeyspaceId,
+        spec: &'static Spec,
+        args: &[&'a [u8]],
+    ) -> Result<(Plan<'a>, Level, Level), String> {
+        let policy = self.policy_of(keyspace).ok_or("ERR no such keyspace")?;
+        if let Some(reason) = &self.stopped {
+            return Err(format!("NOQUORUM this node's disk failed ({reason}): ask another node"));
+        }
+        let levels = match &self.options {
+            Some(options) if options.asked.is_some() => {
+                return Err("ERR COMMIT, ACKS, LEVEL, REPLICAS and TIMEOUT are about leaders: in a leaderless keyspace say W and R".into());
+            }
+            Some(options) if options.client.is_some() => {
+                return Err("ERR REQUEST does not go with leaderless keyspaces in this version: a write that is sent again is another write".into());
+            }
+            Some(options) => options.levels,
+            None => Default::default(),
+        };
+        let (w, r) = levels.levels(&policy)?;
+        let plan =
+            causal::plan(spec, args, &self.setting(keyspace)).map_err(|error| String::from(error.text()))?;
+        let keys = match &plan {
+            Plan::Read(keys) => keys.len(),
+            Plan::Write { writes, .. } => writes.len(),
+            Plan::Node => {
+                return Err(format!("ERR '{}' is not available in a leaderless keyspace", spec.name));
+            }
+        };
+        if keys > KEYS_MAX {
+            return Err(format!("ERR a command names at most {KEYS_MAX} keys in a leaderless keyspace"));
+        }
+        if self.disk_full && matches!(plan, Plan::Write { .. }) {
+            return Err("MISCONF this node's disk is full: nothing was written; write to another node".into());
+        }
+        Ok((plan, w, r))
+    }
+
+    pub(super) fn policy_of(&self, keyspace: KeyspaceId) -> Option<Policy> {
+        self.map.leaderless.get(&keyspace).map(|it| it.policy)
+    }
+
+    fn shard_of(&self, keyspace: KeyspaceId, key: &[u8]) -> GroupId {
+        let shard = self.map.leaderless.get(&keyspace).and_then(|it| it.at(data::slot::slot(key)));
+        shard.map_or(GroupId(0), |shard| shard.group)
+    }
+
+    fn begin_call(
+        &mut self,
+        connection: ConnectionId,
+        keyspace: KeyspaceId,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        plan: Plan<'_>,
+        (w, r): (Level, Level),
+    ) -> Flow {
+        let (work, keys, mut wishes) = match plan {
+            Plan::Read(keys) => {
+                let words = args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect();
+                (Work::Read { words }, keys.into_iter().map(Blob::from).collect::<Vec<Blob>>(), Vec::new())
+            }
+            Plan::Write { writes, form } => {
+                let (keys, wishes): (Vec<Blob>, Vec<_>) =
+                    writes.into_iter().map(|(key, wish)| (Blob::from(key), Some(wish))).unzip();
+                (Work::Write { form }, keys, wishes)
+            }
+            Plan::Node => return Flow::Continue,
+        };
+        let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
+        session.replies.begin();
+        session.replies.rollback();
+        let slot = session.replies.hold();
+        session.paused = true;
+        let call = Call {
+            connection,
+            slot,
+            protocol: session.protocol,
+            command: session.commands,
+            keyspace,
+            group: keys.first().map_or(GroupId(0), |key| self.shard_of(keyspace, key)),
+            spec,
+            work,
+            ends: keys.iter().map(|_| None).collect(),
+            left: keys.len(),
+            keys: keys.clone(),
+        };
+        let number = self.leaderless.calls.next();
+        self.leaderless.calls.calls.insert(number, call);
+        let repair = self.policy_of(keyspace).map_or(data::leaderless::ReadRepair::Blocking, |it| it.repair);
+        for (at, key) in keys.into_iter().enumerate() {
+            let group = self.shard_of(keyspace, &key);
+            let client = self.leaderless.calls.next();
+            self.leaderless.calls.requests.insert(client, (number, at, group));
+            let now = self.now.instant;
+            let Some(it) = self.leaderless.shards.get_mut(&group) else {
+                self.on_quorum_reply(client, Reply::Busy);
+                continue;
+            };
+            let mut out = Vec::new();
+            match wishes.get_mut(at).and_then(Option::take) {
+                Some(wish) => {
+                    self.leaderless.counts.writes += 1;
+                    it.coordinator.write(now, client, key, wish, w, r, &mut out);
+                }
+                None => {
+                    self.leaderless.counts.reads += 1;
+                    it.coordinator.read(now, client, key, r, repair_of(repair), false, &mut out);
+                }
+            }
+            self.carry_out_coordinator(group, out);
+        }
+        if self.leaderless.calls.calls.get(&number).is_some_and(|call| call.left == 0) {
+            self.finish_call(number);
+        }
+        if self.is_paused(connection) { Flow::Pause } else { Flow::Continue }
+    }
+
+    /// One key has its end.
+    pub(super) fn on_quorum_reply(&mut self, client: u64, reply: Reply) {
+        let Some((number, at, _)) = self.leaderless.calls.requests.remove(&client) else { return };
+        let counts = &mut self.leaderless.counts;
+        match &reply {
+            Reply::NoQuorum { .. } => counts.no_quorum += 1,
+            Reply::Written(receipt) => counts.sloppy += u64::from(receipt.is_sloppy()),
+            Reply::Value { receipt, .. } => counts.stale += receipt.stale.len() as u64,
+            Reply::Indeterminate { .. } => self.statistics.indeterminate += 1,
+            Reply::Refused(_) | Reply::Busy => self.statistics.refused_writes += 1,
+        }
+        let Some(call) = self.leaderless.calls.calls.get_mut(&number) else { return };
+        call.ends[at] = Some(reply);
+        call.left -= 1;
+        if call.left == 0 {
+            self.finish_call(number);
+        }
+    }
+
+    /// The shard is gone, and whoever waits for it.
+    pub(super) fn abandon_calls(&mut self, group: GroupId) {
+        let of = |(_, (.., its)): &(&u64, &(u64, usize, GroupId))| *its == group;
+        let clients: Vec<u64> =
+            self.leaderless.calls.requests.iter().filter(of).map(|(client, _)| *client).collect();
+        for client in clients {
+            let (required, acknowledged) = (1, 0);
+            let receipt = protocol::leaderless::WriteReceipt {
+                required,
+                replicas: Vec::new(),
+                stand_ins: Vec::new(),
+                delta: None,
+                outcome: None,
+            };
+            self.on_quorum_reply(client, Reply::Indeterminate { acknowledged, required, receipt });
+        }
+    }
+
+    fn finish_call(&mut self, number: u64) {
+        let Some(call) = self.leaderless.calls.calls.remove(&number) else { return };
+        let mut bytes = Vec::new();
+        let mut receipt = QuorumReceipt::of(call.keys.len());
+        if let Some(it) = self.leaderless.shards.get(&call.group) {
+            receipt.ring = it.placement.ring;
+        }
+        let (write, error) = match &call.work {
+            Work::Read { words } => (false, self.answer_read(&call, words, &mut receipt, &mut bytes)),
+            Work::Write { form } => (true, answer_write(&call, *form, &mut receipt, &mut bytes)),
+        };
+        if let Err(error) = error {
+            self.statistics.errors += 1;
+            bytes.clear();
+            ReplyWriter::new(&mut bytes, call.protocol).error(&error);
+        }
+        if let Some(session) = self.sessions.get_mut(call.connection) {
+            let receipt = Receipt {
+                keyspace: call.keyspace,
+                group: call.group,
+                node: self.config.node,
+                write,
+                quorum: Some(Box::new(receipt)),
+                ..Receipt::default()
+            };
+            session.achieved(call.command, receipt);
+        }
+        self.fill(call.connection, call.slot, &bytes);
+        self.resume(call.connection);
+    }
+
+    fn answer_read(
+        &mut self,
+        call: &Call,
+        words: &[Bytes],
+        receipt: &mut QuorumReceipt,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let mut found: Vec<(&[u8], Option<&Object>)> = Vec::new();
+        for (key, end) in call.keys.iter().zip(&call.ends) {
+            match end {
+                Some(Reply::Value { state, receipt: by }) => {
+                    receipt.read(ReadBy {
+                        required: by.required,
+                        replicas: by.replicas.clone(),
+                        stand_ins: by.stand_ins.clone(),
+                        stale: by.stale.clone(),
+                    });
+                    found.push((key, Some(&state.held.object)));
+                }
+                Some(Reply::NoQuorum { required, alive }) => {
+                    receipt.outcome = "no-quorum";
+                    return Err(format!(
+                        "NOQUORUM {required} copies must answer a read here, {alive} did or can be reached: nothing was read"
+                    ));
+                }
+                _ => {
+                    receipt.outcome = "refused";
+                    return Err(
+                        "TRYAGAIN too many requests are under way on this node: nothing was read".into()
+                    );
+                }
+            }
+        }
+        let args: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+        let on_siblings = match self.policy_of(call.keyspace).map(|it| it.on_siblings) {
+            Some(leaderless::OnSiblings::Error) => OnSiblings::Error,
+            Some(leaderless::OnSiblings::Show) | None => OnSiblings::Show,
+        };
+        let setting = self.setting(call.keyspace);
+        let writer = ReplyWriter::new(bytes, call.protocol);
+        let seen = causal::answer(call.spec, &args, &setting, on_siblings, &found, &mut self.random, writer);
+        let seen = seen.map_err(|error| String::from(error.text()))?;
+        (receipt.versions, receipt.mixed) = (seen.versions, seen.mixed);
+        Ok(())
+    }
+}
+
+fn answer_write(
+    call: &Call,
+    form: Form,
+    receipt: &mut QuorumReceipt,
+    bytes: &mut Vec<u8>,
+) -> Result<(), String> {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut refusal: Option<String> = None;
+    // The key that has the fewest acknowledgements of those that may have been written.
+    let mut least: Option<(usize, usize)> = None;
+    for end in &call.ends {
+        match end {
+            Some(Reply::Written(by)) => {
+                receipt.wrote(WrittenBy::of(by));
+                outcomes.extend(by.outcome);
+            }
+            Some(Reply::Indeterminate { acknowledged, required, receipt: by }) => {
+                receipt.wrote(WrittenBy::of(by));
+                if least.is_none_or(|(fewest, _)| *acknowledged < fewest) {
+                    least = Some((*acknowledged, *required));
+                }
+            }
+            Some(Reply::NoQuorum { required, alive }) => {
+                refusal.get_or_insert_with(|| {
+                    format!(
+                        "NOQUORUM {required} copies must acknowledge this, {alive} can be reached: nothing was written"
+                    )
+                });
+                receipt.outcome = "no-quorum";
+            }
+            Some(Reply::Refused(Why::Unfit(unfit))) => {
+                refusal.get_or_insert_with(|| causal::unfit(*unfit).text().into());
+                receipt.outcome = "refused";
+            }
+            Some(Reply::Refused(why)) => {
+                refusal.get_or_insert_with(|| refused(*why).into());
+                receipt.outcome = "refused";
+            }
+            Some(Reply::Busy | Reply::Value { .. }) | None => {
+                let text = "TRYAGAIN too many requests are under way on this node: nothing was written";
+                refusal.get_or_insert_with(|| text.into());
+                receipt.outcome = "refused";
+            }
+        }
+    }
+    if let Some((acknowledged, required)) = least {
+        receipt.outcome = "indeterminate";
+        return Err(format!(
+            "INDETERMINATE {acknowledged} of {required} copies acknowledged in time: the write may or may not take effect"
+        ));
+    }
+    match refusal {
+        Some(_) if !outcomes.is_empty() => {
+            receipt.outcome = "indeterminate";
+            Err(format!(
+                "INDETERMINATE {} of {} keys were written, the others were not: each key is a write by itself",
+                outcomes.len(),
+                call.keys.len()
+            ))
+        }
+        Some(refusal) => Err(refusal),
+        None => {
+            receipt.outcome = "acknowledged";
+            causal::written(form, &outcomes, &mut ReplyWriter::new(bytes, call.protocol));
+            Ok(())
+        }
+    }
+}
+
+/// Why a replica did nothing, for a client.
+fn refused(why: Why) -> &'static str {
+    match why {
+        Why::NotReplica => "TRYAGAIN the shard has other copies now: nothing was written",
+        Why::Rebuilding => "TRYAGAIN the copies that can be reached are being rebuilt: nothing was written",
+        Why::Clock => {
+            "TRYAGAIN a clock is too far off what the copies have seen: nothing was written; set the clocks of the nodes"
+        }
+        Why::HintsFull => "TRYAGAIN the stand-ins have no more room: nothing was written",
+        Why::Declined | Why::Forgotten | Why::Unfit(_) => "TRYAGAIN the copy declined: nothing was written",
+    }
+}

@@ -1,0 +1,150 @@
+//! The guarantee sheet of a leaderless keyspace: what quorums of these sizes promise, and what they do not.
+// catalogue: A3 A5 K3 K4 K19
+// bugs: LL-03, LL-15
+
+use crate::sheet::Claim;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use data::leaderless::{Policy, ReadRepair};
+
+const READS_MEET: &str = "reads see what was acknowledged before";
+const SURVIVES: &str = "acknowledged writes survive in leaderless keyspaces";
+const DELETED: &str = "what was deleted does not return";
+const ONCE: &str = "increments count once";
+const CONVERGES: &str = "copies of leaderless shards become equal";
+const FORWARD: &str = "quorum reads do not go back";
+
+pub fn claims(it: &Policy) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    let mut claim = |holds, text: String, checker| claims.push(Claim { holds, text, checker });
+    let (n, w, r) = (it.n, it.w, it.r);
+    if w >= 2 {
+        claim(
+            true,
+            format!(
+                "An acknowledged write is on the disks of {w} nodes: it survives the loss of any {} for good.",
+                w - 1
+            ),
+            SURVIVES,
+        );
+    } else {
+        claim(
+            false,
+            "An acknowledged write may be on one disk alone: with that disk it is gone.".to_string(),
+            SURVIVES,
+        );
+    }
+    if it.overlaps() {
+        claim(
+            true,
+            format!("A read meets every write that was acknowledged before it began: {w} + {r} > {n}."),
+            READS_MEET,
+        );
+    } else {
+        let why = match it.sloppy {
+            true => "stand-ins may have it, whom no read asks".to_string(),
+            false => format!("{w} + {r} is not above {n}"),
+        };
+        claim(
+            false,
+            format!("A read may miss a write that was acknowledged before it began: {why}."),
+            READS_MEET,
+        );
+    }
+    claim(
+        it.is_monotonic(),
+        match (it.is_monotonic(), it.repair) {
+            (true, _) => {
+                format!("What one read shows no later one denies: it is on {r} copies before it is shown.")
+            }
+            (false, ReadRepair::Blocking) => {
+                "A later read may show less than an earlier one: two reads need not meet.".to_string()
+            }
+            (false, _) => {
+                "A later read may show less than an earlier one: repair does not hold the answer back."
+                    .to_string()
+            }
+        },
+        FORWARD,
+    );
+    claim(true, "A removal that was acknowledged is not undone: not by late messages, hints, repair or a copy that comes back.".to_string(), DELETED);
+    claim(true, "An increment counts once, however often it was sent on; one answered INDETERMINATE counts once or not at all.".to_string(), ONCE);
+    claim(true, "When faults end, all copies become equal without being read.".to_string(), CONVERGES);
+    claim(
+        false,
+        "It is not linearizable: of two reads during one write the earlier may show it and the later may not, unless repair blocks; nothing compares and sets.".to_string(),
+        READS_MEET,
+    );
+    claim(
+        false,
+        "A write answered INDETERMINATE, and one of several keys, may be there in part, and may come later."
+            .to_string(),
+        READS_MEET,
+    );
+    claim(
+        false,
+        format!("It does not survive the loss of {w} copies before others have taken their places."),
+        SURVIVES,
+    );
+    claims
+}
+
+pub fn text(name: &str, it: &Policy, nodes: usize) -> String {
+    let (n, w, r) = (it.n as usize, it.w as usize, it.r as usize);
+    let mut sheet = format!(
+        "{name}: leaderless, n {n}, w {w}, r {r} on {nodes} nodes, {} shards, {} quorums, repair {}\n",
+        it.shards,
+        if it.sloppy { "sloppy" } else { "strict" },
+        it.repair.name()
+    );
+    let claims = claims(it);
+    for (title, holds) in [("Holds", true), ("Does not hold", false)] {
+        sheet.push_str(&format!("\n{title}\n"));
+        for claim in claims.iter().filter(|claim| claim.holds == holds) {
+            sheet.push_str(&format!("- {} [{}]\n", claim.text, claim.checker));
+        }
+    }
+    sheet.push_str("\nA write waits for\n");
+    sheet.push_str(&format!("- the disk of the copy that gives it its dot, then those of {} more\n", w - 1));
+    sheet
+        .push_str(&format!("- before that, where it removes something: {r} copies that say what there is\n"));
+    sheet.push_str("\nTrade-off\n");
+    let stand = if it.sloppy { ", stand-ins for those that are away beside one of them" } else { "" };
+    sheet.push_str(&format!(
+        "- availability: writes need {w} of {n} copies{stand}, reads {r}: nobody is elected\n"
+    ));
+    sheet.push_str(&format!("- durability: {w} disks before a write is acknowledged, {n} in the end\n"));
+    sheet.push_str("- latency: a read takes a round trip, a write two; any node coordinates\n");
+    sheet.push_str("- consistency: concurrent writes merge by their types; nobody orders them\n");
+    sheet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_promised_follows_from_the_numbers() {
+        let holds = |policy: &Policy, checker: &str| {
+            claims(policy).iter().find(|claim| claim.checker == checker).is_some_and(|claim| claim.holds)
+        };
+        let policy = |n, w, r, sloppy| Policy { n, w, r, sloppy, ..Policy::default() };
+        for (it, reads_meet, forward, survives) in [
+            (policy(3, 2, 2, false), true, true, true),
+            (policy(3, 1, 1, false), false, false, false),
+            (policy(3, 3, 1, false), true, false, true),
+            (policy(3, 2, 2, true), false, false, true),
+            (Policy { repair: ReadRepair::Off, ..policy(3, 2, 2, false) }, true, false, true),
+        ] {
+            assert_eq!(holds(&it, READS_MEET), reads_meet, "{it:?}");
+            assert_eq!(holds(&it, FORWARD), forward, "{it:?}");
+            assert_eq!(holds(&it, SURVIVES), survives, "{it:?}");
+            assert!(holds(&it, DELETED) && holds(&it, ONCE) && holds(&it, CONVERGES));
+        }
+        assert!(
+            text("carts", &policy(3, 2, 2, true), 5)
+                .starts_with("carts: leaderless, n 3, w 2, r 2 on 5 nodes")
+        );
+    }
+}

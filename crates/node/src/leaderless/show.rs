@@ -1,0 +1,336 @@
+//! What operators see of leaderless shards: KEYSPACE CREATE's options, KEYSPACE INFO, and looks for metrics and invariants.
+
+use super::Counts;
+use crate::io::ConnectionId;
+use crate::node::{Flow, Node};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use control::{Command, LeaderlessChange};
+use data::causal::ShardCopy;
+use data::leaderless::{OnSiblings, Policy, ReadRepair};
+use data::table::Seed;
+use data::{GroupId, KeyspaceId, NodeId};
+use wire::number::parse_integer;
+
+/// A look at one copy.
+pub struct ShardState<'a> {
+    pub group: GroupId,
+    pub keyspace: KeyspaceId,
+    pub copy: &'a ShardCopy,
+    /// Whether the ring has it; else it stands in.
+    pub is_replica: bool,
+    /// Whether it may answer.
+    pub is_ready: bool,
+    pub is_walking: bool,
+    /// Hints that it keeps for others, in number and bytes.
+    pub hints: usize,
+    pub hint_bytes: u64,
+    /// Targets that must be told that hints for them were dropped.
+    pub missed: usize,
+    /// Requests that this node coordinates.
+    pub under_way: usize,
+}
+
+impl Node {
+    /// State of the copies on this node, for metrics and invariants.
+    pub fn shard_states(&self) -> impl Iterator<Item = ShardState<'_>> {
+        self.leaderless.shards.iter().filter_map(|(group, it)| {
+            let replica = &it.copy.as_ref()?.replica;
+            let hints = replica.durable().hints();
+            Some(ShardState {
+                group: *group,
+                keyspace: it.keyspace,
+                copy: &replica.durable().copy,
+                is_replica: it.placement.is_replica(self.config.node),
+                is_ready: replica.durable().is_ready(),
+                is_walking: replica.is_walking(),
+                hints: hints.len(),
+                hint_bytes: hints.bytes(),
+                missed: hints.missed().len(),
+                under_way: it.coordinator.under_way(),
+            })
+        })
+    }
+    pub fn leaderless_counts(&self) -> Counts {
+        self.leaderless.counts
+    }
+    /// Commands that wait for copies.
+    pub fn quorum_calls(&self) -> usize {
+        self.leaderless.calls.count()
+    }
+
+    pub(crate) fn create_leaderless(
+        &mut self,
+        connection: ConnectionId,
+        name: String,
+        options: &[&[u8]],
+    ) -> Flow {
+        let policy = match parse_policy(options) {
+            Ok(policy) => policy,
+            Err(error) => return self.reply_error(connection, &error),
+        };
+        // A member of an older version could not read the map.
+        let old =
+            |node: &NodeId| self.versions.get(node).is_some_and(|version| *version < super::SINCE_VERSION);
+        if let Some(node) = self.map.nodes.values().find(|node| old(&node.id)) {
+            let text = format!(
+                "TRYAGAIN node {} runs a version that knows no leaderless keyspaces: upgrade it first",
+                node.name
+            );
+            return self.reply_error(connection, &text);
+        }
+        let seed = Seed(self.random.draw(), self.random.draw());
+        let change = LeaderlessChange::Create { name, policy, seed };
+        self.administrate(connection, Command::ChangeLeaderless(change))
+    }
+
+    /// KEYSPACE INFO; nothing of a keyspace that has leaders.
+    pub(crate) fn leaderless_info(&mut self, connection: ConnectionId, keyspace: KeyspaceId) -> Option<Flow> {
+        let it = self.map.leaderless.get(&keyspace)?.clone();
+        let policy = it.policy;
+        let keyspace_name = self.keyspace_name(keyspace);
+        let name = |node: NodeId| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
+        let names = |nodes: &[NodeId]| nodes.iter().map(|node| name(*node)).collect::<Vec<_>>();
+        let shards: Vec<_> = it
+            .shards
+            .iter()
+            .map(|shard| {
+                let stand_ins = if policy.sloppy { self.map.stand_ins(shard) } else { Vec::new() };
+                let joining: Vec<NodeId> = shard.joining.into_iter().collect();
+                (shard.clone(), names(&shard.replicas), names(&joining), names(&stand_ins))
+            })
+            .collect();
+        Some(self.reply(connection, |w| {
+            w.map(13);
+            let mut text = |name: &str, value: &str| {
+                w.bulk(name.as_bytes());
+                w.bulk(value.as_bytes());
+            };
+            text("name", &keyspace_name);
+            text("kind", "leaderless");
+            text("conflict", "crdt");
+            text("sloppy", if policy.sloppy { "on" } else { "off" });
+            text("read-repair", policy.repair.name());
+            text("on-siblings", policy.on_siblings.name());
+            text("reads-meet-writes", if policy.overlaps() { "yes" } else { "no" });
+            for (name, value) in [
+                ("id", keyspace.0),
+                ("n", policy.n),
+                ("w", policy.w),
+                ("r", policy.r),
+                ("shards", policy.shards),
+            ] {
+                w.bulk(name.as_bytes());
+                w.integer(i64::from(value));
+            }
+            w.bulk(b"rings");
+            w.array(shards.len());
+            for (shard, replicas, joining, stand_ins) in &shards {
+                w.map(6);
+                w.bulk(b"shard");
+                w.integer(i64::from(shard.group.0));
+                w.bulk(b"slots");
+                w.bulk(format!("{}-{}", shard.slots.first, shard.slots.last).as_bytes());
+                w.bulk(b"ring");
+                w.integer(shard.ring as i64);
+                for (name, nodes) in [("replicas", replicas), ("joining", joining), ("stand-ins", stand_ins)]
+                {
+                    w.bulk(name.as_bytes());
+                    w.array(nodes.len());
+                    nodes.iter().for_each(|node| w.bulk(node.as_bytes()));
+                }
+            }
+        }))
+    }
+
+    pub(crate) fn leaderless_sheet(&self, keyspace: KeyspaceId) -> Option<String> {
+        let policy = self.policy_of(keyspace)?;
+        let nodes = self.map.nodes.values().filter(|node| node.usable()).count();
+        Some(super::sheet::text(&self.keyspace_name(keyspace), &policy, nodes))
+    }
+
+    /// Fields of INFO.
+    pub(crate) fn write_leaderless(&self, field: &mut dyn FnMut(&str, String)) {
+        let (mut copies, mut stand_ins, mut rebuilding, mut hints, mut hint_bytes, mut keys) =
+            (0, 0, 0, 0, 0, 0);
+        for state in self.shard_states() {
+            if state.is_replica {
+                copies += 1;
+                rebuilding += usize::from(!state.is_ready);
+                keys += state.copy.len();
+            } else {
+                stand_ins += 1;
+            }
+            hints += state.hints;
+            hint_bytes += state.hint_bytes;
+        }
+        let counts = self.leaderless.counts;
+        for (name, value) in [
+            ("leaderless_copies", copies as u64),
+            ("leaderless_stand_ins", stand_ins as u64),
+            ("leaderless_copies_rebuilding", rebuilding as u64),
+            ("leaderless_keys", keys),
+            ("leaderless_calls", self.quorum_calls() as u64),
+            ("leaderless_hints", hints as u64),
+            ("leaderless_hint_bytes", hint_bytes),
+            ("leaderless_hints_dropped", counts.hints_dropped),
+            ("leaderless_reads", counts.reads),
+            ("leaderless_writes", counts.writes),
+            ("leaderless_no_quorum", counts.no_quorum),
+            ("leaderless_sloppy_writes", counts.sloppy),
+            ("leaderless_read_repairs", counts.stale),
+            ("leaderless_walks", counts.walks),
+            ("leaderless_walks_abandoned", counts.walks_abandoned),
+            ("leaderless_keys_walked", counts.keys_walked),
+            ("leaderless_copies_rebuilt", counts.rebuilt),
+            ("leaderless_checkpoints", counts.checkpoints),
+            ("leaderless_other_ring", counts.other_ring),
+        ] {
+            field(name, format!("{value}"));
+        }
+    }
+}
+
+/// Options of `KEYSPACE CREATE name LEADERLESS`; the first contradiction as an error for the client.
+fn parse_policy(options: &[&[u8]]) -> Result<Policy, String> {
+    if options.len() % 2 == 1 {
+        return Err("ERR every option of a keyspace has a value".into());
+    }
+    let mut policy = Policy::default();
+    let (mut w, mut r) = (None, None);
+    let mut given: Vec<String> = Vec::new();
+    for pair in options.chunks_exact(2) {
+        let (option, value) = (pair[0].to_ascii_uppercase(), pair[1].to_ascii_lowercase());
+        let option = String::from_utf8_lossy(&option[..option.len().min(64)]).into_owned();
+        let text = String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned();
+        let number = || {
+            let number = parse_integer(&value).and_then(|number| u32::try_from(number).ok());
+            number.ok_or_else(|| format!("ERR {option} takes a number"))
+        };
+        if given.contains(&option) {
+            return Err(format!("ERR {option} is given twice"));
+        }
+        match &option[..] {
+            "N" => policy.n = number()?,
+            "W" => w = Some(number()?),
+            "R" => r = Some(number()?),
+            "SHARDS" => policy.shards = number()?,
+            "SLOPPY" => {
+                policy.sloppy = match &text[..] {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err("ERR SLOPPY is on or off".into()),
+                }
+            }
+            "READ-REPAIR" => {
+                let known = ReadRepair::ALL.into_iter().find(|repair| repair.name() == text);
+                policy.repair =
+                    known.ok_or_else(|| "ERR READ-REPAIR is blocking, background or off".to_string())?;
+            }
+            "ON-SIBLINGS" => {
+                let known = OnSiblings::ALL.into_iter().find(|it| it.name() == text);
+                policy.on_siblings = known.ok_or_else(|| "ERR ON-SIBLINGS is show or error".to_string())?;
+            }
+            "CONFLICT" => conflict(&text)?,
+            _ => return Err(unknown(&option)),
+        }
+        given.push(option);
+    }
+    // More than half, unless it is said: reads meet writes, and reads meet reads.
+    policy.w = w.unwrap_or(policy.n / 2 + 1);
+    policy.r = r.unwrap_or(policy.n / 2 + 1);
+    policy.check().map_err(|why| format!("ERR {why}"))?;
+    Ok(policy)
+}
+
+/// The policies that have a machine in this mode, and why the others do not.
+fn conflict(text: &str) -> Result<(), String> {
+    let missing = match text {
+        "crdt" => return Ok(()),
+        "siblings" | "last-write-wins" => {
+            "it is not made for leaderless keyspaces yet: CONFLICT crdt keeps all concurrent values and shows the highest; with ON-SIBLINGS error a GET of several is refused, GETV shows them and SETV resolves them"
+        }
+        "home" | "block" => "it is about leaders at sites, and here nobody leads: use CONFLICT crdt",
+        _ if text.starts_with("merge:") => "no functions can be given in this version: use CONFLICT crdt",
+        _ => return Err("ERR CONFLICT is crdt in a leaderless keyspace".into()),
+    };
+    Err(format!("ERR CONFLICT {text}: {missing}"))
+}
+
+fn unknown(option: &str) -> String {
+    const LEADERS: [&str; 16] = [
+        "REPLICAS",
+        "READ-REPLICAS",
+        "FAN-OUT",
+        "SITE",
+        "RECOVERY-SITE",
+        "FORWARD",
+        "COMMIT",
+        "ACKS",
+        "LEVEL",
+        "FLUSH",
+        "TIMEOUT",
+        "ON-TIMEOUT",
+        "ELECTION",
+        "LOG",
+        "MIN-REPLICAS-TO-WRITE",
+        "MIN-REPLICAS-MAX-LAG",
+    ];
+    if LEADERS.contains(&option) {
+        return format!(
+            "ERR {option} is about a leader and its followers, and a leaderless keyspace has none: N, W and R say how many copies there are and how many answer"
+        );
+    }
+    format!(
+        "ERR unknown option '{option}': a leaderless keyspace takes N, W, R, SLOPPY, READ-REPAIR, CONFLICT, ON-SIBLINGS and SHARDS"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Policy, String> {
+        let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        parse_policy(&words)
+    }
+
+    #[test]
+    fn a_majority_is_asked_for_unless_it_is_said() {
+        assert_eq!(parsed(""), Ok(Policy::default()));
+        assert_eq!(parsed("n 5"), Ok(Policy { n: 5, w: 3, r: 3, ..Policy::default() }));
+        let said = "N 4 W 1 R 4 SLOPPY on READ-REPAIR off CONFLICT crdt ON-SIBLINGS error SHARDS 3";
+        let policy = Policy {
+            shards: 3,
+            n: 4,
+            w: 1,
+            r: 4,
+            sloppy: true,
+            repair: ReadRepair::Off,
+            on_siblings: OnSiblings::Error,
+        };
+        assert_eq!(parsed(said), Ok(policy));
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_what_to_do() {
+        for (line, part) in [
+            ("N", "has a value"),
+            ("N 3 W 4", "W must be between 1 and N"),
+            ("N 3 R 0", "R must be between 1 and N"),
+            ("N 99", "N must be between"),
+            ("N three", "takes a number"),
+            ("W 1 W 2", "given twice"),
+            ("COMMIT majority", "has none"),
+            ("CONFLICT siblings", "GETV shows them"),
+            ("CONFLICT home", "nobody leads"),
+            ("CONFLICT coin", "is crdt"),
+            ("SLOPPY maybe", "on or off"),
+            ("FOO 1", "unknown option 'FOO'"),
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert!(error.starts_with("ERR ") && error.contains(part), "{line}: {error}");
+        }
+    }
+}

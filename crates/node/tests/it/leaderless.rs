@@ -1,0 +1,205 @@
+//! Leaderless keyspaces on whole nodes: quorums, stand-ins, restarts, replacements.
+// catalogue: K1 K3 K16 K18
+// bugs: LL-15, LL-16, LL-18
+
+use crate::cluster::serving;
+use crate::rig::{Client, Cluster};
+use data::NodeId;
+
+fn with(nodes: u32, options: &str) -> (Cluster, Vec<Client>) {
+    let mut cluster = serving(nodes);
+    let client = cluster.connect(NodeId(1));
+    let line = format!("KEYSPACE CREATE carts LEADERLESS {options}");
+    assert_eq!(cluster.ask(client, line.trim_end()), "+OK");
+    cluster.run(100);
+    let clients: Vec<Client> = (1..=nodes).map(|node| cluster.connect(NodeId(node))).collect();
+    for client in &clients {
+        assert_eq!(cluster.ask(*client, "SELECT carts"), "+OK");
+    }
+    (cluster, clients)
+}
+
+/// The nodes of the only ring, and those that are not in it.
+fn ring(cluster: &Cluster) -> (Vec<NodeId>, Vec<NodeId>) {
+    let map = cluster.nodes.values().map(|node| node.map()).max_by_key(|map| map.version).expect("a node");
+    let (.., shard) = map.leaderless_shards().next().expect("a shard");
+    let others = map.nodes.keys().copied().filter(|node| !shard.replicas.contains(node)).collect();
+    (shard.replicas.clone(), others)
+}
+
+fn insists(cluster: &mut Cluster, client: Client, line: &str, wanted: &str) {
+    let mut reply = String::new();
+    for _ in 0..60 {
+        reply = cluster.ask(client, line);
+        if reply == wanted {
+            return;
+        }
+        cluster.run(100);
+    }
+    panic!("{line}: {reply}, not {wanted}");
+}
+
+#[test]
+fn any_node_takes_reads_and_writes() {
+    let (mut cluster, clients) = with(5, "SHARDS 2");
+    assert_eq!(cluster.ask(clients[0], "SET a 1"), "+OK");
+    assert_eq!(cluster.ask(clients[4], "GET a"), "$1 1");
+    for client in &clients {
+        assert!(cluster.ask(*client, "INCR n").starts_with(':'));
+        assert_eq!(cluster.ask(*client, &format!("SADD s m{}", client.node.0)), ":1");
+    }
+    assert_eq!(cluster.ask(clients[1], "GET n"), "$1 5");
+    assert_eq!(cluster.ask(clients[2], "DEL a nothing"), ":1");
+    assert_eq!(cluster.ask(clients[3], "EXISTS a n s"), ":2");
+    assert_eq!(cluster.ask(clients[3], "GET s").split(' ').next(), Some("-WRONGTYPE"));
+    assert!(cluster.ask(clients[3], "INCR s").starts_with("-WRONGTYPE"));
+    assert!(cluster.ask(clients[3], "SETNX a 1").starts_with("-EXCLUSIVE"));
+    assert!(cluster.ask(clients[3], "MULTI").starts_with("-EXCLUSIVE"));
+    assert!(cluster.ask(clients[3], "KEYS *").starts_with("-ERR"));
+    cluster.pipeline(clients[0], &["SET p 1", "INCR p", "GET p"]);
+    cluster.run(50);
+    assert_eq!(cluster.received(clients[0]), "+OK :2 $1 2");
+}
+
+#[test]
+fn too_few_copies_are_named_and_requests_may_ask_for_less() {
+    let (mut cluster, clients) = with(3, "N 3");
+    assert_eq!(cluster.ask(clients[0], "SET a 1"), "+OK");
+    cluster.kill(NodeId(2));
+    cluster.kill(NodeId(3));
+    cluster.run(50);
+    let reply = cluster.ask(clients[0], "SET a 2");
+    assert!(reply.starts_with("-NOQUORUM 2 copies must acknowledge this, 1 can be reached"), "{reply}");
+    assert!(cluster.ask(clients[0], "GET a").starts_with("-NOQUORUM 2 copies must answer"));
+    assert_eq!(cluster.ask(clients[0], "WITH R 1 DO GET a"), "$1 1");
+    assert_eq!(cluster.ask(clients[0], "WITH CONSISTENCY-LEVEL ONE DO SET a 3"), "+OK");
+    assert_eq!(cluster.ask(clients[0], "CONSISTENCY R one"), "+OK");
+    assert_eq!(cluster.ask(clients[0], "GET a"), "$1 3");
+    assert!(cluster.ask(clients[0], "WITH W 4 DO SET a 4").contains("W is at most N"));
+    assert!(cluster.ask(clients[0], "WITH COMMIT async DO SET a 4").contains("say W and R"));
+    cluster.start(NodeId(2));
+    cluster.start(NodeId(3));
+    insists(&mut cluster, clients[0], "WITH R all DO GET a", "$1 3");
+    let other = cluster.connect(NodeId(1));
+    assert!(cluster.ask(other, "WITH W 1 DO SET a 4").contains("this keyspace has one"));
+}
+
+#[test]
+fn receipts_name_who_acknowledged_and_who_stood_in() {
+    let (mut cluster, _) = with(4, "N 3 W 3 SLOPPY on");
+    let (replicas, others) = ring(&cluster);
+    let client = cluster.connect(replicas[0]);
+    assert_eq!(cluster.ask(client, "SELECT carts"), "+OK");
+    cluster.kill(replicas[2]);
+    cluster.run(50);
+    cluster.send(client, "WITH RECEIPT DO SET a 1");
+    cluster.run(500);
+    let reply = cluster.received(client);
+    let stood_in = format!("$8 stood-in *1 *4 $4 node $2 n{} $3 for $2 n{}", others[0].0, replicas[2].0);
+    assert!(reply.starts_with("*2 +OK "), "{reply}");
+    assert!(reply.contains(&stood_in), "{stood_in}: {reply}");
+    assert!(reply.contains("$7 outcome $12 acknowledged") && reply.contains("$6 sloppy :1"), "{reply}");
+    assert!(cluster.ask(client, "WITH PW 3 DO SET a 2").starts_with("-NOQUORUM 3"));
+    let hints = |cluster: &Cluster| -> usize {
+        cluster.nodes.values().flat_map(|node| node.shard_states()).map(|state| state.hints).sum()
+    };
+    assert_eq!(hints(&cluster), 1);
+    // The stand-in's disk has the hint, and the returning replica gets it.
+    cluster.kill(others[0]);
+    cluster.start(others[0]);
+    cluster.start(replicas[2]);
+    cluster.run(3000);
+    assert_eq!(hints(&cluster), 0);
+    let returned = cluster.connect(replicas[2]);
+    assert_eq!(cluster.ask(returned, "SELECT carts"), "+OK");
+    assert_eq!(cluster.ask(returned, "WITH R 1 DO GET a"), "$1 1");
+}
+
+#[test]
+fn a_restart_finds_what_the_disk_has_and_the_log_stays_short() {
+    let (mut cluster, clients) = {
+        let mut cluster = serving(3);
+        cluster.snapshot_log_bytes = 4 << 10;
+        for node in 1..=3 {
+            cluster.kill(NodeId(node));
+            cluster.start(NodeId(node));
+        }
+        cluster.run(3000);
+        let client = cluster.connect(NodeId(1));
+        insists(&mut cluster, client, "KEYSPACE CREATE carts LEADERLESS", "+OK");
+        cluster.run(100);
+        let client = cluster.connect(NodeId(2));
+        assert_eq!(cluster.ask(client, "SELECT carts"), "+OK");
+        (cluster, vec![client])
+    };
+    for number in 0..300 {
+        assert_eq!(cluster.ask(clients[0], &format!("SET key{} {number}", number % 30)), "+OK");
+        assert!(cluster.ask(clients[0], "INCR total").starts_with(':'));
+    }
+    assert_eq!(cluster.ask(clients[0], "DEL key7"), ":1");
+    let checkpoints: u64 = cluster.nodes.values().map(|node| node.leaderless_counts().checkpoints).sum();
+    assert!(checkpoints >= 3, "{checkpoints} checkpoints");
+    for node in 1..=3 {
+        cluster.kill(NodeId(node));
+    }
+    for node in 1..=3 {
+        cluster.start(NodeId(node));
+    }
+    cluster.run(2000);
+    let client = cluster.connect(NodeId(3));
+    assert_eq!(cluster.ask(client, "SELECT carts"), "+OK");
+    insists(&mut cluster, client, "GET total", "$3 300");
+    assert_eq!(cluster.ask(client, "GET key29"), "$3 299");
+    assert_eq!(cluster.ask(client, "GET key7"), "$-1");
+    assert_eq!(cluster.ask(client, "KEYSPACE DROP carts"), "+OK");
+    cluster.run(200);
+    assert_eq!(cluster.nodes.values().flat_map(|node| node.shard_states()).count(), 0);
+}
+
+#[test]
+fn a_node_that_leaves_is_replaced_and_the_newcomer_is_counted_when_it_is_ready() {
+    let (mut cluster, _) = with(4, "N 3");
+    let (replicas, others) = ring(&cluster);
+    let client = cluster.connect(replicas[0]);
+    assert_eq!(cluster.ask(client, "SELECT carts"), "+OK");
+    for number in 0..50 {
+        assert_eq!(cluster.ask(client, &format!("SET key{number} {number}")), "+OK");
+    }
+    cluster.kill(replicas[2]);
+    assert_eq!(cluster.ask(client, &format!("KEYSPACE REMOVE-NODE {}", replicas[2].0)), "+OK");
+    for _ in 0..100 {
+        cluster.run(100);
+        let (now, _) = ring(&cluster);
+        let map = cluster.nodes[&replicas[0]].map();
+        let joined = map.leaderless_shards().all(|(.., shard)| shard.joining.is_none());
+        if now.contains(&others[0]) && joined {
+            break;
+        }
+    }
+    assert!(ring(&cluster).0.contains(&others[0]), "the ring has the newcomer");
+    let newcomer = cluster.connect(others[0]);
+    assert_eq!(cluster.ask(newcomer, "SELECT carts"), "+OK");
+    assert_eq!(cluster.ask(newcomer, "WITH R 1 DO GET key49"), "$2 49");
+    cluster.kill(replicas[1]);
+    cluster.run(100);
+    insists(&mut cluster, newcomer, "GET key20", "$2 20");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_and_what_is_promised_is_shown() {
+    let mut cluster = serving(3);
+    let client = cluster.connect(NodeId(1));
+    let reply = cluster.ask(client, "KEYSPACE CREATE a LEADERLESS N 4");
+    assert!(reply.contains("fewer nodes than N"), "{reply}");
+    assert!(cluster.ask(client, "KEYSPACE CREATE a LEADERLESS W 4").contains("W must be between"));
+    assert!(cluster.ask(client, "KEYSPACE CREATE a LEADERLESS COMMIT async").contains("has none"));
+    assert_eq!(cluster.ask(client, "KEYSPACE CREATE a LEADERLESS N 3 W 1 R 1"), "+OK");
+    assert!(cluster.ask(client, "KEYSPACE CREATE a LEADERLESS").contains("exists"));
+    assert!(cluster.ask(client, "KEYSPACE LIST").ends_with("$1 a"));
+    let info = cluster.ask(client, "KEYSPACE INFO a");
+    assert!(info.contains("$4 kind $10 leaderless") && info.contains("$1 w :1"), "{info}");
+    let sheet = cluster.ask(client, "KEYSPACE SHEET a");
+    assert!(sheet.contains("1 + 1 is not above 3"), "{sheet}");
+    assert!(cluster.ask(client, "KEYSPACE ALTER a SHARDS 2").contains("cannot be altered"));
+    assert!(cluster.ask(client, "INFO leaderless").contains("leaderless_copies:1"));
+}

@@ -1,0 +1,90 @@
+//! A ring in which one replica takes the place of another.
+// bugs: LL-18
+
+use data::causal::{Actor, Causal, Minter, Object, Outcome, Stamp, Wish, Write};
+use data::table::Seed;
+use data::value::Blob;
+use data::{Expiry, GroupId, Incarnation, Instant, NodeId, Now, Process, RequestId, WallInterval};
+use protocol::leaderless::coordinator::{self, Coordinator, Level};
+use protocol::leaderless::{Alive, Durable, Life, Limits, Message, Output, Placement, Replica, Reply, Why};
+
+const LIFE: Incarnation = Incarnation(1);
+
+fn placement(ring: u64, nodes: [u32; 3]) -> Placement {
+    Placement { ring, replicas: nodes.map(NodeId).to_vec(), stand_ins: Vec::new() }
+}
+
+fn delta(node: u32) -> Causal<Object> {
+    let actor = Actor { node: NodeId(node), incarnation: LIFE, shard: GroupId(1) };
+    let mut minter = Minter::new(actor, 0);
+    Object::default().set(&mut Write::new(&mut minter, Stamp(5)), 0, b"v", Expiry::Keep)
+}
+
+#[test]
+fn what_a_replaced_replica_acknowledged_counts_no_more() {
+    let mut coordinator = Coordinator::new(NodeId(5), Process(1), coordinator::Limits::default());
+    coordinator.set_alive((1..=5).map(|node| (NodeId(node), LIFE)).collect::<Alive>());
+    coordinator.place(placement(1, [1, 2, 3]));
+    let level = Level { required: 2, sloppy: false };
+    let wish = Wish::Set { value: Blob::from(&b"v"[..]), expiry: Expiry::Keep };
+    let mut out = Vec::new();
+    coordinator.write(Instant::ZERO, 9, Blob::from(&b"k"[..]), wish, level, level, &mut out);
+    let request = match &out[..] {
+        [coordinator::Output::Send { to: NodeId(1), message: Message::Mint { request, .. } }] => *request,
+        other => panic!("{other:?}"),
+    };
+    let minted =
+        Message::Minted { request, delta: Box::new(delta(1)), outcome: Outcome::Done, lives: Vec::new() };
+    coordinator.receive(NodeId(1), LIFE, minted, &mut out);
+    coordinator.place(placement(2, [2, 3, 4]));
+    let replies = |out: &[coordinator::Output]| -> Vec<Reply> {
+        let reply = |it: &coordinator::Output| match it {
+            coordinator::Output::Reply { reply, .. } => Some(reply.clone()),
+            coordinator::Output::Send { .. } => None,
+        };
+        out.iter().filter_map(reply).collect()
+    };
+    let applied = || Message::Applied { request, stands_for: None, lives: Vec::new() };
+    coordinator.receive(NodeId(2), LIFE, applied(), &mut out);
+    assert_eq!(replies(&out), [], "one of the new ring has it");
+    coordinator.receive(NodeId(1), LIFE, applied(), &mut out);
+    assert_eq!(replies(&out), [], "the replaced one is nobody");
+    coordinator.receive(NodeId(3), LIFE, applied(), &mut out);
+    match &replies(&out)[..] {
+        [Reply::Written(receipt)] => assert_eq!(receipt.replicas, [NodeId(2), NodeId(3)]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_newcomer_takes_deltas_and_acknowledges_none_before_it_is_ready() {
+    let life = Life { node: NodeId(4), incarnation: LIFE, process: Process(1), shard: GroupId(1) };
+    let now = Now {
+        instant: Instant::from_millis(10),
+        wall: WallInterval { earliest_ms: 1_000_000, latest_ms: 1_000_001 },
+    };
+    for is_ready in [false, true] {
+        let mut out = Vec::new();
+        let mut replica = Replica::new(life, Limits::default(), Durable::new(Seed(1, 2), is_ready), &mut out);
+        replica.place(placement(2, [2, 3, 4]));
+        let request = RequestId { origin: NodeId(5), process: Process(1), sequence: 1 };
+        let apply = Message::Apply {
+            request,
+            key: Blob::from(&b"k"[..]),
+            delta: Box::new(delta(2)),
+            stands_for: None,
+        };
+        replica.receive(now, NodeId(5), LIFE, apply, &mut out);
+        replica.persisted(u64::MAX, &mut out);
+        let said: Vec<&Message> = out
+            .iter()
+            .filter_map(|it| if let Output::Send { message, .. } = it { Some(message) } else { None })
+            .collect();
+        match (is_ready, &said[..]) {
+            (false, [Message::Refused { why: Why::Rebuilding, .. }]) => {}
+            (true, [Message::Applied { .. }]) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(replica.durable().copy.object(b"k").is_some(), "it has it all the same");
+    }
+}

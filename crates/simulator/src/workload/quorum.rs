@@ -1,0 +1,60 @@
+//! What clients of leaderless keyspaces do: registers, counters, and sets whose members come and go, through any node.
+
+use super::{Command, KEYS_LIVE, Kind, Task, single};
+use crate::history::Did;
+use crate::random::Random;
+
+/// Kinds of work in leaderless keyspaces, their names, and what clients of them do.
+pub const ALL: [(Kind, &str, &str); 3] = [
+    (Kind::QuorumRegister, "quorum-register", "SET and GET of few registers, of single requests W 3 or R 3"),
+    (Kind::QuorumCounter, "quorum-counter", "INCR and GET of counters"),
+    (Kind::QuorumSet, "quorum-set", "SADD, SREM of what came before, and SMEMBERS"),
+];
+
+/// An element goes to the set that its number says: who removes it knows where it is.
+fn set_of(now: u64, element: i64) -> String {
+    format!("qset{}-{}", now / KEYS_LIVE, element % 2)
+}
+
+pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, Vec<Command>) {
+    let (era, value) = (now / KEYS_LIVE, unique.to_string());
+    match kind {
+        Kind::QuorumCounter => {
+            let key = format!("qcounter{era}-{}", random.below(2));
+            match random.below(3) {
+                0 => single(key.clone(), Did::Count { seen: 0 }, &["GET", &key]),
+                _ => single(key.clone(), Did::Increment { seen: 0 }, &["INCR", &key]),
+            }
+        }
+        Kind::QuorumSet => match random.below(10) {
+            0..=3 => {
+                let key = set_of(now, unique);
+                single(key.clone(), Did::Add { element: unique }, &["SADD", &key, &value])
+            }
+            4 | 5 => {
+                let element = (unique - 1 - random.below(60) as i64).max(1);
+                let key = set_of(now, element);
+                let did = Did::Remove { element, gone: false };
+                single(key.clone(), did, &["SREM", &key, &element.to_string()])
+            }
+            _ => {
+                let key = set_of(now, random.below(2) as i64);
+                single(key.clone(), Did::Members { seen: Vec::new() }, &["SMEMBERS", &key])
+            }
+        },
+        _ => {
+            let key = format!("qregister{era}-{}", random.below(3));
+            let did = Did::Write { value: unique };
+            match random.below(10) {
+                0..=3 => single(key.clone(), Did::Read { value: None }, &["GET", &key]),
+                4 => single(
+                    key.clone(),
+                    Did::Read { value: None },
+                    &["WITH", "CONSISTENCY-LEVEL", "ALL", "DO", "GET", &key],
+                ),
+                5 => single(key.clone(), did, &["WITH", "W", "all", "DO", "SET", &key, &value]),
+                _ => single(key.clone(), did, &["SET", &key, &value]),
+            }
+        }
+    }
+}

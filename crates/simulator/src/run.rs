@@ -138,13 +138,15 @@ fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Ve
         space("visits", "N 3 W 2 R 2 SLOPPY on", false, false),
     ];
     // A member of the first versions could not read the map.
-    let wanted = random.chance(500) && mix.nodes >= 3 && !mix.has(Fault::Upgrade);
+    let possible = mix.nodes >= 3 && !mix.has(Fault::Upgrade);
+    let wanted = random.chance(500);
     // A stand-in that is dismissed takes its hints along: that is no promise, and no judge can tell.
     let dismisses = mix.has(Fault::Leave) || mix.has(Fault::Replace);
     all.retain(|space| !(dismisses && space.name == "visits"));
     random.shuffle(&mut all);
     match among {
-        Some(among) => all.retain(|space| mix.nodes >= 3 && among.contains(&space.name)),
+        _ if !possible => all.clear(),
+        Some(among) => all.retain(|space| among.contains(&space.name)),
         None if wanted => all.truncate(random.between(1, 2) as usize),
         None => all.clear(),
     }

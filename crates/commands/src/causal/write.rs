@@ -196,11 +196,10 @@ fn zset_increment<'a>(line: &Line<'_, 'a>, by: &[u8], member: &[u8]) -> Made<'a>
 }
 
 pub(super) fn linsert<'a>(line: &Line<'_, 'a>) -> Made<'a> {
-    let after = match () {
-        () if is(line.args[2], "AFTER") => true,
-        () if is(line.args[2], "BEFORE") => false,
-        () => return Err(CommandError::SYNTAX),
-    };
+    let after = is(line.args[2], "AFTER");
+    if !after && !is(line.args[2], "BEFORE") {
+        return Err(CommandError::SYNTAX);
+    }
     let (pivot, element) = (line.args[3].into(), line.args[4].into());
     line.one(Wish::ListInsert { after, pivot, element }, Form::Integer)
 }

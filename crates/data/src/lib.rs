@@ -15,6 +15,7 @@ pub mod id;
 pub mod keyspace;
 pub mod ledger;
 pub mod operation;
+pub mod origin;
 pub mod plant;
 pub mod record;
 pub mod site;
@@ -26,9 +27,10 @@ pub mod value;
 pub mod view;
 
 pub use id::{
-    Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,
+    Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, SiteId, ViewNumber,
 };
 pub use operation::{Expiry, Operation};
+pub use origin::{Origin, OriginVector, WriteStamp};
 pub use site::Site;
 pub use slot::SlotRange;
 pub use slot_set::SlotSet;

@@ -56,6 +56,10 @@ number!(
     GroupId(u32), u32, u32, "g"
 );
 number!(
+    /// A site of a multi-leader keyspace, numbered by the control plane, never reused.
+    SiteId(u32), u32, u32, "s"
+);
+number!(
     /// One leader process of a group. Grows with every election; 0 before the first.
     Epoch(u64), u64, u64, "e"
 );

@@ -16,6 +16,7 @@ pub mod keyspace;
 pub mod leaderless;
 pub mod ledger;
 pub mod operation;
+pub mod origin;
 pub mod plant;
 pub mod record;
 pub mod site;
@@ -27,9 +28,10 @@ pub mod value;
 pub mod view;
 
 pub use id::{
-    Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,
+    Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, SiteId, ViewNumber,
 };
 pub use operation::{Expiry, Operation};
+pub use origin::{Origin, OriginVector, WriteStamp};
 pub use site::Site;
 pub use slot::SlotRange;
 pub use slot_set::SlotSet;

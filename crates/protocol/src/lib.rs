@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod leaderless;
 pub mod lease;
+pub mod multi_leader;
 pub mod quorum;
 pub mod session;
 pub mod single_leader;

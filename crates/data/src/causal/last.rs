@@ -9,6 +9,7 @@ use super::context::Context;
 use super::dot::{Mark, Write};
 use super::store::{Causal, Losers, Store};
 use crate::codec::DecodeError;
+use crate::plant::{self, Bug};
 use crate::value::Blob;
 
 /// The highest write ever, `None` being a delete. Nothing before the first write.
@@ -49,8 +50,9 @@ impl Store for Last {
             return;
         };
         // Equal values are no conflict (ML-19), nor is what the other side has seen.
-        let differ = value != held_value;
-        if *incoming > *held {
+        let differ = value != held_value && !plant::is(Bug::ReportsNoLosers);
+        let comes_last = plant::is(Bug::LastArrivalWins) && !own.contains(incoming.dot);
+        if *incoming > *held || comes_last {
             let loser = core::mem::replace(held_value, value.clone());
             if differ && !theirs.contains(held.dot) {
                 losers.push(*held, loser, *incoming);

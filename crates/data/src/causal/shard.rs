@@ -230,6 +230,18 @@ impl ShardCopy {
             }
         }
     }
+    /// Lets all recent dots go, where nobody puts copies together key by key: sites exchange whole writes and whole
+    /// copies.
+    pub fn settle_all(&mut self) {
+        for place in core::mem::take(&mut self.unsettled) {
+            let Some(bucket) = self.keys.get_mut(&place) else { continue };
+            bucket.iter_mut().for_each(|(_, held)| held.recent = Context::new());
+            bucket.retain(|(_, held)| !is_nothing(held));
+            if bucket.is_empty() {
+                self.keys.remove(&place);
+            }
+        }
+    }
 
     fn delta(&mut self, key: &[u8], delta: &Causal<Object>, losers: &mut Losers) {
         if let Some(stamp) = delta.newest_stamp() {

@@ -2,6 +2,7 @@
 //! replaces the other tests of this binary by the hunt for planted bugs.
 
 mod leaderless;
+mod multi_leader;
 mod rig;
 
 #[cfg(feature = "plant")]

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod id;
 pub mod keyspace;
 pub mod ledger;
+pub mod log_format;
 pub mod operation;
 pub mod plant;
 pub mod record;
@@ -28,6 +29,7 @@ pub mod view;
 pub use id::{
     Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,
 };
+pub use log_format::LogFormat;
 pub use operation::{Expiry, Operation};
 pub use site::Site;
 pub use slot::SlotRange;

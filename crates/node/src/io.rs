@@ -42,6 +42,8 @@ pub enum Input {
     PeerUp {
         node: NodeId,
         version: u8,
+        /// The number of its engine's format ([`data::log_format::ENGINE_FORMAT`]).
+        engine_format: u16,
     },
     PeerDown {
         node: NodeId,
@@ -223,6 +225,12 @@ pub enum Event {
     Rebuilt {
         group: GroupId,
         position: Position,
+    },
+    /// A copy cannot follow the group's log in its format, and why: nothing of the group travels between it and this node.
+    Refused {
+        group: GroupId,
+        node: NodeId,
+        why: String,
     },
     /// This node stopped replicating and says why.
     Stopped(String),

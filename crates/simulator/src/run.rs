@@ -11,7 +11,7 @@ use crate::settle::settle;
 use crate::verdict::{Copies, judge};
 use crate::workload::Kind;
 use crate::world::{Space, World};
-use data::{Epoch, NodeId};
+use data::{Epoch, LogFormat, NodeId};
 
 /// What a run is given.
 #[derive(Clone, Debug)]
@@ -120,6 +120,17 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
     // The first numbered keyspace is there by itself; it may be divided before it is used.
     all.push(space("0", if random.chance(300) { "SHARDS 2" } else { "" }, true));
     all
+}
+
+/// Each keyspace logs in one of the formats. Older programs read rows only.
+// catalogue: B5 D1 D4
+fn draw_formats(spaces: &mut [Space], mix: &Mix, random: &mut Random) {
+    for space in spaces.iter_mut().filter(|_| !mix.has(Fault::Upgrade)) {
+        let format = LogFormat::ALL[random.below(LogFormat::ALL.len() as u64) as usize];
+        if format != LogFormat::Row {
+            space.options.extend(["LOG".to_owned(), format.name().to_owned()]);
+        }
+    }
 }
 
 fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Client> {
@@ -233,7 +244,11 @@ pub fn run(plan: &Plan) -> Outcome {
     };
     let spaces = match &plan.scenario {
         Some(scenario) => scenario.spaces(),
-        None => spaces(&mix, plan.keyspaces.as_deref(), &mut setup),
+        None => {
+            let mut all = spaces(&mix, plan.keyspaces.as_deref(), &mut setup);
+            draw_formats(&mut all, &mix, &mut Random::new(plan.seed, 12));
+            all
+        }
     };
     let nodes = mix.nodes;
     let mut world = World::new(plan.seed, mix, spaces, plan.readable);

@@ -3,6 +3,7 @@
 mod audits;
 mod chain;
 mod cluster;
+mod formats;
 mod moving;
 mod options;
 mod promotion;

@@ -330,7 +330,7 @@ impl World {
                 let mut words = match node.map().keyspace_named(&space.name) {
                     None => command(&["KEYSPACE", "CREATE", &space.name, "SINGLE-LEADER"]),
                     // Nobody has used it yet.
-                    Some(it) if it.id.0 < 16 && it.settings.shards == 1 => {
+                    Some(it) if it.id.0 < 16 && !space.is_set(&it.settings) => {
                         command(&["KEYSPACE", "ALTER", &space.name])
                     }
                     Some(_) => return None,

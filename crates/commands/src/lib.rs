@@ -24,6 +24,7 @@ mod node_specs;
 mod places;
 mod set;
 pub mod spec;
+pub mod statement;
 mod string;
 pub mod table_view;
 mod walk;

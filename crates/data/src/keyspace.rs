@@ -2,7 +2,7 @@
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::table::Seed;
-use crate::{KeyspaceId, Site};
+use crate::{KeyspaceId, LogFormat, Site};
 use alloc::string::String;
 
 /// A write that may wait waits so long: a little less than the 5 s after which redis-py gives up and sends again.
@@ -226,6 +226,8 @@ pub struct Settings {
     pub min_replicas_to_write: u32,
     /// A follower keeps up when it had everything so many seconds ago, or less.
     pub min_replicas_max_lag_s: u32,
+    /// What its leaders' next entries hold.
+    pub log: LogFormat,
 }
 
 impl Default for Settings {
@@ -248,6 +250,7 @@ impl Default for Settings {
             min_replicas_to_write: 0,
             // As in Redis.
             min_replicas_max_lag_s: 10,
+            log: LogFormat::default(),
         }
     }
 }
@@ -344,6 +347,7 @@ impl Settings {
         w.bool(self.election == Election::Wait);
         w.u32(self.min_replicas_to_write);
         w.u32(self.min_replicas_max_lag_s);
+        self.log.encode(w);
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Settings, DecodeError> {
         Ok(Settings {
@@ -372,6 +376,7 @@ impl Settings {
             election: if r.bool()? { Election::Wait } else { Election::Best },
             min_replicas_to_write: r.u32()?,
             min_replicas_max_lag_s: r.u32()?,
+            log: LogFormat::decode(r)?,
         })
     }
 }

@@ -15,6 +15,7 @@ pub mod id;
 pub mod keyspace;
 pub mod leaderless;
 pub mod ledger;
+pub mod log_format;
 pub mod operation;
 pub mod origin;
 pub mod plant;
@@ -30,6 +31,7 @@ pub mod view;
 pub use id::{
     Epoch, GroupId, Incarnation, Index, KeyspaceId, NodeId, Position, Process, RequestId, SiteId, ViewNumber,
 };
+pub use log_format::LogFormat;
 pub use operation::{Expiry, Operation};
 pub use origin::{Origin, OriginVector, WriteStamp};
 pub use site::Site;

@@ -53,6 +53,7 @@ pub enum Bug {
     CutsOverStale,
     MovesNoAnswers,
     SkipsComparison,
+    LogsAsItIs,
     // Of leaderless shards.
     AnswersBeforeRepair = 100,
     RepairsByUnion,
@@ -103,7 +104,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 45] = [
+pub const ALL: [Planted; 46] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -220,6 +221,12 @@ pub const ALL: [Planted; 45] = [
         "SL-22",
         "a node in a chain acknowledges for those behind it",
         "protocol/src/single_leader/relay.rs",
+    ),
+    row(
+        Bug::LogsAsItIs,
+        "SL-23",
+        "a command that chooses at random is logged as it is, and every copy chooses for itself",
+        "node/src/execute.rs",
     ),
     row(Bug::ExpiresAlone, "SL-24", "a follower expires keys by its own clock", "node/src/execute.rs"),
     row(Bug::ForgetsAnswers, "SL-25", "a request that was executed is executed again", "node/src/answers.rs"),

@@ -22,7 +22,7 @@
 //! kind are right. An unknown kind stops the reader: it is never skipped.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::{Epoch, GroupId, Index, KeyspaceId, Position, RequestId};
+use crate::{Epoch, GroupId, Index, KeyspaceId, LogFormat, Position, RequestId};
 use alloc::vec::Vec;
 
 pub const HEADER_LEN: usize = 80;
@@ -58,6 +58,10 @@ pub enum Kind {
     Snapshot = 11,
     /// What a range of keys holds behind the entries before this one: every copy compares.
     Audit = 40,
+    /// Operations of one command or one EXEC, as the commands that every copy executes ([`crate::log_format`]).
+    Statement = 41,
+    /// The same, as the values that they left behind.
+    Physical = 42,
     /// A change of a leaderless shard's copy on this node, or a part of its checkpoint (not an entry: nobody orders them but this
     /// log).
     Leaderless = 50,
@@ -78,13 +82,27 @@ impl Kind {
             10 => Kind::Control,
             11 => Kind::Snapshot,
             40 => Kind::Audit,
+            41 => Kind::Statement,
+            42 => Kind::Physical,
             50 => Kind::Leaderless,
             _ => return None,
         })
     }
     /// Whether a record of this kind is an entry of its group's log, with an index of its own.
     pub fn is_entry(self) -> bool {
-        matches!(self, Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Audit)
+        self.is_change() || matches!(self, Kind::Empty | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Audit)
+    }
+    /// Whether it is an entry that changes data, in whichever format.
+    pub fn is_change(self) -> bool {
+        matches!(self, Kind::Operations | Kind::Statement | Kind::Physical)
+    }
+    /// The kind of an entry in this format.
+    pub fn of_change(format: LogFormat) -> Kind {
+        match format {
+            LogFormat::Row => Kind::Operations,
+            LogFormat::Statement => Kind::Statement,
+            LogFormat::Physical => Kind::Physical,
+        }
     }
 }
 

@@ -16,12 +16,14 @@
 //! | `collections` | the part of both that works on hashes, lists, sets and sorted sets |
 //! | `snapshot` | the walk that writes the state of one moment while writers go on |
 //! | `before` | images of what an operation is about to change, for the row log |
+//! | `image` | whole values for the physical log, and their digests |
 //! | `range` | sums over ranges of keys, by which copies are compared |
 
 mod apply;
 mod before;
 mod collections;
 mod entry;
+mod image;
 mod index;
 mod memory;
 mod outside;
@@ -36,6 +38,7 @@ use crate::operation::{Expiry, Operation};
 use crate::value::{Value, ValueRef};
 use siphasher::sip::SipHasher13;
 
+pub use image::digest;
 pub use range::{HashRange, RangeSum};
 pub use seeded::{Seeded, set_collection_seed};
 pub use undo::Undo;

@@ -8,6 +8,7 @@ mod info;
 mod keyspace;
 pub(crate) mod ledger;
 mod ledger_words;
+mod log_bytes;
 mod moves;
 mod read_options;
 mod receipt;

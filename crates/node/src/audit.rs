@@ -17,6 +17,7 @@
 mod rounds;
 
 use crate::group::Group;
+use crate::replay::Unlike;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -197,6 +198,15 @@ impl Audit {
             self.differed += 1;
             self.raise(Doubt { position, range: claim.range, own, other: claim.sum });
         }
+    }
+    /// An entry did something else here than where it was made: the whole table is to be compared.
+    pub(crate) fn note_unlike(&mut self, position: Position, unlike: Unlike, table: &Table) {
+        let keys = table.len() as u64;
+        // What is in doubt already finds more with every entry.
+        self.differed += u64::from(self.doubt.is_none());
+        let sum = |sum| RangeSum { keys, sum };
+        let (own, other) = (sum(unlike.own), sum(unlike.other));
+        self.raise(Doubt { position, range: HashRange::default(), own, other });
     }
     fn raise(&mut self, doubt: Doubt) {
         if self.doubt.is_none() {

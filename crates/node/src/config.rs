@@ -1,8 +1,8 @@
 //! What a node is started with.
 
 use crate::answers::Answers;
-use crate::group::apply;
 use crate::ledger::Ledger;
+use crate::replay::{Unlike, apply};
 use crate::snapshot::LoadedSnapshot;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -37,6 +37,8 @@ pub struct Config {
     pub transfer_bytes_per_second: u32,
     /// How often copies are compared.
     pub audit: crate::audit::Pace,
+    /// The number of its engine's format; tests say another one than [`data::log_format::ENGINE_FORMAT`].
+    pub engine_format: u16,
     pub version: &'static str,
 }
 
@@ -54,6 +56,8 @@ pub struct RestoredGroup {
     pub(crate) commit: Index,
     pub(crate) promised: Epoch,
     pub(crate) snapshot: Option<(Mark, u64)>,
+    /// The first entry that did something else here than where it was made.
+    pub(crate) unlike: Option<(Position, Unlike)>,
 }
 
 impl RestoredGroup {
@@ -69,6 +73,7 @@ impl RestoredGroup {
             commit: Index(0),
             promised: Epoch(0),
             snapshot: None,
+            unlike: None,
         }
     }
     fn from_snapshot(snapshot: LoadedSnapshot, len: u64) -> RestoredGroup {
@@ -84,6 +89,7 @@ impl RestoredGroup {
             commit: head.mark.position.index,
             promised: head.mark.position.epoch,
             snapshot: Some((head.mark, len)),
+            unlike: None,
         }
     }
     pub fn last_index(&self) -> Index {
@@ -187,9 +193,11 @@ impl RestoredGroup {
         }
         // The seed is the keyspace's: the table is made again with it once the map is known, if it differs.
         let table = self.table.get_or_insert_with(|| Table::new(Seed(0, 0)));
-        let (from, answers) = (self.applied.next(), &mut self.answers);
+        let (from, answers, unlike) = (self.applied.next(), &mut self.answers, &mut self.unlike);
         self.log.each(from, through, |record| {
-            apply(record, table, answers);
+            if let Some(found) = apply(record, table, answers).unlike {
+                unlike.get_or_insert((record.header.position(), found));
+            }
         });
         self.applied = through;
         // What is committed here may be lost all the same: its end is kept for the ledger.

@@ -304,6 +304,7 @@ impl Node {
             }
         }
         self.meet_leaderless();
+        self.meet_programs();
         self.meet_moves();
         if map.founded() {
             self.close_groups(&map);
@@ -328,6 +329,9 @@ impl Node {
         let applied = restored.applied;
         let mut group = Group::new(replica, keyspace.clone(), table, restored.answers, applied);
         group.snapshots.stored = restored.snapshot;
+        if let Some((position, unlike)) = restored.unlike {
+            group.audit.note_unlike(position, unlike, &group.table);
+        }
         let commit = group.replica.commit();
         // Nobody waits for word of it yet.
         group.apply_through(commit, &mut Vec::new());

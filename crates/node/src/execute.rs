@@ -1,18 +1,20 @@
 //! Runs commands on a group that this node leads: reads through the newest state, turns what they yield into one log entry.
 
+use crate::draft::{CHANGES_LEN_MAX, Draft};
 use crate::group::Group;
 use crate::looks::CountedView;
 use crate::options;
 use crate::payload;
 use alloc::vec::Vec;
 use commands::table_view::TableView;
-use commands::{Call, Class, Ops, Random, Spec};
-use data::codec::Writer;
+use commands::{Call, Class, Ops, Random, Spec, statement};
 use data::plant::{self, Bug};
 use data::record::Kind;
-use data::table::Undo;
-use data::{Index, Operation, Position, RequestId};
+use data::{Index, LogFormat, Operation, Position, RequestId};
 use wire::{Protocol, ReplyWriter};
+
+/// What a client reads whose write is refused for the size of its entry.
+const TOO_LARGE: &str = "ERR the log entry of this write would be larger than 599 MB: nothing was written";
 
 /// What became of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,15 +27,6 @@ pub enum Executed {
     Nothing,
     /// This replica does not lead: nothing was done.
     NotLeading,
-}
-
-/// An entry in the making: rows, and what takes them back.
-#[derive(Default)]
-pub struct Draft {
-    rows: Vec<u8>,
-    pub(crate) undo: Vec<Undo>,
-    /// Newest entry that the replies so far depend on.
-    depends: Index,
 }
 
 /// What every execution is given from outside.
@@ -74,9 +67,9 @@ impl Group {
             return Executed::NotLeading;
         }
         let start = reply.len();
-        let mut draft = self.draft();
+        let mut draft = self.draft(spec.name);
         self.run(context, spec, args, &mut draft, reply);
-        if reply.len() == start && spec.class == Class::Blocking && draft.rows.is_empty() {
+        if reply.len() == start && spec.class == Class::Blocking && draft.is_empty() {
             self.keep(draft);
             return Executed::Nothing;
         }
@@ -94,7 +87,7 @@ impl Group {
             return Executed::NotLeading;
         }
         let start = reply.len();
-        let mut draft = self.draft();
+        let mut draft = self.draft("exec");
         ReplyWriter::new(reply, context.protocol).array(commands.len());
         for (spec, args) in commands {
             let before = reply.len();
@@ -113,7 +106,7 @@ impl Group {
         if !self.is_serving() {
             return Executed::NotLeading;
         }
-        let (start, draft) = (reply.len(), self.draft());
+        let (start, draft) = (reply.len(), self.draft("exec"));
         ReplyWriter::new(reply, context.protocol).null_array();
         self.conclude(context, draft, start, reply)
     }
@@ -167,8 +160,15 @@ impl Group {
             ops.truncate(expired);
         }
         let seconds = (time_ms / 1000) as u32;
-        for op in &ops {
-            self.change(op, seconds, draft);
+        // bugs: SL-23. Copies execute the command themselves only if it does the same there.
+        let executed_again = draft.format == LogFormat::Statement
+            && ops.len() > expired
+            && (statement::is_logged_as_it_is(spec, args) || plant::is(Bug::LogsAsItIs));
+        for (place, op) in ops.iter().enumerate() {
+            if executed_again && place == expired {
+                draft.note_command(args);
+            }
+            self.change_by(op, seconds, draft, executed_again && place >= expired);
         }
     }
 
@@ -191,7 +191,17 @@ impl Group {
 
     /// Applies one operation and notes who cares.
     pub(crate) fn change(&mut self, op: &Operation<'_>, seconds: u32, draft: &mut Draft) {
-        payload::write_row(&mut Writer::new(&mut draft.rows), op, &self.table.before(op));
+        self.change_by(op, seconds, draft, false);
+    }
+    /// The same of an operation that may be of the command that the draft noted last.
+    pub(crate) fn change_by(
+        &mut self,
+        op: &Operation<'_>,
+        seconds: u32,
+        draft: &mut Draft,
+        of_command: bool,
+    ) {
+        draft.note(op, &self.table, of_command);
         draft.undo.push(self.table.apply(op, seconds));
         let index = self.replica.newest().index.next();
         if matches!(op, Operation::Flush) {
@@ -219,12 +229,18 @@ impl Group {
     pub(crate) fn conclude(
         &mut self,
         context: &Context<'_>,
-        draft: Draft,
+        mut draft: Draft,
         start: usize,
-        reply: &[u8],
+        reply: &mut Vec<u8>,
     ) -> Executed {
         let (request, by_client) = (context.identity.request, context.identity.command);
-        if draft.rows.is_empty() && by_client.is_none() {
+        draft.finish(&self.table);
+        if draft.len() > CHANGES_LEN_MAX {
+            self.take_back(&mut draft);
+            reply.truncate(start);
+            ReplyWriter::new(reply, context.protocol).error(TOO_LARGE);
+        }
+        if draft.is_empty() && by_client.is_none() {
             // Entries beyond the newest one were undone when an earlier leadership ended.
             let depends = draft.depends.min(self.applied);
             let depends = if plant::is(Bug::ShowsUncommitted) { Index(0) } else { depends };
@@ -246,19 +262,18 @@ impl Group {
         answer: Option<&[u8]>,
         mut draft: Draft,
     ) -> Executed {
-        let rows = &draft.rows;
-        let position = self.replica.propose(Kind::Operations, request, wall_ms, |w| {
-            payload::write_head(w, answer);
-            w.buffer.extend_from_slice(rows);
+        draft.finish(&self.table);
+        let position = self.replica.propose(Kind::of_change(draft.format), request, wall_ms, |w| {
+            payload::write_head(w, draft.format, answer);
+            draft.write(w);
         });
         let Some(position) = position else {
             // Cannot happen after `is_serving`; should it, nothing may stay applied that is in no log.
             debug_assert!(false, "a serving leader takes proposals");
-            for undo in draft.undo.drain(..).rev() {
-                self.table.undo(undo);
-            }
+            self.take_back(&mut draft);
             return Executed::NotLeading;
         };
+        self.logged.note(&draft);
         self.undo.push_back((position.index, core::mem::take(&mut draft.undo)));
         self.applied = position.index;
         if let Some(answer) = answer {
@@ -268,17 +283,24 @@ impl Group {
         Executed::Written(position)
     }
 
-    /// A draft that reuses the last one's memory.
-    pub(crate) fn draft(&mut self) -> Draft {
-        let mut rows = core::mem::take(&mut self.rows);
-        rows.clear();
-        Draft { rows, undo: Vec::new(), depends: Index(0) }
+    /// A draft that reuses the last one's memory, in the format that the keyspace has now.
+    pub(crate) fn draft(&mut self, name: &'static str) -> Draft {
+        let memory = core::mem::take(&mut self.rows);
+        Draft::new(self.keyspace.settings.log, name, memory)
     }
     pub(crate) fn keep(&mut self, draft: Draft) {
+        let memory = draft.into_memory();
         // A huge EXEC shall not pin its memory.
-        if draft.rows.capacity() <= 1 << 20 {
-            self.rows = draft.rows;
+        if memory.capacity() <= 1 << 20 {
+            self.rows = memory;
         }
+    }
+    /// Takes back what a draft did: it becomes an empty one.
+    pub(crate) fn take_back(&mut self, draft: &mut Draft) {
+        for undo in draft.undo.drain(..).rev() {
+            self.table.undo(undo);
+        }
+        draft.forget();
     }
 
     /// Runs a command that only reads on the table as it is, at this time.
@@ -336,7 +358,7 @@ impl Group {
         if keys.is_empty() {
             return 0;
         }
-        let mut draft = self.draft();
+        let mut draft = self.draft("expire");
         for key in &keys {
             self.change(
                 &Operation::Expire { key: key.into(), at_ms: time_ms },
@@ -347,7 +369,7 @@ impl Group {
         let mut random = Random(0);
         let context =
             Context { wall_ms, random: &mut random, protocol: Protocol::Resp2, identity: Identity::NONE };
-        if let Executed::Written(position) = self.conclude(&context, draft, 0, &[]) {
+        if let Executed::Written(position) = self.conclude(&context, draft, 0, &mut Vec::new()) {
             self.told.untold(position.index);
         }
         keys.len()

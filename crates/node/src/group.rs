@@ -6,8 +6,8 @@ use crate::catch_up::CatchUp;
 use crate::freshness::Freshness;
 use crate::io::ConnectionId;
 use crate::ledger::Told;
-use crate::payload::Payload;
 use crate::reads::Parked;
+use crate::replay;
 use crate::replies::SlotId;
 use crate::snapshot::Snapshots;
 use crate::watch::Watches;
@@ -96,6 +96,8 @@ pub struct Group {
     /// Since the node last took them into its statistics.
     pub looks: crate::looks::Looks,
     pub undo: VecDeque<(Index, Vec<Undo>)>,
+    /// What this node's leaderships of it wrote.
+    pub logged: crate::logged::Logged,
     /// Memory of the last entry's rows, to be used again.
     pub(crate) rows: Vec<u8>,
     pub dirty: Dirty,
@@ -159,6 +161,7 @@ impl Group {
             applied,
             looks: Default::default(),
             undo: VecDeque::new(),
+            logged: Default::default(),
             rows: Vec::new(),
             dirty: Dirty::new(),
             waiters: VecDeque::new(),
@@ -256,29 +259,12 @@ fn apply_compared(
             audit.compare(record, table);
             None
         }
-        _ => apply(record, table, answers),
+        _ => {
+            let applied = replay::apply(record, table, answers);
+            if let Some(unlike) = applied.unlike {
+                audit.note_unlike(record.header.position(), unlike, table);
+            }
+            applied.map_needed
+        }
     }
-}
-
-/// Applies one committed record to a table. The record parsed and its checksum held, so its payload is what the leader
-/// wrote; should it not decode all the same, the state hash tells. Of an entry that deletes keys which another group has now:
-/// the version of the map since when it has them.
-pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers) -> Option<u64> {
-    if record.header.kind != Kind::Operations {
-        return None;
-    }
-    let Ok(mut payload) = Payload::parse(record.payload) else {
-        debug_assert!(false, "a checked record decodes");
-        return None;
-    };
-    let seconds = (record.header.time_ms / 1000) as u32;
-    while let Ok(Some((operation, _))) = payload.next_row() {
-        table.apply_committed(&operation, seconds);
-    }
-    let answer = payload.answer?;
-    if record.header.request.is_none() {
-        return <[u8; 8]>::try_from(answer).ok().map(u64::from_le_bytes);
-    }
-    answers.insert(record.header.request, record.header.position(), answer);
-    None
 }

@@ -42,6 +42,8 @@ pub enum Input {
     PeerUp {
         node: NodeId,
         version: u8,
+        /// The number of its engine's format ([`data::log_format::ENGINE_FORMAT`]).
+        engine_format: u16,
     },
     PeerDown {
         node: NodeId,
@@ -228,6 +230,12 @@ pub enum Event {
     Leaderless {
         group: GroupId,
         report: protocol::leaderless::Report,
+    },
+    /// A copy cannot follow the group's log in its format, and why: nothing of the group travels between it and this node.
+    Refused {
+        group: GroupId,
+        node: NodeId,
+        why: String,
     },
     /// This node stopped replicating and says why.
     Stopped(String),

@@ -18,7 +18,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::ledger::{Item, ItemId, Mark, Note, UNKNOWN_END};
-use data::record::{Kind, Record};
+use data::record::Record;
 use data::{Epoch, GroupId, Index, Position, RequestId};
 use protocol::single_leader::Lost;
 
@@ -196,7 +196,7 @@ impl Group {
         while let Ok(record) = Record::parse(rest) {
             rest = &rest[record.len..];
             let header = record.header;
-            if header.kind != Kind::Operations {
+            if !header.kind.is_change() {
                 continue;
             }
             let position = header.position();

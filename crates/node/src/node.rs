@@ -66,6 +66,10 @@ pub struct Node {
     pub(crate) peers: BTreeMap<NodeId, u8>,
     /// The message version of the last connection to each node, of those that are away too.
     pub(crate) versions: BTreeMap<NodeId, u8>,
+    /// The number of each node's engine format, as it last said.
+    pub(crate) engines: BTreeMap<NodeId, u16>,
+    /// Copies that cannot follow their group's log.
+    pub(crate) refused: BTreeSet<(GroupId, NodeId)>,
     pub(crate) lives: Lives,
     pub(crate) heartbeat_at: Instant,
     pub(crate) token: u64,
@@ -134,6 +138,8 @@ impl Node {
             control_lease: (Instant::ZERO, NodeId(0)),
             peers: BTreeMap::new(),
             versions: BTreeMap::new(),
+            engines: BTreeMap::new(),
+            refused: BTreeSet::new(),
             lives: Lives::new(Life {
                 process: config.process,
                 run: config.seed,
@@ -172,7 +178,9 @@ impl Node {
             Input::Peer { from, incarnation, process, version, message } => {
                 self.on_peer(from, (incarnation, process), version, message);
             }
-            Input::PeerUp { node, version } => self.on_peer_connection(node, Some(version)),
+            Input::PeerUp { node, version, engine_format } => {
+                self.on_peer_connection(node, Some((version, engine_format)))
+            }
             Input::PeerDown { node } => self.on_peer_connection(node, None),
             Input::Persisted { token, durable } => {
                 self.lives.own.durable = self.lives.own.durable.max(durable);

@@ -1,5 +1,6 @@
 //! Messages between nodes, and the heartbeats that carry leases.
 
+use crate::admission::Program;
 use crate::io::Output;
 use crate::message::PeerMessage;
 use crate::node::Node;
@@ -32,7 +33,9 @@ impl Node {
                 self.on_forgotten(from, process, run, durable)
             }
             PeerMessage::Replication { group, message } => {
-                self.feed(group, single_leader::Input::Message { from, incarnation, message });
+                if !self.is_refused(group, from) {
+                    self.feed(group, single_leader::Input::Message { from, incarnation, message });
+                }
             }
             PeerMessage::Lease(lease::Message::Heartbeat { sequence, leads }) => {
                 self.grant(from, sequence, &leads);
@@ -68,22 +71,29 @@ impl Node {
         }
     }
 
-    /// The peer is connected by this message version, or not any more.
-    pub(crate) fn on_peer_connection(&mut self, node: NodeId, version: Option<u8>) {
-        let up = version.is_some();
-        match version {
-            Some(version) => {
+    /// The peer is connected, a program of this message version and engine format, or not any more.
+    pub(crate) fn on_peer_connection(&mut self, node: NodeId, program: Option<Program>) {
+        let up = program.is_some();
+        match program {
+            Some((version, engine)) => {
                 self.versions.insert(node, version);
+                self.engines.insert(node, engine);
                 self.peers.insert(node, version)
             }
             None => self.peers.remove(&node),
         };
         self.tell_life(node, true);
+        if up {
+            // Before anything of a group is said to it.
+            self.meet_programs();
+        }
         let input = if up { control::Input::PeerUp { node } } else { control::Input::PeerDown { node } };
         self.control(input);
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
-            self.feed(group, single_leader::Input::Connection { node, up });
+            if !self.is_refused(group, node) {
+                self.feed(group, single_leader::Input::Connection { node, up });
+            }
         }
         self.tell_alive();
         if !up {

@@ -57,6 +57,8 @@ impl Node {
         }
         for output in outputs {
             match output {
+                // catalogue: D5. To the replica it is not connected; what it says to learn that goes nowhere.
+                O::Send { to, .. } if self.is_refused(group, to) => {}
                 O::Send { to, message } => {
                     self.send(to, PeerMessage::Replication { group, message });
                 }
@@ -263,7 +265,9 @@ impl Node {
                 self.statistics.elections_won += 1;
                 it.snapshots.transfer = None;
                 let down: Vec<_> = it.replica.followers().map(|(node, _)| node).collect();
-                let down: Vec<_> = down.into_iter().filter(|node| !self.peers.contains_key(node)).collect();
+                let connected =
+                    |node: &NodeId| self.peers.contains_key(node) && !self.is_refused(group, *node);
+                let down: Vec<_> = down.into_iter().filter(|node| !connected(node)).collect();
                 for node in down {
                     self.feed(group, single_leader::Input::Connection { node, up: false });
                 }

@@ -7,6 +7,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use data::LogFormat;
 use data::keyspace::{CommitRule, Election, Flush, Level, OnTimeout, Settings};
 use data::view::View;
 
@@ -178,6 +179,49 @@ fn durability(it: &Facts, claims: &mut Vec<Claim>) {
     claim(true, "A write that was answered INDETERMINATE is never shown before it is committed, and never comes back once it is gone.".into(), "committed entries stay");
 }
 
+/// What the format of the log gives and costs.
+// catalogue: D1 D4 D6
+fn logged(it: &Facts, claim: &mut impl FnMut(bool, &str, &'static str)) {
+    const EQUAL: &str = "equal history, equal state";
+    const DOUBTED: &str = "only harmed copies are doubted";
+    match it.settings.log {
+        LogFormat::Row => claim(
+            true,
+            "The log says what each write changed and what was there before: copies execute nothing (LOG row).",
+            EQUAL,
+        ),
+        LogFormat::Statement => {
+            claim(
+                true,
+                "The log holds commands, and every copy executes them; what draws, counts from now or rounds is rewritten first (LOG statement).",
+                EQUAL,
+            );
+            claim(
+                true,
+                "A copy on which a command does something else is noticed at that entry, shown to nobody, and made anew.",
+                DOUBTED,
+            );
+            claim(
+                false,
+                "Copies whose programs execute a command differently cannot follow each other: those that differ are made anew again and again.",
+                DOUBTED,
+            );
+        }
+        LogFormat::Physical => {
+            claim(
+                true,
+                "The log holds whole values in the engine's bytes; a copy that held something else before is noticed, shown to nobody, and made anew (LOG physical).",
+                DOUBTED,
+            );
+            claim(
+                false,
+                "A copy whose engine has another format is refused, and counts for nothing; a change of one byte logs the whole value.",
+                EQUAL,
+            );
+        }
+    }
+}
+
 /// What comparing the copies gives, where memory fails.
 fn audited(it: &Facts, claim: &mut impl FnMut(bool, &str, &'static str)) {
     const DOUBTED: &str = "only harmed copies are doubted";
@@ -225,6 +269,7 @@ fn consistency(it: &Facts, claims: &mut Vec<Claim>) {
         "the expired stays expired",
     );
     claim(true, "Copies with the same log have the same state.", "equal history, equal state");
+    logged(it, &mut claim);
     audited(it, &mut claim);
     claim(
         false,

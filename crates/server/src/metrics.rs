@@ -115,6 +115,27 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
     }
 }
 
+/// What leaders here wrote into their logs, by format and command.
+// catalogue: D8
+fn log_bytes(page: &mut Page, node: &Node) {
+    type Count = fn(&node::logged::Row) -> u64;
+    let counts: [(&str, &str, Count); 3] = [
+        ("tercet_log_entries_total", "Entries that leaders here wrote.", |row| row.entries),
+        ("tercet_log_changes_total", "Operations in them.", |row| row.changes),
+        ("tercet_log_bytes_total", "Bytes of what they hold.", |row| row.bytes),
+    ];
+    for (name, help, count) in counts {
+        page.metric(name, "counter", help);
+        for keyspace in node.map().keyspaces.values() {
+            for row in node.logged(keyspace.id).rows() {
+                let (db, format, command) = (&keyspace.name, row.format.name(), row.command);
+                let labels = format!("keyspace=\"{db}\",format=\"{format}\",command=\"{command}\"");
+                let _ = writeln!(page.0, "{name}{{{labels}}} {}", count(row));
+            }
+        }
+    }
+}
+
 /// Ours, of the node as a whole.
 fn node_metrics(page: &mut Page, node: &Node) {
     let s = node.statistics();
@@ -137,6 +158,7 @@ fn node_metrics(page: &mut Page, node: &Node) {
     ] {
         page.one(name, "counter", help, value);
     }
+    log_bytes(page, node);
     staleness(page, s);
     let ledger = node.ledger().totals();
     for (name, help, value) in [
@@ -259,6 +281,9 @@ pub fn log_event(name: &str, event: &Event) {
                     eprintln!("{name}: shard {}: the walk over {peer} was given up", group.0)
                 }
             }
+        }
+        Event::Refused { group, node, why } => {
+            eprintln!("{name}: group {}: the copy of node {} is refused: {why}", group.0, node.0)
         }
         Event::Stopped(reason) => eprintln!("{name}: stopped replicating: {reason}"),
         Event::Replica { group, report } => {

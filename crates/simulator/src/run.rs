@@ -11,7 +11,7 @@ use crate::settle::settle;
 use crate::verdict::{Copies, judge};
 use crate::workload::{self, Kind};
 use crate::world::{Quorums, Space, World};
-use data::{Epoch, NodeId};
+use data::{Epoch, LogFormat, NodeId};
 
 /// What a run is given.
 #[derive(Clone, Debug)]
@@ -166,6 +166,17 @@ fn quorum_clients(spaces: std::ops::Range<usize>, random: &mut Random) -> Vec<Cl
     clients
 }
 
+/// Each keyspace logs in one of the formats. Older programs read rows only.
+// catalogue: B5 D1 D4
+fn draw_formats(spaces: &mut [Space], mix: &Mix, random: &mut Random) {
+    for space in spaces.iter_mut().filter(|_| !mix.has(Fault::Upgrade)) {
+        let format = LogFormat::ALL[random.below(LogFormat::ALL.len() as u64) as usize];
+        if format != LogFormat::Row {
+            space.options.extend(["LOG".to_owned(), format.name().to_owned()]);
+        }
+    }
+}
+
 fn clients(spaces: usize, wanted: Option<usize>, random: &mut Random) -> Vec<Client> {
     let count = wanted.unwrap_or(random.between(3, 10) as usize);
     let pause = random.between(2, 60) * MS;
@@ -277,7 +288,11 @@ pub fn run(plan: &Plan) -> Outcome {
     };
     let spaces = match &plan.scenario {
         Some(scenario) => scenario.spaces(),
-        None => spaces(&mix, plan.keyspaces.as_deref(), &mut setup),
+        None => {
+            let mut all = spaces(&mix, plan.keyspaces.as_deref(), &mut setup);
+            draw_formats(&mut all, &mix, &mut Random::new(plan.seed, 12));
+            all
+        }
     };
     let nodes = mix.nodes;
     let led = spaces.len();

@@ -26,6 +26,7 @@ use crate::random::{Random, Streams};
 use crate::sites::Sites;
 use crate::trace::Trace;
 use control::Founded;
+use data::keyspace::Settings;
 use data::{NodeId, Process};
 use node::{ConnectionId, Input};
 use std::collections::BTreeMap;
@@ -133,6 +134,17 @@ pub struct Quorums {
     pub strict: bool,
     /// Reads do not go back.
     pub monotonic: bool,
+}
+
+impl Space {
+    /// Whether a numbered keyspace, which is there by itself, has the options that this one shall have.
+    pub fn is_set(&self, settings: &Settings) -> bool {
+        self.options.chunks_exact(2).all(|pair| match (&pair[0][..], &pair[1][..]) {
+            ("SHARDS", count) => settings.shards.to_string() == count,
+            ("LOG", format) => settings.log.name() == format,
+            _ => true,
+        })
+    }
 }
 
 pub struct World {

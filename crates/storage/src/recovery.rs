@@ -68,7 +68,14 @@ impl GroupState {
             Kind::Control => self.controls += 1,
             Kind::Snapshot => self.begin_after(snapshot_mark(record)),
             Kind::Ledger | Kind::Leaderless => {}
-            Kind::Empty | Kind::Operations | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Audit => {
+            Kind::Empty
+            | Kind::Operations
+            | Kind::Statement
+            | Kind::Physical
+            | Kind::Gap
+            | Kind::Skip
+            | Kind::Barrier
+            | Kind::Audit => {
                 return self.entry(record, bytes);
             }
         }

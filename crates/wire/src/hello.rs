@@ -34,6 +34,9 @@ pub struct Identity {
     /// The message versions that this program speaks, from 1.
     pub version_min: u8,
     pub version_max: u8,
+    /// The number of the encoding of values that its engine writes: a physical log ties copies to one. 0 from a program that says
+    /// nothing of it, and writes no such log.
+    pub engine_format: u16,
 }
 
 /// An identity, addressed to someone, with a challenge.
@@ -63,6 +66,7 @@ impl Hello {
             end -= 1;
         }
         w.text(&own.name[..end]);
+        w.u16(own.engine_format);
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Result<Hello, DecodeError> {
@@ -82,6 +86,7 @@ impl Hello {
         if name.len() > NAME_LEN_MAX {
             return Err(DecodeError::Invalid("length of name"));
         }
+        let engine_format = if r.remaining() < 2 { 0 } else { r.u16()? };
         let identity = Identity {
             cluster,
             node,
@@ -92,6 +97,7 @@ impl Hello {
             level_max,
             version_min,
             version_max,
+            engine_format,
         };
         Ok(Hello { identity, expects, nonce })
     }

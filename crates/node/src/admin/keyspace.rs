@@ -1,5 +1,6 @@
 //! KEYSPACE: makes, changes and shows keyspaces; shows the cluster; moves leadership; removes nodes.
 
+use super::log_bytes::write_logged;
 use super::request_options::synchronous_commit;
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
@@ -12,14 +13,14 @@ use control::Command;
 use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
 use data::table::Seed;
 use data::view::View;
-use data::{Epoch, GroupId, NodeId, Site, SlotSet, ViewNumber};
+use data::{Epoch, GroupId, LogFormat, NodeId, Site, SlotSet, ViewNumber};
 use protocol::single_leader::{Links, Who};
 use wire::ReplyWriter;
 use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous|chain] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous|chain] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s] [LOG row|statement|physical]",
     "CREATE <name> LEADERLESS [N n] [W w] [R r] [SLOPPY on|off] [READ-REPAIR blocking|background|off] [CONFLICT crdt] [ON-SIBLINGS show|error] [SHARDS n]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
@@ -143,6 +144,9 @@ impl Node {
         }
         match parse_settings(Settings::default(), options) {
             Ok(settings) => {
+                if let Some(refusal) = self.refuse_format(settings.log) {
+                    return self.reply_error(connection, &refusal);
+                }
                 let seed = Seed(self.random.draw(), self.random.draw());
                 self.administrate(connection, Command::CreateKeyspace { name, settings, seed })
             }
@@ -154,7 +158,7 @@ impl Node {
         let Some(it) = self.keyspace_of(name) else {
             return self.reply_error(connection, "ERR no such keyspace");
         };
-        let keyspace = it.id;
+        let (keyspace, log) = (it.id, it.settings.log);
         if self.is_leaderless(keyspace) {
             let text = "ERR a leaderless keyspace cannot be altered in this version: make another one";
             return self.reply_error(connection, text);
@@ -163,6 +167,10 @@ impl Node {
             return self.reply_error(connection, "ERR no such keyspace");
         };
         match parse_settings(it.settings, options) {
+            Ok(settings) if settings.log != log && self.refuse_format(settings.log).is_some() => {
+                let refusal = self.refuse_format(settings.log).unwrap_or_default();
+                self.reply_error(connection, &refusal)
+            }
             Ok(settings) => self.administrate(connection, Command::AlterKeyspace { keyspace, settings }),
             Err(error) => self.reply_error(connection, &error),
         }
@@ -236,11 +244,12 @@ impl Node {
             .collect();
         groups.sort_by(|a, b| a.slots.cmp(&b.slots));
         let moves = self.moves_text(it.id);
+        let logged = self.logged(it.id);
         let settings = it.settings;
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(23);
+            w.map(25);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -255,6 +264,7 @@ impl Node {
             text("flush", &flush_name(settings.flush));
             text("site", settings.site.as_ref().map_or("any", Site::as_str));
             text("recovery-site", settings.recovery_site.as_ref().map_or("none", Site::as_str));
+            text("log", settings.log.name());
             text("forward", if settings.forward { "on" } else { "off" });
             let mut number = |name: &str, value: i64| {
                 w.bulk(name.as_bytes());
@@ -269,6 +279,8 @@ impl Node {
             number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
             number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
             number("timeout-ms", i64::from(settings.timeout_ms));
+            w.bulk(b"log-bytes");
+            write_logged(&logged, w);
             w.bulk(b"groups");
             w.array(groups.len());
             groups.iter().for_each(|group| group.write(w));
@@ -414,7 +426,10 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             ("FLUSH", "always") => settings.flush = Flush::Always,
             ("FLUSH", "os") => settings.flush = Flush::Os,
             ("FLUSH", _) => settings.flush = Flush::EveryMs(number("FLUSH", pair[1])?),
-            ("COMMIT" | "LEVEL" | "ON-TIMEOUT" | "ELECTION" | "FORWARD", _) => {
+            ("LOG", format) if LogFormat::named(format).is_some() => {
+                settings.log = LogFormat::named(format).unwrap_or_default();
+            }
+            ("COMMIT" | "LEVEL" | "ON-TIMEOUT" | "ELECTION" | "FORWARD" | "LOG", _) => {
                 return Err(format!("ERR {name} does not take '{value}' in this version"));
             }
             _ => return Err(format!("ERR unknown keyspace option '{name}'")),

@@ -1,7 +1,7 @@
 //! Items of the ledger in words: fields, and what their operations do.
 
 use super::ledger::Listed;
-use crate::payload::Payload;
+use crate::payload::{Changes, Image, Payload, Step};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use data::ledger::UNKNOWN_END;
@@ -47,18 +47,61 @@ pub fn write_item(listed: &Listed, keyspace: &str, nodes: &[&str], w: &mut Reply
     nodes.iter().for_each(|name| w.bulk(name.as_bytes()));
 }
 
-/// The operations of an entry's payload: an array of maps, each with the words of the operation and what it found before.
+/// What an entry's payload holds: an array of maps, each with the words of an operation or a command, and what it found before,
+/// where the log's format tells that.
 pub fn write_operations(payload: &[u8], w: &mut ReplyWriter<'_>) {
-    let rows = Payload::parse(payload).and_then(Payload::rows).unwrap_or_default();
-    w.array(rows.len());
-    for (operation, before) in &rows {
-        let words = words_of(operation);
-        w.map(2);
-        w.bulk(b"operation");
-        w.array(words.len());
-        words.iter().for_each(|word| w.bulk(word));
-        w.bulk(b"before");
-        write_before(before, w);
+    let Ok(Payload { changes, .. }) = Payload::parse(payload) else { return w.array(0) };
+    match changes {
+        Changes::Rows(rows) => {
+            let rows = rows.all().unwrap_or_default();
+            w.array(rows.len());
+            for (operation, before) in &rows {
+                write_words(&words_of(operation), w);
+                write_before(before, w);
+            }
+        }
+        Changes::Statement(statement) => {
+            let steps = statement.all().unwrap_or_default();
+            w.array(steps.len());
+            for step in &steps {
+                match step {
+                    Step::Operation(operation) => write_words(&words_of(operation), w),
+                    Step::Command(args) => {
+                        let words: Vec<Vec<u8>> = args.iter().map(|word| word.to_vec()).collect();
+                        write_words(&words, w);
+                    }
+                }
+                w.null();
+            }
+        }
+        Changes::Images(images) => {
+            let (flushed, images) = (images.flushed, images.all().unwrap_or_default());
+            w.array(images.len() + usize::from(flushed));
+            if flushed {
+                write_words(&words_of(&Operation::Flush), w);
+                w.null();
+            }
+            for image in &images {
+                write_words(&words_of(&image.operation()), w);
+                write_digest(image, w);
+            }
+        }
+    }
+}
+
+/// The beginning of a map of two: what stands behind it is what was found before.
+fn write_words(words: &[Vec<u8>], w: &mut ReplyWriter<'_>) {
+    w.map(2);
+    w.bulk(b"operation");
+    w.array(words.len());
+    words.iter().for_each(|word| w.bulk(word));
+    w.bulk(b"before");
+}
+
+fn write_digest(image: &Image<'_>, w: &mut ReplyWriter<'_>) {
+    match image.before {
+        0 => w.null(),
+        digest => w.bulk(alloc::format!("a value of digest {digest:016x}").as_bytes()),
     }
 }
 

@@ -48,7 +48,7 @@ impl Group {
         }
         if !keys.is_empty() {
             let seconds = (self.replica.entry_time_ms(wall_ms) / 1000) as u32;
-            let mut draft = self.draft();
+            let mut draft = self.draft("move");
             for key in &keys {
                 self.change(&Operation::Delete { key: key.into() }, seconds, &mut draft);
             }

@@ -75,7 +75,7 @@ impl Group {
     /// Takes the items of a piece in, as entries of the log. The last entry; nothing when there were none.
     fn take_items(&mut self, items: &[Item<'_>], slots: SlotRange, wall_ms: i64) -> Option<Position> {
         let seconds = (self.replica.entry_time_ms(wall_ms) / 1000) as u32;
-        let mut draft = self.draft();
+        let mut draft = self.draft("move");
         for item in items {
             let operation = match item {
                 Item::Key { key, value, expires_at_ms } => Operation::Put {

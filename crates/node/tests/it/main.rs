@@ -3,6 +3,7 @@
 mod audits;
 mod chain;
 mod cluster;
+mod formats;
 mod leaderless;
 mod moving;
 mod options;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use control::{Addresses, Founded};
+use data::log_format::ENGINE_FORMAT;
 use data::record::Record;
 use data::{GroupId, Incarnation, Index, Instant, NodeId, Now, Position, Process, WallInterval};
 use node::audit::Pace;
@@ -49,6 +50,8 @@ pub struct Cluster {
     audit: Pace,
     /// The message version that all connections speak.
     pub version: u8,
+    /// Numbers of engine formats that nodes have which are started from now on, where they are others than this program's.
+    pub engines: BTreeMap<NodeId, u16>,
     /// Pieces of its own log that a node read for itself.
     pub own_reads: usize,
     /// What the nodes reported, for a failing test to print.
@@ -94,6 +97,7 @@ impl Cluster {
             snapshot_log_bytes: 1 << 30,
             audit,
             version,
+            engines: BTreeMap::new(),
             own_reads: 0,
             story: Vec::new(),
         };
@@ -143,6 +147,7 @@ impl Cluster {
             seed: 99 * u64::from(id.0) + process.0,
             snapshot_log_bytes: self.snapshot_log_bytes,
             transfer_bytes_per_second: 32 << 20,
+            engine_format: self.engines.get(&id).copied().unwrap_or(ENGINE_FORMAT),
             audit: self.audit,
             version: "test",
         };
@@ -162,11 +167,13 @@ impl Cluster {
         let mut node = Node::new(config, restored, now).expect("own records");
         let others: Vec<NodeId> = self.nodes.keys().copied().collect();
         for other in &others {
-            node.step(now, Input::PeerUp { node: *other, version: self.version });
+            let engine_format = self.nodes[other].config().engine_format;
+            node.step(now, Input::PeerUp { node: *other, version: self.version, engine_format });
         }
         self.nodes.insert(id, node);
         for other in others {
-            self.step(other, Input::PeerUp { node: id, version: self.version });
+            let engine_format = self.nodes[&id].config().engine_format;
+            self.step(other, Input::PeerUp { node: id, version: self.version, engine_format });
         }
         self.end_turn(id);
     }

@@ -4,7 +4,9 @@
 use alloc::format;
 use core::fmt;
 use data::SiteId;
-use data::causal::{Amount, Causal, Context, DEPTH_MAX, Deadline, Kind, Object, TooFarAhead, Wish, Write};
+use data::causal::{
+    Amount, Causal, Context, DEPTH_MAX, Deadline, Kind, Object, TooFarAhead, Unfit, Wish, Write,
+};
 use data::operation::Expiry;
 
 /// How a keyspace treats conflicts.
@@ -54,6 +56,8 @@ pub enum Refusal {
     NotASite(SiteId),
     /// The value is no whole number, or the sum would be none.
     NotANumber,
+    /// What the key holds does not take it.
+    Unfit(Unfit),
     /// More bytes than one write may have.
     TooLarge { bytes_max: u64 },
 }
@@ -66,6 +70,7 @@ impl fmt::Display for Refusal {
             Refusal::Elsewhere { home } => write!(f, "the key is at home at {home}"),
             Refusal::NotASite(site) => write!(f, "{site} is none of the keyspace's sites"),
             Refusal::NotANumber => f.write_str("value is not an integer or out of range"),
+            Refusal::Unfit(unfit) => write!(f, "the key does not take it: {unfit:?}"),
             Refusal::TooLarge { bytes_max } => write!(f, "a write has at most {bytes_max} bytes"),
         }
     }
@@ -84,7 +89,7 @@ pub fn mint(
     now_ms: i64,
 ) -> Result<Causal<Object>, Refusal> {
     if policy != Policy::LastWriteWins {
-        return Ok(wish.mint(object, write, now_ms));
+        return plainly(wish, object, write, now_ms);
     }
     match wish {
         Wish::Set { value, expiry } => Ok(set_last(object, write, now_ms, value, *expiry)),
@@ -108,12 +113,30 @@ pub fn mint(
             let sum = sum_of(held.map(|value| &**value), *by)?;
             Ok(set_field(object, write, now_ms, field, sum.as_bytes()))
         }
-        Wish::SetAdd { .. }
+        // Registers of last-write-wins hold no fractions to add to: what a plain increment would make of them is refused.
+        Wish::IncrementFloat { .. }
+        | Wish::HashIncrementFloat { .. }
+        | Wish::SetAdd { .. }
         | Wish::SetRemove { .. }
         | Wish::HashRemove { .. }
+        | Wish::ZSetSet { .. }
+        | Wish::ZSetIncrement { .. }
+        | Wish::ZSetRemove { .. }
+        | Wish::ListPush { .. }
+        | Wish::ListInsert { .. }
+        | Wish::ListRemove { .. }
         | Wish::Expire { .. }
-        | Wish::Delete => Ok(wish.mint(object, write, now_ms)),
+        | Wish::Delete => plainly(wish, object, write, now_ms),
     }
+}
+
+fn plainly(
+    wish: &Wish,
+    object: &Object,
+    write: &mut Write<'_>,
+    now_ms: i64,
+) -> Result<Causal<Object>, Refusal> {
+    wish.mint(object, write, now_ms).map(|(delta, _)| delta).map_err(Refusal::Unfit)
 }
 
 fn sum_of(held: Option<&[u8]>, by: Amount) -> Result<alloc::string::String, Refusal> {

@@ -11,7 +11,7 @@ use super::replica::{Output, Replica, Role};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::plant::{self, Bug};
-use data::record::{Kind, Record};
+use data::record::Record;
 use data::{Epoch, Index, Position};
 
 /// Entries that this copy is about to lose: those behind `after`.
@@ -141,7 +141,7 @@ impl Replica {
 
 fn holds_operations(mut records: &[u8]) -> bool {
     while let Ok(record) = Record::parse(records) {
-        if record.header.kind == Kind::Operations {
+        if record.header.kind.is_change() {
             return true;
         }
         records = &records[record.len..];

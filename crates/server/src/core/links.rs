@@ -21,6 +21,7 @@ impl Core {
             level_max: 1,
             version_min: VERSION_MIN,
             version_max: self.parts.settings.message_version,
+            engine_format: config.engine_format,
         }
     }
 
@@ -130,6 +131,7 @@ impl Core {
         for node in nodes {
             let agreed = self.outgoing.get(&node).and_then(|link| link.agreed.as_ref());
             let (out, version) = (agreed.is_some(), agreed.map_or(0, |agreed| agreed.version));
+            let engine_format = agreed.map_or(0, |agreed| agreed.peer.engine_format);
             let into = self
                 .incoming
                 .iter()
@@ -138,7 +140,10 @@ impl Core {
             let up = out && into;
             if self.up.get(&node).copied().unwrap_or(false) != up {
                 self.up.insert(node, up);
-                let input = if up { Input::PeerUp { node, version } } else { Input::PeerDown { node } };
+                let input = match up {
+                    true => Input::PeerUp { node, version, engine_format },
+                    false => Input::PeerDown { node },
+                };
                 self.node.step(clock::now(), input);
                 if !up && out {
                     // What was queued for the peer's last process must not reach its next one.

@@ -17,6 +17,7 @@ fn identity(node: u32) -> Identity {
         level_max: 1,
         version_min: 1,
         version_max: 1,
+        engine_format: 1,
     }
 }
 

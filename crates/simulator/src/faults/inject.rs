@@ -6,7 +6,7 @@ use crate::network::MS;
 use crate::random::Random;
 use crate::workload::command;
 use crate::world::{Event, World};
-use data::NodeId;
+use data::{LogFormat, NodeId};
 use storage::memory::Fault as DiskFault;
 
 impl World {
@@ -297,10 +297,15 @@ impl World {
             _ => 8,
         };
         let rule = random.below(most) as usize;
+        let format = random.pick(&LogFormat::ALL).unwrap_or_default();
         let commands = match random.below(5) {
             3 | 4 if durable && name != "cached" => {
                 let start = ["KEYSPACE", "ALTER", &name, "COMMIT"];
                 vec![command(&[&start, rules[rule]].concat())]
+            }
+            // Older programs read rows only.
+            0 if !self.mix.has(Fault::Upgrade) && random.chance(500) => {
+                vec![command(&["KEYSPACE", "ALTER", &name, "LOG", format.name()])]
             }
             0 => vec![command(&["KEYSPACE", "ALTER", &name, "TIMEOUT", &timeout])],
             1 => vec![command(&["KEYSPACE", "CREATE", &extra, "SINGLE-LEADER"])],

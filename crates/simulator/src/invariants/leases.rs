@@ -7,7 +7,6 @@
 
 use super::Violation;
 use crate::host::Host;
-use data::record::Kind;
 use data::{Epoch, GroupId, Index, NodeId};
 use node::GroupState;
 use protocol::single_leader::RoleName;
@@ -86,7 +85,7 @@ fn goes_on(
     let (_, from) = before.filter(|(epoch, _)| state.replica.leads() == Some(*epoch))?;
     let mut asked = None;
     state.replica.log().each(from.next(), end, |record| {
-        if record.header.kind == Kind::Operations && !record.header.request.is_none() {
+        if record.header.kind.is_change() && !record.header.request.is_none() {
             asked = Some(record.header.index);
         }
     });

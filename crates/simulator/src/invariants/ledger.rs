@@ -11,10 +11,9 @@ use crate::history::{Did, Operation, Outcome};
 use crate::host::Host;
 use crate::world::{Space, World};
 use data::ledger::{Item, Mark};
-use data::record::Kind;
 use data::{Epoch, GroupId, Index, NodeId, Position};
 use node::GroupState;
-use node::payload::Payload;
+use node::payload::{Changes, Payload};
 use protocol::single_leader::RoleName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +64,7 @@ impl Ledgers {
         }
         let all = self.committed.entry((state.group, epoch)).or_default();
         state.replica.log().each(from, commit, |record| {
-            if record.header.kind == Kind::Operations && record.header.epoch == epoch {
+            if record.header.kind.is_change() && record.header.epoch == epoch {
                 all.insert(record.header.index);
             }
         });
@@ -136,12 +135,9 @@ impl Ledgers {
             let name = &map.keyspaces.get(&item.keyspace)?.name;
             world.spaces.iter().position(|space| space.name == *name)
         };
-        // What a range without payload holds only the log can tell.
-        let ranges: BTreeSet<usize> = items
-            .iter()
-            .filter(|item| item.payload.is_none() && item.mark != Mark::Announced)
-            .filter_map(space_of)
-            .collect();
+        // What a range without payload holds only the log can tell; a physical item does not tell what is new in a set or list.
+        let ranges: BTreeSet<usize> =
+            items.iter().filter(|item| tells_little(item)).filter_map(space_of).collect();
         let mut kept: BTreeMap<(usize, String, i64), Mark> = BTreeMap::new();
         for item in items {
             let (Some(space), Some(payload)) = (space_of(item), &item.payload) else { continue };
@@ -214,6 +210,11 @@ fn gather(world: &World) -> Vec<Item> {
     items.into_values().collect()
 }
 
+fn tells_little(item: &Item) -> bool {
+    let Some(payload) = &item.payload else { return item.mark != Mark::Announced };
+    matches!(Payload::parse(payload), Ok(Payload { changes: Changes::Images(_), .. }))
+}
+
 fn holds(items: &[Item], group: GroupId, position: Position) -> bool {
     items.iter().any(|item| {
         let from = item.id.position;
@@ -255,21 +256,12 @@ fn bounded(world: &World, items: &[Item]) -> Result<(), String> {
     Ok(())
 }
 
-/// The values that an entry's operations write.
+/// The values that an entry writes, as far as its format tells.
 fn values(payload: &[u8]) -> Vec<(String, i64)> {
-    use data::Operation as O;
-    let mut values = Vec::new();
-    let rows = Payload::parse(payload).and_then(Payload::rows).unwrap_or_default();
-    for (operation, _) in &rows {
-        let (key, written): (&[u8], Vec<&[u8]>) = match operation {
-            O::Set { key, value, .. } => (key, vec![value]),
-            O::SetAdd { key, members } => (key, members.iter().map(|it| &it[..]).collect()),
-            O::ListPush { key, elements, .. } => (key, elements.iter().map(|it| &it[..]).collect()),
-            _ => continue,
-        };
-        let key = String::from_utf8_lossy(key).into_owned();
-        let number = |text: &&[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
-        values.extend(written.iter().filter_map(number).map(|value| (key.clone(), value)));
-    }
-    values
+    let written = Payload::parse(payload).map(|payload| payload.written()).unwrap_or_default();
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
+    let of = |(key, value): &(Vec<u8>, Vec<u8>)| {
+        number(value).map(|value| (String::from_utf8_lossy(key).into_owned(), value))
+    };
+    written.iter().filter_map(of).collect()
 }

@@ -113,6 +113,7 @@ impl World {
             seed,
             snapshot_log_bytes: self.snapshot_log_bytes,
             transfer_bytes_per_second: 32 << 20,
+            engine_format: data::log_format::ENGINE_FORMAT,
             audit: AUDITS,
             version: "simulated",
         }
@@ -208,8 +209,9 @@ impl World {
         connection.up = true;
         connection.version = version;
         connection.number += 1;
-        self.step(a, Input::PeerUp { node: b, version });
-        self.step(b, Input::PeerUp { node: a, version });
+        let engine_format = data::log_format::ENGINE_FORMAT;
+        self.step(a, Input::PeerUp { node: b, version, engine_format });
+        self.step(b, Input::PeerUp { node: a, version, engine_format });
     }
 
     /// Ids of the processes as they are now: for scenarios and tests.

@@ -333,7 +333,7 @@ impl World {
                         command(&["KEYSPACE", "CREATE", &space.name, kind])
                     }
                     // Nobody has used it yet.
-                    Some(it) if it.id.0 < 16 && it.settings.shards == 1 => {
+                    Some(it) if it.id.0 < 16 && !space.is_set(&it.settings) => {
                         command(&["KEYSPACE", "ALTER", &space.name])
                     }
                     Some(_) => return None,

@@ -16,6 +16,7 @@ fn identity(node: u32) -> Identity {
         level_max: 2,
         version_min: 1,
         version_max: 3,
+        engine_format: 1,
     }
 }
 

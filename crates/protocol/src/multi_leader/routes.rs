@@ -47,7 +47,8 @@ impl Routes {
         let mut next = BTreeMap::new();
         for origin in &present {
             let ways = children(*origin);
-            is_detour |= ways.iter().any(|way| !whole.contains(way));
+            let usual = spread(*origin, &whole, &whole, &everybody);
+            is_detour |= ways.iter().any(|way| !usual.contains(way));
             let mine = ways.into_iter().filter(|(from, _)| *from == me).map(|(_, to)| to);
             next.insert(*origin, mine.collect());
         }

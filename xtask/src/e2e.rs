@@ -4,6 +4,7 @@ mod bad_input;
 mod conformance;
 mod degrade;
 mod disk_full;
+mod drill;
 mod failover;
 mod faults;
 mod join;
@@ -37,6 +38,8 @@ pub enum Suite {
     Requests(requests::Options),
     /// What async lost is in the ledger, and only that; it is applied again.
     Ledger,
+    /// A site is lost: what the copy at the recovery site said would be missing, beside what was.
+    Drill,
     /// A node is started with an old backup of its data: it is noticed.
     Restore,
     /// A keyspace in use gets more shards and fewer, under load of a stock cluster client.
@@ -68,6 +71,7 @@ impl Suite {
             Suite::Reshard(reshard::Options::default()),
             Suite::Sessions,
             Suite::Ledger,
+            Suite::Drill,
         ]
     }
 
@@ -85,6 +89,7 @@ impl Suite {
             Suite::Reshard(_) => "reshard",
             Suite::Sessions => "sessions",
             Suite::Ledger => "ledger",
+            Suite::Drill => "drill",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -108,6 +113,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Reshard(options) => reshard::run(&options),
         Suite::Sessions => sessions::run(),
         Suite::Ledger => ledger::run(),
+        Suite::Drill => drill::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

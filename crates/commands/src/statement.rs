@@ -12,6 +12,7 @@
 //! | INCRBYFLOAT, HINCRBYFLOAT | the log shall say what came out, not how a processor rounds |
 //! | SORT ... STORE | BY and GET look at keys that it does not name |
 //! | GEOADD, GEOSEARCHSTORE | distances are floating point |
+//! | SETV | for keyspaces without a log that is shared; here it is refused |
 // catalogue: D1 D2 D3
 // bugs: SL-23
 
@@ -133,6 +134,7 @@ mod tests {
             "psetex",
             "set",
             "setex",
+            "setv",
             "sort",
             "spop",
         ];

@@ -59,6 +59,8 @@ pub struct Node {
     origin: (&'static str, String),
     /// The newest message version that it speaks; its own newest with `None`.
     pub message_version: Option<u8>,
+    /// Where it stands; nowhere in particular with `None`.
+    pub site: Option<String>,
     /// What stands before the program on the command line, such as `ip netns exec NAME`.
     pub launcher: Vec<String>,
     pub environment: Vec<(String, String)>,
@@ -83,6 +85,9 @@ impl Node {
         if let Some(version) = self.message_version {
             command.args(["--message-version", &version.to_string()]);
         }
+        if let Some(site) = &self.site {
+            command.args(["--site", site]);
+        }
         self.server = Some(Server::start(command, &self.output)?);
         Ok(())
     }
@@ -103,6 +108,11 @@ impl Node {
     }
 }
 
+/// For each of so many nodes an address for its peers, for clients, for HTTP.
+pub fn free_threes(count: usize) -> io::Result<Vec<[SocketAddr; 3]>> {
+    Ok(free_addresses(count * 3)?.chunks_exact(3).map(|three| [three[0], three[1], three[2]]).collect())
+}
+
 /// Nodes that founded a cluster together, each a process of its own.
 pub struct Cluster {
     pub nodes: Vec<Node>,
@@ -118,11 +128,16 @@ impl Cluster {
 
     /// The same, with nodes that speak at most this message version.
     pub fn found_with(program: &Path, count: usize, version: Option<u8>) -> io::Result<Cluster> {
-        let addresses = free_addresses(count * 3)?;
-        let threes: Vec<[SocketAddr; 3]> =
-            (0..count).map(|n| [addresses[n], addresses[count + n], addresses[2 * count + n]]).collect();
-        Cluster::found_at(program, &threes, &mut |node, _| {
+        Cluster::found_at(program, &free_threes(count)?, &mut |node, _| {
             node.message_version = version;
+            Ok(())
+        })
+    }
+
+    /// The same, one node at each of these sites.
+    pub fn found_over(program: &Path, sites: &[&str]) -> io::Result<Cluster> {
+        Cluster::found_at(program, &free_threes(sites.len())?, &mut |node, number| {
+            node.site = Some(sites[number].to_owned());
             Ok(())
         })
     }
@@ -175,6 +190,7 @@ impl Cluster {
             program: self.program.clone(),
             origin,
             message_version: None,
+            site: None,
             launcher: Vec::new(),
             environment: Vec::new(),
             output: self.folder.path.join(format!("{name}.output")),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bench::client::Client;
 use bench::process::{Server, TempFolder, find_program, free_addresses};
 use bench::resp::Value;
-use bench::servers::tercet::Cluster;
+use bench::servers::tercet::{Cluster, free_threes};
 use bench::servers::{info_field, wait_for};
 
 use super::announced::{self, Kept};
@@ -60,7 +60,7 @@ impl TercetCluster {
         let mut small = (fault == Fault::FullDisk).then(SmallDisks::default);
         let threes = match &networks {
             Some(networks) => networks.addresses(),
-            None => free_addresses(9)?.chunks_exact(3).map(|three| [three[0], three[1], three[2]]).collect(),
+            None => free_threes(3)?,
         };
         let cluster = Cluster::found_at(program, &threes, &mut |node, number| {
             node.message_version = version;

@@ -161,7 +161,10 @@ fn life(format: LogFormat, seed: u64) -> (Vec<String>, u64, Vec<u8>) {
                 lines.push("EXEC".into());
                 lines
             }
-            1..=3 => vec![any_write(&mut draw)],
+            // What is compared in the end shall not be next to nothing.
+            1..=3 => {
+                vec![any_write(&mut draw)].into_iter().filter(|it| turn < 500 || it != "flushdb").collect()
+            }
             _ => vec![fitting_write(&mut draw)],
         };
         for line in lines {
@@ -188,7 +191,7 @@ fn life(format: LogFormat, seed: u64) -> (Vec<String>, u64, Vec<u8>) {
 fn the_same_commands_leave_the_same_bytes_on_every_copy_in_every_format() {
     for seed in [1, 2] {
         let (replies, hash, bytes) = life(LogFormat::Row, seed);
-        assert!(bytes.len() > 1000, "something is there");
+        assert!(bytes.len() > 1000, "something is there: {} bytes", bytes.len());
         for format in [LogFormat::Statement, LogFormat::Physical] {
             let (others, other_hash, other_bytes) = life(format, seed);
             let first = replies.iter().zip(&others).find(|(a, b)| a != b);

@@ -346,6 +346,11 @@ mod tests {
     use crate::history::Place;
     use data::NodeId;
 
+    /// In keyspaces with leaders.
+    fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
+        super::judge(history, durable, &[], u64::MAX)
+    }
+
     fn it(did: Did, start: u64, end: u64, outcome: Outcome) -> Operation {
         let place = Place::default();
         Operation {

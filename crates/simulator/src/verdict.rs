@@ -366,7 +366,7 @@ mod tests {
         }
     }
     fn broken(history: &[Operation]) -> bool {
-        judge(history, &[true], &[None], 0).violation.is_some()
+        judge(history, &[true]).violation.is_some()
     }
 
     #[test]
@@ -378,7 +378,7 @@ mod tests {
         assert!(broken(&[add(1, Outcome::Fail), read(&[1])]));
         assert!(broken(&[add(1, Outcome::Ok), read(&[1, 2])]));
         assert!(!broken(&[add(1, Outcome::Info), read(&[])]));
-        let loose = judge(&[add(1, Outcome::Ok), read(&[])], &[false], &[None], 0);
+        let loose = judge(&[add(1, Outcome::Ok), read(&[])], &[false]);
         assert!(loose.violation.is_none() && loose.lost == 1);
     }
 
@@ -413,7 +413,7 @@ mod tests {
         assert!(!broken(&[issue(0, Outcome::Fail), issue(0, Outcome::Fail)]));
         let twice = [issue(1, Outcome::Ok), issue(2, Outcome::Ok), issue(1, Outcome::Ok)];
         assert!(broken(&twice));
-        assert_eq!(judge(&twice, &[false], &[None], 0).lost, 1);
+        assert_eq!(judge(&twice, &[false]).lost, 1);
     }
 
     #[test]
@@ -427,18 +427,15 @@ mod tests {
         let writes = [write(1, 0, 5), write(2, 10, 6)];
         let with = |reads: &[Operation]| [&writes[..], reads].concat();
         let late = with(&[read(Some(1), 20, Some(5)), read(Some(2), 30, Some(6))]);
-        let verdict = judge(&late, &[true], &[None], 0);
+        let verdict = judge(&late, &[true]);
         assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
         assert_eq!((verdict.copies.reads, verdict.copies.stale, verdict.copies.age_ns_max), (2, 1, 9));
         let back = with(&[read(Some(2), 20, None), read(Some(1), 30, None)]);
-        assert!(broken(&back) && judge(&back, &[false], &[None], 0).violation.is_none());
+        assert!(broken(&back) && judge(&back, &[false]).violation.is_none());
         assert!(broken(&with(&[read(Some(1), 20, Some(6))])), "not what its position says");
         let refused = Operation { outcome: Outcome::Fail, ..write(3, 15, 7) };
         assert!(broken(&with(&[refused, read(Some(3), 20, None)])));
-        assert!(
-            judge(&with(&[read(Some(9), 20, None)]), &[false], &[None], 0).violation.is_some(),
-            "invented"
-        );
+        assert!(judge(&with(&[read(Some(9), 20, None)]), &[false]).violation.is_some(), "invented");
         // A leader's answer is no copy's.
         assert!(broken(&with(&[placed(Did::Read { value: Some(1) }, 20, 2, None, false)])));
     }
@@ -454,7 +451,7 @@ mod tests {
         let read = |value, start, with_token| step(Did::Read { value }, start, with_token);
         for keeps in [true, false] {
             let told = |history: &[Operation]| {
-                let verdict = judge(history, &[keeps], &[None], 0);
+                let verdict = judge(history, &[keeps]);
                 (verdict.violation.map(|it| it.property), verdict.went_back)
             };
             let back = |with_token| {
@@ -500,7 +497,7 @@ mod tests {
     #[test]
     fn an_answer_before_its_question_is_counted_of_copies_and_judged_of_leaders() {
         let look = |answer, question, copies| {
-            judge(&[it(Did::Observe { answer, question, copies }, 0, 1, Outcome::Ok)], &[true], &[None], 0)
+            judge(&[it(Did::Observe { answer, question, copies }, 0, 1, Outcome::Ok)], &[true])
         };
         let both = |verdict: Verdict| (verdict.violation.is_some(), verdict.answers_first);
         assert_eq!(both(look(3, 3, false)), (false, 0));

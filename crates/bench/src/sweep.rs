@@ -1,6 +1,6 @@
-//! Tercet beside itself, in one run: what each commit rule costs with more and more followers, and what reads of followers spare
-//! the leader. Every rule is a keyspace of the same cluster, one process per node; the rules take turns in every round.
-// catalogue: B9 C16 C18
+//! Tercet beside itself, in one run: what each commit rule, and each W and R, costs with more and more copies, and what reads of
+//! followers spare the leader. Every rule is a keyspace of the same cluster, one process per node; the rules take turns in every round.
+// catalogue: B9 C16 C18 K6 K7 K24
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +25,8 @@ const RULES: [(&str, &str); 6] = [
     ("synchron", "synchronous"),
     ("chain", "chain"),
 ];
+/// Leaderless keyspaces beside them, with as many copies; the numbers behind the name are W and R, 0 for more than half.
+const QUORUMS: [(&str, usize, usize); 3] = [("w1r1", 1, 1), ("quorum", 0, 0), ("all", usize::MAX, 1)];
 const CLIENTS: [usize; 2] = [1, 64];
 const READERS: usize = 48;
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -53,20 +55,33 @@ pub fn sweep(plan: &Plan, progress: &mut dyn FnMut(&str)) -> io::Result<Report> 
                 format!("KEYSPACE CREATE {name} SINGLE-LEADER REPLICAS {} COMMIT {rule}", followers + 1);
             leaders.push(create(&cluster, name, &words)?);
         }
-        for clients in CLIENTS {
-            let name = format!("set, {followers} followers, {clients} clients");
-            let mut run = |number: usize, round| {
-                let load = Load {
-                    addresses: vec![leaders[number]],
-                    connections: clients,
-                    pids: cluster.pids(),
-                    ..timed(plan.quick, round)
+        for (name, w, r) in QUORUMS {
+            let n = followers + 1;
+            let number = |wanted: usize| if wanted == 0 { n / 2 + 1 } else { wanted.min(n) };
+            let (w, r) = (number(w), number(r));
+            leaders.push(create(
+                &cluster,
+                name,
+                &format!("KEYSPACE CREATE {name} LEADERLESS N {n} W {w} R {r}"),
+            )?);
+        }
+        let names = RULES.iter().map(|(name, _)| *name).chain(QUORUMS.iter().map(|(name, ..)| *name));
+        let names: Vec<&'static str> = names.collect();
+        for (work, word) in [(Work::Set, "set"), (Work::Get, "get")] {
+            for clients in CLIENTS {
+                let name = format!("{word}, {followers} followers, {clients} clients");
+                let mut run = |number: usize, round| {
+                    let load = Load {
+                        addresses: vec![leaders[number]],
+                        connections: clients,
+                        pids: cluster.pids(),
+                        ..timed(plan.quick, round)
+                    };
+                    let keyspace = ["SELECT", names[number]];
+                    load::run(&load, |_| RedisDialect::new(work, VALUE_BYTES).opening(&keyspace))
                 };
-                let keyspace = ["SELECT", RULES[number].0];
-                load::run(&load, |_| RedisDialect::new(Work::Set, VALUE_BYTES).opening(&keyspace))
-            };
-            let names: Vec<&'static str> = RULES.iter().map(|(name, _)| *name).collect();
-            report.tables.push(in_turns(&name, &names, plan.quick, progress, &mut run)?);
+                report.tables.push(in_turns(&name, &names, plan.quick, progress, &mut run)?);
+            }
         }
     }
     report.tables.push(readers(plan, progress)?);
@@ -156,7 +171,7 @@ fn timed(is_quick: bool, round: u64) -> Load {
     }
 }
 
-/// Makes a keyspace and waits until its leader takes writes; the leader's address.
+/// Makes a keyspace and waits until its leader takes writes, or any node where nobody leads; that node's address.
 fn create(cluster: &Cluster, name: &str, words: &str) -> io::Result<SocketAddr> {
     let ok = Value::Simple("OK".into());
     let words: Vec<&str> = words.split(' ').collect();
@@ -170,7 +185,8 @@ fn create(cluster: &Cluster, name: &str, words: &str) -> io::Result<SocketAddr> 
             let mut client = Client::connect(node.resp, TIMEOUT).ok()?;
             client.call(&["SELECT", name]).ok()?;
             let role = client.call(&["ROLE"]).ok()?;
-            let leads = role.items().first().and_then(Value::text) == Some("master");
+            let leads =
+                words.contains(&"LEADERLESS") || role.items().first().and_then(Value::text) == Some("master");
             let mut written = || client.call(&["SET", "ready", "1"]).ok();
             (leads && written()? == ok).then_some(node.resp)
         })

@@ -46,7 +46,7 @@ use crate::host::{Harm, Host};
 use crate::verdict::quorum;
 use data::{GroupId, NodeId};
 use node::Event;
-use protocol::single_leader::Report;
+use protocol::single_leader::{Report, RoleName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A broken promise.
@@ -157,8 +157,9 @@ impl Invariants {
         let Some(node) = &host.node else { return };
         self.ledgers.harmed |= host.harm.is_some();
         if host.harm == Some(Harm::Restored) {
-            // It is behind what it promised: that is the fault. It must not do anything with it.
-            if node.group_states().any(|state| state.replica.leads().is_some()) {
+            // It is behind what it promised: that is the fault. It must not do anything with it. That it takes itself for elected is
+            // nothing: its process may have the number of one that was, and nobody listens.
+            if node.group_states().any(|state| state.replica.role() == RoleName::Leader) {
                 self.fail("a disk that went back in time is noticed", format!("{} leads with it", host.id));
             }
             return;

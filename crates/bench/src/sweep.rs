@@ -81,11 +81,33 @@ pub fn sweep(plan: &Plan, progress: &mut dyn FnMut(&str)) -> io::Result<Report> 
                     load::run(&load, |_| RedisDialect::new(work, VALUE_BYTES).opening(&keyspace))
                 };
                 report.tables.push(in_turns(&name, &names, plan.quick, progress, &mut run)?);
+                // What nobody leads has no such parts, nor have reads.
+                let measured = if work == Work::Set { RULES.len() } else { 0 };
+                for (leader, rule) in leaders.iter().zip(&names).take(measured) {
+                    let parts = latency_parts(*leader, rule)?;
+                    progress(&format!("{name}: {rule} waited, median in us: {parts}"));
+                }
             }
         }
     }
     report.tables.push(readers(plan, progress)?);
     Ok(report)
+}
+
+/// Where the time of a keyspace's last writes went, as its leader measured it: the median of each part.
+// catalogue: C17
+fn latency_parts(leader: SocketAddr, keyspace: &str) -> io::Result<String> {
+    let info =
+        Client::connect(leader, TIMEOUT)?.call(&["KEYSPACE", "INFO", keyspace]).map_err(io::Error::other)?;
+    let fields = info.items().chunks_exact(2);
+    let mut parts = fields.filter(|pair| pair[0].text() == Some("latency-parts")).map(|pair| pair[1].items());
+    let median = |line: &Value| {
+        let mut words = line.text()?.split(' ');
+        let part = words.next()?;
+        Some(format!("{part} {}", words.find_map(|word| word.strip_prefix("p50-us="))?))
+    };
+    let parts: Vec<String> = parts.next().unwrap_or_default().iter().filter_map(median).collect();
+    Ok(parts.join(", "))
 }
 
 /// Reads at the leader beside reads at all three copies; the CPU time is that of the leader alone.

@@ -6,6 +6,7 @@ mod config_command;
 mod connection;
 mod info;
 mod keyspace;
+mod latency_parts;
 pub(crate) mod ledger;
 mod ledger_words;
 mod log_bytes;

@@ -98,6 +98,7 @@ pub struct Group {
     pub undo: VecDeque<(Index, Vec<Undo>)>,
     /// What this node's leaderships of it wrote.
     pub logged: crate::logged::Logged,
+    pub latency: crate::latency::Latency,
     /// Memory of the last entry's rows, to be used again.
     pub(crate) rows: Vec<u8>,
     pub dirty: Dirty,
@@ -162,6 +163,7 @@ impl Group {
             looks: Default::default(),
             undo: VecDeque::new(),
             logged: Default::default(),
+            latency: Default::default(),
             rows: Vec::new(),
             dirty: Dirty::new(),
             waiters: VecDeque::new(),

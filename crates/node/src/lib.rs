@@ -26,6 +26,7 @@ mod freshness;
 mod gather;
 mod group;
 pub mod io;
+pub mod latency;
 pub mod leaderless;
 mod leading;
 pub mod ledger;

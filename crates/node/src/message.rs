@@ -5,6 +5,7 @@
 
 use crate::admin::ledger::{self, Ask, Listed};
 use crate::audit;
+use crate::latency;
 use crate::moving::{self, Piece};
 use crate::options::{ClientRequest, Options};
 use crate::rollback::{self, Life};
@@ -63,6 +64,10 @@ pub enum PeerMessage {
     AuditOffer { group: GroupId, mark: Mark, len: u64 },
     /// Of a leaderless shard, under the ring that the sender knows (since version 5).
     Leaderless { group: GroupId, ring: u64, message: protocol::leaderless::Message },
+    /// Of a leader that measures a write: how long will this entry, which comes next, take until it is persisted (since version 5)?
+    LatencyAsk { group: GroupId, position: Position },
+    /// It is persisted; so many microseconds after it arrived, if that is known (since version 5).
+    LatencyAnswer { group: GroupId, position: Position, micros: Option<u64> },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -145,6 +150,8 @@ impl PeerMessage {
             PeerMessage::AuditVerdict { .. } => 41,
             PeerMessage::AuditOffer { .. } => 42,
             PeerMessage::Leaderless { .. } => 50,
+            PeerMessage::LatencyAsk { .. } => 75,
+            PeerMessage::LatencyAnswer { .. } => 76,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
@@ -159,6 +166,7 @@ impl PeerMessage {
             | PeerMessage::AuditVerdict { .. }
             | PeerMessage::AuditOffer { .. } => audit::SINCE_VERSION,
             PeerMessage::Leaderless { .. } => crate::leaderless::SINCE_VERSION,
+            PeerMessage::LatencyAsk { .. } | PeerMessage::LatencyAnswer { .. } => latency::SINCE_VERSION,
             _ => 1,
         }
     }
@@ -171,7 +179,9 @@ impl PeerMessage {
             | PeerMessage::AuditFinding { group, .. }
             | PeerMessage::AuditVerdict { group, .. }
             | PeerMessage::AuditOffer { group, .. }
-            | PeerMessage::Leaderless { group, .. } => *group,
+            | PeerMessage::Leaderless { group, .. }
+            | PeerMessage::LatencyAsk { group, .. }
+            | PeerMessage::LatencyAnswer { group, .. } => *group,
             PeerMessage::Forward(forward) => forward.group,
             PeerMessage::Move(piece) => piece.group(),
             PeerMessage::Lease(_)
@@ -263,6 +273,15 @@ impl PeerMessage {
                 w.u64(*ring);
                 message.encode(w);
             }
+            PeerMessage::LatencyAsk { group, position } => {
+                group.encode(w);
+                position.encode(w);
+            }
+            PeerMessage::LatencyAnswer { group, position, micros } => {
+                group.encode(w);
+                position.encode(w);
+                w.option(*micros, |w, micros| w.u64(micros));
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -326,6 +345,12 @@ impl PeerMessage {
                 group: GroupId::decode(r)?,
                 ring: r.u64()?,
                 message: protocol::leaderless::Message::decode(r)?,
+            },
+            75 => PeerMessage::LatencyAsk { group: GroupId::decode(r)?, position: Position::decode(r)? },
+            76 => PeerMessage::LatencyAnswer {
+                group: GroupId::decode(r)?,
+                position: Position::decode(r)?,
+                micros: r.option(|r| r.u64())?,
             },
             _ => return Err(DecodeError::Invalid("message kind")),
         };

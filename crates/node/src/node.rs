@@ -85,6 +85,8 @@ pub struct Node {
     pub(crate) leased: Vec<ConnectionId>,
     /// Groups with something for log or followers at the end of the turn.
     pub(crate) unflushed: BTreeSet<GroupId>,
+    /// Groups with a measured write that is committed and not wholly known.
+    pub(crate) measured: Vec<GroupId>,
     /// Groups that send or pull what a lagging copy needs from disk.
     pub(crate) catching_up: BTreeSet<GroupId>,
     /// Why this node takes no part in replication any more.
@@ -157,6 +159,7 @@ impl Node {
             resumed: Vec::new(),
             leased: Vec::new(),
             unflushed: BTreeSet::new(),
+            measured: Vec::new(),
             catching_up: BTreeSet::new(),
             stopped: None,
             disk_full: false,
@@ -241,6 +244,9 @@ impl Node {
         self.check_leases();
         while let Some(group) = self.unflushed.pop_first() {
             self.flush_group(group);
+        }
+        if !self.measured.is_empty() {
+            self.end_measurements();
         }
         out.append(&mut self.outputs);
     }
@@ -354,6 +360,7 @@ impl Node {
             table: &group.table,
             applied: group.applied,
             audit: &group.audit,
+            latency: &group.latency,
             waiting: group.waiters.len(),
             read_until: group.read_until,
         })
@@ -368,6 +375,7 @@ pub struct GroupState<'a> {
     pub table: &'a data::table::Table,
     pub applied: data::Index,
     pub audit: &'a crate::audit::Audit,
+    pub latency: &'a crate::latency::Latency,
     /// Replies that wait for the log.
     pub waiting: usize,
     /// A leader answers reads alone before this.

@@ -65,6 +65,10 @@ impl Node {
             PeerMessage::AuditFinding { group, finding } => self.on_audit_finding(group, from, finding),
             PeerMessage::AuditVerdict { group, position } => self.on_audit_verdict(group, from, position),
             PeerMessage::AuditOffer { group, mark, len } => self.on_audit_offer(group, from, mark, len),
+            PeerMessage::LatencyAsk { group, position } => self.on_latency_ask(group, from, position),
+            PeerMessage::LatencyAnswer { group, position, micros } => {
+                self.on_latency_answer(group, from, position, micros);
+            }
             PeerMessage::SnapshotPiece { group, position, offset, bytes } => {
                 self.on_snapshot_piece(group, from, position, offset, bytes);
             }

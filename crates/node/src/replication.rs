@@ -24,8 +24,19 @@ impl Node {
         }
         let Some(it) = self.groups.get_mut(&group) else { return };
         let (mut out, asking) = (Vec::new(), !it.asking.is_empty());
+        let measures = it.latency.is_active();
+        let from = match &input {
+            single_leader::Input::Message { from, .. } if measures => Some(*from),
+            _ => None,
+        };
         it.replica.step(self.now.instant, input, &mut out);
+        if measures && it.latency.look(self.now.instant, from, &it.replica) {
+            self.measured.push(group);
+        }
         self.carry_out(group, out);
+        if measures {
+            self.answer_latency(group);
+        }
         if asking {
             self.tend_asking(group);
         }
@@ -38,7 +49,11 @@ impl Node {
         }
         let Some(it) = self.groups.get_mut(&group) else { return };
         let mut out = Vec::new();
+        let before = it.replica.log().last().position.index;
         it.replica.flush(self.now.instant, &mut out);
+        if it.latency.is_due(self.now.instant) {
+            self.measure(group, before);
+        }
         self.carry_out(group, out);
     }
 

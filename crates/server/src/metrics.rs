@@ -1,6 +1,7 @@
 //! What /metrics shows, under the names of the Redis exporter where they exist, and lines for the log.
 
 use crate::core::Status;
+use node::latency::Part;
 use node::{AGES_MS, Event, GroupState, Node, Statistics};
 use protocol::single_leader::RoleName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +137,30 @@ fn log_bytes(page: &mut Page, node: &Node) {
     }
 }
 
+/// Where the time of writes goes that leaders here measured. The parts of one write add up to its total, but for `beside`, which is to
+/// be subtracted.
+// catalogue: C17
+fn latency(page: &mut Page, node: &Node) {
+    let name = "tercet_write_latency_seconds";
+    page.metric(name, "summary", "Parts of the time of measured writes; quantiles of the last of them.");
+    for keyspace in node.map().keyspaces.values() {
+        let figures = node.latency(keyspace.id);
+        for part in Part::ALL {
+            let (count, sum) = figures.sum(part);
+            if count == 0 {
+                continue;
+            }
+            let labels = format!("keyspace=\"{}\",part=\"{}\"", keyspace.name, part.name());
+            for (quantile, percent) in [("0.5", 50), ("0.9", 90), ("0.99", 99)] {
+                let length = figures.percentile(part, percent).unwrap_or_default().as_secs_f64();
+                let _ = writeln!(page.0, "{name}{{{labels},quantile=\"{quantile}\"}} {length}");
+            }
+            let _ = writeln!(page.0, "{name}_sum{{{labels}}} {}", sum.as_secs_f64());
+            let _ = writeln!(page.0, "{name}_count{{{labels}}} {count}");
+        }
+    }
+}
+
 /// Ours, of the node as a whole.
 fn node_metrics(page: &mut Page, node: &Node) {
     let s = node.statistics();
@@ -159,6 +184,7 @@ fn node_metrics(page: &mut Page, node: &Node) {
         page.one(name, "counter", help, value);
     }
     log_bytes(page, node);
+    latency(page, node);
     staleness(page, s);
     let ledger = node.ledger().totals();
     for (name, help, value) in [

@@ -1,5 +1,6 @@
 //! KEYSPACE: makes, changes and shows keyspaces; shows the cluster; moves leadership; removes nodes.
 
+use super::latency_parts;
 use super::log_bytes::write_logged;
 use super::request_options::synchronous_commit;
 use crate::io::ConnectionId;
@@ -214,7 +215,8 @@ impl Node {
         }
         let nodes = self.map.nodes.values().filter(|node| node.usable()).count();
         let facts = Facts::of(it.settings, nodes, self.map.groups_of(it.id).map(|group| &group.view));
-        let text = sheet::text(&it.name, &facts);
+        let mut text = sheet::text(&it.name, &facts);
+        text.push_str(&latency_parts::section(&self.latency(it.id)));
         self.reply(connection, |w| w.verbatim(&text))
     }
 
@@ -244,12 +246,12 @@ impl Node {
             .collect();
         groups.sort_by(|a, b| a.slots.cmp(&b.slots));
         let moves = self.moves_text(it.id);
-        let logged = self.logged(it.id);
+        let (logged, latency) = (self.logged(it.id), self.latency(it.id));
         let settings = it.settings;
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(25);
+            w.map(26);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -281,6 +283,8 @@ impl Node {
             number("timeout-ms", i64::from(settings.timeout_ms));
             w.bulk(b"log-bytes");
             write_logged(&logged, w);
+            w.bulk(b"latency-parts");
+            latency_parts::write_parts(&latency, w);
             w.bulk(b"groups");
             w.array(groups.len());
             groups.iter().for_each(|group| group.write(w));

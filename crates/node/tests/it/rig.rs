@@ -12,7 +12,7 @@ use protocol::lease;
 use protocol::single_leader::Mark;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One-way time of a message, and time of a log write.
+/// One-way time of a message, and time of a log write, unless a test says otherwise.
 const HOP_MS: u64 = 1;
 const DISK_MS: u64 = 1;
 
@@ -46,6 +46,9 @@ pub struct Cluster {
     replies: BTreeMap<(NodeId, ConnectionId), Vec<u8>>,
     next_connection: u64,
     pub snapshot_log_bytes: usize,
+    pub hop_ms: u64,
+    /// Times of log writes of nodes whose disk is slower than others.
+    pub disk_ms: BTreeMap<NodeId, u64>,
     /// Never, unless a test says otherwise.
     audit: Pace,
     /// The message version that all connections speak.
@@ -95,6 +98,8 @@ impl Cluster {
             replies: BTreeMap::new(),
             next_connection: 0,
             snapshot_log_bytes: 1 << 30,
+            hop_ms: HOP_MS,
+            disk_ms: BTreeMap::new(),
             audit,
             version,
             engines: BTreeMap::new(),
@@ -244,11 +249,12 @@ impl Cluster {
                 message.encode(&mut data::codec::Writer::new(&mut body));
                 let kind = message.kind();
                 assert!(message.since_version() <= self.version, "too new for the connection: {message:?}");
-                self.schedule(HOP_MS, Event::Deliver { to, from: id, kind, body });
+                self.schedule(self.hop_ms, Event::Deliver { to, from: id, kind, body });
             }
             Output::Persist { token, records, .. } => {
                 self.disks.entry(id).or_default().in_flight.push((token, records));
-                self.schedule(DISK_MS, Event::Persisted { node: id, process, token });
+                let disk_ms = self.disk_ms.get(&id).copied().unwrap_or(DISK_MS);
+                self.schedule(disk_ms, Event::Persisted { node: id, process, token });
             }
             Output::ReadLog { group, to, from, .. } => {
                 self.own_reads += usize::from(to == id);
@@ -420,6 +426,25 @@ impl Cluster {
             node.request(now, client.connection, &args);
             self.end_turn(client.node);
         }
+    }
+
+    /// Sends a command line whose turn ends so much later, and waits for its reply. Returns it, and how long it took.
+    pub fn time(&mut self, client: Client, line: &str, turn_ms: u64) -> (String, u64) {
+        let began = self.now_ms;
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let now = self.now();
+        let node = self.nodes.get_mut(&client.node).expect("it runs");
+        node.request(now, client.connection, &args);
+        self.now_ms += turn_ms;
+        self.end_turn(client.node);
+        for _ in 0..2000 {
+            let reply = self.received(client);
+            if !reply.is_empty() {
+                return (reply, self.now_ms - began);
+            }
+            self.run(1);
+        }
+        ("(nothing)".into(), self.now_ms - began)
     }
 
     /// Sends several command lines at once: the node reads each as soon as it reads on.

@@ -72,6 +72,7 @@ pub mod audit;
 pub mod commit;
 mod electable;
 mod follower;
+mod held;
 mod leader;
 pub mod links;
 pub mod log_window;

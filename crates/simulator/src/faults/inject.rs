@@ -114,6 +114,8 @@ impl World {
             Fault::Drift | Fault::ClockJump | Fault::WallClock => {
                 self.disturb_clock(fault, victim, length, random)
             }
+            // A damage that waits for its discovery, and a set that shrinks to just that copy: then there is none left.
+            Fault::DiskFail if self.hosts.values().any(|host| host.id != victim && host.harm.is_some()) => {}
             Fault::DiskSlow | Fault::DiskFail | Fault::DiskFull => {
                 self.disturb_disk(fault, victim, length, random);
             }

@@ -102,8 +102,11 @@ impl ClusterMap {
                 group.start_election(Some(*node))
             }
             Command::FinishElection { leader, start, starts, loss_possible, .. } => {
+                let deposed = group.view.leader.map(|deposed| deposed.replica.node);
                 let change = group.finish_election(*leader, *start, starts, *loss_possible, &lives)?;
-                group.leave_behind(&advice.suspects);
+                if let Some(deposed) = deposed.filter(|node| advice.suspects.contains(node)) {
+                    group.leave_behind(deposed);
+                }
                 change
             }
             Command::ChangeElectable { leader, rule, electable, .. } => {
@@ -191,20 +194,17 @@ impl Group {
         Ok(Change::Elected { group: self.id(), epoch, leader, loss_possible })
     }
 
-    /// The new leader of a set that shrinks does not wait for whom the control leader suspects. Everybody in such a set holds every
-    /// committed entry, and whoever led before needs the winner for another: so the set may be a smaller one from the next epoch on.
+    /// The new leader of a set that shrinks does not wait for the deposed one, which the control leader suspects. Everybody in such a
+    /// set holds every committed entry, and the deposed leader needs the winner for another: so the set may be a smaller one from
+    /// the next epoch on. Of others that are suspected the new leader judges by itself: the set shall not collapse because
+    /// one node hears nobody.
     // catalogue: C14
-    fn leave_behind(&mut self, suspects: &[NodeId]) {
+    fn leave_behind(&mut self, deposed: NodeId) {
         let view = &mut self.view;
-        let leader = view.leader.map(|leader| leader.replica);
-        let left: Vec<Replica> = view
-            .electable
-            .iter()
-            .filter(|it| Some(**it) == leader || !suspects.contains(&it.node))
-            .copied()
-            .collect();
-        if view.rule.drops_laggards() && left.len() >= view.rule.nodes_needed() {
-            view.electable = left;
+        let left = view.electable.iter().filter(|it| it.node != deposed).count();
+        let leads = view.leader.is_some_and(|leader| leader.replica.node == deposed);
+        if view.rule.drops_laggards() && !leads && left >= view.rule.nodes_needed().max(2) {
+            view.electable.retain(|it| it.node != deposed);
         }
     }
 

@@ -71,7 +71,6 @@ impl Suite {
             Suite::Reshard(reshard::Options::default()),
             Suite::Sessions,
             Suite::Ledger,
-            Suite::Drill,
         ]
     }
 

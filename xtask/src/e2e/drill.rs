@@ -115,11 +115,15 @@ fn load(cluster: &Cluster, leader: usize, from: usize, count: usize) -> Result<V
 fn promote(cluster: &Cluster, copy: usize) -> Result<()> {
     let number = wait_for("the number of the group", LONG, || group(cluster, copy)?["group"].as_u64())?;
     let (number, name) = (number.to_string(), cluster.nodes[copy].name.clone());
-    wait_for("the promotion", LONG, || {
+    let mut last = None;
+    let promoted = wait_for("the promotion", LONG, || {
         let mut client = Client::connect(cluster.nodes[copy].resp, TIMEOUT).ok()?;
         let asked = client.call(&["KEYSPACE", "PROMOTE", &number, &name, "ACCEPT-LOSS"]).ok()?;
-        (asked == ok()).then_some(())
-    })?;
+        let done = asked == ok();
+        last = Some(asked);
+        done.then_some(())
+    });
+    promoted.with_context(|| format!("PROMOTE {number} {name}: {last:?}"))?;
     wait_for("a write at the recovery site", LONG, || {
         let mut client = Client::connect(cluster.nodes[copy].resp, TIMEOUT).ok()?;
         client.call(&["SELECT", "shop"]).ok()?;

@@ -3,6 +3,7 @@
 use crate::answers::Answers;
 use crate::ledger::Ledger;
 use crate::replay::{Unlike, apply};
+use crate::sites::RestoredSite;
 use crate::snapshot::LoadedSnapshot;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -58,6 +59,7 @@ pub struct RestoredGroup {
     pub(crate) snapshot: Option<(Mark, u64)>,
     /// The first entry that did something else here than where it was made.
     pub(crate) unlike: Option<(Position, Unlike)>,
+    pub(crate) site: RestoredSite,
 }
 
 impl RestoredGroup {
@@ -74,10 +76,11 @@ impl RestoredGroup {
             promised: Epoch(0),
             snapshot: None,
             unlike: None,
+            site: RestoredSite::default(),
         }
     }
     fn from_snapshot(snapshot: LoadedSnapshot, len: u64) -> RestoredGroup {
-        let LoadedSnapshot { head, answers, table } = snapshot;
+        let LoadedSnapshot { head, answers, table, site } = snapshot;
         RestoredGroup {
             keyspace: head.keyspace,
             table: Some(table),
@@ -90,6 +93,7 @@ impl RestoredGroup {
             promised: head.mark.position.epoch,
             snapshot: Some((head.mark, len)),
             unlike: None,
+            site: RestoredSite { state: site, ..RestoredSite::default() },
         }
     }
     pub fn last_index(&self) -> Index {
@@ -194,7 +198,11 @@ impl RestoredGroup {
         // The seed is the keyspace's: the table is made again with it once the map is known, if it differs.
         let table = self.table.get_or_insert_with(|| Table::new(Seed(0, 0)));
         let (from, answers, unlike) = (self.applied.next(), &mut self.answers, &mut self.unlike);
+        let site = &mut self.site;
         self.log.each(from, through, |record| {
+            if record.header.kind == Kind::Site {
+                return site.take(record, answers);
+            }
             if let Some(found) = apply(record, table, answers).unlike {
                 unlike.get_or_insert((record.header.position(), found));
             }

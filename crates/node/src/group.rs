@@ -9,6 +9,7 @@ use crate::ledger::Told;
 use crate::reads::Parked;
 use crate::replay;
 use crate::replies::SlotId;
+use crate::sites::SiteShard;
 use crate::snapshot::Snapshots;
 use crate::watch::Watches;
 use alloc::boxed::Box;
@@ -136,6 +137,8 @@ pub struct Group {
     /// Keys of this copy went to another group: only with a map of this version or a newer one is known where to.
     pub map_needed: u64,
     pub audit: crate::audit::Audit,
+    /// Of a site's group in a multi-leader keyspace: what its log makes in place of the table, which stays empty.
+    pub(crate) site: Option<Box<SiteShard>>,
 }
 
 /// A planned switchover in its draining phase.
@@ -187,6 +190,7 @@ impl Group {
             moving: None,
             map_needed: 0,
             audit: Default::default(),
+            site: None,
         }
     }
     pub fn id(&self) -> GroupId {
@@ -205,6 +209,9 @@ impl Group {
         if self.audit.is_replaying() {
             // The table is older than the log in memory: what lies between comes first.
             return;
+        }
+        if let Some(site) = &mut self.site {
+            site.advance(self.replica.log(), self.applied, commit, &mut self.answers);
         }
         if self.applied < commit {
             let (from, table, answers) = (self.applied.next(), &mut self.table, &mut self.answers);
@@ -233,6 +240,9 @@ impl Group {
             }
         }
         self.answers.undo(through);
+        if let Some(site) = &mut self.site {
+            site.step_down();
+        }
         self.applied = self.applied.min(through);
     }
     pub fn applied_position(&self) -> Position {

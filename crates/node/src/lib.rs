@@ -52,6 +52,7 @@ mod serve;
 mod session;
 mod settled;
 pub mod sheet;
+pub mod sites;
 mod snapshot;
 mod statistics;
 mod transaction;

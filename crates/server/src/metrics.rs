@@ -1,5 +1,7 @@
 //! What /metrics shows, under the names of the Redis exporter where they exist, and lines for the log.
 
+mod sites;
+
 use crate::core::Status;
 use node::latency::Part;
 use node::{AGES_MS, Event, GroupState, Node, Statistics};
@@ -46,6 +48,7 @@ pub fn status(node: &Node, connections: usize) -> Status {
     node_metrics(&mut page, node);
     group_metrics(&mut page, node);
     leaderless_metrics(&mut page, node);
+    sites::metrics(&mut page, node);
     Status { ready: node.is_ready(), leads, metrics: page.0 }
 }
 
@@ -308,6 +311,7 @@ pub fn log_event(name: &str, event: &Event) {
                 }
             }
         }
+        Event::Site { group, report } => sites::log_report(name, *group, report),
         Event::Refused { group, node, why } => {
             eprintln!("{name}: group {}: the copy of node {} is refused: {why}", group.0, node.0)
         }

@@ -155,7 +155,7 @@ impl Node {
         len: u64,
     ) -> Option<LoadedSnapshot> {
         self.now = now;
-        let LoadedSnapshot { head, answers, table } = snapshot;
+        let LoadedSnapshot { head, answers, table, site } = snapshot;
         let accepted = head.group == group && self.accepts_snapshot(now, group, head.mark, &head.starts);
         let it = self.groups.get_mut(&group)?;
         it.snapshots.transfer = None;
@@ -167,20 +167,22 @@ impl Node {
         it.begin_replay();
         let table = core::mem::replace(&mut it.table, table);
         let answers = core::mem::replace(&mut it.answers, answers);
+        let through = head.mark.position.index;
+        let site = it.site.as_mut().zip(site).map(|(its, state)| its.install(state, through));
         it.undo.clear();
         it.applied = head.mark.position.index;
         it.snapshots.stored = Some((head.mark, len));
         let position = head.mark.position;
         if rebuilds {
             self.replay(group);
-            return Some(LoadedSnapshot { head, answers, table });
+            return Some(LoadedSnapshot { head, answers, table, site });
         }
         it.released = position.index;
         it.end_replay();
         let (mark, starts, time_ms) = (head.mark, head.starts.clone(), head.time_ms);
         self.feed(group, single_leader::Input::Installed { mark, starts, time_ms });
         self.outputs.push(Output::Event(Event::SnapshotInstalled { group, position }));
-        Some(LoadedSnapshot { head, answers, table })
+        Some(LoadedSnapshot { head, answers, table, site })
     }
 
     /// What was received cannot be read: it is asked for again.

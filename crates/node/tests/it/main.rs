@@ -12,3 +12,4 @@ mod promotion;
 mod reading;
 mod rig;
 mod sharding;
+mod sites;

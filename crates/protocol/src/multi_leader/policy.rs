@@ -5,7 +5,7 @@ use alloc::format;
 use core::fmt;
 use data::SiteId;
 use data::causal::{
-    Amount, Causal, Context, DEPTH_MAX, Deadline, Kind, Object, TooFarAhead, Unfit, Wish, Write,
+    Amount, Causal, Context, DEPTH_MAX, Deadline, Kind, Object, Outcome, TooFarAhead, Unfit, Wish, Write,
 };
 use data::operation::Expiry;
 
@@ -127,6 +127,42 @@ pub fn mint(
         | Wish::ListRemove { .. }
         | Wish::Expire { .. }
         | Wish::Delete => plainly(wish, object, write, now_ms),
+    }
+}
+
+/// What a wish would come to on what the site holds of the key, under the policy; nothing is minted.
+///
+/// # Errors
+/// When it does not fit what is there.
+pub fn judge(policy: Policy, wish: &Wish, object: &Object, now_ms: i64) -> Result<Outcome, Refusal> {
+    let plainly = || wish.judge(object, now_ms).map_err(Refusal::Unfit);
+    if policy != Policy::LastWriteWins {
+        return plainly();
+    }
+    let whole = |sum: alloc::string::String| sum.parse().map(Outcome::Total).or(Err(Refusal::NotANumber));
+    match wish {
+        Wish::Set { .. } | Wish::SetOver { .. } => Ok(Outcome::Done),
+        Wish::Increment { by } => match object.shown_at(now_ms) {
+            Some(part) if part.kind() != Kind::Last => Err(Refusal::Unfit(Unfit::WrongType)),
+            shown => {
+                let held = shown.and_then(|_| object.as_last()).and_then(|last| last.value());
+                whole(sum_of(held.map(|value| &**value), *by)?)
+            }
+        },
+        Wish::HashIncrement { field, by } => {
+            // Of another type than a hash: said as of the plain command.
+            Wish::HashRemove { fields: [field.clone()].into() }
+                .judge(object, now_ms)
+                .map_err(Refusal::Unfit)?;
+            let held = object.as_map().filter(|_| object.is_shown(now_ms)).and_then(|map| map.entry(field));
+            let held = held.and_then(|field| field.as_last()).and_then(|last| last.value());
+            whole(sum_of(held.map(|value| &**value), *by)?)
+        }
+        // What would be made of plain registers is no register of this policy.
+        Wish::IncrementFloat { .. } | Wish::HashIncrementFloat { .. } => {
+            Err(Refusal::Unfit(Unfit::WrongType))
+        }
+        _ => plainly(),
     }
 }
 

@@ -13,6 +13,7 @@ mod requests;
 mod reshard;
 mod restore;
 mod sessions;
+mod sites;
 mod smoke;
 
 use anyhow::Result;
@@ -46,6 +47,8 @@ pub enum Suite {
     Reshard(reshard::Options),
     /// A session that moves to a node that was held back reads what it wrote.
     Sessions,
+    /// Three sites write by themselves, one is away, a leader is killed: all become equal, nothing is lost or counted twice.
+    Sites,
     /// Commands and the replies that Redis documents for them.
     Conformance(conformance::Options),
 }
@@ -71,6 +74,8 @@ impl Suite {
             Suite::Reshard(reshard::Options::default()),
             Suite::Sessions,
             Suite::Ledger,
+            Suite::Drill,
+            Suite::Sites,
         ]
     }
 
@@ -89,6 +94,7 @@ impl Suite {
             Suite::Sessions => "sessions",
             Suite::Ledger => "ledger",
             Suite::Drill => "drill",
+            Suite::Sites => "sites",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -113,6 +119,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Sessions => sessions::run(),
         Suite::Ledger => ledger::run(),
         Suite::Drill => drill::run(),
+        Suite::Sites => sites::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

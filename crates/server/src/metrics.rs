@@ -3,6 +3,7 @@
 mod sites;
 
 use crate::core::Status;
+use data::NodeId;
 use node::latency::Part;
 use node::{AGES_MS, Event, GroupState, Node, Statistics};
 use protocol::single_leader::RoleName;
@@ -40,8 +41,8 @@ impl Page {
     }
 }
 
-/// A look at the node, as text.
-pub fn status(node: &Node, connections: usize) -> Status {
+/// A look at the node, as text. `written`: bytes sent to each peer.
+pub fn status(node: &Node, connections: usize, written: &BTreeMap<NodeId, u64>) -> Status {
     let mut page = Page(String::new());
     let leads = node.group_states().any(|state| state.replica.role() == RoleName::Leader);
     redis_metrics(&mut page, node, connections, leads);
@@ -49,6 +50,11 @@ pub fn status(node: &Node, connections: usize) -> Status {
     group_metrics(&mut page, node);
     leaderless_metrics(&mut page, node);
     sites::metrics(&mut page, node);
+    let name = "tercet_peer_sent_bytes_total";
+    page.metric(name, "counter", "Bytes sent to other nodes, whatever they were about.");
+    for (peer, bytes) in written {
+        let _ = writeln!(page.0, "{name}{{peer=\"{peer}\"}} {bytes}");
+    }
     Status { ready: node.is_ready(), leads, metrics: page.0 }
 }
 

@@ -5,8 +5,9 @@
 //! for less, it does not wait for the commit: the write stays invisible until then, and may be lost.
 // catalogue: C11, C12, C13
 
+use super::io::Output;
 use super::leader::Leader;
-use super::replica::{Output, Replica, Role};
+use super::replica::{Replica, Role};
 use crate::quorum::reached_by;
 use alloc::vec::Vec;
 use data::codec::{DecodeError, Reader, Writer};

@@ -2,9 +2,10 @@
 //! commit rule, because the settings changed or because they let it go on with fewer (`ON-TIMEOUT degrade`).
 
 use super::commit::committed;
+use super::io::{Output, Report};
 use super::leader::Leader;
 use super::progress::Mode;
-use super::replica::{Output, Replica, Report, Role};
+use super::replica::{Replica, Role};
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::keyspace::{CommitRule, OnTimeout};

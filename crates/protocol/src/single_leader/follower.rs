@@ -1,9 +1,10 @@
 //! What a follower does: match its log with the leader's, append, acknowledge what is persisted, follow the commit index.
 
+use super::io::{DropReason, Output, Report};
 use super::log_window::{LogWindow, Mark, Unfit};
 use super::message::Message;
 use super::relay::Relay;
-use super::replica::{DropReason, Output, Replica, Report, Role, WINDOW_BYTES_MAX};
+use super::replica::{Replica, Role, WINDOW_BYTES_MAX};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;

@@ -2,9 +2,10 @@
 
 use super::commit::committed;
 use super::electable::Proposal;
+use super::io::{Output, Report, RoleName};
 use super::log_window::Mark;
 use super::progress::Progress;
-use super::replica::{Output, Replica, Report, Role, RoleName, WINDOW_BYTES_MAX};
+use super::replica::{Replica, Role, WINDOW_BYTES_MAX};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;

@@ -160,7 +160,7 @@ impl Replica {
     }
 
     /// The follower that a message came from, if it counts: of this epoch, a member, and of its newest life.
-    fn progress_of(
+    pub(super) fn progress_of(
         &mut self,
         now: Instant,
         from: view::Replica,

@@ -125,6 +125,8 @@ pub struct SealAnswer {
     pub epoch: Epoch,
     pub election: ViewNumber,
     pub last: Position,
+    /// Entries that the copy lacks and its last leader had.
+    pub missed: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,6 +163,8 @@ pub enum DropReason {
     Overtaken,
     /// Through a link of a view that is not the present one.
     OtherView,
+    /// A gap, under a rule that promises every entry.
+    OtherRule,
 }
 
 /// What metrics, events and invariants want to know.
@@ -191,6 +195,17 @@ pub enum Report {
     SecondLeader {
         epoch: Epoch,
         node: NodeId,
+    },
+    /// This copy goes on without these entries, as its leader says.
+    Gap {
+        first: Index,
+        last: Index,
+    },
+    /// The follower had more to come than its backlog allows: it goes on without these.
+    Skipped {
+        node: NodeId,
+        first: Index,
+        last: Index,
     },
     FollowerLost(NodeId),
     FollowerInSync(NodeId),

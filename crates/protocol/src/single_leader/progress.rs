@@ -105,6 +105,12 @@ pub struct Progress {
     pub(super) through_link: Index,
     pub(super) linked_at: Instant,
     pub(super) patience: Duration,
+    /// Entries that its table lacks and this leader's has: told by itself, or sent as a gap since.
+    pub missed: u64,
+    /// The end of the last gap that it was sent.
+    pub(super) gap_end: Index,
+    /// Its table was whole through here.
+    whole_through: Index,
 }
 
 impl Progress {
@@ -131,7 +137,29 @@ impl Progress {
             through_link: Index(0),
             linked_at: now,
             patience: LINK_PATIENCE,
+            missed: 0,
+            gap_end: Index(0),
+            whole_through: Index(0),
         }
+    }
+    /// It was told to go on without these.
+    pub(super) fn skip(&mut self, first: Index, last: Index) {
+        // One that was lost on the way is sent again, longer.
+        let fresh = first.max(self.gap_end.next());
+        self.missed += (last.0 + 1).saturating_sub(fresh.0);
+        self.gap_end = self.gap_end.max(last);
+        self.whole_through = Index(0);
+    }
+    /// It told how its table stands. What it said before it had the last gap says nothing.
+    pub(super) fn stands(&mut self, through: Index, whole: bool, missed: u64) {
+        if through >= self.gap_end {
+            self.missed = missed;
+            self.whole_through = if whole { through } else { Index(0) };
+        }
+    }
+    /// Whether its table is known to lack nothing that the leader's has, whose epoch begins at `start`.
+    pub(super) fn is_whole(&self, start: Index) -> bool {
+        self.whole_through >= start.max(self.gap_end)
     }
     /// Whether its entries come from another follower now.
     pub(super) fn is_relayed(&self) -> bool {

@@ -1,6 +1,7 @@
 //! One replica of one group: the parts that every role shares, and the transitions between roles.
 
 use super::follower::Follower;
+use super::gap::Standing;
 use super::io::{DropReason, Input, Output, Recovered, Report, RoleName};
 use super::leader::Leader;
 use super::links::Links;
@@ -57,6 +58,8 @@ pub struct Replica {
     pub(super) keeping: Option<Keeping>,
     /// As a leader this process has answered for entries through here that may not be committed.
     pub(super) told_ahead: Index,
+    /// What this copy's table lacks.
+    pub(super) standing: Standing,
 }
 
 impl Replica {
@@ -87,6 +90,7 @@ impl Replica {
             persisting: VecDeque::new(),
             keeping: None,
             told_ahead: Index(0),
+            standing: Standing::default(),
         }
     }
 
@@ -245,6 +249,13 @@ impl Replica {
                     self.on_mismatch(now, from, epoch, last, &starts, out);
                 }
             }
+            Message::Gap { epoch, previous, commit, record } => {
+                self.on_gap(from, epoch, previous, commit, record, out);
+            }
+            Message::Standing { epoch, through, whole, missed } => {
+                let from = view::Replica { node: from, incarnation };
+                self.on_standing(now, from, epoch, (through, whole, missed), out);
+            }
             Message::Stale { promised } => {
                 // The control plane will say who leads; until then this leader commits nothing, for its follower refuses.
                 if self.leads().is_some_and(|epoch| epoch >= promised) {
@@ -345,7 +356,10 @@ impl Replica {
         match self.role {
             Role::Sealed(_) => self.fence_when_due(now, out),
             Role::Leader(_) => self.leader_tick(now, out),
-            Role::Follower(_) => self.relay_tick(now, out),
+            Role::Follower(_) => {
+                self.tell_standing(now, out);
+                self.relay_tick(now, out);
+            }
             Role::Removed => {}
         }
     }

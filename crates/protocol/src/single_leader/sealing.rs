@@ -75,7 +75,13 @@ impl Replica {
 
     pub(super) fn answer_seal(&self, epoch: Epoch, election: ViewNumber, out: &mut Vec<Output>) {
         let last = self.log.last().position;
-        out.push(Output::Sealed(SealAnswer { group: self.group, epoch, election, last }));
+        out.push(Output::Sealed(SealAnswer {
+            group: self.group,
+            epoch,
+            election,
+            last,
+            missed: self.missed(),
+        }));
     }
 
     fn become_sealed(

@@ -4,11 +4,11 @@ use super::io::{DropReason, Output, Report};
 use super::log_window::Mark;
 use super::message::Message;
 use super::progress::{Feeding, LINK_PATIENCE, LINK_PATIENCE_MORE, Mode, RESEND_AFTER};
-use super::replica::{IN_FLIGHT_BYTES_MAX, Replica, Role, SEND_BYTES_MAX};
+use super::replica::{Replica, Role, SEND_BYTES_MAX};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
-use data::record::Record;
+use data::record::{Kind, Record};
 use data::{Index, Instant, NodeId, Position};
 
 /// Between two probes of a follower whose log end is unknown. A guess: a few round trips.
@@ -61,14 +61,20 @@ impl Replica {
     pub(super) fn send_entries(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
         let commit = self.commit;
         let last = self.fed_through();
-        let Some(Feeding { line, followers }) = self.role.feeding() else { return };
-        let Some(progress) = followers.get_mut(&node).filter(|it| !it.is_relayed()) else { return };
+        let (in_flight_max, skips) = (self.in_flight_max(), self.may_skip(node));
         let mut sent = 0;
-        while progress.mode == Mode::Replicate
-            && progress.next <= last
-            && progress.in_flight_bytes < IN_FLIGHT_BYTES_MAX
-            && sent < SEND_BYTES_MAX
-        {
+        loop {
+            let Some(Feeding { line, followers }) = self.role.feeding() else { return };
+            let Some(progress) = followers.get_mut(&node).filter(|it| !it.is_relayed()) else { return };
+            let wants = progress.mode == Mode::Replicate && progress.next <= last;
+            if !wants || progress.in_flight_bytes >= in_flight_max || sent >= SEND_BYTES_MAX {
+                return;
+            }
+            if skips && self.send_gap(now, node, out) {
+                continue;
+            }
+            let Some(Feeding { followers, .. }) = self.role.feeding() else { return };
+            let Some(progress) = followers.get_mut(&node) else { return };
             let Some((previous, mut records, mut end)) = self.log.run_from(progress.next, RUN_BYTES_MAX)
             else {
                 progress.fetch(now, node, line, out);
@@ -107,7 +113,13 @@ impl Replica {
         let Some((epoch, hash)) = mark else {
             // Older than the window: the entries themselves, read from disk, are the probe.
             if matches!(progress.mode, Mode::Probe | Mode::Replicate) {
-                progress.fetch(now, node, line, out);
+                progress.sent_at = now;
+                if !self.send_gap(now, node, out)
+                    && let Some(Feeding { followers, .. }) = self.role.feeding()
+                    && let Some(progress) = followers.get_mut(&node)
+                {
+                    progress.fetch(now, node, line, out);
+                }
             }
             return;
         };
@@ -142,6 +154,8 @@ impl Replica {
         while let Ok(record) = Record::parse(&records[offset..])
             && record.header.index == end.next()
             && self.log.epoch_at(record.header.index) == Some(record.header.epoch)
+            // What this copy lacks itself it cannot send.
+            && record.header.kind != Kind::Gap
         {
             end = record.header.index;
             offset += record.len;

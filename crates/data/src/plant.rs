@@ -54,6 +54,9 @@ pub enum Bug {
     MovesNoAnswers,
     SkipsComparison,
     LogsAsItIs,
+    GapsUnderAnyRule,
+    CountsGapped,
+    GapsUncounted,
     // Of leaderless shards.
     AnswersBeforeRepair = 100,
     RepairsByUnion,
@@ -104,7 +107,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 46] = [
+pub const ALL: [Planted; 49] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -355,6 +358,24 @@ pub const ALL: [Planted; 46] = [
         "TC-40",
         "copies do not compare their tables with their leader's",
         "node/src/audit.rs",
+    ),
+    row(
+        Bug::GapsUnderAnyRule,
+        "TC-80",
+        "a follower goes on without entries under a rule that promises them",
+        "protocol/src/single_leader/gap.rs",
+    ),
+    row(
+        Bug::CountsGapped,
+        "TC-81",
+        "a copy that lacks entries counts under a rule that promises them",
+        "protocol/src/single_leader/electable.rs",
+    ),
+    row(
+        Bug::GapsUncounted,
+        "TC-82",
+        "what a new leader was told to go on without is in no ledger",
+        "node/src/shortfall.rs",
     ),
 ];
 

@@ -52,6 +52,7 @@ mod serve;
 mod session;
 mod settled;
 pub mod sheet;
+pub mod shortfall;
 mod snapshot;
 mod statistics;
 mod transaction;

@@ -20,11 +20,14 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 5;
+pub const VERSION_MAX: u8 = 6;
 /// What is given with a command, and questions for a write's fate, travel since this version.
 pub const OPTIONS_SINCE: u8 = 3;
 /// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.
 pub const LINKS_SINCE: u8 = 4;
+
+/// Followers go on without entries under `best-effort` since this version.
+pub const GAPS_SINCE: u8 = 6;
 
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
@@ -161,6 +164,7 @@ impl PeerMessage {
             PeerMessage::LedgerAsk { .. } | PeerMessage::LedgerAnswer { .. } => ledger::SINCE_VERSION,
             PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
             PeerMessage::Replication { message, .. } if message.is_linked() => LINKS_SINCE,
+            PeerMessage::Replication { message, .. } if message.is_of_gaps() => GAPS_SINCE,
             PeerMessage::Move(_) => moving::SINCE_VERSION,
             PeerMessage::AuditFinding { .. }
             | PeerMessage::AuditVerdict { .. }

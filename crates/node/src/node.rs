@@ -76,6 +76,8 @@ pub struct Node {
     pub(crate) lives: Lives,
     pub(crate) heartbeat_at: Instant,
     pub(crate) token: u64,
+    /// The last log write that is done.
+    pub(crate) persisted: u64,
     /// The control plane's log writes on their way.
     pub(crate) control_persisting: alloc::collections::VecDeque<crate::control_link::ControlWrite>,
     pub(crate) random: Random,
@@ -154,6 +156,7 @@ impl Node {
             }),
             heartbeat_at: Instant::ZERO,
             token: 0,
+            persisted: 0,
             control_persisting: alloc::collections::VecDeque::new(),
             random: Random(config.seed),
             statistics: Statistics::default(),
@@ -367,6 +370,7 @@ impl Node {
             table: &group.table,
             applied: group.applied,
             audit: &group.audit,
+            shortfall: &group.shortfall,
             latency: &group.latency,
             waiting: group.waiters.len(),
             read_until: group.read_until,
@@ -382,6 +386,7 @@ pub struct GroupState<'a> {
     pub table: &'a data::table::Table,
     pub applied: data::Index,
     pub audit: &'a crate::audit::Audit,
+    pub shortfall: &'a crate::shortfall::Shortfall,
     pub latency: &'a crate::latency::Latency,
     /// Replies that wait for the log.
     pub waiting: usize,

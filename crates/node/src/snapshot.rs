@@ -82,6 +82,9 @@ impl Group {
         self.answers.begin_walk(&mut w);
         w.u64(self.table.seed().0);
         w.u64(self.table.seed().1);
+        if !self.shortfall.is_nothing() {
+            self.shortfall.encode(&mut w);
+        }
         self.snapshots.walk = Some(Walk { mark, at: At::Answers(0), head: Some(head), tail: None });
         self.snapshots.log_bytes = 0;
         self.table.begin_snapshot();
@@ -125,7 +128,10 @@ impl Node {
     pub(crate) fn want_snapshot(&mut self, group: GroupId, to: NodeId, after: Index) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         // A snapshot serves only if the log goes on behind it.
-        let serves = |mark: &Mark| mark.position.index >= it.released && mark.position.index > after;
+        // Nor does it, if this log has a gap behind it: what the gap stands for cannot be sent.
+        let gaps = it.shortfall.own().end();
+        let goes_on = |index: Index| index >= it.released && index >= gaps;
+        let serves = |mark: &Mark| goes_on(mark.position.index) && mark.position.index > after;
         let stored = it.snapshots.stored.filter(|(mark, _)| serves(mark));
         if let Some((mark, len)) = stored {
             self.feed(group, single_leader::Input::SnapshotReady { to, mark, len });

@@ -247,6 +247,10 @@ fn group_metrics(page: &mut Page, node: &Node) {
     page.per_group(node, ("tercet_group_doubted", "gauge", help), |state, sample| {
         sample("", u64::from(!state.audit.is_sound()));
     });
+    let help = "Entries that the copy here lacks and its leader has (best-effort).";
+    page.per_group(node, ("tercet_group_missed_entries", "gauge", help), |state, sample| {
+        sample("", state.shortfall.missed());
+    });
     let help = "Replies that wait for the log.";
     page.per_group(node, ("tercet_group_waiting_replies", "gauge", help), |state, sample| {
         sample("", state.waiting as u64);

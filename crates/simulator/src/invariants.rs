@@ -7,6 +7,7 @@
 //! | `log_matching` | equal epoch and index mean equal history |
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
 //! | `completeness` | a new leader holds everything that was committed before |
+//! | `gaps` | copies go on without entries under `best-effort` alone, and count under no other rule then |
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
 //! | `durable` | a life of a node comes back with all that it had persisted |
 //! | `own_epoch` | a leader commits nothing older before its own first entry |
@@ -28,6 +29,7 @@ mod committed;
 mod completeness;
 pub mod copies;
 mod durable;
+pub mod gaps;
 mod holders;
 mod leases;
 pub mod ledger;
@@ -57,13 +59,14 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 38] = [
+pub const ALL: [(&str, &str); 39] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
     (committed::MONOTONE, "the commit index of a process never shrinks"),
     (completeness::NAME, "a leader holds all that was committed before its epoch"),
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
+    (gaps::NAME, "under best-effort alone; a copy that lacks what its leader has counts under no other rule"),
     (durable::NAME, "a restarted life has at least what it had persisted"),
     (own_epoch::NAME, "a leader-elect commits nothing before its empty entry"),
     (ledger::NAME, "the ledgers hold acknowledged minus surviving; what is more is marked perhaps"),
@@ -120,6 +123,7 @@ pub struct Invariants {
     holders: holders::Holders,
     recorded: recorded::Recorded,
     durable: durable::Durable,
+    pub gaps: gaps::Gapped,
     own_epoch: own_epoch::OwnEpoch,
     leases: leases::Leases,
     pub one_owner: one_owner::OneOwner,
@@ -180,7 +184,8 @@ impl Invariants {
             let seven = self.recorded.check(host, &state, &self.holders, lossy);
             let eight = self.own_epoch.check(host, &state);
             let nine = self.durable.check(host, &state, lossy);
-            found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight).or(nine);
+            let ten = self.gaps.check(host, &state);
+            found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight).or(nine).or(ten);
             if found.is_some() {
                 break;
             }

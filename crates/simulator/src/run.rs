@@ -100,6 +100,7 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         space("loose", "REPLICAS 3 COMMIT semi-sync ACKS 1 ON-TIMEOUT degrade TIMEOUT 500", false),
         space("patient", "REPLICAS 3 COMMIT async ELECTION wait", true),
         space("quick", "REPLICAS 3 COMMIT async", false),
+        space("ingest", "REPLICAS 3 COMMIT best-effort BACKLOG 1024", false),
         space("sharded", "REPLICAS 3 COMMIT majority SHARDS 3", true),
         space("read", "REPLICAS 3 READ-REPLICAS 2 COMMIT majority", true),
     ];
@@ -109,7 +110,10 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         "trio" | "synced" | "chained" => 3,
         _ => 1,
     };
-    all.retain(|space| mix.nodes >= least(&space.name));
+    // Older programs know no gaps.
+    all.retain(|space| {
+        mix.nodes >= least(&space.name) && !(space.name == "ingest" && mix.has(Fault::Upgrade))
+    });
     if let Some(among) = among {
         all.retain(|space| among.contains(&space.name));
     }
@@ -172,7 +176,8 @@ fn quorum_clients(spaces: std::ops::Range<usize>, random: &mut Random) -> Vec<Cl
 fn draw_formats(spaces: &mut [Space], mix: &Mix, random: &mut Random) {
     for space in spaces.iter_mut().filter(|_| !mix.has(Fault::Upgrade)) {
         let format = LogFormat::ALL[random.below(LogFormat::ALL.len() as u64) as usize];
-        if format != LogFormat::Row {
+        // Where copies go on without entries only rows have a meaning.
+        if format != LogFormat::Row && space.name != "ingest" {
             space.options.extend(["LOG".to_owned(), format.name().to_owned()]);
         }
     }
@@ -317,6 +322,8 @@ pub fn run(plan: &Plan) -> Outcome {
     world.strikes.skip = plan.skip.clone();
     let lossy = world.spaces.iter().filter(|space| !space.durable);
     world.invariants.lossy_names = lossy.map(|space| space.name.clone()).collect();
+    let gapped = world.spaces.iter().filter(|space| space.options.iter().any(|word| word == "best-effort"));
+    world.invariants.gaps.names = gapped.map(|space| space.name.clone()).collect();
     let begin = world.now;
     match &plan.scenario {
         Some(scenario) => scenario.play(&mut world),

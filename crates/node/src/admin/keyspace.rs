@@ -246,12 +246,12 @@ impl Node {
             .collect();
         groups.sort_by(|a, b| a.slots.cmp(&b.slots));
         let moves = self.moves_text(it.id);
-        let (logged, latency) = (self.logged(it.id), self.latency(it.id));
+        let (logged, latency, missed) = (self.logged(it.id), self.latency(it.id), self.missed_text(it.id));
         let settings = it.settings;
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(26);
+            w.map(28);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -281,6 +281,10 @@ impl Node {
             number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
             number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
             number("timeout-ms", i64::from(settings.timeout_ms));
+            number("backlog", i64::from(settings.backlog_bytes));
+            w.bulk(b"missed");
+            w.array(missed.len());
+            missed.iter().for_each(|text| w.bulk(text.as_bytes()));
             w.bulk(b"log-bytes");
             write_logged(&logged, w);
             w.bulk(b"latency-parts");
@@ -292,6 +296,25 @@ impl Node {
             w.array(moves.len());
             moves.iter().for_each(|text| w.bulk(text.as_bytes()));
         })
+    }
+}
+
+impl Node {
+    /// Copies that went on without entries, as far as this node knows: all of groups that it leads, else its own.
+    fn missed_text(&self, keyspace: data::KeyspaceId) -> Vec<String> {
+        let name_of = |node: NodeId| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
+        let mut texts = Vec::new();
+        for view in self.map.groups_of(keyspace).map(|group| &group.view) {
+            let Some(it) = self.groups.get(&view.group) else { continue };
+            for node in view.members.iter().chain(&view.read_replicas).copied() {
+                let own = node == self.config.node;
+                let missed = if own { it.shortfall.missed() } else { it.replica.missed_by(node) };
+                if missed > 0 {
+                    texts.push(format!("group {} {}: {missed} entries", view.group.0, name_of(node)));
+                }
+            }
+        }
+        texts
     }
 }
 
@@ -402,6 +425,8 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
                 level_given = true;
             }
             ("ACKS", _) => acks = Some(number("ACKS", pair[1])?),
+            ("COMMIT", "best-effort") => settings.commit = CommitRule::BestEffort,
+            ("BACKLOG", _) => settings.backlog_bytes = number("BACKLOG", pair[1])?,
             ("COMMIT", "async") => settings.commit = CommitRule::Async,
             ("COMMIT", "majority") => settings.commit = CommitRule::Majority,
             ("COMMIT", "semi-sync") => settings.commit = CommitRule::SemiSync { acks: 0 },
@@ -447,7 +472,9 @@ fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String>
             *minimum = acks.map_or(settings.replicas / 2 + 1, |acks| acks.saturating_add(1));
         }
         CommitRule::SemiSync { acks: known } if *known == 0 || acks.is_some() => *known = acks.unwrap_or(1),
-        CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous if acks.is_some() => {
+        CommitRule::BestEffort | CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous
+            if acks.is_some() =>
+        {
             return Err("ERR ACKS goes with COMMIT semi-sync, in-sync-set or chain".into());
         }
         _ => {}

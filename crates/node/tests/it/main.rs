@@ -1,6 +1,7 @@
 //! Stories of whole nodes, in virtual time.
 
 mod audits;
+mod best_effort;
 mod chain;
 mod changes;
 mod cluster;

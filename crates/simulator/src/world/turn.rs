@@ -249,7 +249,8 @@ impl World {
                 return self.invariants.fail("snapshots can be installed", text);
             }
         };
-        if !node.accepts_snapshot(now, group, disk::received(header.mark), snapshot.starts()) {
+        let mark = disk::received(header.mark);
+        if !node.accepts_snapshot(now, group, mark, snapshot.starts(), snapshot.shortfall()) {
             node.refuse_snapshot(group);
             return self.end_turn(id);
         }

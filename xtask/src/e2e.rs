@@ -75,6 +75,7 @@ impl Suite {
             Suite::Sessions,
             Suite::Ledger,
             Suite::Leaderless(leaderless::Options::slice()),
+            Suite::Drill,
         ]
     }
 

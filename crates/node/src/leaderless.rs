@@ -66,6 +66,8 @@ pub struct Counts {
     pub walks_abandoned: u64,
     /// Keys that walks brought.
     pub keys_walked: u64,
+    /// Bytes of sums and keys that walks of this node's copies took, in both directions.
+    pub bytes_walked: u64,
     pub rebuilt: u64,
     pub checkpoints: u64,
     /// Messages of another ring than this node knows.
@@ -334,6 +336,7 @@ impl Node {
             Report::Walked { tally, .. } => {
                 counts.walks += 1;
                 counts.keys_walked += tally.keys;
+                counts.bytes_walked += tally.bytes;
             }
             Report::WalkAbandoned { .. } => counts.walks_abandoned += 1,
             Report::Ready => counts.rebuilt += 1,

@@ -117,6 +117,7 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
         ("tercet_leaderless_hints_dropped_total", "Hints that were too old or had no room.", c.hints_dropped),
         ("tercet_leaderless_walks_total", "Comparisons with other copies.", c.walks),
         ("tercet_leaderless_keys_walked_total", "Keys that they brought.", c.keys_walked),
+        ("tercet_leaderless_bytes_walked_total", "Bytes that they took, both ways.", c.bytes_walked),
     ] {
         page.one(name, "counter", help, value);
     }

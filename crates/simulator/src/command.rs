@@ -4,7 +4,7 @@ use crate::faults::{Choice, Fault, Strike};
 use crate::invariants;
 use crate::invariants::ledger::Count;
 use crate::network::MS;
-use crate::options::{Args, THOUSAND_FOLLOWERS, Told};
+use crate::options::{Args, STALE_READS, THOUSAND_FOLLOWERS, Told};
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
@@ -20,6 +20,10 @@ pub fn run_command(args: &Args) -> ExitCode {
     if args.list {
         list();
         return ExitCode::SUCCESS;
+    }
+    if args.scenario == Some(Told::StaleReads) {
+        let agree = crate::staleness::tell(args.seed, 20_000, &mut |line| println!("{line}"));
+        return if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if args.scenario == Some(Told::ThousandFollowers) {
         crate::followers::tell(args.seed, 1_000, &mut |line| println!("{line}"));
@@ -84,7 +88,7 @@ fn plan(args: &Args, seed: u64) -> Plan {
         clients: args.clients,
         scenario: match args.scenario {
             Some(Told::Story(scenario)) => Some(scenario),
-            Some(Told::ThousandFollowers) | None => None,
+            Some(Told::ThousandFollowers | Told::StaleReads) | None => None,
         },
         keyspaces: args.keyspaces.clone(),
         readable: args.trace.is_some() && args.seeds == 1,
@@ -247,8 +251,9 @@ fn json(outcome: &Outcome) -> String {
 
 fn list() {
     println!("scenarios:");
-    let (name, text) = THOUSAND_FOLLOWERS;
-    println!("  {name:<20} {text}");
+    for (name, text) in [THOUSAND_FOLLOWERS, STALE_READS] {
+        println!("  {name:<20} {text}");
+    }
     for (_, name, text) in Scenario::ALL {
         println!("  {name:<20} {text}");
     }

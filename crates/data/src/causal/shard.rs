@@ -180,6 +180,12 @@ impl ShardCopy {
     pub fn unsettled(&self) -> usize {
         self.unsettled.len()
     }
+    /// A hash of the context under the keyspace's seed: of equal contexts the same.
+    pub fn context_hash(&self) -> u64 {
+        let mut bytes = Vec::new();
+        self.context.encode(&mut Writer::new(&mut bytes));
+        SipHasher13::new_with_keys(self.seed.0, self.seed.1).hash(&bytes)
+    }
 
     /// Returns what last-write-wins let go, for the inbox.
     pub fn apply(&mut self, step: &Step) -> Vec<Lost> {

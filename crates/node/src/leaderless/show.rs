@@ -183,11 +183,29 @@ impl Node {
             ("leaderless_walks", counts.walks),
             ("leaderless_walks_abandoned", counts.walks_abandoned),
             ("leaderless_keys_walked", counts.keys_walked),
+            ("leaderless_bytes_walked", counts.bytes_walked),
             ("leaderless_copies_rebuilt", counts.rebuilt),
             ("leaderless_checkpoints", counts.checkpoints),
             ("leaderless_other_ring", counts.other_ring),
         ] {
             field(name, format!("{value}"));
+        }
+        for state in self.shard_states() {
+            let yes = |it: bool| if it { "yes" } else { "no" };
+            let (copy, whole) = (state.copy, state.copy.tree().whole());
+            let value = format!(
+                "keyspace={},copy={},ready={},walking={},keys={},sum={:016x},context={:016x},unsettled={},hints={}",
+                self.keyspace_name(state.keyspace),
+                yes(state.is_replica),
+                yes(state.is_ready),
+                yes(state.is_walking),
+                whole.entries,
+                whole.sum,
+                copy.context_hash(),
+                copy.unsettled(),
+                state.hints + state.missed,
+            );
+            field(&format!("leaderless_shard{}", state.group.0), value);
         }
     }
 }

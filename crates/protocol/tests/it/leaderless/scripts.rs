@@ -5,8 +5,8 @@
 //! value; `get` with coordinator and key; `deliver` (all messages and disks, until quiet), `cut n...` (away, and everybody
 //! knows), `silence n...` (away, and nobody knows), `mend`, `hold n` and `release` (its disk), `wait ms`, `crash n`, `wipe n`,
 //! `restart n`, `walks on|off`, `status key`; `outcomes on|off` (whether receipts tell what writes came to), `over` with
-//! coordinator, key and value (in place of exactly what the last `get` of anybody showed).
-// catalogue: K5 K6 K9 K10 K11 K12 K16 K17 K18 K20
+//! coordinator, key and value (in place of exactly what the last `get` of anybody showed); `skew n ms` (its wall clock).
+// catalogue: K4 K5 K6 K9 K10 K11 K12 K16 K17 K18 K19 K20 K21 K22
 // bugs: LL-04, LL-05, LL-09, LL-16, LL-24
 
 use super::oracle::members_of;
@@ -48,6 +48,8 @@ struct Stage {
     repair: Repair,
     everybody: bool,
     hint_bytes_max: u64,
+    /// How far clocks are off, in ms.
+    skews: BTreeMap<u32, i64>,
     walks: bool,
     outcomes: bool,
     /// What the last read showed.
@@ -73,6 +75,7 @@ impl Default for Stage {
             repair: Repair::Blocking,
             everybody: false,
             hint_bytes_max: 1 << 20,
+            skews: BTreeMap::new(),
             walks: false,
             outcomes: false,
             read: Object::default(),
@@ -108,8 +111,8 @@ impl Stage {
     fn say(&mut self, what: String) {
         let _ = writeln!(self.text, "{what}");
     }
-    fn now(&self) -> Now {
-        let ms = self.now_ms as i64;
+    fn now(&self, node: u32) -> Now {
+        let ms = self.now_ms as i64 + self.skews.get(&node).copied().unwrap_or(0);
         Now {
             instant: Instant::from_millis(self.now_ms),
             wall: WallInterval { earliest_ms: ms, latest_ms: ms },
@@ -224,7 +227,7 @@ impl Stage {
                 let away = |id: &u32| self.cut.contains(id) || self.silent.contains(id);
                 let lost = from != to && (away(&from) || away(&to));
                 let Some(incarnation) = self.nodes.get(&from).map(|node| node.incarnation) else { continue };
-                let now = self.now();
+                let now = self.now(to);
                 let Some(node) = self.nodes.get_mut(&to).filter(|_| !lost) else { continue };
                 if matches!(
                     message,
@@ -256,9 +259,9 @@ impl Stage {
         }
     }
     fn tick(&mut self) {
-        let now = self.now();
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             let (mut out, mut asked) = (Vec::new(), Vec::new());
+            let now = self.now(id);
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.replica.tick(now, &mut out);
                 node.coordinator.tick(now.instant, &mut asked);
@@ -269,7 +272,7 @@ impl Stage {
     }
     fn write(&mut self, id: u32, key: &str, wish: Wish) {
         self.calls += 1;
-        let (call, now) = (self.calls, self.now().instant);
+        let (call, now) = (self.calls, self.now(0).instant);
         let level = |required| Level { required, sloppy: self.sloppy };
         let (w, r) = (level(self.level.0), level(self.level.1));
         let mut out = Vec::new();
@@ -280,7 +283,7 @@ impl Stage {
     }
     fn read(&mut self, id: u32, key: &str) {
         self.calls += 1;
-        let (call, now) = (self.calls, self.now().instant);
+        let (call, now) = (self.calls, self.now(0).instant);
         let r = Level { required: self.level.1, sloppy: self.sloppy };
         let mut out = Vec::new();
         if let Some(node) = self.nodes.get_mut(&id) {
@@ -366,6 +369,10 @@ impl Stage {
                 self.cut.clear();
                 self.silent.clear();
                 self.tell();
+            }
+            "skew" => {
+                let ms = text(1)?.parse()?;
+                self.skews.insert(node(0)?, ms);
             }
             "hold" => {
                 self.held.insert(node(0)?);

@@ -181,6 +181,11 @@ pub const SPECS: &[Spec] = &[
             "switchover",
         ])
         .docs("0.1.0", "O(N), N keyspaces", "Makes, changes and shows keyspaces; moves leadership."),
+    node("inbox", -2, READS, "tercet").subcommands(&["ack", "get", "help", "list", "resolve", "subscribe"]).docs(
+        "0.1.0",
+        "O(N), N conflicts",
+        "Shows conflicts and what became of them, says what they come to, lets them go.",
+    ),
     node("ledger", -2, READS, "tercet").subcommands(&["ack", "get", "help", "list", "reapply"]).docs(
         "0.1.0",
         "O(N), N lost writes",

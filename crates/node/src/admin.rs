@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod config_command;
 mod connection;
+pub(crate) mod inbox;
 mod info;
 mod keyspace;
 mod latency_parts;
@@ -20,6 +21,7 @@ mod status;
 pub(crate) mod wait;
 mod with;
 
+pub(crate) use status::quoted;
 pub(crate) use with::NOT_LEADERLESS;
 
 use crate::io::ConnectionId;
@@ -72,6 +74,7 @@ impl Node {
             // Nothing is served before it is owned: nobody is told to ASK, and who does all the same is answered like any other.
             "asking" => self.reply(connection, |w| w.ok()),
             "keyspace" => self.keyspace(connection, args),
+            "inbox" => self.inbox_command(connection, spec, args),
             "ledger" => self.ledger_command(connection, args),
             "receipt" => self.receipt(connection, args),
             "with" => self.with(connection, args),

@@ -50,6 +50,7 @@ pub struct Node {
     /// Clients that wait for what the ledgers of other nodes hold.
     pub(crate) ledger_questions: Vec<crate::admin::ledger::Question>,
     pub(crate) ledger_asked: u64,
+    pub(crate) inbox: crate::inbox::Inbox,
     pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
     pub(crate) next_ticket: u64,
     /// Proposed electable sets of which a copy may still be recorded.
@@ -129,6 +130,7 @@ impl Node {
             ledger: restored.ledger,
             ledger_questions: Vec::new(),
             ledger_asked: 0,
+            inbox: crate::inbox::Inbox::default(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             uncertain_proposals: BTreeSet::new(),
@@ -225,6 +227,8 @@ impl Node {
         self.tend_tickets();
         self.tend_waits();
         self.tend_ledger_questions();
+        self.tend_inbox_questions();
+        self.announce_conflicts();
         self.gather_looks();
     }
 

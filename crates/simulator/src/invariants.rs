@@ -10,6 +10,7 @@
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
 //! | `durable` | a life of a node comes back with all that it had persisted |
 //! | `own_epoch` | a leader commits nothing older before its own first entry |
+//! | `inbox` | of concurrent writes none is gone without a word |
 //! | `ledger` | what was acknowledged and is gone lies in the ledger, and nothing else is called so |
 //! | `one_owner` | no slot is served by two groups at once |
 //! | `leases` | when a leader serves, no lease of an older one runs |
@@ -29,6 +30,7 @@ mod completeness;
 pub mod copies;
 mod durable;
 mod holders;
+pub mod inbox;
 mod leases;
 pub mod ledger;
 pub mod liveness;
@@ -57,7 +59,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 38] = [
+pub const ALL: [(&str, &str); 39] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -81,6 +83,7 @@ pub const ALL: [(&str, &str); 38] = [
     (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
     (suspicion::NAME, "a control leader suspects nobody whose heartbeats reach it, whatever others say"),
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
+    (inbox::NAME, "every acknowledged string is shown, replaced by a write that held it, or in the inbox"),
     (copies::NAME, "after healing: no hints, nothing to rebuild, equal copies, trees and contexts"),
     (quorum::READS_MEET, "strict, w + r > n: no read misses what was acknowledged before it began"),
     (quorum::SURVIVES, "at the end of a run everything acknowledged is there, in sloppy keyspaces too"),
@@ -125,6 +128,7 @@ pub struct Invariants {
     pub one_owner: one_owner::OneOwner,
     pub ledgers: ledger::Ledgers,
     pub audits: audits::Audits,
+    pub writes: inbox::Writes,
     state: state::State,
     storm: storm::Storm,
     pub suspicion: suspicion::Suspicion,

@@ -4,6 +4,7 @@ mod audits;
 mod chain;
 mod cluster;
 mod formats;
+mod inbox;
 mod latency;
 mod leaderless;
 mod moving;

@@ -72,6 +72,7 @@ pub enum Bug {
     ReadsUnrebuilt,
     ForgetsDeclined,
     JudgesAnew = 140,
+    EndsUnrecorded,
     // Of multi-leader shards.
     DropsNoDuplicates = 150,
     DropsOwnOnly,
@@ -461,6 +462,29 @@ pub const LEADERLESS: [Planted; 14] = [
         "TC-60",
         "a mint request that comes again is told what it would come to now",
         "protocol/src/leaderless/replica.rs",
+    ),
+];
+
+/// Bugs of conflict policies: the simulator's general run hunts them in leaderless keyspaces.
+// bugs: LL-01, LL-23
+pub const POLICIES: [Planted; 3] = [
+    row(
+        Bug::ReportsNoLosers,
+        "LL-01",
+        "what last-write-wins lets go is gone without a word",
+        "data/src/causal/last.rs",
+    ),
+    row(
+        Bug::LastArrivalWins,
+        "LL-23",
+        "of concurrent writes the one that arrives last wins",
+        "data/src/causal/last.rs",
+    ),
+    row(
+        Bug::EndsUnrecorded,
+        "TC-61",
+        "a write that ends a conflict does not say what it ended",
+        "data/src/causal/conflict.rs",
     ),
 ];
 

@@ -205,6 +205,7 @@ impl Node {
         };
         let limits = Limits {
             quorum: it.policy.w.min(it.policy.r) as usize,
+            conflict: it.policy.conflict,
             // Copies of groups are compared as often; ours find their differences by it.
             walk_every: self.config.audit.every.min(Limits::default().walk_every),
             ..Limits::default()
@@ -212,6 +213,8 @@ impl Node {
         let mut out = Vec::new();
         let mut replica = Replica::new(life, limits, durable, &mut out);
         replica.place(it.placement.clone());
+        // What the disk had was told before.
+        replica.take_news();
         if let Some(through) = log.spent() {
             self.outputs.push(Output::ReleaseLog { group, through });
         }

@@ -25,6 +25,7 @@ mod forwarding;
 mod freshness;
 mod gather;
 mod group;
+pub mod inbox;
 pub mod io;
 pub mod latency;
 pub mod leaderless;

@@ -5,6 +5,7 @@
 
 use crate::admin::ledger::{self, Ask, Listed};
 use crate::audit;
+use crate::inbox;
 use crate::latency;
 use crate::moving::{self, Piece};
 use crate::options::{ClientRequest, Options};
@@ -71,6 +72,10 @@ pub enum PeerMessage {
     LatencyAsk { group: GroupId, position: Position },
     /// It is persisted; so many microseconds after it arrived, if that is known (since version 5).
     LatencyAnswer { group: GroupId, position: Position, micros: Option<u64> },
+    /// Which conflicts do the receiver's copies know of? (since version 5)
+    InboxAsk { question: u64, ask: inbox::Ask },
+    /// These (since version 5).
+    InboxAnswer { question: u64, answer: inbox::Answer },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -155,6 +160,8 @@ impl PeerMessage {
             PeerMessage::Leaderless { .. } => 50,
             PeerMessage::LatencyAsk { .. } => 75,
             PeerMessage::LatencyAnswer { .. } => 76,
+            PeerMessage::InboxAsk { .. } => 90,
+            PeerMessage::InboxAnswer { .. } => 91,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
@@ -169,7 +176,9 @@ impl PeerMessage {
             PeerMessage::AuditFinding { .. }
             | PeerMessage::AuditVerdict { .. }
             | PeerMessage::AuditOffer { .. } => audit::SINCE_VERSION,
-            PeerMessage::Leaderless { .. } => crate::leaderless::SINCE_VERSION,
+            PeerMessage::Leaderless { .. }
+            | PeerMessage::InboxAsk { .. }
+            | PeerMessage::InboxAnswer { .. } => crate::leaderless::SINCE_VERSION,
             PeerMessage::LatencyAsk { .. } | PeerMessage::LatencyAnswer { .. } => latency::SINCE_VERSION,
             _ => 1,
         }
@@ -196,7 +205,9 @@ impl PeerMessage {
             | PeerMessage::Life(_)
             | PeerMessage::Forgotten { .. }
             | PeerMessage::LedgerAsk { .. }
-            | PeerMessage::LedgerAnswer { .. } => GroupId(0),
+            | PeerMessage::LedgerAnswer { .. }
+            | PeerMessage::InboxAsk { .. }
+            | PeerMessage::InboxAnswer { .. } => GroupId(0),
         }
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
@@ -286,6 +297,14 @@ impl PeerMessage {
                 position.encode(w);
                 w.option(*micros, |w, micros| w.u64(micros));
             }
+            PeerMessage::InboxAsk { question, ask } => {
+                w.u64(*question);
+                ask.encode(w);
+            }
+            PeerMessage::InboxAnswer { question, answer } => {
+                w.u64(*question);
+                answer.encode(w);
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -356,6 +375,8 @@ impl PeerMessage {
                 position: Position::decode(r)?,
                 micros: r.option(|r| r.u64())?,
             },
+            90 => PeerMessage::InboxAsk { question: r.u64()?, ask: inbox::Ask::decode(r)? },
+            91 => PeerMessage::InboxAnswer { question: r.u64()?, answer: inbox::Answer::decode(r)? },
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;

@@ -53,6 +53,7 @@ pub struct Node {
     /// Consumers of a log that wait for its disk.
     pub(crate) log_readers: Vec<crate::admin::changes::LogReader>,
     pub(crate) ledger_asked: u64,
+    pub(crate) inbox: crate::inbox::Inbox,
     pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
     pub(crate) next_ticket: u64,
     /// Proposed electable sets of which a copy may still be recorded.
@@ -135,6 +136,7 @@ impl Node {
             ledger_questions: Vec::new(),
             log_readers: Vec::new(),
             ledger_asked: 0,
+            inbox: crate::inbox::Inbox::default(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             uncertain_proposals: BTreeSet::new(),
@@ -235,6 +237,8 @@ impl Node {
         self.tend_tickets();
         self.tend_waits();
         self.tend_ledger_questions();
+        self.tend_inbox_questions();
+        self.announce_conflicts();
         self.gather_looks();
     }
 

@@ -99,7 +99,12 @@ fn redis_metrics(page: &mut Page, node: &Node, connections: usize, leads: bool) 
 /// Of leaderless shards.
 fn leaderless_metrics(page: &mut Page, node: &Node) {
     let (mut hints, mut bytes, mut rebuilding) = (0, 0, 0);
+    let (mut disputed, mut decisions, mut dropped, mut agreed) = (0, 0, 0, 0);
     for state in node.shard_states() {
+        disputed += state.copy.disputed().count() as u64;
+        decisions += state.copy.decision_bytes();
+        dropped += state.copy.dropped_decisions();
+        agreed += state.copy.agreed();
         hints += state.hints as u64;
         bytes += state.hint_bytes;
         rebuilding += u64::from(state.is_replica && !state.is_ready);
@@ -107,6 +112,8 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
     page.one("tercet_leaderless_hints", "gauge", "Writes kept for copies that are away.", hints);
     page.one("tercet_leaderless_hint_bytes", "gauge", "Bytes of them.", bytes);
     page.one("tercet_leaderless_rebuilding", "gauge", "Copies here that do not answer yet.", rebuilding);
+    page.one("tercet_inbox_keys", "gauge", "Keys here with conflicts, open or settled (INBOX).", disputed);
+    page.one("tercet_inbox_bytes", "gauge", "Bytes of the settled ones.", decisions);
     let c = node.leaderless_counts();
     for (name, help, value) in [
         ("tercet_leaderless_reads_total", "Keys read.", c.reads),
@@ -118,6 +125,8 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
         ("tercet_leaderless_walks_total", "Comparisons with other copies.", c.walks),
         ("tercet_leaderless_keys_walked_total", "Keys that they brought.", c.keys_walked),
         ("tercet_leaderless_bytes_walked_total", "Bytes that they took, both ways.", c.bytes_walked),
+        ("tercet_inbox_dropped_total", "Settled conflicts that went for lack of room or age.", dropped),
+        ("tercet_inbox_equal_values_total", "Concurrent writes of one value: no conflicts.", agreed),
     ] {
         page.one(name, "counter", help, value);
     }

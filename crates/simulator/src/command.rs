@@ -272,7 +272,7 @@ fn list() {
         println!("  {name:<40} {text}");
     }
     println!("planted bugs:");
-    for planted in data::plant::ALL.iter().chain(&data::plant::LEADERLESS) {
+    for planted in data::plant::ALL.iter().chain(&data::plant::LEADERLESS).chain(&data::plant::POLICIES) {
         println!("  {:<20} {}", planted.id, planted.what);
     }
 }
@@ -280,7 +280,7 @@ fn list() {
 /// Plants a bug by its id, in the whole process.
 #[cfg(feature = "plant")]
 fn plant(id: &str) -> Result<(), String> {
-    let mut all = data::plant::ALL.iter().chain(&data::plant::LEADERLESS);
+    let mut all = data::plant::ALL.iter().chain(&data::plant::LEADERLESS).chain(&data::plant::POLICIES);
     let planted = all.find(|planted| planted.id == id);
     let planted = planted.ok_or_else(|| format!("no planted bug {id}: see --list"))?;
     data::plant::set(Some(planted.bug));

@@ -11,6 +11,7 @@
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
 //! | `durable` | a life of a node comes back with all that it had persisted |
 //! | `own_epoch` | a leader commits nothing older before its own first entry |
+//! | `inbox` | of concurrent writes none is gone without a word |
 //! | `ledger` | what was acknowledged and is gone lies in the ledger, and nothing else is called so |
 //! | `one_owner` | no slot is served by two groups at once |
 //! | `leases` | when a leader serves, no lease of an older one runs |
@@ -31,6 +32,7 @@ pub mod copies;
 mod durable;
 pub mod gaps;
 mod holders;
+pub mod inbox;
 mod leases;
 pub mod ledger;
 pub mod liveness;
@@ -84,6 +86,7 @@ pub const ALL: [(&str, &str); 39] = [
     (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
     (suspicion::NAME, "a control leader suspects nobody whose heartbeats reach it, whatever others say"),
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
+    (inbox::NAME, "every acknowledged string is shown, replaced by a write that held it, or in the inbox"),
     (copies::NAME, "after healing: no hints, nothing to rebuild, equal copies, trees and contexts"),
     (quorum::READS_MEET, "strict, w + r > n: no read misses what was acknowledged before it began"),
     (quorum::SURVIVES, "at the end of a run everything acknowledged is there, in sloppy keyspaces too"),
@@ -129,6 +132,7 @@ pub struct Invariants {
     pub one_owner: one_owner::OneOwner,
     pub ledgers: ledger::Ledgers,
     pub audits: audits::Audits,
+    pub writes: inbox::Writes,
     state: state::State,
     storm: storm::Storm,
     pub suspicion: suspicion::Suspicion,

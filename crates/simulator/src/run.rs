@@ -140,6 +140,8 @@ fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Ve
         space("baskets", "N 3 W 2 R 2 READ-REPAIR background", true, false),
         space("readings", "N 3 W 3 R 1 READ-REPAIR off SHARDS 2", true, false),
         space("visits", "N 3 W 2 R 2 SLOPPY on", false, false),
+        space("prices", "N 3 W 2 R 2 CONFLICT last-write-wins", true, true),
+        space("drafts", "N 3 W 2 R 2 CONFLICT siblings READ-REPAIR background", true, false),
     ];
     // A member of the first versions could not read the map.
     let possible = mix.nodes >= 3 && !mix.has(Fault::Upgrade);
@@ -158,11 +160,14 @@ fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Ve
     all
 }
 
-fn quorum_clients(spaces: std::ops::Range<usize>, random: &mut Random) -> Vec<Client> {
+fn quorum_clients(spaces: &[Space], first: usize, random: &mut Random) -> Vec<Client> {
     let mut clients = Vec::new();
-    for space in spaces {
+    for (space, it) in spaces.iter().enumerate().skip(first) {
+        // Where the last one wins one of two increments is lost.
+        let counts = !it.options.iter().any(|option| option == "last-write-wins");
         for _ in 0..random.between(2, 5) {
             let mut kinds: Vec<Kind> = workload::quorum::ALL.iter().map(|(kind, ..)| *kind).collect();
+            kinds.retain(|kind| counts || *kind != Kind::QuorumCounter);
             random.shuffle(&mut kinds);
             kinds.truncate(random.between(1, 3) as usize);
             clients.push(Client::new(kinds, space, random.between(4, 50) * MS));
@@ -315,7 +320,7 @@ pub fn run(plan: &Plan) -> Outcome {
             all.extend(watchers(&with_leaders, nodes, &mut Random::new(plan.seed, 8)));
             all.extend(stale_readers(&with_leaders, nodes, &mut Random::new(plan.seed, 9)));
             all.extend(roamers(&with_leaders, &mut Random::new(plan.seed, 10)));
-            all.extend(quorum_clients(led..world.spaces.len(), &mut Random::new(plan.seed, 12)));
+            all.extend(quorum_clients(&world.spaces, led, &mut Random::new(plan.seed, 12)));
             all
         }
     };
@@ -331,6 +336,11 @@ pub fn run(plan: &Plan) -> Outcome {
     }
     settle(&mut world);
     world.record_unfinished();
+    if !world.invariants.is_broken()
+        && let Some(violation) = world.invariants.writes.judge(&world)
+    {
+        world.invariants.fail(violation.property, violation.text);
+    }
     let mut ledger = Default::default();
     if !world.invariants.is_broken() {
         match world.invariants.ledgers.judge(&world) {

@@ -100,6 +100,7 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("hsetnx", Exclusive("use HSET")),
     ("hstrlen", Read),
     ("hvals", Read),
+    ("inbox", Node),
     ("incr", Write(write::incr)),
     ("incrby", Write(write::incrby)),
     ("incrbyfloat", Write(write::incrbyfloat)),

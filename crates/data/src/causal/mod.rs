@@ -13,6 +13,7 @@
 //! | `store` | what every value can do; the pair of value and context |
 //! | `siblings` | register with siblings, and the enable-wins flag |
 //! | `last` | last-write-wins register |
+//! | `conflict` | what of a key is in conflict, and what became of conflicts |
 //! | `amount`, `counter` | counter that deletes can take from |
 //! | `counted` | register plus counter: strings and scores |
 //! | `keyed`, `sets`, `zset` | entries by name; three kinds of sets; sorted set |
@@ -21,6 +22,7 @@
 //! | `expiry` | when a key expires |
 //! | `object`, `change` | what a key or a field holds; what commands do to it |
 //! | `shard`, `step` | what one copy of a shard holds, and what changes it |
+//! | `disputes` | which of its keys the inbox tells of |
 //! | `plain` | a causal value as a plain one, for commands that read |
 //! | `sealed` | contexts in the hands of clients |
 //! | `tree` | hash tree over a copy, for anti-entropy |
@@ -51,7 +53,8 @@
 //! | no command yet: hyperloglogs | `raise` |
 //! | EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST | `expire` |
 //! | DEL, UNLINK | `delete` |
-//! | no command yet: flags, last-write-wins registers, other kinds of sets | `enable`, `disable`, `set_last` |
+//! | no command yet: flags, other kinds of sets | `enable`, `disable` |
+//! | where last-write-wins is the policy: SET, HSET, INCR | `set_last` |
 //!
 //! What each command of Redis becomes, and which ones are exclusive: `docs/internals/causal-commands.md`.
 //!
@@ -63,9 +66,11 @@
 mod amount;
 mod change;
 pub mod codec;
+mod conflict;
 mod context;
 mod counted;
 mod counter;
+mod disputes;
 mod dot;
 mod expiry;
 mod keyed;
@@ -89,6 +94,7 @@ mod zset;
 pub use amount::Amount;
 pub use change::SetPolicy;
 pub use codec::DEPTH_MAX;
+pub use conflict::{Conflict, ConflictId, Decision, Decisions, How, Version};
 pub use context::Context;
 pub use counted::{Counted, Text};
 pub use counter::Counter;

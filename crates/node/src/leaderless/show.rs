@@ -8,8 +8,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use control::{Command, LeaderlessChange};
 use data::causal::ShardCopy;
-use data::leaderless::{OnSiblings, Policy, ReadRepair};
+use data::leaderless::{ConflictPolicy, OnSiblings, Policy, ReadRepair};
 use data::table::Seed;
+use data::value::Blob;
 use data::{GroupId, KeyspaceId, NodeId};
 use wire::number::parse_integer;
 
@@ -54,6 +55,19 @@ impl Node {
     }
     pub fn leaderless_counts(&self) -> Counts {
         self.leaderless.counts
+    }
+    /// Keys with news for the inbox, of the shards whose first living replica this node is.
+    pub(crate) fn take_leaderless_news(&mut self) -> Vec<(KeyspaceId, GroupId, Vec<Blob>)> {
+        let (me, peers) = (self.config.node, &self.peers);
+        let mut news = Vec::new();
+        for (group, it) in &mut self.leaderless.shards {
+            let first = it.placement.replicas.iter().find(|node| **node == me || peers.contains_key(node));
+            let keys = it.copy.as_mut().map(|copy| copy.replica.take_news()).unwrap_or_default();
+            if !keys.is_empty() && first == Some(&me) {
+                news.push((it.keyspace, *group, keys));
+            }
+        }
+        news
     }
     /// Commands that wait for copies.
     pub fn quorum_calls(&self) -> usize {
@@ -109,7 +123,7 @@ impl Node {
             };
             text("name", &keyspace_name);
             text("kind", "leaderless");
-            text("conflict", "crdt");
+            text("conflict", policy.conflict.name());
             text("sloppy", if policy.sloppy { "on" } else { "off" });
             text("read-repair", policy.repair.name());
             text("on-siblings", policy.on_siblings.name());
@@ -154,6 +168,7 @@ impl Node {
     pub(crate) fn write_leaderless(&self, field: &mut dyn FnMut(&str, String)) {
         let (mut copies, mut stand_ins, mut rebuilding, mut hints, mut hint_bytes, mut keys) =
             (0, 0, 0, 0, 0, 0);
+        let mut inbox = (0, 0, 0, 0);
         for state in self.shard_states() {
             if state.is_replica {
                 copies += 1;
@@ -162,6 +177,10 @@ impl Node {
             } else {
                 stand_ins += 1;
             }
+            inbox.0 += state.copy.disputed().count() as u64;
+            inbox.1 += state.copy.decision_bytes();
+            inbox.2 += state.copy.dropped_decisions();
+            inbox.3 += state.copy.agreed();
             hints += state.hints;
             hint_bytes += state.hint_bytes;
         }
@@ -187,6 +206,10 @@ impl Node {
             ("leaderless_copies_rebuilt", counts.rebuilt),
             ("leaderless_checkpoints", counts.checkpoints),
             ("leaderless_other_ring", counts.other_ring),
+            ("inbox_keys", inbox.0),
+            ("inbox_bytes", inbox.1),
+            ("inbox_dropped", inbox.2),
+            ("inbox_equal_values", inbox.3),
         ] {
             field(name, format!("{value}"));
         }
@@ -250,7 +273,7 @@ fn parse_policy(options: &[&[u8]]) -> Result<Policy, String> {
                 let known = OnSiblings::ALL.into_iter().find(|it| it.name() == text);
                 policy.on_siblings = known.ok_or_else(|| "ERR ON-SIBLINGS is show or error".to_string())?;
             }
-            "CONFLICT" => conflict(&text)?,
+            "CONFLICT" => policy.conflict = conflict(&text)?,
             _ => return Err(unknown(&option)),
         }
         given.push(option);
@@ -263,15 +286,16 @@ fn parse_policy(options: &[&[u8]]) -> Result<Policy, String> {
 }
 
 /// The policies that have a machine in this mode, and why the others do not.
-fn conflict(text: &str) -> Result<(), String> {
+fn conflict(text: &str) -> Result<ConflictPolicy, String> {
+    if let Some(policy) = ConflictPolicy::ALL.into_iter().find(|policy| policy.name() == text) {
+        return Ok(policy);
+    }
     let missing = match text {
-        "crdt" => return Ok(()),
-        "siblings" | "last-write-wins" => {
-            "it is not made for leaderless keyspaces yet: CONFLICT crdt keeps all concurrent values and shows the highest; with ON-SIBLINGS error a GET of several is refused, GETV shows them and SETV resolves them"
-        }
         "home" | "block" => "it is about leaders at sites, and here nobody leads: use CONFLICT crdt",
         _ if text.starts_with("merge:") => "no functions can be given in this version: use CONFLICT crdt",
-        _ => return Err("ERR CONFLICT is crdt in a leaderless keyspace".into()),
+        _ => {
+            return Err("ERR CONFLICT is crdt, siblings or last-write-wins in a leaderless keyspace".into());
+        }
     };
     Err(format!("ERR CONFLICT {text}: {missing}"))
 }
@@ -318,7 +342,8 @@ mod tests {
     fn a_majority_is_asked_for_unless_it_is_said() {
         assert_eq!(parsed(""), Ok(Policy::default()));
         assert_eq!(parsed("n 5"), Ok(Policy { n: 5, w: 3, r: 3, ..Policy::default() }));
-        let said = "N 4 W 1 R 4 SLOPPY on READ-REPAIR off CONFLICT crdt ON-SIBLINGS error SHARDS 3";
+        let said =
+            "N 4 W 1 R 4 SLOPPY on READ-REPAIR off CONFLICT last-write-wins ON-SIBLINGS error SHARDS 3";
         let policy = Policy {
             shards: 3,
             n: 4,
@@ -327,6 +352,7 @@ mod tests {
             sloppy: true,
             repair: ReadRepair::Off,
             on_siblings: OnSiblings::Error,
+            conflict: ConflictPolicy::LastWriteWins,
         };
         assert_eq!(parsed(said), Ok(policy));
     }
@@ -341,9 +367,9 @@ mod tests {
             ("N three", "takes a number"),
             ("W 1 W 2", "given twice"),
             ("COMMIT majority", "has none"),
-            ("CONFLICT siblings", "GETV shows them"),
+            ("CONFLICT merge:max", "no functions"),
             ("CONFLICT home", "nobody leads"),
-            ("CONFLICT coin", "is crdt"),
+            ("CONFLICT coin", "siblings or last-write-wins"),
             ("SLOPPY maybe", "on or off"),
             ("FOO 1", "unknown option 'FOO'"),
         ] {

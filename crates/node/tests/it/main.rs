@@ -6,6 +6,7 @@ mod chain;
 mod changes;
 mod cluster;
 mod formats;
+mod inbox;
 mod latency;
 mod leaderless;
 mod moving;

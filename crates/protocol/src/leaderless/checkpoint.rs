@@ -31,6 +31,7 @@ pub struct Head {
     missed: Vec<NodeId>,
     next_hint: u64,
     floors: Vec<(NodeId, Process, u64)>,
+    dropped_decisions: u64,
 }
 
 /// A record of a shard's log.
@@ -129,11 +130,13 @@ impl Head {
             missed: durable.hints.missed().iter().copied().collect(),
             next_hint: durable.hints.next(),
             floors: durable.minted.floors().collect(),
+            dropped_decisions: durable.copy.dropped_decisions(),
         }
     }
     fn begin(&self) -> Durable {
         let mut durable = Durable::new(self.seed, self.is_ready);
         durable.copy = ShardCopy::with(self.seed, self.newest, self.context.clone());
+        durable.copy.note_dropped(self.dropped_decisions);
         durable.owed = self.owed.iter().copied().collect::<BTreeSet<_>>();
         durable.lives = self.lives.iter().copied().collect::<BTreeMap<_, _>>();
         self.missed.iter().for_each(|target| durable.hints.set_missed(*target, true));
@@ -159,6 +162,7 @@ impl Head {
             process.encode(w);
             w.u64(*sequence);
         });
+        w.u64(self.dropped_decisions);
     }
     fn decode(r: &mut Reader<'_>) -> Result<Head, DecodeError> {
         Ok(Head {
@@ -171,6 +175,7 @@ impl Head {
             missed: r.list(NodeId::decode)?,
             next_hint: r.u64()?,
             floors: r.list(|r| Ok((NodeId::decode(r)?, Process::decode(r)?, r.u64()?)))?,
+            dropped_decisions: r.u64()?,
         })
     }
 }

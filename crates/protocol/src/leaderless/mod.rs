@@ -16,6 +16,7 @@
 //! | coordinator | `coordinator`, `write`, `read` | nothing that a restart needs |
 //! | replica | `replica` | a [`data::causal::ShardCopy`]; mints dots as one actor |
 //! | stand-in | `hints`, `handoff` | deltas for replicas that are away; it mints nothing |
+//! | keeper of the inbox | `inbox` | nothing: decisions on conflicts lie in the copy, here they are kept within bounds |
 //! | walker | `walk` | a comparison of its copy with another one, by hash trees |
 //!
 //! A node runs one [`Coordinator`] and one [`Replica`] per shard; a `Replica` on a node outside the shard's placement is
@@ -85,6 +86,7 @@ pub mod coordinator;
 pub mod durable;
 mod handoff;
 pub mod hints;
+mod inbox;
 pub mod message;
 mod minted;
 pub mod quorum;

@@ -12,8 +12,9 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::causal::{
-    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Store, Wish, Write,
+    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Wish, Write,
 };
+use data::leaderless::ConflictPolicy;
 use data::plant::{self, Bug};
 use data::value::Blob;
 use data::{GroupId, Incarnation, Instant, NodeId, Now, Process, RequestId};
@@ -49,6 +50,11 @@ pub struct Limits {
     pub walk_gap: Duration,
     /// Keys in one message of a walk; a key that is larger travels alone.
     pub part_bytes_max: usize,
+    /// What becomes of concurrent writes.
+    pub conflict: ConflictPolicy,
+    /// Decisions on conflicts that a copy keeps for the inbox.
+    pub inbox_bytes_max: u64,
+    pub inbox_age_ms_max: i64,
 }
 
 impl Default for Limits {
@@ -63,6 +69,9 @@ impl Default for Limits {
             walk_every: Duration::from_secs(10),
             walk_gap: Duration::ZERO,
             part_bytes_max: 256 << 10,
+            conflict: ConflictPolicy::Crdt,
+            inbox_bytes_max: 16 << 20,
+            inbox_age_ms_max: 7 * 24 * 3_600_000,
         }
     }
 }
@@ -120,6 +129,7 @@ pub struct Replica {
     pub(super) walks: u64,
     pub(super) walk_at: Instant,
     pub(super) is_paused: bool,
+    pub(super) inbox_at: Instant,
     /// Those over whom this life has walked to their end while it was being rebuilt.
     pub(super) rebuilt_from: BTreeSet<NodeId>,
     /// The context that each peer's newest life told last.
@@ -152,6 +162,7 @@ impl Replica {
             walks: 0,
             walk_at: Instant::ZERO,
             is_paused: false,
+            inbox_at: Instant::ZERO,
             rebuilt_from: BTreeSet::new(),
             known: BTreeMap::new(),
         };
@@ -194,6 +205,7 @@ impl Replica {
     pub fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.tick_hints(now, out);
         self.tick_walk(now.instant, out);
+        self.tick_inbox(now, out);
     }
     /// `from` and `incarnation` were checked by the cluster.
     pub fn receive(
@@ -305,7 +317,7 @@ impl Replica {
         let nothing = Object::default();
         let object = self.durable.copy.object(&key).unwrap_or(&nothing);
         let mut write = Write::new(&mut self.minter, stamp);
-        match wish.mint(object, &mut write, now.wall.middle_ms()) {
+        match wish.mint_under(self.limits.conflict, object, &mut write, now.wall.middle_ms()) {
             Ok((delta, outcome)) => {
                 self.persist(Record::Mint { request, key, delta: delta.clone(), outcome }, out);
                 Message::Minted { request, delta: Box::new(delta), outcome, lives: self.lives() }
@@ -371,7 +383,7 @@ impl Replica {
     }
     /// Takes over what several copies know of a key.
     fn join(&mut self, now: Now, key: Blob, state: KeyState, out: &mut Vec<Output>) -> Result<(), Why> {
-        let newest = state.held.object.newest().map(|mark| mark.stamp);
+        let newest = state.held.object.newest_write().map(|mark| mark.stamp);
         self.observe(now, newest)?;
         let entry = Entry { key, held: state.held };
         self.step(Step::Key { entry, theirs: state.context }, out);

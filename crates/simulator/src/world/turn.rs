@@ -169,6 +169,7 @@ impl World {
         match output {
             Output::Send { to, message } => self.send(id, to, &message),
             Output::Persist { token, records, flush } => {
+                self.invariants.writes.logged(&records);
                 let result = host.disk.persist(token, records, flush);
                 self.check_disk(id, result);
             }

@@ -2,7 +2,7 @@
 
 use crate::config::Addresses;
 use crate::founding::Founded;
-use crate::map::LeaderlessChange;
+use crate::map::{LeaderlessChange, MultiLeaderChange};
 use crate::shards::ShardChange;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::{CommitRule, Settings};
@@ -103,6 +103,8 @@ pub enum Command {
     ChangeShards(ShardChange),
     /// Leaderless keyspaces, and who holds their shards.
     ChangeLeaderless(LeaderlessChange),
+    /// Multi-leader keyspaces, and their sites.
+    ChangeMultiLeader(MultiLeaderChange),
 }
 
 /// What a change led to.
@@ -231,6 +233,15 @@ const SENTENCES: &[&str] = &[
     data::leaderless::R_BOUNDS,
     crate::map::TOO_FEW_NODES,
     crate::map::NOT_ALTERED,
+    data::multi_leader::SITES_BOUNDS,
+    data::multi_leader::REPEATED,
+    data::multi_leader::NOT_A_SITE,
+    data::multi_leader::ONE_ROOT,
+    crate::map::CHANGED,
+    crate::map::SHARDS_STAY,
+    crate::map::HOMES_STAY,
+    crate::map::SITES_NOT_SITE,
+    crate::map::HOME_KEEPS,
     "the settings contradict themselves",
 ];
 
@@ -254,6 +265,7 @@ impl Command {
             | Command::EnsureGroup { .. }
             | Command::ChangeShards(_)
             | Command::ChangeLeaderless(_)
+            | Command::ChangeMultiLeader(_)
             | Command::RaiseLevel { .. } => None,
         }
     }
@@ -319,6 +331,10 @@ impl Command {
             }
             Command::ChangeLeaderless(change) => {
                 w.u8(30);
+                change.encode(w);
+            }
+            Command::ChangeMultiLeader(change) => {
+                w.u8(60);
                 change.encode(w);
             }
             Command::StartElection { .. }
@@ -423,6 +439,7 @@ impl Command {
             },
             20 => Command::ChangeShards(ShardChange::decode(r)?),
             30 => Command::ChangeLeaderless(LeaderlessChange::decode(r)?),
+            60 => Command::ChangeMultiLeader(MultiLeaderChange::decode(r)?),
             _ => return Err(DecodeError::Invalid("control command")),
         })
     }

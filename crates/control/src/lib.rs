@@ -45,7 +45,10 @@ pub use command::{Applied, Command, Refusal};
 pub use config::{Addresses, Config, Timings};
 pub use event::{Change, Event};
 pub use founding::{Founded, Founding, FoundingInput, FoundingMessage, FoundingOutput, Hello};
-pub use map::{ClusterMap, Leaderless, LeaderlessChange, Node, NodeState, Shard};
+pub use map::{
+    ClusterMap, Leaderless, LeaderlessChange, MultiLeader, MultiLeaderChange, Node, NodeState, Shard,
+    SiteGroups,
+};
 pub use message::{Ask, Message, Sealed};
 pub use plane::{Input, Output, Plane, Recovered};
 pub use shards::{Move, Phase, ShardChange};

@@ -66,6 +66,8 @@ pub enum Kind {
     /// A change of a leaderless shard's copy on this node, or a part of its checkpoint (not an entry: nobody orders them but this
     /// log).
     Leaderless = 50,
+    /// A write of some site of a multi-leader keyspace, or a part of another site's state, in the log of a site's group.
+    Site = 60,
 }
 
 impl Kind {
@@ -86,12 +88,14 @@ impl Kind {
             41 => Kind::Statement,
             42 => Kind::Physical,
             50 => Kind::Leaderless,
+            60 => Kind::Site,
             _ => return None,
         })
     }
     /// Whether a record of this kind is an entry of its group's log, with an index of its own.
     pub fn is_entry(self) -> bool {
-        self.is_change() || matches!(self, Kind::Empty | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Audit)
+        self.is_change()
+            || matches!(self, Kind::Empty | Kind::Gap | Kind::Skip | Kind::Barrier | Kind::Audit | Kind::Site)
     }
     /// Whether it is an entry that changes data, in whichever format.
     pub fn is_change(self) -> bool {

@@ -23,6 +23,7 @@ mod status;
 pub(crate) mod wait;
 mod with;
 
+pub(crate) use keyspace::parse_settings;
 pub(crate) use status::quoted;
 pub(crate) use with::NOT_LEADERLESS;
 
@@ -59,6 +60,10 @@ impl Node {
             "multi" | "watch" if self.in_leaderless(connection) => self.reply_error(
                 connection,
                 "EXCLUSIVE MULTI and WATCH need somebody who orders writes, and a leaderless keyspace has nobody: send single commands, which merge",
+            ),
+            "multi" | "watch" if self.in_multi_leader(connection) => self.reply_error(
+                connection,
+                "EXCLUSIVE MULTI and WATCH are not available in a multi-leader keyspace in this version: a command with several keys of one shard is one write",
             ),
             "multi" => self.multi(connection),
             "exec" => self.exec(connection),

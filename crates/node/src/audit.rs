@@ -281,6 +281,10 @@ impl Group {
         let due = waited >= pace.every
             || audit.log_bytes >= pace.log_bytes
             || (audit.again.is_some() && waited >= pace.every.min(REPEAT));
+        if self.site.is_some() {
+            // Its table is empty, and nothing compares its state yet.
+            return None;
+        }
         let level = self.applied == self.replica.newest().index && !audit.replaying;
         if !due || !level || self.paused.is_some() || self.replica.role() != RoleName::Leader {
             return None;

@@ -4,6 +4,7 @@ use crate::answers::Answers;
 use crate::ledger::Ledger;
 use crate::replay::{Unlike, apply};
 use crate::shortfall::Shortfall;
+use crate::sites::RestoredSite;
 use crate::snapshot::LoadedSnapshot;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -60,6 +61,7 @@ pub struct RestoredGroup {
     /// The first entry that did something else here than where it was made.
     pub(crate) unlike: Option<(Position, Unlike)>,
     pub(crate) shortfall: Shortfall,
+    pub(crate) site: RestoredSite,
 }
 
 impl RestoredGroup {
@@ -77,10 +79,11 @@ impl RestoredGroup {
             snapshot: None,
             unlike: None,
             shortfall: Shortfall::default(),
+            site: RestoredSite::default(),
         }
     }
     fn from_snapshot(snapshot: LoadedSnapshot, len: u64) -> RestoredGroup {
-        let LoadedSnapshot { head, answers, table, shortfall } = snapshot;
+        let LoadedSnapshot { head, answers, table, shortfall, site } = snapshot;
         RestoredGroup {
             keyspace: head.keyspace,
             table: Some(table),
@@ -94,6 +97,7 @@ impl RestoredGroup {
             snapshot: Some((head.mark, len)),
             unlike: None,
             shortfall,
+            site: RestoredSite { state: site, ..RestoredSite::default() },
         }
     }
     pub fn last_index(&self) -> Index {
@@ -200,8 +204,11 @@ impl RestoredGroup {
         // The seed is the keyspace's: the table is made again with it once the map is known, if it differs.
         let table = self.table.get_or_insert_with(|| Table::new(Seed(0, 0)));
         let (from, answers, unlike) = (self.applied.next(), &mut self.answers, &mut self.unlike);
-        let shortfall = &mut self.shortfall;
+        let (shortfall, site) = (&mut self.shortfall, &mut self.site);
         self.log.each(from, through, |record| {
+            if record.header.kind == Kind::Site {
+                return site.take(record, answers);
+            }
             shortfall.note(record, None);
             if let Some(found) = apply(record, table, answers, shortfall.is_whole()).unlike {
                 unlike.get_or_insert((record.header.position(), found));

@@ -279,10 +279,15 @@ impl Node {
         let map: Arc<ClusterMap> = self.map.clone();
         self.uncertain_proposals
             .retain(|(group, number)| map.view(*group).is_some_and(|v| v.number <= *number));
-        self.routes = Routes::of(&map);
+        self.choose_sites();
+        self.routes = Routes::of(&map, &self.groups_elsewhere());
         let routes = &self.routes;
         self.forwards.unsend(|outgoing, to| {
             // Sent to a node that no longer leads: the next leader is asked, and knows the request if it was executed.
+            // Of a multi-leader keyspace: only that group's next leader knows it.
+            if map.multi_leader.contains_key(&outgoing.keyspace) && outgoing.write {
+                return map.leader_of(outgoing.group).is_some_and(|leader| leader != to);
+            }
             let route = routes.get(&outgoing.keyspace).and_then(|routes| routes.at(outgoing.slot));
             route.is_none_or(|route| route.leader.is_some_and(|leader| leader != to))
         });
@@ -305,6 +310,7 @@ impl Node {
             }
         }
         self.meet_leaderless();
+        self.meet_sites();
         self.meet_programs();
         self.meet_moves();
         if map.founded() {
@@ -319,7 +325,12 @@ impl Node {
     /// Begins to hold a group: with what the disk has of it, or empty.
     fn open_group(&mut self, map: &ClusterMap, view: &View) {
         let Some(keyspace) = map.keyspaces.get(&view.keyspace) else { return };
-        let restored = self.restored.remove(&view.group).unwrap_or_else(|| RestoredGroup::new(view.keyspace));
+        let mut restored =
+            self.restored.remove(&view.group).unwrap_or_else(|| RestoredGroup::new(view.keyspace));
+        if let Some(reason) = restored.site.broken {
+            // What cannot be read is not absent: nothing of this log is trusted any more.
+            return self.on_disk_failed(format!("the log of group {}: {reason}", view.group.0));
+        }
         let mut table = restored.table.unwrap_or_else(|| Table::new(keyspace.seed));
         if table.seed() != keyspace.seed {
             table = reseeded(&table, keyspace.seed);
@@ -328,10 +339,14 @@ impl Node {
         let (me, process) = (self.replica(), self.config.process);
         let replica = Replica::new(me, process, view.group, view.keyspace, recovered);
         let applied = restored.applied;
+        let snapshot = restored.snapshot.map_or(Index(0), |(mark, _)| mark.position.index);
+        let its = core::mem::take(&mut restored.site);
+        let site = self.open_site(map, view.group, its, (snapshot, applied));
         let mut group = Group::new(replica, keyspace.clone(), table, restored.answers, applied);
         group.snapshots.stored = restored.snapshot;
         group.shortfall = restored.shortfall;
         group.tell_lacks();
+        group.site = site.map(Box::new);
         if let Some((position, unlike)) = restored.unlike {
             group.audit.note_unlike(position, unlike, &group.table);
         }

@@ -10,7 +10,7 @@ use commands::table_view::TableView;
 use commands::{Call, Class, Ops, Random, Spec, statement};
 use data::plant::{self, Bug};
 use data::record::Kind;
-use data::{Index, LogFormat, Operation, Position, RequestId};
+use data::{Index, LogFormat, Now, Operation, Position, RequestId};
 use wire::{Protocol, ReplyWriter};
 
 /// What a client reads whose write is refused for the size of its entry.
@@ -31,6 +31,7 @@ pub enum Executed {
 
 /// What every execution is given from outside.
 pub struct Context<'c> {
+    pub now: Now,
     pub wall_ms: i64,
     pub random: &'c mut Random,
     pub protocol: Protocol,
@@ -66,6 +67,9 @@ impl Group {
         if !self.is_serving() {
             return Executed::NotLeading;
         }
+        if self.site.is_some() {
+            return self.execute_site(context, spec, args, reply);
+        }
         let start = reply.len();
         let mut draft = self.draft(spec.name);
         self.run(context, spec, args, &mut draft, reply);
@@ -83,7 +87,8 @@ impl Group {
         commands: impl ExactSizeIterator<Item = (&'static Spec, Vec<&'a [u8]>)>,
         reply: &mut Vec<u8>,
     ) -> Executed {
-        if !self.is_serving() {
+        // Of a site's group no client gets so far.
+        if !self.is_serving() || self.site.is_some() {
             return Executed::NotLeading;
         }
         let start = reply.len();
@@ -313,6 +318,9 @@ impl Group {
         protocol: Protocol,
         reply: &mut Vec<u8>,
     ) {
+        if self.site.is_some() {
+            return self.look_up_site(random, spec, args, now_ms, protocol, reply);
+        }
         let Some(run) = spec.run else { return };
         let start = reply.len();
         let mut ops = Ops::new();
@@ -367,8 +375,9 @@ impl Group {
             );
         }
         let mut random = Random(0);
-        let context =
-            Context { wall_ms, random: &mut random, protocol: Protocol::Resp2, identity: Identity::NONE };
+        let now = Now::default();
+        let identity = Identity::NONE;
+        let context = Context { now, wall_ms, random: &mut random, protocol: Protocol::Resp2, identity };
         if let Executed::Written(position) = self.conclude(&context, draft, 0, &mut Vec::new()) {
             self.told.untold(position.index);
         }

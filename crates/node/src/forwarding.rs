@@ -6,7 +6,7 @@ use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node};
 use crate::reads::{FOLLOWED, POSITION_SINCE_VERSION};
 use crate::replies::SlotId;
-use crate::route::{Route, slot_of_work};
+use crate::route::slot_of_work;
 use crate::serve::PATIENCE;
 use crate::session::{Receipt, WriteName};
 use alloc::boxed::Box;
@@ -178,9 +178,13 @@ impl Node {
         for sequence in self.forwards.unsent() {
             let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
             let (keyspace, slot) = (outgoing.keyspace, outgoing.slot);
-            let Some(Route { group, leader: Some(leader), .. }) = self.route(keyspace, slot) else {
-                continue;
+            // Another site's group does not know the request: there it would be another write.
+            let sent = (outgoing.write && outgoing.copies > 0).then_some(outgoing.group);
+            let route = match sent.filter(|_| self.is_multi_leader(keyspace)) {
+                Some(group) => Some((group, self.map.leader_of(group))),
+                None => self.route(keyspace, slot).map(|route| (route.group, route.leader)),
             };
+            let Some((group, Some(leader))) = route else { continue };
             let me = self.config.node;
             let reachable = if leader == me {
                 self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none())

@@ -10,6 +10,7 @@ use crate::reads::Parked;
 use crate::replay;
 use crate::replies::SlotId;
 use crate::shortfall::Shortfall;
+use crate::sites::SiteShard;
 use crate::snapshot::Snapshots;
 use crate::watch::Watches;
 use alloc::boxed::Box;
@@ -139,6 +140,8 @@ pub struct Group {
     pub audit: crate::audit::Audit,
     /// What this copy lacks of the group's history.
     pub shortfall: Shortfall,
+    /// Of a site's group in a multi-leader keyspace: what its log makes in place of the table, which stays empty.
+    pub(crate) site: Option<Box<SiteShard>>,
 }
 
 /// A planned switchover in its draining phase.
@@ -191,6 +194,7 @@ impl Group {
             map_needed: 0,
             audit: Default::default(),
             shortfall: Shortfall::default(),
+            site: None,
         }
     }
     pub fn id(&self) -> GroupId {
@@ -209,6 +213,9 @@ impl Group {
         if self.audit.is_replaying() {
             // The table is older than the log in memory: what lies between comes first.
             return;
+        }
+        if let Some(site) = &mut self.site {
+            site.advance(self.replica.log(), self.applied, commit, &mut self.answers);
         }
         if self.applied < commit {
             let (from, table, answers) = (self.applied.next(), &mut self.table, &mut self.answers);
@@ -241,6 +248,9 @@ impl Group {
             }
         }
         self.answers.undo(through);
+        if let Some(site) = &mut self.site {
+            site.step_down();
+        }
         self.applied = self.applied.min(through);
     }
     pub fn applied_position(&self) -> Position {

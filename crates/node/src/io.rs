@@ -231,6 +231,11 @@ pub enum Event {
         group: GroupId,
         report: protocol::leaderless::Report,
     },
+    /// What the exchange of a site's group reports.
+    Site {
+        group: GroupId,
+        report: protocol::multi_leader::Report,
+    },
     /// A copy cannot follow the group's log in its format, and why: nothing of the group travels between it and this node.
     Refused {
         group: GroupId,

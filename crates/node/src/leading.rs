@@ -104,7 +104,8 @@ impl Node {
         let mut reply = Vec::new();
         let Some(it) = self.groups.get_mut(&group) else { return };
         let wall_ms = self.now.wall.middle_ms();
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
+        let now = self.now;
+        let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
         let executed = it.execute(&mut context, spec, &borrowed, &mut reply);
         if self.options.is_some() {
             it.forget_blind(spec, &borrowed);

@@ -54,6 +54,7 @@ mod session;
 mod settled;
 pub mod sheet;
 pub mod shortfall;
+pub mod sites;
 mod snapshot;
 mod statistics;
 mod transaction;

@@ -68,6 +68,8 @@ pub enum PeerMessage {
     AuditOffer { group: GroupId, mark: Mark, len: u64 },
     /// Of a leaderless shard, under the ring that the sender knows (since version 5).
     Leaderless { group: GroupId, ring: u64, message: protocol::leaderless::Message },
+    /// From the leader of one site's group to that of another one's, about their shard (since version 6).
+    Site { group: GroupId, origin: GroupId, message: protocol::multi_leader::Message },
     /// Of a leader that measures a write: how long will this entry, which comes next, take until it is persisted (since version 5)?
     LatencyAsk { group: GroupId, position: Position },
     /// It is persisted; so many microseconds after it arrived, if that is known (since version 5).
@@ -158,6 +160,7 @@ impl PeerMessage {
             PeerMessage::AuditVerdict { .. } => 41,
             PeerMessage::AuditOffer { .. } => 42,
             PeerMessage::Leaderless { .. } => 50,
+            PeerMessage::Site { .. } => 60,
             PeerMessage::LatencyAsk { .. } => 75,
             PeerMessage::LatencyAnswer { .. } => 76,
             PeerMessage::InboxAsk { .. } => 90,
@@ -179,6 +182,7 @@ impl PeerMessage {
             PeerMessage::Leaderless { .. }
             | PeerMessage::InboxAsk { .. }
             | PeerMessage::InboxAnswer { .. } => crate::leaderless::SINCE_VERSION,
+            PeerMessage::Site { .. } => crate::sites::SINCE_VERSION,
             PeerMessage::LatencyAsk { .. } | PeerMessage::LatencyAnswer { .. } => latency::SINCE_VERSION,
             _ => 1,
         }
@@ -193,6 +197,7 @@ impl PeerMessage {
             | PeerMessage::AuditVerdict { group, .. }
             | PeerMessage::AuditOffer { group, .. }
             | PeerMessage::Leaderless { group, .. }
+            | PeerMessage::Site { group, .. }
             | PeerMessage::LatencyAsk { group, .. }
             | PeerMessage::LatencyAnswer { group, .. } => *group,
             PeerMessage::Forward(forward) => forward.group,
@@ -288,6 +293,11 @@ impl PeerMessage {
                 w.u64(*ring);
                 message.encode(w);
             }
+            PeerMessage::Site { group, origin, message } => {
+                group.encode(w);
+                origin.encode(w);
+                message.encode(w);
+            }
             PeerMessage::LatencyAsk { group, position } => {
                 group.encode(w);
                 position.encode(w);
@@ -368,6 +378,11 @@ impl PeerMessage {
                 group: GroupId::decode(r)?,
                 ring: r.u64()?,
                 message: protocol::leaderless::Message::decode(r)?,
+            },
+            60 => PeerMessage::Site {
+                group: GroupId::decode(r)?,
+                origin: GroupId::decode(r)?,
+                message: protocol::multi_leader::Message::decode(r)?,
             },
             75 => PeerMessage::LatencyAsk { group: GroupId::decode(r)?, position: Position::decode(r)? },
             76 => PeerMessage::LatencyAnswer {

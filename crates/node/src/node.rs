@@ -44,6 +44,9 @@ pub struct Node {
     /// Groups found on disk that no view has named yet.
     pub(crate) restored: BTreeMap<GroupId, RestoredGroup>,
     pub(crate) leaderless: crate::leaderless::Leaderless,
+    /// Of multi-leader keyspaces.
+    pub(crate) sites: crate::sites::Counts,
+    pub(crate) served: crate::sites::Served,
     pub(crate) sessions: Sessions,
     pub(crate) forwards: Forwards,
     pub(crate) settled: crate::settled::Settled,
@@ -129,6 +132,8 @@ impl Node {
             groups: BTreeMap::new(),
             restored: restored.groups,
             leaderless: crate::leaderless::Leaderless::new(restored.shards),
+            sites: Default::default(),
+            served: Default::default(),
             sessions: Sessions::default(),
             forwards: Forwards::default(),
             settled: Default::default(),
@@ -372,6 +377,7 @@ impl Node {
             keyspace: &group.keyspace,
             replica: &group.replica,
             table: &group.table,
+            site: group.site.as_deref().map(|site| &site.state),
             applied: group.applied,
             audit: &group.audit,
             shortfall: &group.shortfall,
@@ -388,6 +394,8 @@ pub struct GroupState<'a> {
     pub keyspace: &'a data::keyspace::Keyspace,
     pub replica: &'a single_leader::Replica,
     pub table: &'a data::table::Table,
+    /// What is committed in a site's group; the table of such a group is empty.
+    pub site: Option<&'a protocol::multi_leader::SiteState>,
     pub applied: data::Index,
     pub audit: &'a crate::audit::Audit,
     pub shortfall: &'a crate::shortfall::Shortfall,

@@ -48,6 +48,9 @@ impl Node {
             PeerMessage::Leaderless { group, ring, message } => {
                 self.on_leaderless((from, incarnation), (group, ring), message);
             }
+            PeerMessage::Site { group, origin, message } => {
+                self.on_site_message(from, group, origin, message);
+            }
             PeerMessage::Forward(forward) => self.on_forward(from, forward),
             PeerMessage::Answer { request, outcome } => self.on_answer(from, request, outcome),
             PeerMessage::Cancel { request } => self.on_cancel(from, request),
@@ -102,6 +105,7 @@ impl Node {
             }
         }
         self.tell_alive();
+        self.reroute_sites();
         if !up {
             // What was sent there may be lost: it is sent again, to whoever leads then, under the same request id.
             self.forwards.unsend(|_, to| to == node);

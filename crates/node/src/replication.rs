@@ -164,6 +164,9 @@ impl Node {
         if !out.is_empty() {
             self.carry_out(group, out);
         }
+        if self.groups.get(&group).is_some_and(|it| it.site.is_some()) {
+            self.tell_site(group);
+        }
         self.finish_walk(group);
         self.tend_parked(group);
         if self.groups.get(&group).is_some_and(|it| it.moving.is_some()) {
@@ -346,6 +349,7 @@ impl Node {
                 self.unflushed.insert(group);
             }
         }
+        self.tend_site(group);
         self.tend_snapshots(group);
         self.tend_recovery(group);
         self.tend_shortfall(group);

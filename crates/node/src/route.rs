@@ -5,7 +5,7 @@ use crate::group::Group;
 use crate::message::Work;
 use crate::node::Node;
 use crate::payload;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -31,10 +31,10 @@ pub(crate) struct Route {
 pub(crate) struct Routes(SmallVec<[Route; 1]>);
 
 impl Routes {
-    /// Those of all keyspaces that are in use.
-    pub fn of(map: &ClusterMap) -> BTreeMap<KeyspaceId, Routes> {
+    /// Those of all keyspaces that are in use, without these groups: of sites that others serve.
+    pub fn of(map: &ClusterMap, elsewhere: &BTreeSet<GroupId>) -> BTreeMap<KeyspaceId, Routes> {
         let mut all: BTreeMap<KeyspaceId, Routes> = BTreeMap::new();
-        for group in map.groups.values() {
+        for group in map.groups.values().filter(|group| !elsewhere.contains(&group.view.group)) {
             let (id, leader) = (group.view.group, map.leader_of(group.view.group));
             let routes = &mut all.entry(group.view.keyspace).or_default().0;
             routes.extend(group.slots.ranges().iter().map(|slots| Route {

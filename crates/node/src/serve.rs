@@ -72,8 +72,8 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let Some(it) = self.groups.get_mut(&group) else { return Flow::Continue };
         let protocol = session.protocol;
-        let mut context =
-            Context { wall_ms: self.now.wall.middle_ms(), random: &mut self.random, protocol, identity };
+        let (now, wall_ms) = (self.now, self.now.wall.middle_ms());
+        let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
         session.replies.begin();
         let executed = it.execute(&mut context, spec, args, session.replies.current());
         if self.options.is_some() {

@@ -35,6 +35,8 @@ enum At {
     /// The place of an answer.
     Answers(usize),
     Keys,
+    /// Bytes of a site's state that were written.
+    Site(usize),
 }
 
 /// A walk under way.
@@ -46,6 +48,8 @@ pub struct Walk {
     head: Option<Vec<u8>>,
     /// The last piece, and whether it is the first too, kept back until the position is committed.
     tail: Option<(Vec<u8>, bool)>,
+    /// The state of a site's group, as of the mark.
+    site: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -65,16 +69,19 @@ pub struct Snapshots {
 impl Group {
     /// Bytes of log that are worth a snapshot: fewer than the snapshot itself would take are not.
     fn log_bytes_wanted(&self, config: &Config) -> usize {
-        config.snapshot_log_bytes.max(self.table.bytes())
+        let site = self.site.as_ref().map_or(0, |site| site.snapshot_bytes);
+        config.snapshot_log_bytes.max(self.table.bytes()).max(site)
     }
     /// Begins a walk over the whole state: behind the newest entry, which must have its place in the log.
     fn begin_walk(&mut self) -> bool {
         let log = self.replica.log();
-        let Some((hash, epoch)) = log.hash_at(self.applied).zip(log.epoch_at(self.applied)) else {
+        // The state of a site's group is there as committed.
+        let index = self.site.as_ref().map_or(self.applied, |site| site.applied);
+        let Some((hash, epoch)) = log.hash_at(index).zip(log.epoch_at(index)) else {
             return false;
         };
-        let mark = Mark { position: Position { epoch, index: self.applied }, hash };
-        let starts = log.starts().iter().filter(|start| start.index <= self.applied).copied().collect();
+        let mark = Mark { position: Position { epoch, index }, hash };
+        let starts = log.starts().iter().filter(|start| start.index <= index).copied().collect();
         let (group, keyspace, time_ms) = (self.id(), self.keyspace.id, log.time_ms());
         let mut head = Vec::new();
         let mut w = Writer::new(&mut head);
@@ -85,7 +92,12 @@ impl Group {
         if !self.shortfall.is_nothing() {
             self.shortfall.encode(&mut w);
         }
-        self.snapshots.walk = Some(Walk { mark, at: At::Answers(0), head: Some(head), tail: None });
+        let mut site = Vec::new();
+        if let Some(its) = &mut self.site {
+            its.state.encode(&mut Writer::new(&mut site));
+            its.snapshot_bytes = site.len();
+        }
+        self.snapshots.walk = Some(Walk { mark, at: At::Answers(0), head: Some(head), tail: None, site });
         self.snapshots.log_bytes = 0;
         self.table.begin_snapshot();
         true
@@ -104,7 +116,18 @@ impl Group {
             }
             At::Keys => {
                 frame.push(form::KEYS);
-                self.table.snapshot_step(STEP_BYTES, &mut frame)
+                let ended = self.table.snapshot_step(STEP_BYTES, &mut frame);
+                if ended && !walk.site.is_empty() {
+                    walk.at = At::Site(0);
+                }
+                ended && walk.site.is_empty()
+            }
+            At::Site(written) => {
+                frame.push(form::SITE);
+                let end = (written + STEP_BYTES).min(walk.site.len());
+                frame.extend_from_slice(&walk.site[written..end]);
+                walk.at = At::Site(end);
+                end == walk.site.len()
             }
         };
         Writer::new(bytes).bytes(&frame);
@@ -213,8 +236,13 @@ impl Node {
                 through = through.min(slowest);
             }
         }
+        through = self.site_keeps(group, through);
+        let Some(it) = self.groups.get_mut(&group) else { return };
         if through > it.released {
             it.released = through;
+            if let Some(site) = &mut it.site {
+                site.trimmed(through.next());
+            }
             self.outputs.push(Output::ReleaseLog { group, through });
         }
     }

@@ -191,7 +191,8 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let wall_ms = self.now.wall.middle_ms();
         let protocol = session.protocol;
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
+        let now = self.now;
+        let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
         session.replies.begin();
         let reply = session.replies.current();
         let executed = match holds {
@@ -248,7 +249,8 @@ impl Node {
         let holds = self.watch_holds(group, watch);
         let Some(it) = self.groups.get_mut(&group) else { return };
         let wall_ms = self.now.wall.middle_ms();
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
+        let now = self.now;
+        let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
         let executed = match holds {
             true => it.execute_all(&mut context, planned.into_iter(), &mut reply),
             false => it.execute_none(&context, &mut reply),

@@ -76,7 +76,8 @@ impl Node {
         let args: SmallVec<[&[u8]; 8]> = owned.iter().map(|arg| &arg[..]).collect();
         let wall_ms = self.now.wall.middle_ms();
         let mut reply = Vec::new();
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
+        let now = self.now;
+        let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
         let executed = it.execute(&mut context, spec, &args, &mut reply);
         if matches!(executed, Executed::Nothing | Executed::NotLeading) {
             return;

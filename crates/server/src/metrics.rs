@@ -1,5 +1,7 @@
 //! What /metrics shows, under the names of the Redis exporter where they exist, and lines for the log.
 
+mod sites;
+
 use crate::core::Status;
 use data::NodeId;
 use node::latency::Part;
@@ -52,6 +54,7 @@ pub fn status(node: &Node, connections: usize, written: &BTreeMap<NodeId, u64>) 
     for (peer, bytes) in written {
         let _ = writeln!(page.0, "{name}{{peer=\"{peer}\"}} {bytes}");
     }
+    sites::metrics(&mut page, node);
     Status { ready: node.is_ready(), leads, metrics: page.0 }
 }
 
@@ -328,6 +331,7 @@ pub fn log_event(name: &str, event: &Event) {
                 }
             }
         }
+        Event::Site { group, report } => sites::log_report(name, *group, report),
         Event::Refused { group, node, why } => {
             eprintln!("{name}: group {}: the copy of node {} is refused: {why}", group.0, node.0)
         }

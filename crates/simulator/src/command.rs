@@ -258,7 +258,9 @@ fn list() {
         println!("  {name:<20} {text}");
     }
     println!("workloads:");
-    for (_, name, text) in workload::Kind::ALL.into_iter().chain(workload::quorum::ALL) {
+    for (_, name, text) in
+        workload::Kind::ALL.into_iter().chain(workload::quorum::ALL).chain(workload::sites::ALL)
+    {
         println!("  {name:<20} {text}");
     }
     println!("faults:");

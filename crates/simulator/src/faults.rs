@@ -69,11 +69,12 @@ pub enum Fault {
     Promote,
     SlotMove,
     TableFlip,
+    Sites,
 }
 
 impl Fault {
     /// Every kind, its name on the command line, and the mean time between two strikes (0: in force all the time).
-    pub const ALL: [(Fault, &'static str, u64); 42] = [
+    pub const ALL: [(Fault, &'static str, u64); 43] = [
         (Fault::Crash, "crash", 12_000 * MS),
         (Fault::PowerCut, "power-cut", 15_000 * MS),
         (Fault::PowerCutAll, "power-cut-all", 50_000 * MS),
@@ -116,6 +117,7 @@ impl Fault {
         (Fault::Promote, "promote", 15_000 * MS),
         (Fault::SlotMove, "slot-move", 2_000 * MS),
         (Fault::TableFlip, "table-flip", 6_000 * MS),
+        (Fault::Sites, "sites", 0),
     ];
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.iter().find(|(_, known, _)| *known == name).map(|(fault, _, _)| *fault)
@@ -179,7 +181,11 @@ impl Mix {
         for (fault, _, mean) in Fault::ALL {
             let mut random = fault.random(seed);
             // Far sites slow everything down: they are for few runs.
-            let swarm = random.chance(if fault == Fault::Wan { 80 } else { 400 });
+            let swarm = random.chance(match fault {
+                Fault::Wan => 80,
+                Fault::Sites => 250,
+                _ => 400,
+            });
             // From twice as often to four times as rare.
             let every = mean * random.between(50, 400) / 100;
             let wanted = match choice {
@@ -191,6 +197,12 @@ impl Mix {
                 active.push(Active { fault, every, random });
             }
         }
+        // Sites of one node each, of several, and both.
+        let has_sites = active.iter().any(|active| active.fault == Fault::Sites);
+        let drawn = match has_sites {
+            true => Random::new(seed, 98).pick(&[3, 3, 5, 6, 6]).unwrap_or(3),
+            false => drawn,
+        };
         Mix { nodes: nodes.unwrap_or(drawn), active }
     }
     pub fn has(&self, fault: Fault) -> bool {

@@ -21,6 +21,7 @@
 //! | `storm` | no message, answer or wish breeds more of itself |
 //! | `suspicion` | a control leader suspects nobody whom it hears |
 //! | `copies` | after the faults: copies of leaderless shards are equal, and no hint is left |
+//! | `sites` | after the faults: all sites of a multi-leader keyspace hold the same |
 //! | `liveness` | after the faults: a leader, progress, convergence, nothing held back |
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
@@ -41,13 +42,14 @@ mod one_leader;
 pub mod one_owner;
 mod own_epoch;
 mod recorded;
+pub mod sites;
 mod sound;
 mod state;
 mod storm;
 mod suspicion;
 
 use crate::host::{Harm, Host};
-use crate::verdict::quorum;
+use crate::verdict::{quorum, site};
 use data::{GroupId, NodeId};
 use node::Event;
 use protocol::single_leader::{Report, RoleName};
@@ -61,7 +63,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 39] = [
+pub const ALL: [(&str, &str); 45] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -88,6 +90,11 @@ pub const ALL: [(&str, &str); 39] = [
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
     (inbox::NAME, "every acknowledged string is shown, replaced by a write that held it, or in the inbox"),
     (copies::NAME, "after healing: no hints, nothing to rebuild, equal copies, trees and contexts"),
+    (sites::NAME, "after healing: equal writes, keys and contexts on every copy at every site"),
+    (site::SURVIVES, "at the end of a run everything that any site acknowledged is at all of them"),
+    (site::ONCE, "INCR at several sites: between what was acknowledged and what was begun"),
+    (site::DELETED, "SADD, SREM: who removed it at a site removed it everywhere"),
+    (site::CAUSES, "who sees an answer at any site sees its question after it"),
     (quorum::READS_MEET, "strict, w + r > n: no read misses what was acknowledged before it began"),
     (quorum::SURVIVES, "at the end of a run everything acknowledged is there, in sloppy keyspaces too"),
     (

@@ -84,6 +84,7 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         options: if options.is_empty() { Vec::new() } else { words(options) },
         durable,
         quorums: None,
+        has_sites: false,
     };
     let power = mix.has(Fault::PowerCut) || mix.has(Fault::PowerCutAll);
     let mut all = vec![
@@ -134,6 +135,7 @@ fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Ve
         options: words(options),
         durable: true,
         quorums: Some(Quorums { strict, monotonic }),
+        has_sites: false,
     };
     let mut all = vec![
         space("carts", "N 3 W 2 R 2", true, true),
@@ -160,11 +162,54 @@ fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Ve
     all
 }
 
-fn quorum_clients(spaces: &[Space], first: usize, random: &mut Random) -> Vec<Client> {
+/// Multi-leader keyspaces, where the run has three sites.
+fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space> {
+    let space = |name: &str, options: &str| Space {
+        name: name.to_owned(),
+        options: words(options),
+        durable: true,
+        // Elements, increments and values are judged as in leaderless keyspaces where stand-ins may hold them: in the end.
+        quorums: Some(Quorums { strict: false, monotonic: false }),
+        has_sites: true,
+    };
+    let mut all = vec![
+        space("world", "REPLICAS 3 COMMIT majority"),
+        space("ring", "REPLICAS 3 COMMIT majority TOPOLOGY circular"),
+        space("hubbed", "REPLICAS 3 COMMIT in-sync-set ACKS 0 TOPOLOGY star:eu-west"),
+        space("spread", "REPLICAS 3 COMMIT majority SHARDS 2"),
+    ];
+    let possible =
+        mix.nodes >= 3 && mix.has(Fault::Sites) && !mix.has(Fault::Upgrade) && !mix.has(Fault::Wan);
+    random.shuffle(&mut all);
+    match among {
+        _ if !possible => all.clear(),
+        Some(among) => all.retain(|space| among.contains(&space.name)),
+        None => all.truncate(random.between(1, 2) as usize),
+    }
+    all
+}
+
+fn site_clients(spaces: std::ops::Range<usize>, random: &mut Random) -> Vec<Client> {
     let mut clients = Vec::new();
-    for (space, it) in spaces.iter().enumerate().skip(first) {
+    for space in spaces {
+        for _ in 0..random.between(3, 6) {
+            let mut kinds = vec![Kind::SiteRegister, Kind::QuorumCounter, Kind::QuorumSet];
+            random.shuffle(&mut kinds);
+            kinds.truncate(random.between(1, 3) as usize);
+            clients.push(Client::new(kinds, space, random.between(4, 50) * MS));
+        }
+        for kind in [Kind::SiteAsk, Kind::SiteAnswer, Kind::SiteObserve, Kind::SiteObserve] {
+            clients.push(Client::new(vec![kind], space, random.between(4, 40) * MS));
+        }
+    }
+    clients
+}
+
+fn quorum_clients(all: &[Space], spaces: std::ops::Range<usize>, random: &mut Random) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for space in spaces {
         // Where the last one wins one of two increments is lost.
-        let counts = !it.options.iter().any(|option| option == "last-write-wins");
+        let counts = !all[space].options.iter().any(|option| option == "last-write-wins");
         for _ in 0..random.between(2, 5) {
             let mut kinds: Vec<Kind> = workload::quorum::ALL.iter().map(|(kind, ..)| *kind).collect();
             kinds.retain(|kind| counts || *kind != Kind::QuorumCounter);
@@ -311,6 +356,10 @@ pub fn run(plan: &Plan) -> Outcome {
     if plan.scenario.is_none() {
         spaces.extend(quorum_spaces(&mix, plan.keyspaces.as_deref(), &mut Random::new(plan.seed, 11)));
     }
+    let leaderless = spaces.len();
+    if plan.scenario.is_none() {
+        spaces.extend(site_spaces(&mix, plan.keyspaces.as_deref(), &mut Random::new(plan.seed, 13)));
+    }
     let mut world = World::new(plan.seed, mix, spaces, plan.readable);
     world.clients = match &plan.scenario {
         Some(scenario) => scenario.clients(),
@@ -320,7 +369,8 @@ pub fn run(plan: &Plan) -> Outcome {
             all.extend(watchers(&with_leaders, nodes, &mut Random::new(plan.seed, 8)));
             all.extend(stale_readers(&with_leaders, nodes, &mut Random::new(plan.seed, 9)));
             all.extend(roamers(&with_leaders, &mut Random::new(plan.seed, 10)));
-            all.extend(quorum_clients(&world.spaces, led, &mut Random::new(plan.seed, 12)));
+            all.extend(quorum_clients(&world.spaces, led..leaderless, &mut Random::new(plan.seed, 12)));
+            all.extend(site_clients(leaderless..world.spaces.len(), &mut Random::new(plan.seed, 14)));
             all
         }
     };
@@ -350,7 +400,8 @@ pub fn run(plan: &Plan) -> Outcome {
     }
     let durable: Vec<bool> = world.spaces.iter().map(|space| keeps(&world, space)).collect();
     let quorums: Vec<_> = world.spaces.iter().map(|space| space.quorums).collect();
-    let verdict = judge(&world.history, &durable, &quorums, world.calm_at);
+    let has_sites: Vec<_> = world.spaces.iter().map(|space| space.has_sites).collect();
+    let verdict = judge(&world.history, &durable, &quorums, &has_sites, world.calm_at);
     let violation = world.invariants.violation.take().or(verdict.violation);
     Outcome {
         plan: plan.clone(),

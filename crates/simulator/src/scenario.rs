@@ -77,6 +77,7 @@ impl Scenario {
             options: options.split(' ').map(str::to_owned).collect(),
             durable,
             quorums: None,
+            has_sites: false,
         };
         if self == Scenario::AnswerBeforeQuestion {
             let options = "REPLICAS 3 COMMIT majority";

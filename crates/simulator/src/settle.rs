@@ -4,7 +4,7 @@
 //! what tells a cluster that survives a failure from one that survives its repair.
 
 use crate::history::Outcome;
-use crate::invariants::{copies, liveness};
+use crate::invariants::{copies, liveness, sites};
 use crate::network::MS;
 use crate::workload;
 use crate::world::World;
@@ -99,7 +99,9 @@ pub fn settle(world: &mut World) {
         client.quiet = true;
     }
     let end = world.now + LIVENESS_BOUND;
-    let look = |world: &World| liveness::missing(world).or_else(|| copies::missing(world));
+    let look = |world: &World| {
+        liveness::missing(world).or_else(|| copies::missing(world)).or_else(|| sites::missing(world))
+    };
     let mut missing = look(world);
     while missing.is_some() && world.now < end && !world.invariants.is_broken() {
         world.replace_failed_disks();

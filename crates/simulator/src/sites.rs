@@ -32,6 +32,8 @@ const ROUND_TRIP_MAX: u64 = 100;
 pub struct Sites {
     /// The sites of this run.
     pub used: Vec<Site>,
+    /// Ten times nearer to each other than the figures say.
+    near: bool,
     of: BTreeMap<NodeId, Site>,
 }
 
@@ -46,7 +48,11 @@ impl Sites {
                 used.push(site);
             }
         }
-        Sites { used, of: BTreeMap::new() }
+        Sites { used, ..Sites::default() }
+    }
+    /// Three sites so near that everything else goes on as within one.
+    pub fn near() -> Sites {
+        Sites { used: vec![0, 1, 2], near: true, of: BTreeMap::new() }
     }
     /// The site of the machine of this number.
     pub fn of_machine(&self, machine: u32) -> Option<Site> {
@@ -63,7 +69,7 @@ impl Sites {
     /// One way from node to node in ns, when they are at different sites.
     pub fn distance(&self, from: NodeId, to: NodeId) -> Option<u64> {
         let (from, to) = (*self.of.get(&from)?, *self.of.get(&to)?);
-        (from != to).then(|| ROUND_TRIPS[from][to] * MS / 2)
+        (from != to).then(|| ROUND_TRIPS[from][to] * MS / if self.near { 20 } else { 2 })
     }
     /// All links between a site and the others, both ways.
     pub fn links_of(&self, site: Site) -> Vec<(NodeId, NodeId)> {
@@ -88,7 +94,7 @@ mod tests {
 
     #[test]
     fn machines_are_spread_over_the_sites_of_the_run() {
-        let mut sites = Sites { used: vec![0, 1], of: BTreeMap::new() };
+        let mut sites = Sites { used: vec![0, 1], ..Sites::default() };
         (1..=3).for_each(|n| sites.place(NodeId(n), n));
         assert_eq!(sites.distance(NodeId(1), NodeId(2)), Some(35 * MS));
         assert_eq!(sites.distance(NodeId(1), NodeId(3)), None);

@@ -2,6 +2,7 @@
 //! keyspace promises, and what needs knowledge of expiry.
 
 pub mod quorum;
+pub mod site;
 
 use crate::history::{Did, Operation, Outcome};
 use crate::invariants::Violation;
@@ -42,11 +43,12 @@ impl std::ops::AddAssign for Copies {
 type ByKey<'a> = BTreeMap<(usize, &'a str), Vec<&'a Operation>>;
 
 /// `durable`: by keyspace, whether what was acknowledged must survive.
-/// `quorums`: by keyspace, what its quorums promise if it is leaderless; `calm_at`: since when everything was in order.
+/// `quorums`: by keyspace, what its quorums promise if it is leaderless; `has_sites`: whether it is multi-leader; `calm_at`: since when everything was in order.
 pub fn judge(
     history: &[Operation],
     durable: &[bool],
     quorums: &[Option<crate::world::Quorums>],
+    has_sites: &[bool],
     calm_at: u64,
 ) -> Verdict {
     let mut verdict = Verdict::default();
@@ -62,6 +64,9 @@ pub fn judge(
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
         let promise = quorums.get(keyspace).copied().flatten();
         let lost = match operations.first().map(|operation| &operation.did) {
+            _ if has_sites.get(keyspace) == Some(&true) => {
+                promise.map_or(Ok(0), |promise| site::judge(&operations, promise, calm_at))
+            }
             _ if promise.is_some() => {
                 promise.map_or(Ok(0), |promise| quorum::judge(&operations, promise, calm_at))
             }
@@ -348,7 +353,7 @@ mod tests {
 
     /// In keyspaces with leaders.
     fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
-        super::judge(history, durable, &[], u64::MAX)
+        super::judge(history, durable, &[], &[], u64::MAX)
     }
 
     fn it(did: Did, start: u64, end: u64, outcome: Outcome) -> Operation {

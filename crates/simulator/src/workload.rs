@@ -2,6 +2,7 @@
 
 mod anything;
 pub mod quorum;
+pub mod sites;
 
 use crate::history::{Did, Outcome, Place, outcome_of_error};
 use crate::random::Random;
@@ -51,6 +52,11 @@ pub enum Kind {
     QuorumRegister,
     QuorumCounter,
     QuorumSet,
+    /// In multi-leader keyspaces.
+    SiteRegister,
+    SiteAsk,
+    SiteAnswer,
+    SiteObserve,
 }
 
 impl Kind {
@@ -116,6 +122,8 @@ enum Second {
     Question,
     AnswerSigned,
     QuestionSigned,
+    SiteAnswer,
+    SiteQuestion,
 }
 
 /// What happens after all replies are there.
@@ -276,6 +284,9 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
         Kind::QuorumRegister | Kind::QuorumCounter | Kind::QuorumSet => {
             quorum::begin(kind, now, unique, random)
         }
+        Kind::SiteRegister | Kind::SiteAsk | Kind::SiteAnswer | Kind::SiteObserve => {
+            sites::begin(kind, now, unique, random)
+        }
         Kind::Anything => {
             let words = anything::draw(random);
             let replies = usize::from(anything::answers(&words));
@@ -400,6 +411,8 @@ impl Task {
                 self.did = Did::Observe { answer, question: 0, copies: false };
                 return Next::Send(within("questions", &["GET", "question"]));
             }
+            Some(Second::SiteAnswer) => return Next::Send(sites::answer(replies)),
+            Some(Second::SiteQuestion) => return Next::Send(sites::question(&mut self.did, replies)),
             Some(Second::AnswerSigned) => {
                 let [.., newest, token] = replies else { return Next::Done(Outcome::Info) };
                 let (newest, token) = (newest.number().unwrap_or(0), token.text().unwrap_or_default());

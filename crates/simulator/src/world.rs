@@ -125,6 +125,8 @@ pub struct Space {
     pub durable: bool,
     /// Of a leaderless keyspace, what its quorums promise.
     pub quorums: Option<Quorums>,
+    /// Of a multi-leader keyspace; what its sites promise beside `quorums` is judged too.
+    pub has_sites: bool,
 }
 
 /// What the quorums of a leaderless keyspace promise.
@@ -193,7 +195,11 @@ impl World {
         let tick = streams.setup.between(5, 8) * 1_000_000;
         // A control lease must hold two round trips: on a clock that runs twice as fast it does not hold those of far sites.
         let far = mix.has(Fault::Wan) && !mix.has(Fault::WildClocks);
-        let sites = if far { Sites::draw(&mut streams.sites) } else { Sites::default() };
+        let sites = match (far, mix.has(Fault::Sites)) {
+            (true, _) => Sites::draw(&mut streams.sites),
+            (false, true) => Sites::near(),
+            (false, false) => Sites::default(),
+        };
         let network = Network::new(mix.quality(&mut streams.setup), sites);
         let mut world = World {
             seed,

@@ -73,7 +73,8 @@ impl GroupState {
             | Kind::Gap
             | Kind::Skip
             | Kind::Barrier
-            | Kind::Audit => {
+            | Kind::Audit
+            | Kind::Site => {
                 return self.entry(record, bytes);
             }
         }

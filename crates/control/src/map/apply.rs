@@ -65,6 +65,7 @@ impl ClusterMap {
             | Command::ChangeMembers { .. } => self.change_group(command, advice),
             Command::ChangeShards(change) => self.change_shards(change, advice),
             Command::ChangeLeaderless(change) => self.change_leaderless(change, advice),
+            Command::ChangeMultiLeader(change) => self.change_multi_leader(change, advice),
             Command::RaiseLevel { level } => {
                 if *level > self.level {
                     self.level = *level;
@@ -228,6 +229,10 @@ impl ClusterMap {
         if self.leaderless.contains_key(&keyspace) {
             return Err(Refusal::Invalid(super::leaderless::NOT_ALTERED));
         }
+        // Its sites' groups have settings of their own: a change of it says what they are.
+        if self.multi_leader.contains_key(&keyspace) {
+            return Err(Refusal::Invalid(super::CHANGED));
+        }
         self.check_sites(&settings)?;
         // A node that leaves would never get away from a set that cannot be smaller.
         let staying = self.nodes.values().filter(|node| node.state == NodeState::Active).count();
@@ -261,6 +266,7 @@ impl ClusterMap {
         self.keyspaces.remove(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
         self.groups.retain(|_, group| group.view.keyspace != keyspace);
         self.leaderless.remove(&keyspace);
+        self.multi_leader.remove(&keyspace);
         self.forget_moves(keyspace);
         self.remember(Change::KeyspaceDropped(keyspace));
         Ok(Applied::Done)

@@ -7,6 +7,7 @@ mod apply;
 mod group;
 mod leaderless;
 mod moves;
+mod multi_leader;
 mod placement;
 
 use crate::config::Addresses;
@@ -21,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use apply::{Advice, NUMBERED_KEYSPACES};
 pub use leaderless::{Leaderless, LeaderlessChange, Shard};
 pub(crate) use leaderless::{NOT_ALTERED, TOO_FEW_NODES};
+pub(crate) use multi_leader::{CHANGED, HOME_KEEPS, HOMES_STAY, SHARDS_STAY, SITES_NOT_SITE};
+pub use multi_leader::{MultiLeader, MultiLeaderChange, SiteGroups};
 
 /// Changes that the map remembers: a guess, enough for an operator's first look.
 const CHANGES_MAX: usize = 128;
@@ -79,6 +82,8 @@ pub struct ClusterMap {
     pub groups: BTreeMap<GroupId, Group>,
     /// What makes some of the keyspaces leaderless: these have no groups.
     pub leaderless: BTreeMap<KeyspaceId, Leaderless>,
+    /// What makes some of the keyspaces multi-leader: these have groups in each of their sites.
+    pub multi_leader: BTreeMap<KeyspaceId, MultiLeader>,
     pub voters: Vec<NodeId>,
     /// The voters before the change that is under way: until it ends, theirs is a majority that is needed too. Else empty.
     pub outgoing: Vec<NodeId>,
@@ -141,8 +146,13 @@ impl ClusterMap {
     }
 
     pub fn encode(&self, w: &mut Writer<'_>) {
-        // Format number of the map. What has no leaderless keyspaces is read by older members too.
-        w.u8(if self.leaderless.is_empty() { 4 } else { 5 });
+        // Format number of the map. What has none of the newer kinds of keyspaces is read by older members too.
+        let format = match (self.leaderless.is_empty(), self.multi_leader.is_empty()) {
+            (true, true) => 4,
+            (false, true) => 5,
+            (_, false) => 6,
+        };
+        w.u8(format);
         w.u64(self.cluster);
         w.u64(self.version);
         w.u32(self.level);
@@ -174,9 +184,16 @@ impl ClusterMap {
             w.u64(*version);
             change.encode(w);
         }
-        if !self.leaderless.is_empty() {
+        if format > 4 {
             w.length(self.leaderless.len());
             for (keyspace, it) in &self.leaderless {
+                keyspace.encode(w);
+                it.encode(w);
+            }
+        }
+        if format > 5 {
+            w.length(self.multi_leader.len());
+            for (keyspace, it) in &self.multi_leader {
                 keyspace.encode(w);
                 it.encode(w);
             }
@@ -185,7 +202,7 @@ impl ClusterMap {
 
     pub fn decode(r: &mut Reader<'_>) -> Result<ClusterMap, DecodeError> {
         let format = r.u8()?;
-        if !(4..=5).contains(&format) {
+        if !(4..=6).contains(&format) {
             return Err(DecodeError::Invalid("format of the cluster map"));
         }
         let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);
@@ -218,6 +235,10 @@ impl ClusterMap {
             leaderless: match format {
                 4 => BTreeMap::new(),
                 _ => r.list(|r| Ok((KeyspaceId::decode(r)?, Leaderless::decode(r)?)))?.into_iter().collect(),
+            },
+            multi_leader: match format {
+                4 | 5 => BTreeMap::new(),
+                _ => r.list(|r| Ok((KeyspaceId::decode(r)?, MultiLeader::decode(r)?)))?.into_iter().collect(),
             },
         })
     }

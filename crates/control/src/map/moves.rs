@@ -21,7 +21,7 @@ impl ClusterMap {
         match *change {
             ShardChange::AddGroup { keyspace } => {
                 let settings = self.keyspaces.get(&keyspace).ok_or(Refusal::UnknownKeyspace)?.settings;
-                if self.leaderless.contains_key(&keyspace) {
+                if self.leaderless.contains_key(&keyspace) || self.multi_leader.contains_key(&keyspace) {
                     return Err(Refusal::UnknownGroup);
                 }
                 if self.groups_of(keyspace).count() as u32 >= settings.shards {
@@ -95,6 +95,9 @@ impl ClusterMap {
     ) -> Result<Applied, Refusal> {
         if self.groups.get(&to).is_none_or(|group| group.view.keyspace != keyspace) {
             return Err(Refusal::UnknownGroup);
+        }
+        if self.multi_leader.contains_key(&keyspace) {
+            return Err(Refusal::Invalid(super::SHARDS_STAY));
         }
         let from = self.groups_of(keyspace).find(|group| group.slots.holds(slots));
         let from = from.map(|group| group.view.group).filter(|from| *from != to);

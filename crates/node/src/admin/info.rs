@@ -23,6 +23,7 @@ const SECTIONS: &[&str] = &[
     "cluster",
     "keyspace",
     "leaderless",
+    "sites",
     "ledger",
     "tercet",
 ];
@@ -130,6 +131,7 @@ impl Node {
                 }
             }
             "leaderless" => self.write_leaderless(&mut field),
+            "sites" => self.write_sites(&mut field),
             "ledger" => {
                 let totals = self.ledger.totals();
                 field("ledger_items", format!("{}", totals.items));

@@ -22,6 +22,7 @@ use wire::number::parse_integer;
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
     "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous|chain] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s] [LOG row|statement|physical]",
+    "CREATE <name> MULTI-LEADER [SITES eu,us,ap] [TOPOLOGY all-to-all|circular|star:<hub>|tree:<child>-><parent>,...] [CONFLICT crdt|siblings|last-write-wins|home] [options of SINGLE-LEADER, of each site's group]",
     "CREATE <name> LEADERLESS [N n] [W w] [R r] [SLOPPY on|off] [READ-REPAIR blocking|background|off] [CONFLICT crdt|siblings|last-write-wins] [ON-SIBLINGS show|error] [SHARDS n]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
@@ -137,10 +138,13 @@ impl Node {
         if kind.eq_ignore_ascii_case(b"LEADERLESS") {
             return self.create_leaderless(connection, name, options);
         }
+        if kind.eq_ignore_ascii_case(b"MULTI-LEADER") {
+            return self.create_multi_leader(connection, name, options);
+        }
         if !kind.eq_ignore_ascii_case(b"SINGLE-LEADER") {
             return self.reply_error(
                 connection,
-                "ERR this version makes SINGLE-LEADER and LEADERLESS keyspaces: KEYSPACE CREATE <name> SINGLE-LEADER ...",
+                "ERR a keyspace is SINGLE-LEADER, MULTI-LEADER or LEADERLESS: KEYSPACE CREATE <name> SINGLE-LEADER ...",
             );
         }
         match parse_settings(Settings::default(), options) {
@@ -163,6 +167,9 @@ impl Node {
         if self.is_leaderless(keyspace) {
             let text = "ERR a leaderless keyspace cannot be altered in this version: make another one";
             return self.reply_error(connection, text);
+        }
+        if self.is_multi_leader(keyspace) {
+            return self.alter_multi_leader(connection, keyspace, options);
         }
         let Some(it) = self.keyspace_of(name) else {
             return self.reply_error(connection, "ERR no such keyspace");
@@ -210,7 +217,7 @@ impl Node {
         let Some(it) = self.keyspace_of(name) else {
             return self.reply_error(connection, "ERR no such keyspace");
         };
-        if let Some(text) = self.leaderless_sheet(it.id) {
+        if let Some(text) = self.leaderless_sheet(it.id).or_else(|| self.multi_leader_sheet(it.id)) {
             return self.reply(connection, |w| w.verbatim(&text));
         }
         let nodes = self.map.nodes.values().filter(|node| node.usable()).count();
@@ -225,6 +232,9 @@ impl Node {
             return self.reply_error(connection, "ERR no such keyspace");
         };
         if let Some(flow) = self.leaderless_info(connection, it.id) {
+            return flow;
+        }
+        if let Some(flow) = self.multi_leader_info(connection, it.id) {
             return flow;
         }
         let name_of = |node: NodeId| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
@@ -371,7 +381,7 @@ fn flush_name(flush: Flush) -> String {
 }
 
 /// Options of CREATE and ALTER on top of the settings so far; the first contradiction as an error for the client.
-fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String> {
+pub(crate) fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settings, String> {
     let mut settings = base;
     let mut acks: Option<u32> = None;
     let mut level_given = false;

@@ -433,7 +433,8 @@ impl Node {
         }
         let wall_ms = self.now.wall.middle_ms();
         let identity = Identity::forwarded(entry.request);
-        let mut context = Context { wall_ms, random: &mut self.random, protocol, identity };
+        let now = self.now;
+        let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
         let mut reply = Vec::new();
         let Some(it) = self.groups.get_mut(&group) else { return };
         match it.reapply(&mut context, &entry.payload, force, &mut reply) {

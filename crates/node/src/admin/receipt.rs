@@ -141,7 +141,8 @@ impl Node {
             .map_or(0, |it| it.replica.log().last().position.index.0.saturating_sub(index.0));
         let (rule, degraded) = view.map_or((settings.commit, false), |view| (view.rule, view.is_degraded()));
         let needed = rule.followers_needed(electable) + 1;
-        w.map(14);
+        let site = self.site_receipt(receipt.group, position).filter(|_| held);
+        w.map(if site.is_some() { 17 } else { 14 });
         w.bulk(b"keyspace");
         w.bulk(keyspace.as_bytes());
         w.bulk(b"kind");
@@ -189,6 +190,9 @@ impl Node {
                 w.bulk(words.join(" ").as_bytes());
             }
             None => w.null(),
+        }
+        if let Some(site) = site {
+            site.write(w);
         }
         bytes
     }

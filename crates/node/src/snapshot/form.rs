@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head    group, keyspace, position, hash, time, epochs' starts, answers that are gone, the table's seed, what the copy lacks
-//! kind u8 and 1: some answers to requests | 2: some keys       as many as it takes
+//! kind u8 and 1: some answers to requests | 2: some keys | 3: some of a site's state       as many as it takes
 //! ```
 
 use crate::answers::Answers;
@@ -11,10 +11,12 @@ use alloc::vec::Vec;
 use data::codec::{DecodeError, Reader, Writer};
 use data::table::{Seed, Table};
 use data::{GroupId, KeyspaceId, Position};
+use protocol::multi_leader::SiteState;
 use protocol::single_leader::Mark;
 
 pub(super) const ANSWERS: u8 = 1;
 pub(super) const KEYS: u8 = 2;
+pub(super) const SITE: u8 = 3;
 
 /// What precedes the answers and keys of a snapshot.
 #[derive(Debug)]
@@ -53,6 +55,14 @@ pub struct LoadedSnapshot {
     pub(crate) answers: Answers,
     pub(crate) table: Table,
     pub(crate) shortfall: Shortfall,
+    /// Of a site's group.
+    pub(crate) site: Option<SiteState>,
+}
+
+/// One on its way: a site's state is read when all of it is here.
+struct Loading {
+    loaded: LoadedSnapshot,
+    site: Vec<u8>,
 }
 
 impl LoadedSnapshot {
@@ -67,7 +77,7 @@ impl LoadedSnapshot {
     /// Reads a snapshot from its pieces, cut anywhere. Takes as long as the state is large: nothing for a core.
     pub fn read(pieces: &mut dyn FnMut() -> Option<Vec<u8>>) -> Result<LoadedSnapshot, DecodeError> {
         let mut buffer: Vec<u8> = Vec::new();
-        let mut loaded: Option<LoadedSnapshot> = None;
+        let mut loaded: Option<Loading> = None;
         while let Some(piece) = pieces() {
             buffer.extend_from_slice(&piece);
             let mut rest = Reader::new(&buffer);
@@ -77,12 +87,20 @@ impl LoadedSnapshot {
                 let mut frame = Reader::new(frame);
                 match &mut loaded {
                     Some(loaded) => loaded.load(&mut frame)?,
-                    None => loaded = Some(LoadedSnapshot::begin(&mut frame)?),
+                    None => {
+                        let begun = LoadedSnapshot::begin(&mut frame)?;
+                        loaded = Some(Loading { loaded: begun, site: Vec::new() });
+                    }
                 }
             }
             buffer.drain(..used);
         }
-        loaded.filter(|_| buffer.is_empty()).ok_or(DecodeError::Truncated)
+        let Loading { mut loaded, site } =
+            loaded.filter(|_| buffer.is_empty()).ok_or(DecodeError::Truncated)?;
+        if !site.is_empty() {
+            loaded.site = Some(SiteState::decode(loaded.table.seed(), &site)?);
+        }
+        Ok(loaded)
     }
     fn begin(frame: &mut Reader<'_>) -> Result<LoadedSnapshot, DecodeError> {
         let head = SnapshotHead::decode(frame)?;
@@ -91,12 +109,20 @@ impl LoadedSnapshot {
         // Nothing is written of a copy that lacks nothing.
         let lacks = frame.remaining() > 0;
         let shortfall = if lacks { Shortfall::decode(frame)? } else { Shortfall::default() };
-        Ok(LoadedSnapshot { head, answers, table: Table::new(seed), shortfall })
+        Ok(LoadedSnapshot { head, answers, table: Table::new(seed), shortfall, site: None })
     }
+}
+
+impl Loading {
     fn load(&mut self, frame: &mut Reader<'_>) -> Result<(), DecodeError> {
         match frame.u8()? {
-            ANSWERS => self.answers.load(frame),
-            KEYS => self.table.load(frame),
+            ANSWERS => self.loaded.answers.load(frame),
+            KEYS => self.loaded.table.load(frame),
+            SITE => {
+                let rest = frame.remaining();
+                self.site.extend_from_slice(frame.take(rest)?);
+                Ok(())
+            }
             _ => Err(DecodeError::Invalid("kind of snapshot frame")),
         }
     }

@@ -168,7 +168,7 @@ impl Node {
         len: u64,
     ) -> Option<LoadedSnapshot> {
         self.now = now;
-        let LoadedSnapshot { head, answers, table, shortfall } = snapshot;
+        let LoadedSnapshot { head, answers, table, shortfall, site } = snapshot;
         let accepted =
             head.group == group && self.accepts_snapshot(now, group, head.mark, &head.starts, &shortfall);
         let it = self.groups.get_mut(&group)?;
@@ -181,6 +181,8 @@ impl Node {
         it.begin_replay();
         let table = core::mem::replace(&mut it.table, table);
         let answers = core::mem::replace(&mut it.answers, answers);
+        let through = head.mark.position.index;
+        let site = it.site.as_mut().zip(site).map(|(its, state)| its.install(state, through));
         it.undo.clear();
         it.shortfall.renew(shortfall);
         it.tell_lacks();
@@ -189,14 +191,14 @@ impl Node {
         let position = head.mark.position;
         if rebuilds {
             self.replay(group);
-            return Some(LoadedSnapshot { head, answers, table, shortfall: Shortfall::default() });
+            return Some(LoadedSnapshot { head, answers, table, shortfall: Shortfall::default(), site });
         }
         it.released = position.index;
         it.end_replay();
         let (mark, starts, time_ms) = (head.mark, head.starts.clone(), head.time_ms);
         self.feed(group, single_leader::Input::Installed { mark, starts, time_ms });
         self.outputs.push(Output::Event(Event::SnapshotInstalled { group, position }));
-        Some(LoadedSnapshot { head, answers, table, shortfall: Shortfall::default() })
+        Some(LoadedSnapshot { head, answers, table, shortfall: Shortfall::default(), site })
     }
 
     /// What was received cannot be read: it is asked for again.

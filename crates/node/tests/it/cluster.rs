@@ -7,7 +7,11 @@ use data::{Index, NodeId};
 use node::Input;
 
 pub fn serving(count: u32) -> Cluster {
-    let mut cluster = Cluster::new(count);
+    served(Cluster::new(count))
+}
+
+/// Waits until it serves.
+pub fn served(mut cluster: Cluster) -> Cluster {
     for _ in 0..100 {
         cluster.run(50);
         let client = cluster.connect(NodeId(1));

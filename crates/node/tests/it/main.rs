@@ -15,3 +15,4 @@ mod promotion;
 mod reading;
 mod rig;
 mod sharding;
+mod sites;

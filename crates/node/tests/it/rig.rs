@@ -57,6 +57,8 @@ pub struct Cluster {
     pub engines: BTreeMap<NodeId, u16>,
     /// Pieces of its own log that a node read for itself.
     pub own_reads: usize,
+    /// Where nodes are; two sites without.
+    sites: Vec<&'static str>,
     /// What the nodes reported, for a failing test to print.
     pub story: Vec<String>,
 }
@@ -83,7 +85,17 @@ impl Cluster {
         Cluster::set_up(count, version, Pace { every, log_bytes: usize::MAX })
     }
 
+    /// A cluster at these sites: the first node at the first, the next at the second, and so on in turn.
+    pub fn at_sites(count: u32, sites: &[&'static str]) -> Cluster {
+        let every = std::time::Duration::from_secs(1 << 30);
+        Cluster::founded(count, VERSION_MAX, Pace { every, log_bytes: usize::MAX }, sites)
+    }
+
     pub fn set_up(count: u32, version: u8, audit: Pace) -> Cluster {
+        Cluster::founded(count, version, audit, &[])
+    }
+
+    fn founded(count: u32, version: u8, audit: Pace, sites: &[&'static str]) -> Cluster {
         let founders = (1..=count).map(|n| (format!("host{n}:1"), u64::from(n))).collect();
         let mut cluster = Cluster {
             nodes: BTreeMap::new(),
@@ -104,12 +116,20 @@ impl Cluster {
             version,
             engines: BTreeMap::new(),
             own_reads: 0,
+            sites: sites.to_vec(),
             story: Vec::new(),
         };
         for n in 1..=count {
             cluster.start(NodeId(n));
         }
         cluster
+    }
+
+    pub fn site_of(&self, id: NodeId) -> &'static str {
+        match self.sites.len() {
+            0 => site_of(id),
+            count => self.sites[(id.0 as usize - 1) % count],
+        }
     }
 
     fn now(&self) -> Now {
@@ -134,7 +154,7 @@ impl Cluster {
                 peer: format!("host{}:1", id.0),
                 http: format!("host{}:3", id.0),
             },
-            site: site_of(id).into(),
+            site: self.site_of(id).into(),
             founded: Some(self.founded.clone()),
             shards: 1,
             seed: 7 + u64::from(id.0),

@@ -14,7 +14,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::causal::{Actor, Causal, HybridClock, Minter, Object, Wish, Write};
+use data::causal::{Actor, Causal, HybridClock, Minter, Object, Outcome, Wish, Write};
 use data::plant::{self, Bug};
 use data::value::Blob;
 use data::{
@@ -230,6 +230,10 @@ impl Exchange {
     pub fn holds(&self, token: &OriginVector) -> bool {
         self.state.is_ready && self.marks.vector().covers(token)
     }
+    /// Whether a site has told that this write is committed there.
+    pub fn is_held(&self, peer: SiteId, stamp: WriteStamp) -> bool {
+        self.links.get(&peer).is_some_and(|link| link.acknowledged.contains(stamp))
+    }
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -274,6 +278,18 @@ impl Exchange {
         }
         self.hearing.clear();
         self.reroute(now, out);
+    }
+
+    /// What a client's write would come to, key by key, each key once. Nothing is done.
+    ///
+    /// # Errors
+    /// When it would be refused for what the keys hold.
+    pub fn judge(&self, now: Now, changes: &[(Blob, Wish)]) -> Result<Vec<Outcome>, Refusal> {
+        let nothing = Object::default();
+        let held = |key: &Blob| self.state.copy.object(key).unwrap_or(&nothing);
+        let judge =
+            |(key, wish): &(Blob, Wish)| policy::judge(self.policy, wish, held(key), now.wall.middle_ms());
+        changes.iter().map(judge).collect()
     }
 
     /// A client's write: all changes or none. The reply waits until [`Exchange::committed`] tells of the stamp.

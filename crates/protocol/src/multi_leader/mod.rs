@@ -66,6 +66,7 @@
 //! Freedman, Kaminsky, Andersen, "Don't Settle for Eventual" (2011) for causes as dependencies between sites; MySQL's circular
 //! replication and its WL#10963 for what goes wrong without vectors.
 
+mod codec;
 mod copying;
 mod exchange;
 mod inbound;

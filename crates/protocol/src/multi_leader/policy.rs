@@ -3,7 +3,7 @@
 
 use core::fmt;
 use data::SiteId;
-use data::causal::{Causal, Context, Object, TooFarAhead, Unfit, Wish, Write};
+use data::causal::{Causal, Context, Object, Outcome, TooFarAhead, Unfit, Wish, Write};
 
 /// How a keyspace treats conflicts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,10 +87,26 @@ pub fn mint(
     if policy != Policy::LastWriteWins {
         return plainly(wish, object, write, now_ms);
     }
-    wish.mint_last(object, write, now_ms).map(|(delta, _)| delta).map_err(|unfit| match unfit {
+    wish.mint_last(object, write, now_ms).map(|(delta, _)| delta).map_err(refusal)
+}
+
+/// What a wish would come to on what the site holds of the key, under the policy; nothing is minted.
+///
+/// # Errors
+/// When it does not fit what is there.
+pub fn judge(policy: Policy, wish: &Wish, object: &Object, now_ms: i64) -> Result<Outcome, Refusal> {
+    match policy {
+        Policy::LastWriteWins => wish.judge_last(object, now_ms).map_err(refusal),
+        _ => wish.judge(object, now_ms).map_err(Refusal::Unfit),
+    }
+}
+
+/// Under last-write-wins an increment is a write of the sum: what is no number cannot take it.
+fn refusal(unfit: Unfit) -> Refusal {
+    match unfit {
         Unfit::NotInteger | Unfit::FieldNotInteger | Unfit::Overflow => Refusal::NotANumber,
         unfit => Refusal::Unfit(unfit),
-    })
+    }
 }
 
 fn plainly(

@@ -98,7 +98,12 @@ impl World {
                 }
             }
             // In force all the time: nothing strikes.
-            Fault::Loss | Fault::Duplicate | Fault::Reorder | Fault::WildClocks | Fault::Wan => {}
+            Fault::Loss
+            | Fault::Duplicate
+            | Fault::Reorder
+            | Fault::WildClocks
+            | Fault::Wan
+            | Fault::Sites => {}
             // That strikes at elections.
             Fault::Newcomer => {}
             Fault::Squeeze => self.squeeze(random),

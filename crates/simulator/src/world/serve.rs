@@ -329,7 +329,11 @@ impl World {
             .filter_map(|space| {
                 let mut words = match node.map().keyspace_named(&space.name) {
                     None => {
-                        let kind = if space.quorums.is_some() { "LEADERLESS" } else { "SINGLE-LEADER" };
+                        let kind = match (space.has_sites, &space.quorums) {
+                            (true, _) => "MULTI-LEADER",
+                            (false, Some(_)) => "LEADERLESS",
+                            (false, None) => "SINGLE-LEADER",
+                        };
                         command(&["KEYSPACE", "CREATE", &space.name, kind])
                     }
                     // Nobody has used it yet.

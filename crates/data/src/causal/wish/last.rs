@@ -20,6 +20,33 @@ use alloc::format;
 use alloc::string::String;
 
 impl Wish {
+    /// As [`Wish::judge`], for last-write-wins: what [`Wish::mint_last`] would come to.
+    ///
+    /// # Errors
+    /// When it does not fit what is there.
+    pub fn judge_last(&self, object: &Object, now_ms: i64) -> Result<Outcome, Unfit> {
+        let shown = object.shown_at(now_ms);
+        match self {
+            Wish::Set { .. } => Ok(Outcome::Done),
+            Wish::SetOver { seen, .. } => match left_beside(object, &seen.context) < SIBLINGS_MAX {
+                true => Ok(Outcome::Done),
+                false => Err(Unfit::Siblings),
+            },
+            Wish::Increment { by } => {
+                Ok(whole_sum(text_of(shown)?, *by, (Unfit::NotInteger, Unfit::Overflow))?.1)
+            }
+            Wish::IncrementFloat { by } => Ok(any_sum(text_of(shown)?, *by, Unfit::NotFloat)?.1),
+            Wish::HashIncrement { field, by } => {
+                let held = field_of(shown, field, Unfit::FieldNotInteger)?;
+                Ok(whole_sum(held, *by, (Unfit::FieldNotInteger, Unfit::Overflow))?.1)
+            }
+            Wish::HashIncrementFloat { field, by } => {
+                Ok(any_sum(field_of(shown, field, Unfit::FieldNotFloat)?, *by, Unfit::FieldNotFloat)?.1)
+            }
+            _ => self.judge(object, now_ms),
+        }
+    }
+
     /// As [`Wish::mint`], for last-write-wins.
     ///
     /// # Errors
@@ -36,12 +63,11 @@ impl Wish {
                 Ok((set_last(object, write, now_ms, value, *expiry), Outcome::Done))
             }
             Wish::SetOver { seen, value } => {
-                let nothing = super::super::last::Last::default();
-                let last = object.as_last().unwrap_or(&nothing);
-                let left = last.writes().filter(|(mark, _)| !seen.context.contains(mark.dot)).count();
-                if left >= SIBLINGS_MAX {
+                if left_beside(object, &seen.context) >= SIBLINGS_MAX {
                     return Err(Unfit::Siblings);
                 }
+                let nothing = super::super::last::Last::default();
+                let last = object.as_last().unwrap_or(&nothing);
                 // Of a string that was written under another policy what was seen goes, too.
                 let text = Causal { store: Object::from(seen.store.clone()), context: seen.context.clone() };
                 let written =
@@ -92,6 +118,12 @@ impl Wish {
             | Wish::Forget { .. } => self.mint(object, write, now_ms),
         }
     }
+}
+
+/// Writes that one which saw these would leave standing.
+fn left_beside(object: &Object, seen: &Context) -> usize {
+    let writes = object.as_last().into_iter().flat_map(|last| last.writes());
+    writes.filter(|(mark, _)| !seen.contains(mark.dot)).count()
 }
 
 /// The object with a delta of this very write in it.

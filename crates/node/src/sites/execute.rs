@@ -1,0 +1,244 @@
+//! Commands on a causal shard, executed by its site's leader: reads show what it holds, writes become one entry each.
+//!
+//! A write with several keys of one shard is one write everywhere: all of it or nothing, and no site shows a part.
+// catalogue: I4
+
+use super::shard::SiteShard;
+use crate::execute::{Context, Executed};
+use crate::group::Group;
+use crate::options;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use commands::Spec;
+use commands::causal::{self, OnSiblings, Plan, Setting};
+use data::causal::Object;
+use data::record::Kind;
+use data::value::Blob;
+use data::{Index, Position, RequestId, WriteStamp};
+use protocol::multi_leader::{Change, Output, Record, Refusal};
+use wire::ReplyWriter;
+
+const JOINING: &str =
+    "TRYAGAIN this site is being copied from another one: nothing was done; ask a node of another site";
+
+impl Group {
+    /// As [`Group::execute`], in a multi-leader keyspace.
+    pub(crate) fn execute_site(
+        &mut self,
+        context: &mut Context<'_>,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        reply: &mut Vec<u8>,
+    ) -> Executed {
+        let Some(site) = &self.site else { return Executed::NotLeading };
+        let Some(exchange) = &site.exchange else { return Executed::NotLeading };
+        let start = reply.len();
+        let setting = Setting { now_ms: context.now.wall.middle_ms(), seed: self.keyspace.seed };
+        let plan = match causal::plan(spec, args, &setting) {
+            Ok(plan) => plan,
+            Err(error) => return self.refuse(context, start, reply, Index(0), error.text()),
+        };
+        match plan {
+            Plan::Node => {
+                let text = format!("ERR '{}' is not available in a multi-leader keyspace", spec.name);
+                self.refuse(context, start, reply, Index(0), &text)
+            }
+            _ if !exchange.state().is_ready() => self.refuse(context, start, reply, Index(0), JOINING),
+            Plan::Read(keys) => {
+                let depends = self.depends_on(keys.iter().copied());
+                let copy = exchange.state().copy();
+                let found: Vec<(&[u8], Option<&Object>)> =
+                    keys.iter().map(|key| (*key, copy.object(key))).collect();
+                let writer = ReplyWriter::new(reply, context.protocol);
+                let answered =
+                    causal::answer(spec, args, &setting, OnSiblings::Show, &found, context.random, writer);
+                match answered {
+                    Ok(_) => Executed::Read(depends),
+                    Err(error) => self.refuse(context, start, reply, depends, error.text()),
+                }
+            }
+            Plan::Write { writes, form } => {
+                let depends = self.depends_on(writes.iter().map(|(key, _)| *key));
+                let changes: Vec<(Blob, _)> =
+                    writes.into_iter().map(|(key, wish)| (Blob::from(key), wish)).collect();
+                let outcomes = match exchange.judge(context.now, &changes) {
+                    Ok(outcomes) => outcomes,
+                    Err(refusal) => {
+                        let text = refusal_text(site, &refusal);
+                        return self.refuse(context, start, reply, depends, &text);
+                    }
+                };
+                causal::written(form, &outcomes, &mut ReplyWriter::new(reply, context.protocol));
+                self.write_site(context, &changes, start, reply, depends)
+            }
+        }
+    }
+
+    fn write_site(
+        &mut self,
+        context: &mut Context<'_>,
+        changes: &[(Blob, data::causal::Wish)],
+        start: usize,
+        reply: &mut Vec<u8>,
+        depends: Index,
+    ) -> Executed {
+        let Some(site) = &mut self.site else { return Executed::NotLeading };
+        let Some(exchange) = &mut site.exchange else { return Executed::NotLeading };
+        let mut out = Vec::new();
+        let stamp = match exchange.write(context.now, changes, &mut out) {
+            Ok(stamp) => stamp,
+            Err(refusal) => {
+                let text = refusal_text(site, &refusal);
+                return self.refuse(context, start, reply, depends, &text);
+            }
+        };
+        let (request, by_client) = (context.identity.request, context.identity.command);
+        let said = &reply[start..];
+        let kept = by_client.map(|command| options::sealed(command, context.protocol, said));
+        let answer = (!request.is_none()).then(|| kept.as_deref().unwrap_or(said));
+        self.depended = depends;
+        let mut position = None;
+        for output in out {
+            match output {
+                Output::Propose { record } => {
+                    position = self.propose_site((request, answer), context.wall_ms, record);
+                }
+                other => self.site_late(other),
+            }
+        }
+        match position {
+            Some(position) => {
+                self.note_site_stamp(position, stamp);
+                Executed::Written(position)
+            }
+            None => Executed::NotLeading,
+        }
+    }
+
+    fn site_late(&mut self, output: Output) {
+        if let Some(site) = &mut self.site {
+            site.late.push(output);
+        }
+    }
+    fn note_site_stamp(&mut self, position: Position, stamp: WriteStamp) {
+        if let Some(site) = &mut self.site {
+            site.note_stamp(position.index, stamp);
+        }
+    }
+
+    /// Makes an entry of what the exchange proposes.
+    pub(crate) fn propose_site(
+        &mut self,
+        (request, answer): (RequestId, Option<&[u8]>),
+        wall_ms: i64,
+        record: Record,
+    ) -> Option<Position> {
+        let mut len = 0;
+        let position = self.replica.propose(Kind::Site, request, wall_ms, |w| {
+            let before = w.buffer.len();
+            super::entry::write(w, answer, &record);
+            len = w.buffer.len() - before;
+        });
+        let Some(position) = position else {
+            // Cannot happen after `is_serving`; should it, nothing may stay in the state that is in no log.
+            debug_assert!(false, "a serving leader takes proposals");
+            if let Some(site) = &mut self.site {
+                site.step_down();
+            }
+            return None;
+        };
+        self.undo.push_back((position.index, Vec::new()));
+        self.applied = position.index;
+        if let Some(answer) = answer.filter(|_| !request.is_none()) {
+            self.answers.insert(request, position, answer);
+        }
+        match &record {
+            Record::Write(write) => {
+                if let Change::Deltas(deltas) = &write.change {
+                    deltas.iter().for_each(|(key, _)| self.dirty.touch(self.table.hash(key), position.index));
+                }
+            }
+            Record::CopyBegin { .. } | Record::CopyPart(_) | Record::CopyEnd { .. } => {
+                self.dirty.touch_all(position.index);
+            }
+        }
+        if let Some(site) = &mut self.site {
+            site.proposed(position.index, record, len);
+        }
+        Some(position)
+    }
+
+    /// The newest entry, not committed perhaps, that may have changed one of the keys.
+    fn depends_on<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Index {
+        let newest = keys.map(|key| self.dirty.index(self.table.hash(key))).max();
+        newest.unwrap_or(Index(0)).min(self.applied)
+    }
+
+    fn refuse(
+        &self,
+        context: &Context<'_>,
+        start: usize,
+        reply: &mut Vec<u8>,
+        depends: Index,
+        text: &str,
+    ) -> Executed {
+        reply.truncate(start);
+        ReplyWriter::new(reply, context.protocol).error(text);
+        Executed::Read(depends)
+    }
+
+    /// A read of this copy's committed state.
+    pub(crate) fn look_up_site(
+        &self,
+        random: &mut commands::Random,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        now_ms: i64,
+        protocol: wire::Protocol,
+        reply: &mut Vec<u8>,
+    ) {
+        let Some(site) = &self.site else { return };
+        let start = reply.len();
+        let setting = Setting { now_ms, seed: self.keyspace.seed };
+        let refused = match causal::plan(spec, args, &setting) {
+            Ok(_) if !site.state.is_ready() => Some(JOINING.into()),
+            Ok(Plan::Read(keys)) => {
+                let copy = site.state.copy();
+                let found: Vec<(&[u8], Option<&Object>)> =
+                    keys.iter().map(|key| (*key, copy.object(key))).collect();
+                let writer = ReplyWriter::new(reply, protocol);
+                let answered = causal::answer(spec, args, &setting, OnSiblings::Show, &found, random, writer);
+                answered.err().map(|error| String::from(error.text()))
+            }
+            Ok(_) => Some(format!("ERR '{}' is not available in a multi-leader keyspace", spec.name)),
+            Err(error) => Some(error.text().into()),
+        };
+        if let Some(text) = refused {
+            reply.truncate(start);
+            ReplyWriter::new(reply, protocol).error(&text);
+        }
+    }
+}
+
+/// Why a write was not made, for a client. Nothing was done.
+fn refusal_text(site: &SiteShard, refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Joining => JOINING.into(),
+        Refusal::Clock(ahead) => format!(
+            "TRYAGAIN this site's clock is too far behind what it has seen ({ahead}): nothing was written; set the clocks of its nodes"
+        ),
+        Refusal::Elsewhere { home } => {
+            let name = site.names.get(home).map_or_else(|| format!("{home}"), |name| format!("{name}"));
+            format!(
+                "HOME the key is at home at site {name}: nothing was written; write it at a node of that site"
+            )
+        }
+        Refusal::NotASite(other) => format!("ERR {other} is none of the keyspace's sites"),
+        Refusal::NotANumber => "ERR value is not an integer or out of range".into(),
+        Refusal::Unfit(unfit) => causal::unfit(*unfit).text().into(),
+        Refusal::TooLarge { bytes_max } => {
+            format!("ERR a write has at most {bytes_max} bytes here: nothing was written")
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! One shard of one site on one node: the state that the committed log makes, and the exchange on top of it where this node
+//! leads.
+//!
+//! A leader holds the state twice, as committed and as proposed: what it takes back when it is deposed is the second one, whole.
+
+use super::entry;
+use crate::answers::Answers;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use data::codec::DecodeError;
+use data::multi_leader::Conflict;
+use data::record::Kind;
+use data::table::Seed;
+use data::{Index, Instant, RequestId, Site, SiteId, WriteStamp};
+use protocol::multi_leader::{
+    Config, Exchange, Fetched, Leadership, Limits, Marks, Output, Policy, Record, SiteState,
+};
+use protocol::single_leader::LogWindow;
+
+/// Bytes of the newest committed records that a leader keeps for its peers; what is older is read from disk. A guess.
+const RECENT_BYTES_MAX: usize = 4 << 20;
+/// Writes whose stamps a leader can tell by their places in the log. A guess: receipts are asked for at once.
+const STAMPS_MAX: usize = 8192;
+/// A read of the log that was not answered for so long never will be.
+const READ_PATIENCE: core::time::Duration = core::time::Duration::from_secs(2);
+
+/// What the disk has of a shard's state: a snapshot's, and the committed records behind it.
+#[derive(Default)]
+pub(crate) struct RestoredSite {
+    pub state: Option<SiteState>,
+    pub records: Vec<(Index, Record)>,
+    pub broken: Option<DecodeError>,
+}
+
+impl RestoredSite {
+    /// The next committed `site` entry.
+    pub fn take(&mut self, record: &data::record::Record<'_>, answers: &mut Answers) {
+        let header = &record.header;
+        match entry::read(record.payload) {
+            Ok((answer, its)) => {
+                if let Some(answer) = answer.filter(|_| header.request != RequestId::NONE) {
+                    answers.insert(header.request, header.position(), answer);
+                }
+                self.records.push((header.index, its));
+            }
+            Err(error) => self.broken = Some(error),
+        }
+    }
+}
+
+/// A read of the log for a peer.
+struct Reading {
+    peer: SiteId,
+    from: Index,
+    next: Index,
+    bytes_max: u64,
+    at: Instant,
+}
+
+/// Invariants: `state` and `marks` are what the log's entries through `applied` make, all committed; `proposed` are the entries
+/// behind it that this leader made; `recent` holds every record from `recent_from` through `applied`.
+pub(crate) struct SiteShard {
+    pub me: SiteId,
+    pub name: Site,
+    pub conflict: Conflict,
+    /// Names of the keyspace's sites.
+    pub names: BTreeMap<SiteId, Site>,
+    pub state: SiteState,
+    marks: Marks,
+    pub applied: Index,
+    proposed: VecDeque<(Index, Record, usize)>,
+    /// Committed, and not told to the exchange yet.
+    fresh: Vec<(Index, Record)>,
+    recent: VecDeque<(Index, Record, usize)>,
+    recent_from: Index,
+    recent_bytes: usize,
+    readings: VecDeque<Reading>,
+    pub stamps: VecDeque<(Index, WriteStamp)>,
+    pub exchange: Option<Exchange>,
+    /// What the exchange wants done and nobody has looked at.
+    pub late: Vec<Output>,
+    /// Bytes of the last snapshot of the state.
+    pub snapshot_bytes: usize,
+    /// Who is away, and whether writes take detours, as last reported.
+    pub routed: (Vec<SiteId>, bool),
+}
+
+pub(crate) fn policy_of(conflict: Conflict) -> Policy {
+    match conflict {
+        Conflict::Crdt => Policy::Crdt,
+        Conflict::Siblings => Policy::Siblings,
+        Conflict::LastWriteWins => Policy::LastWriteWins,
+        Conflict::Home => Policy::Home,
+    }
+}
+
+impl SiteShard {
+    /// `through`: the snapshot's index; `applied`: that of the last committed entry on this disk.
+    pub fn open(
+        (me, name): (SiteId, Site),
+        founders: &[SiteId],
+        (conflict, seed): (Conflict, Seed),
+        restored: RestoredSite,
+        (through, applied): (Index, Index),
+    ) -> SiteShard {
+        let state = restored.state.unwrap_or_else(|| SiteState::new(seed, me, founders));
+        let marks = Marks::new(through, state.vector().clone());
+        let mut shard = SiteShard {
+            me,
+            name,
+            conflict,
+            names: BTreeMap::new(),
+            state,
+            marks,
+            applied,
+            proposed: VecDeque::new(),
+            fresh: Vec::new(),
+            recent: VecDeque::new(),
+            recent_from: applied.next(),
+            recent_bytes: 0,
+            readings: VecDeque::new(),
+            stamps: VecDeque::new(),
+            exchange: None,
+            late: Vec::new(),
+            snapshot_bytes: 0,
+            routed: (Vec::new(), false),
+        };
+        for (index, record) in restored.records {
+            shard.apply(index, record, 0);
+        }
+        shard
+    }
+    fn apply(&mut self, index: Index, record: Record, len: usize) {
+        self.state.apply(&record);
+        self.marks.note(index, &record);
+        if self.exchange.is_none() {
+            return;
+        }
+        self.fresh.push((index, record.clone()));
+        self.recent.push_back((index, record, len));
+        self.recent_bytes += len;
+        while self.recent_bytes > RECENT_BYTES_MAX
+            && let Some((gone, _, len)) = self.recent.pop_front()
+        {
+            self.recent_bytes -= len;
+            self.recent_from = gone.next();
+        }
+    }
+    /// Applies what is committed and not applied yet. `executed`: the answers of entries through here are known.
+    pub fn advance(&mut self, log: &LogWindow, executed: Index, commit: Index, answers: &mut Answers) {
+        let from = self.applied.next();
+        if from > commit {
+            return;
+        }
+        log.each(from, commit, |record| {
+            let header = &record.header;
+            if header.kind != Kind::Site {
+                return;
+            }
+            while self.proposed.front().is_some_and(|(index, ..)| *index < header.index) {
+                self.proposed.pop_front();
+            }
+            let len = record.payload.len();
+            if self.proposed.front().is_some_and(|(index, ..)| *index == header.index)
+                && let Some((index, its, _)) = self.proposed.pop_front()
+            {
+                return self.apply(index, its, len);
+            }
+            let Ok((answer, its)) = entry::read(record.payload) else {
+                debug_assert!(false, "a checked record decodes");
+                return;
+            };
+            if let Some(answer) = answer.filter(|_| header.index > executed && !header.request.is_none()) {
+                answers.insert(header.request, header.position(), answer);
+            }
+            self.apply(header.index, its, len);
+        });
+        self.applied = commit;
+    }
+    /// A snapshot takes the place of everything.
+    pub fn install(&mut self, state: SiteState, through: Index) -> SiteState {
+        self.step_down();
+        self.marks = Marks::new(through, state.vector().clone());
+        self.applied = through;
+        core::mem::replace(&mut self.state, state)
+    }
+    /// Entries before `first` are gone from the log.
+    pub fn trimmed(&mut self, first: Index) {
+        self.marks.trim(first);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.trimmed(first);
+        }
+    }
+    /// This node leads, and everything in its log is committed and applied.
+    pub fn lead(&mut self, me: Leadership, now: Instant, config: Config) {
+        let policy = policy_of(self.conflict);
+        let mut exchange =
+            Exchange::new(me, Limits::default(), policy, self.state.clone(), self.marks.clone());
+        exchange.configure(now, config, &mut self.late);
+        self.recent_from = self.applied.next();
+        self.exchange = Some(exchange);
+    }
+    pub fn step_down(&mut self) {
+        self.exchange = None;
+        self.proposed.clear();
+        self.fresh.clear();
+        self.late.clear();
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.readings.clear();
+        self.stamps.clear();
+    }
+    pub fn proposed(&mut self, index: Index, record: Record, len: usize) {
+        self.proposed.push_back((index, record, len));
+    }
+    pub fn note_stamp(&mut self, index: Index, stamp: WriteStamp) {
+        if self.stamps.len() >= STAMPS_MAX {
+            self.stamps.pop_front();
+        }
+        self.stamps.push_back((index, stamp));
+    }
+    /// The stamp of the write at this place, as far as this leader remembers.
+    pub fn stamp_at(&self, index: Index) -> Option<WriteStamp> {
+        let at = self.stamps.binary_search_by_key(&index, |(at, _)| *at).ok()?;
+        self.stamps.get(at).map(|(_, stamp)| *stamp)
+    }
+    /// The exchange hears of what is committed.
+    pub fn tell_committed(&mut self, now: data::Now, out: &mut Vec<Output>) {
+        let fresh = core::mem::take(&mut self.fresh);
+        if let Some(exchange) = &mut self.exchange {
+            fresh.iter().for_each(|(index, record)| exchange.committed(now, *index, record, out));
+        }
+    }
+    /// Committed records for a peer, from memory; nothing when they have to be read from disk, from the index that is told then.
+    pub fn fetch(
+        &mut self,
+        now: Instant,
+        (peer, from, bytes_max): (SiteId, Index, u64),
+    ) -> Result<Fetched, Option<(Index, u64)>> {
+        if from >= self.recent_from {
+            let at = self.recent.partition_point(|(index, ..)| *index < from);
+            let mut bytes = 0;
+            let mut records = Vec::new();
+            for (index, record, len) in self.recent.iter().skip(at) {
+                if bytes > 0 && bytes + *len as u64 > bytes_max {
+                    break;
+                }
+                bytes += *len as u64;
+                records.push((*index, record.clone()));
+            }
+            return Ok(Fetched::Records(records));
+        }
+        self.readings.retain(|reading| reading.peer != peer && now.since(reading.at) < READ_PATIENCE);
+        let reading = Reading { peer, from, next: from, bytes_max, at: now };
+        self.readings.push_back(reading);
+        // One at a time: answers do not say whom they are for.
+        Err((self.readings.len() == 1).then_some((from, bytes_max)))
+    }
+    /// What was read of the log: whom it is for. `Err` asks for a further read.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        records: &[u8],
+    ) -> Result<Option<(SiteId, Index, Fetched)>, (Index, u64)> {
+        let Some(reading) = self.readings.front_mut() else { return Ok(None) };
+        let mut found = Vec::new();
+        let (mut rest, mut next, mut any) = (records, reading.next, false);
+        while let Ok(record) = data::record::Record::parse(rest) {
+            rest = &rest[record.len..];
+            let header = &record.header;
+            if header.index < next || header.index > self.applied {
+                continue;
+            }
+            if header.index > next {
+                break;
+            }
+            any = true;
+            next = header.index.next();
+            if header.kind == Kind::Site
+                && let Ok((_, its)) = entry::read(record.payload)
+            {
+                found.push((header.index, its));
+            }
+        }
+        if any && found.is_empty() && next <= self.applied {
+            // Nothing but other entries: on with what follows.
+            reading.next = next;
+            reading.at = now;
+            return Err((next, reading.bytes_max));
+        }
+        let Some(Reading { peer, from, .. }) = self.readings.pop_front() else { return Ok(None) };
+        let fetched = if any { Fetched::Records(found) } else { Fetched::Gone { first: from.next() } };
+        Ok(Some((peer, from, fetched)))
+    }
+    /// The next read of the log that waits for its turn.
+    pub fn next_reading(&mut self, now: Instant) -> Option<(Index, u64)> {
+        let reading = self.readings.front_mut()?;
+        reading.at = now;
+        Some((reading.next, reading.bytes_max))
+    }
+}

@@ -84,17 +84,29 @@ fn one(plan: &Plan, name: &str, cluster: &Cluster, progress: &mut dyn FnMut(&str
     Ok(table(plan, name, &delays_us, &stale))
 }
 
-/// Writes once; when that was acknowledged.
+/// Writes; when that was acknowledged.
 fn write(writer: &mut Client, value: u64) -> io::Result<Instant> {
-    let reply = writer.call(&["SET", "register", &value.to_string()]).map_err(io::Error::other)?;
-    if reply == ok() { Ok(Instant::now()) } else { Err(io::Error::other(format!("SET: {reply:?}"))) }
+    let deadline = Instant::now() + SEEN_TIMEOUT;
+    loop {
+        let reply = writer.call(&["SET", "register", &value.to_string()]).map_err(io::Error::other)?;
+        match &reply {
+            reply if *reply == ok() => return Ok(Instant::now()),
+            Value::Error(words) if words.starts_with("INDETERMINATE") && Instant::now() < deadline => {}
+            other => return Err(io::Error::other(format!("SET: {other:?}"))),
+        }
+    }
 }
 
+/// An overloaded node may say that it ran out of time: it is asked again.
 fn sees(reader: &mut Client, value: u64) -> io::Result<bool> {
-    let reply = reader.call(&["GET", "register"]).map_err(io::Error::other)?;
-    match &reply {
-        Value::Bulk(_) | Value::Null => Ok(reply.text() == Some(&value.to_string())),
-        other => Err(io::Error::other(format!("GET: {other:?}"))),
+    let deadline = Instant::now() + SEEN_TIMEOUT;
+    loop {
+        let reply = reader.call(&["GET", "register"]).map_err(io::Error::other)?;
+        match &reply {
+            Value::Bulk(_) | Value::Null => return Ok(reply.text() == Some(&value.to_string())),
+            Value::Error(words) if words.starts_with("NOQUORUM") && Instant::now() < deadline => {}
+            other => return Err(io::Error::other(format!("GET: {other:?}"))),
+        }
     }
 }
 

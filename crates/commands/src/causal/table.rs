@@ -51,6 +51,7 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("bzmpop", POP),
     ("bzpopmax", POP),
     ("bzpopmin", POP),
+    ("changes", Node),
     ("client", Node),
     ("cluster", Node),
     ("command", Node),

@@ -68,6 +68,12 @@ pub enum Bug {
     SpeaksBeforeDurable,
     ReadsUnrebuilt,
     ForgetsDeclined,
+    CollectsUnpromised,
+    CollectsUnheld,
+    KeepsOldRequests,
+    ForgetsSeen,
+    RemovesUnseen,
+    MergesOverHoles,
     JudgesAnew = 140,
     // Of multi-leader shards.
     DropsNoDuplicates = 150,
@@ -361,7 +367,7 @@ pub const ALL: [Planted; 46] = [
 /// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
 /// simulator's general run takes them too.
 // bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-24
-pub const LEADERLESS: [Planted; 14] = [
+pub const LEADERLESS: [Planted; 20] = [
     row(
         Bug::AnswersBeforeRepair,
         "LL-04",
@@ -434,6 +440,42 @@ pub const LEADERLESS: [Planted; 14] = [
         "TC-53",
         "a mint request that was refused, and went elsewhere, is minted when it comes again",
         "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::CollectsUnpromised,
+        "LL-07",
+        "what is left of deletes goes without a barrier",
+        "protocol/src/leaderless/barrier.rs",
+    ),
+    row(
+        Bug::KeepsOldRequests,
+        "LL-08",
+        "a request that began before a barrier is sent again behind it",
+        "protocol/src/leaderless/coordinator.rs",
+    ),
+    row(
+        Bug::CollectsUnheld,
+        "LL-22",
+        "a copy says that it holds everything before it was compared with the others",
+        "protocol/src/leaderless/barrier.rs",
+    ),
+    row(
+        Bug::ForgetsSeen,
+        "TC-54",
+        "a counter forgets totals that a delete has seen",
+        "data/src/causal/counter.rs",
+    ),
+    row(
+        Bug::RemovesUnseen,
+        "TC-55",
+        "a removal takes away what one copy happens to hold",
+        "protocol/src/leaderless/write.rs",
+    ),
+    row(
+        Bug::MergesOverHoles,
+        "ML-12",
+        "a delta claims all earlier writes of its actor, and so deletes what did not come",
+        "data/src/causal/shard.rs",
     ),
     row(
         Bug::JudgesAnew,

@@ -92,8 +92,9 @@ fn redis_metrics(page: &mut Page, node: &Node, connections: usize, leads: bool) 
 
 /// Of leaderless shards.
 fn leaderless_metrics(page: &mut Page, node: &Node) {
-    let (mut hints, mut bytes, mut rebuilding) = (0, 0, 0);
+    let (mut hints, mut bytes, mut rebuilding, mut residue) = (0, 0, 0, 0);
     for state in node.shard_states() {
+        residue += state.residue;
         hints += state.hints as u64;
         bytes += state.hint_bytes;
         rebuilding += u64::from(state.is_replica && !state.is_ready);
@@ -101,6 +102,8 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
     page.one("tercet_leaderless_hints", "gauge", "Writes kept for copies that are away.", hints);
     page.one("tercet_leaderless_hint_bytes", "gauge", "Bytes of them.", bytes);
     page.one("tercet_leaderless_rebuilding", "gauge", "Copies here that do not answer yet.", rebuilding);
+    let help = "What copies here keep only so that deletes stay deletes.";
+    page.one("tercet_leaderless_residue", "gauge", help, residue);
     let c = node.leaderless_counts();
     for (name, help, value) in [
         ("tercet_leaderless_reads_total", "Keys read.", c.reads),
@@ -111,6 +114,8 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
         ("tercet_leaderless_hints_dropped_total", "Hints that were too old or had no room.", c.hints_dropped),
         ("tercet_leaderless_walks_total", "Comparisons with other copies.", c.walks),
         ("tercet_leaderless_keys_walked_total", "Keys that they brought.", c.keys_walked),
+        ("tercet_leaderless_barriers_total", "Barriers that came to their end.", c.barriers),
+        ("tercet_leaderless_residue_collected_total", "What went with them.", c.collected),
     ] {
         page.one(name, "counter", help, value);
     }
@@ -301,7 +306,10 @@ pub fn log_event(name: &str, event: &Event) {
         Event::Leaderless { group, report } => {
             use protocol::leaderless::Report;
             match report {
-                Report::Dropped(_) | Report::Walked { .. } | Report::HintDropped { .. } => {}
+                Report::Dropped(_)
+                | Report::Walked { .. }
+                | Report::Collected { .. }
+                | Report::HintDropped { .. } => {}
                 Report::Ready => eprintln!("{name}: shard {}: this node's copy is rebuilt", group.0),
                 Report::WalkAbandoned { peer } => {
                     eprintln!("{name}: shard {}: the walk over {peer} was given up", group.0)

@@ -28,6 +28,8 @@ pub enum Step {
     Finish,
     /// The walk came to no end.
     Abandon,
+    /// A barrier has passed: this residue goes, where it is residue still.
+    Collect { dots: Context },
 }
 
 impl Step {
@@ -62,6 +64,10 @@ impl Step {
             }
             Step::Finish => writer.u8(7),
             Step::Abandon => writer.u8(8),
+            Step::Collect { dots } => {
+                writer.u8(9);
+                write_context(writer, dots);
+            }
         }
     }
     /// # Errors
@@ -83,6 +89,7 @@ impl Step {
             6 => Step::Pass { span: Span::decode(reader)? },
             7 => Step::Finish,
             8 => Step::Abandon,
+            9 => Step::Collect { dots: read_context(reader)? },
             _ => return Err(DecodeError::Invalid("step")),
         })
     }

@@ -161,8 +161,7 @@ impl Node {
         };
         let (keyspace, log) = (it.id, it.settings.log);
         if self.is_leaderless(keyspace) {
-            let text = "ERR a leaderless keyspace cannot be altered in this version: make another one";
-            return self.reply_error(connection, text);
+            return self.alter_leaderless(connection, keyspace, options);
         }
         let Some(it) = self.keyspace_of(name) else {
             return self.reply_error(connection, "ERR no such keyspace");

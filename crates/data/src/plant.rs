@@ -366,7 +366,7 @@ pub const ALL: [Planted; 46] = [
 
 /// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
 /// simulator's general run takes them too.
-// bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-24
+// bugs: LL-04, LL-05, LL-07, LL-08, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-22, LL-24, ML-12
 pub const LEADERLESS: [Planted; 20] = [
     row(
         Bug::AnswersBeforeRepair,

@@ -219,6 +219,9 @@ impl Store for List {
     }
     /// Places of removed elements that nothing visible hangs on. Nothing new ever does.
     fn residue(&self, dots: &mut Context) {
+        if self.nodes.values().all(|node| node.value.is_some()) {
+            return;
+        }
         let needed = self.needed(|_, node| node.value.is_some());
         self.nodes.keys().filter(|dot| !needed.contains(dot)).for_each(|dot| dots.insert(*dot));
     }

@@ -74,7 +74,7 @@ impl Losers {
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Causal<S> {
     pub store: S,
-    /// In a delta exactly the dots that it mints or removes, all of them dots of its key.
+    /// In a delta exactly the dots that it mints, removes or brings along, all of them dots of its key.
     pub context: Context,
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bench::compare::{Plan, compare};
-use bench::sweep;
+use bench::{formats, sweep};
 
 use crate::shell;
 
@@ -20,9 +20,16 @@ pub struct Options {
     /// Commit rules beside each other instead, with so many followers each: `1,2,3,5`.
     #[arg(long, value_delimiter = ',')]
     followers: Vec<usize>,
+    /// Bytes of writes on the wire and in the log instead, by log format.
+    #[arg(long)]
+    formats: bool,
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    if options.formats {
+        println!("{}", formats::measure(&shell::tercet_binary()?, &mut |line| eprintln!("{line}"))?);
+        return Ok(());
+    }
     if !options.followers.is_empty() {
         let (tercet, followers) = (shell::tercet_binary()?, options.followers.clone());
         let plan = sweep::Plan { tercet, followers, quick: options.quick };

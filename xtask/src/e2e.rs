@@ -71,6 +71,7 @@ impl Suite {
             Suite::Reshard(reshard::Options::default()),
             Suite::Sessions,
             Suite::Ledger,
+            Suite::Drill,
         ]
     }
 

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `load` | the generator: N connections, batches of P, latencies, server CPU and disk writes |
 //! | `sweep` | Tercet beside itself: commit rules, followers, who reads |
+//! | `formats` | bytes on the wire and in the log, by log format |
 //! | `redis_load` | the commands: GET, SET, a mix, SET followed by WAIT |
 //! | `etcd_load` | puts through etcd's own protocol |
 //! | `servers` | how each server is started, alone and as three replicas |
@@ -16,6 +17,7 @@
 pub mod client;
 pub mod compare;
 pub mod etcd_load;
+pub mod formats;
 pub mod load;
 pub mod process;
 pub mod redis_load;

@@ -181,6 +181,11 @@ pub const SPECS: &[Spec] = &[
             "switchover",
         ])
         .docs("0.1.0", "O(N), N keyspaces", "Makes, changes and shows keyspaces; moves leadership."),
+    node("changes", -2, READS, "tercet").docs(
+        "0.1.0",
+        "O(N), N entries",
+        "Tells the committed changes of a keyspace in their order, for programs that follow it.",
+    ),
     node("ledger", -2, READS, "tercet").subcommands(&["ack", "get", "help", "list", "reapply"]).docs(
         "0.1.0",
         "O(N), N lost writes",

@@ -81,6 +81,13 @@ impl Detector {
         }
     }
 
+    /// Takes over what another detector of this node knows about the rhythm and the silence of `node`, but no judgement.
+    pub fn inherit(&mut self, other: &Detector, node: NodeId) {
+        if let Some(pulse) = other.pulses.get(&node) {
+            self.pulses.insert(node, Pulse { suspected: false, ..*pulse });
+        }
+    }
+
     pub fn forget(&mut self, node: NodeId) {
         self.pulses.remove(&node);
     }

@@ -1,5 +1,6 @@
 //! Commands about the connection, the node and the cluster.
 
+pub(crate) mod changes;
 mod client;
 mod cluster;
 mod config_command;
@@ -11,6 +12,7 @@ pub(crate) mod ledger;
 mod ledger_words;
 mod log_bytes;
 mod moves;
+mod operation_words;
 mod read_options;
 mod receipt;
 mod request_options;
@@ -72,6 +74,7 @@ impl Node {
             // Nothing is served before it is owned: nobody is told to ASK, and who does all the same is answered like any other.
             "asking" => self.reply(connection, |w| w.ok()),
             "keyspace" => self.keyspace(connection, args),
+            "changes" => self.changes(connection, &args[1..]),
             "ledger" => self.ledger_command(connection, args),
             "receipt" => self.receipt(connection, args),
             "with" => self.with(connection, args),

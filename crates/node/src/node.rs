@@ -1,5 +1,6 @@
 //! The node itself: its parts, its turn, and which part each input belongs to.
 
+use crate::admin::changes::LOG_READER;
 use crate::config::{Config, Restored, RestoredGroup};
 use crate::forward::Forwards;
 use crate::gather::Batch;
@@ -49,6 +50,8 @@ pub struct Node {
     pub(crate) ledger: crate::ledger::Ledger,
     /// Clients that wait for what the ledgers of other nodes hold.
     pub(crate) ledger_questions: Vec<crate::admin::ledger::Question>,
+    /// Consumers of a log that wait for its disk.
+    pub(crate) log_readers: Vec<crate::admin::changes::LogReader>,
     pub(crate) ledger_asked: u64,
     pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
     pub(crate) next_ticket: u64,
@@ -128,6 +131,7 @@ impl Node {
             settled: Default::default(),
             ledger: restored.ledger,
             ledger_questions: Vec::new(),
+            log_readers: Vec::new(),
             ledger_asked: 0,
             tickets: BTreeMap::new(),
             next_ticket: 0,
@@ -191,6 +195,9 @@ impl Node {
             }
             Input::LogRead { group, to, records, .. } if to == self.config.node => {
                 self.on_own_log_read(group, &records);
+            }
+            Input::LogRead { group, to, before, records } if to == LOG_READER => {
+                self.on_log_read_for_reader(group, before, &records);
             }
             Input::LogRead { group, to, before, records } => {
                 self.feed(group, single_leader::Input::Fetched { to, from: before, records });

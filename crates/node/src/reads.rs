@@ -115,7 +115,7 @@ impl Group {
     /// Whether this copy may be shown to readers who take an old one: committed entries of the recorded history, complete up to
     /// one position.
     // bugs: SL-05 SL-21
-    fn is_showable(&self, view: &View) -> bool {
+    pub(crate) fn is_showable(&self, view: &View) -> bool {
         let position = self.applied_position();
         // A view older than the copy's leader knows nothing of that leader's epoch.
         let recorded = position.epoch > view.epoch || view.contains(position);

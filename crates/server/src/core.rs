@@ -302,7 +302,9 @@ impl Core {
         }
         if self.status_at.elapsed() >= Duration::from_millis(250) {
             self.status_at = Instant::now();
-            let status = crate::metrics::status(&self.node, self.connections.len() - self.free.len());
+            let written = self.outgoing.iter().map(|(node, link)| (*node, link.written())).collect();
+            let clients = self.connections.len() - self.free.len();
+            let status = crate::metrics::status(&self.node, clients, &written);
             if let Ok(mut shown) = self.handle.status.lock() {
                 *shown = status;
             }

@@ -1,6 +1,7 @@
 //! What /metrics shows, under the names of the Redis exporter where they exist, and lines for the log.
 
 use crate::core::Status;
+use data::NodeId;
 use node::latency::Part;
 use node::{AGES_MS, Event, GroupState, Node, Statistics};
 use protocol::single_leader::RoleName;
@@ -38,14 +39,19 @@ impl Page {
     }
 }
 
-/// A look at the node, as text.
-pub fn status(node: &Node, connections: usize) -> Status {
+/// A look at the node, as text. `written`: bytes sent to each peer.
+pub fn status(node: &Node, connections: usize, written: &BTreeMap<NodeId, u64>) -> Status {
     let mut page = Page(String::new());
     let leads = node.group_states().any(|state| state.replica.role() == RoleName::Leader);
     redis_metrics(&mut page, node, connections, leads);
     node_metrics(&mut page, node);
     group_metrics(&mut page, node);
     leaderless_metrics(&mut page, node);
+    let name = "tercet_peer_sent_bytes_total";
+    page.metric(name, "counter", "Bytes sent to other nodes, whatever they were about.");
+    for (peer, bytes) in written {
+        let _ = writeln!(page.0, "{name}{{peer=\"{peer}\"}} {bytes}");
+    }
     Status { ready: node.is_ready(), leads, metrics: page.0 }
 }
 

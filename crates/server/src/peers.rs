@@ -57,6 +57,8 @@ pub struct Outgoing {
     /// Being written; whole frames only follow.
     sending: Vec<u8>,
     sent: usize,
+    /// Bytes that the socket took since the process started.
+    written: u64,
     urgent: Vec<u8>,
     bulk: VecDeque<Vec<u8>>,
     bulk_bytes: usize,
@@ -79,6 +81,7 @@ impl Outgoing {
             input: Vec::new(),
             sending: Vec::new(),
             sent: 0,
+            written: 0,
             urgent: Vec::new(),
             bulk: VecDeque::new(),
             bulk_bytes: 0,
@@ -203,6 +206,11 @@ impl Outgoing {
         self.unsent() <= QUEUED_BYTES_MAX
     }
 
+    /// Bytes written to the peer since this process started, over all connections.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Bytes that wait for the socket.
     fn unsent(&self) -> usize {
         self.sending.len() - self.sent + self.urgent.len() + self.bulk_bytes
@@ -229,7 +237,10 @@ impl Outgoing {
             }
             match stream.write(&self.sending[self.sent..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.sent += count,
+                Ok(count) => {
+                    self.sent += count;
+                    self.written += count as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

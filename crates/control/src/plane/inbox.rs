@@ -12,6 +12,9 @@ impl Plane {
     pub(super) fn on_message(&mut self, now: Instant, from: NodeId, message: Message, out: &mut Vec<Output>) {
         match message {
             Message::Raft(bytes) => {
+                if self.consensus.leader() == Some(from) {
+                    self.predecessor.heard(now, from);
+                }
                 if let Err(reason) = self.consensus.receive(from, &bytes) {
                     out.push(Output::Report(Event::Dropped(reason)));
                 }

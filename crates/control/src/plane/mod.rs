@@ -2,6 +2,7 @@
 
 mod asks;
 mod inbox;
+mod predecessor;
 mod settle;
 
 use crate::command::{Applied, Command, Refusal};
@@ -15,6 +16,7 @@ use crate::supervisor::Supervisor;
 use core::time::Duration;
 use data::codec::DecodeError;
 use data::{Epoch, GroupId, Instant, NodeId, ViewNumber};
+use predecessor::Predecessor;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -162,6 +164,8 @@ pub struct Plane {
     following: (u64, Instant),
     /// Who a node that is no control member believes to lead, and since when it heard from it.
     hint: Option<(NodeId, Instant)>,
+    /// The control leader that this control member follows, or followed last.
+    predecessor: Predecessor,
     asks: BTreeMap<u64, Pending>,
     last_ask: u64,
     down: BTreeSet<NodeId>,
@@ -183,6 +187,7 @@ impl Plane {
         let consensus = Consensus::new(&config, replayed.log, now);
         let maps = [replayed.known, recovered.map, Some(consensus.map().clone())];
         let map = maps.into_iter().flatten().max_by_key(|map| map.version).unwrap_or_default();
+        let timings = config.timings;
         Ok(Plane {
             config,
             consensus,
@@ -192,6 +197,7 @@ impl Plane {
             heartbeat_at: now,
             following: (0, now),
             hint: None,
+            predecessor: Predecessor::new(timings, now),
             asks: BTreeMap::new(),
             last_ask: 0,
             down: BTreeSet::new(),
@@ -248,6 +254,7 @@ impl Plane {
     fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         if self.is_control_member() {
             self.consensus.on_tick(now);
+            self.predecessor.on_tick(now);
         }
         self.stirred = true;
         if let Some(Campaign { at, wait }) = self.campaign {

@@ -3,6 +3,7 @@
 use super::{Output, Plane};
 use crate::consensus::Effect;
 use crate::consensus::Origin;
+use crate::detector::Detector;
 use crate::event::Event;
 use crate::map::ClusterMap;
 use crate::message::Message;
@@ -106,8 +107,12 @@ impl Plane {
         if !self.consensus.leads() {
             self.supervisor = None;
         } else if self.supervisor.as_ref().is_none_or(|(of, _)| *of != term) {
-            let down = self.down.iter().copied();
-            self.supervisor = Some((term, Supervisor::new(&self.config, term, down, now)));
+            let mut detector = Detector::new(self.config.timings, now);
+            self.predecessor.tell(&mut detector, now);
+            for node in &self.down {
+                detector.reset(now, *node, self.config.timings.reset_grace);
+            }
+            self.supervisor = Some((term, Supervisor::new(&self.config, term, detector, now)));
             self.pushed.clear();
             self.stirred = true;
         }

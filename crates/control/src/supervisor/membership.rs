@@ -7,6 +7,7 @@ use crate::map::{ClusterMap, NodeState};
 use core::time::Duration;
 use data::view::View;
 use data::{Instant, NodeId};
+use std::collections::BTreeSet;
 
 /// A control member that is silent for so long is replaced when another node can take its place: long against restarts.
 const REPLACE_AFTER: Duration = Duration::from_secs(30);
@@ -24,6 +25,8 @@ pub(crate) fn voters_wanted(nodes: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     pub node: NodeId,
+    /// Number of its site.
+    pub site: usize,
     /// Stays in the cluster and may take a part.
     pub fit: bool,
     pub heard: bool,
@@ -58,6 +61,37 @@ impl Candidate {
     }
 }
 
+/// From so many sites on the votes are spread over them: then the loss of one leaves a majority. Of two sites, one has the
+/// majority whatever is done, and votes at both would only make every change of the map cross the distance.
+const SPREAD_SITES: usize = 3;
+
+/// So many of these, the first of them first; over the sites, where that helps. `able`: who comes before all others.
+fn pick(fit: &[&Candidate], size: usize, able: impl Fn(&Candidate) -> bool) -> Vec<NodeId> {
+    let sites: BTreeSet<usize> = fit.iter().map(|n| n.site).collect();
+    let mut rest: Vec<&Candidate> = fit.to_vec();
+    let mut picked: Vec<&Candidate> = Vec::new();
+    while picked.len() < size && !rest.is_empty() {
+        let beside = |n: &Candidate| match sites.len() >= SPREAD_SITES {
+            true => picked.iter().filter(|other| other.site == n.site).count(),
+            false => 0,
+        };
+        let class = |n: &Candidate| if able(n) { 0 } else { n.rank().max(1) };
+        // The first among equals.
+        let best = (0..rest.len()).min_by_key(|at| (class(rest[*at]), beside(rest[*at])));
+        picked.extend(best.map(|at| rest.remove(at)));
+    }
+    let mut nodes: Vec<NodeId> = picked.iter().map(|n| n.node).collect();
+    nodes.sort_unstable();
+    nodes
+}
+
+/// Those that may take part, better ones first.
+fn ranked(me: NodeId, nodes: &[Candidate]) -> Vec<&Candidate> {
+    let mut fit: Vec<&Candidate> = nodes.iter().filter(|n| n.fit).collect();
+    fit.sort_by_key(|n| (n.rank(), n.node != me, !n.heard, n.node));
+    fit
+}
+
 /// The next step towards the wanted control group. Its voters change all at once, through a joint configuration, so that
 /// their number is always odd: of two, neither could do without the other (bugs: SL-20).
 pub(crate) fn next_step(me: NodeId, nodes: &[Candidate]) -> Option<Reconfigure> {
@@ -78,18 +112,17 @@ pub(crate) fn next_step(me: NodeId, nodes: &[Candidate]) -> Option<Reconfigure> 
     if let Some(learner) = nodes.iter().find(|n| n.learner && !n.sound()) {
         return Some(Reconfigure::RemoveLearner(learner.node));
     }
-    let wanted = voters_wanted(nodes.iter().filter(|n| n.fit).count());
-    let short = nodes.iter().filter(|n| n.rank() < 2).count() < wanted;
+    let fit = ranked(me, nodes);
+    let wish = pick(&fit, voters_wanted(fit.len()), |n| n.rank() < 2 || n.coming());
     // One after the other: a snapshot for each.
     let on_its_way = nodes.iter().any(|n| n.learner && n.coming());
-    let fresh = nodes.iter().find(|n| !n.learner && n.coming());
-    fresh.filter(|_| short && !on_its_way).map(|fresh| Reconfigure::AddLearner(fresh.node))
+    let fresh = nodes.iter().find(|n| !n.learner && n.coming() && wish.contains(&n.node));
+    fresh.filter(|_| !on_its_way).map(|fresh| Reconfigure::AddLearner(fresh.node))
 }
 
 /// Who shall have a vote as soon as possible, sorted; empty: wait for those that are coming.
 fn voters_next(me: NodeId, nodes: &[Candidate]) -> Vec<NodeId> {
-    let mut fit: Vec<&Candidate> = nodes.iter().filter(|n| n.fit).collect();
-    fit.sort_by_key(|n| (n.rank(), n.node != me, !n.heard, n.node));
+    let fit = ranked(me, nodes);
     let wanted = voters_wanted(fit.len());
     let known = fit.iter().filter(|n| n.rank() < 3).count();
     let before = nodes.iter().filter(|n| n.voter).count();
@@ -104,9 +137,7 @@ fn voters_next(me: NodeId, nodes: &[Candidate]) -> Vec<NodeId> {
         size if size % 2 == 0 => size.saturating_sub(1),
         size => size,
     };
-    let mut voters: Vec<NodeId> = fit.iter().take(size).map(|n| n.node).collect();
-    voters.sort_unstable();
-    voters
+    pick(&fit, size, |n| n.rank() < 2)
 }
 
 /// Out of a joint configuration: a leader that has no vote behind it makes room first, for it could not tell the others that
@@ -204,11 +235,13 @@ impl Supervisor {
             return;
         }
         let moment = self.timings.heartbeat * 3;
+        let sites: BTreeSet<&str> = map.nodes.values().map(|node| node.site.as_str()).collect();
         let candidates: Vec<Candidate> = map
             .nodes
             .values()
             .map(|node| Candidate {
                 node: node.id,
+                site: sites.iter().position(|site| **site == node.site).unwrap_or(0),
                 fit: node.usable(),
                 heard: node.id == self.me || !self.detector.suspects(node.id),
                 lost: node.id != self.me && self.detector.silent_for(now, node.id) >= REPLACE_AFTER,
@@ -252,6 +285,8 @@ mod tests {
     fn nodes(spec: &[(&str, u32)]) -> Vec<Candidate> {
         let candidate = |(kind, node): &(&str, u32)| Candidate {
             node: NodeId(*node),
+            // Sites have letters: all others are at one.
+            site: kind.chars().find(char::is_ascii_uppercase).map_or(0, |site| site as usize),
             fit: !kind.contains('-'),
             heard: !kind.contains(['x', '?']),
             lost: kind.contains('x'),
@@ -308,6 +343,36 @@ mod tests {
         ];
         for (spec, expected) in table {
             assert_eq!(next_step(me, &nodes(spec)), *expected, "{spec:?}");
+        }
+    }
+
+    /// With a witness at a third site the loss of any site leaves a majority.
+    #[test]
+    fn votes_are_spread_over_three_sites() {
+        use Reconfigure::*;
+        let voters = |ids: &[u32]| Some(Voters(ids.iter().copied().map(NodeId).collect()));
+        type Row<'a> = (&'a [(&'a str, u32)], Option<Reconfigure>);
+        let table: &[Row<'_>] = &[
+            // Five founders, of whom three shall vote.
+            (&[("vA", 1), ("vA", 2), ("vB", 3), ("vB", 4), ("vC", 5)], voters(&[1, 3, 5])),
+            (&[("vA", 1), ("A", 2), ("vB", 3), ("B", 4), ("vC", 5)], None),
+            // The third site came later.
+            (&[("vA", 1), ("vA", 2), ("vB", 3), ("C", 4)], Some(AddLearner(NodeId(4)))),
+            (&[("vA", 1), ("vA", 2), ("vB", 3), ("lC", 4)], None),
+            (&[("vA", 1), ("vA", 2), ("vB", 3), ("l=C", 4)], voters(&[1, 3, 4])),
+            // One that is silent does not come, and one that was lost is replaced wherever somebody is.
+            (&[("vA", 1), ("vA", 2), ("vB", 3), ("C?", 4)], None),
+            (&[("vA", 1), ("vB", 2), ("vxC", 3), ("B", 4)], Some(AddLearner(NodeId(4)))),
+            (&[("vA", 1), ("vB", 2), ("vxC", 3), ("l=B", 4)], voters(&[1, 2, 4])),
+            // Of two sites one has the majority, whatever is done.
+            (&[("vA", 1), ("vA", 2), ("vA", 3), ("B", 4), ("B", 5)], None),
+            (
+                &[("vA", 1), ("vA", 2), ("vA", 3), ("vB", 4), ("vB", 5), ("vC", 6), ("vC", 7)],
+                voters(&[1, 2, 4, 5, 6]),
+            ),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(next_step(NodeId(1), &nodes(spec)), *expected, "{spec:?}");
         }
     }
 

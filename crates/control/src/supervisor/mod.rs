@@ -71,13 +71,9 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Of a control leader whose leadership begins now. `down`: peers whose connection is known to be down.
-    pub fn new(config: &Config, term: u64, down: impl Iterator<Item = NodeId>, now: Instant) -> Supervisor {
+    /// Of a control leader whose leadership begins now. `detector`: what it knows of the others so far.
+    pub fn new(config: &Config, term: u64, detector: Detector, now: Instant) -> Supervisor {
         let timings = config.timings;
-        let mut detector = Detector::new(timings, now);
-        for node in down {
-            detector.reset(now, node, timings.reset_grace);
-        }
         Supervisor {
             me: config.node,
             timings,

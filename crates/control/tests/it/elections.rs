@@ -71,6 +71,24 @@ fn silence_without_a_reset_is_noticed_by_its_length() {
     assert!((250..=800).contains(&took), "{took} ms");
 }
 
+/// It falls silent in both of its parts at once, and the silence is counted once.
+#[test]
+fn a_frozen_node_that_led_the_control_plane_too_costs_one_silence() {
+    for seed in 0..20 {
+        let (mut rig, group) = cluster(seed);
+        let control = rig.control_leader().unwrap();
+        rig.switch(control, group, Some(control)).expect("a switchover");
+        rig.run_ms(500);
+        assert_eq!(leader(&rig, group), control);
+        let epoch = rig.map().view(group).unwrap().epoch;
+        rig.frozen.insert(control);
+        let took = rig.run_until(3000, "another leader", |rig| {
+            rig.map().view(group).is_some_and(|view| view.epoch > epoch && view.election.is_none())
+        });
+        assert!((300..=1000).contains(&took), "{took} ms, seed {seed}");
+    }
+}
+
 #[test]
 fn one_broken_link_between_a_follower_and_the_control_leader_moves_no_control_leader() {
     // A partial partition: the third node still sees both, so nobody's term may grow.

@@ -2,6 +2,7 @@
 //! that it reaches.
 
 use super::ledger_words as words;
+use super::operation_words::write_operations;
 use crate::execute::{Context, Executed, Identity};
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
@@ -335,7 +336,7 @@ impl Node {
                     w.map(words::FIELDS + 1);
                     self.write_item(listed, nodes, w);
                     w.bulk(b"operations");
-                    words::write_operations(listed.item.payload.as_deref().unwrap_or_default(), w);
+                    write_operations(listed.item.payload.as_deref().unwrap_or_default(), w);
                 }
                 None if silent.is_empty() => w.null(),
                 None => w.error(&unreached(&silent)),

@@ -461,7 +461,7 @@ fn rules_that_contradict_themselves_are_refused() {
     }
 }
 
-/// catalogue: C10
+/// catalogue: C10 F4
 #[test]
 fn writes_are_refused_while_too_few_followers_keep_up() {
     let mut cluster = serving(3);

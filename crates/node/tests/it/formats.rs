@@ -12,7 +12,7 @@ use std::time::Duration;
 const N1: NodeId = NodeId(1);
 
 /// Three nodes with a keyspace `k` of three copies that logs in this format, and a client of it on the first node.
-fn set_up(options: &str) -> (Cluster, Client) {
+pub(crate) fn set_up(options: &str) -> (Cluster, Client) {
     let every = Duration::from_millis(400);
     let mut cluster = Cluster::set_up(3, VERSION_MAX, Pace { every, log_bytes: usize::MAX });
     cluster.run(1000);
@@ -24,7 +24,7 @@ fn set_up(options: &str) -> (Cluster, Client) {
     (cluster, client)
 }
 
-fn user(cluster: &mut Cluster, id: NodeId) -> Client {
+pub(crate) fn user(cluster: &mut Cluster, id: NodeId) -> Client {
     let client = cluster.connect(id);
     assert_eq!(cluster.ask(client, "SELECT k"), "+OK");
     client
@@ -72,10 +72,10 @@ fn info(cluster: &mut Cluster, id: NodeId) -> String {
 }
 
 /// SplitMix64, as everywhere.
-struct Draw(u64);
+pub(crate) struct Draw(pub u64);
 
 impl Draw {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -93,7 +93,7 @@ const OPTIONS: [&str; 20] = [
 ];
 
 /// A write of any kind, with arguments that often fit.
-fn any_write(draw: &mut Draw) -> String {
+pub(crate) fn any_write(draw: &mut Draw) -> String {
     let writes: Vec<_> = spec::all()
         .filter(|it| it.run.is_some() && matches!(it.class, Class::Write | Class::Blocking))
         .collect();
@@ -121,7 +121,7 @@ fn any_write(draw: &mut Draw) -> String {
 }
 
 /// Writes that surely do something, and that copies could execute differently.
-fn fitting_write(draw: &mut Draw) -> String {
+pub(crate) fn fitting_write(draw: &mut Draw) -> String {
     let (n, m) = (draw.below(6), draw.below(40));
     match draw.below(22) {
         0 => format!("SADD set{n} a{m} b{m} c{m}"),

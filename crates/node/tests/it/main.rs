@@ -2,6 +2,7 @@
 
 mod audits;
 mod chain;
+mod changes;
 mod cluster;
 mod formats;
 mod latency;

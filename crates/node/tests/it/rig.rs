@@ -469,6 +469,20 @@ impl Cluster {
         String::from_utf8_lossy(&bytes).replace("\r\n", " ").trim_end().to_string()
     }
 
+    /// Sends a command line and waits for its reply, byte for byte.
+    pub fn ask_bytes(&mut self, client: Client, line: &str) -> Vec<u8> {
+        self.send(client, line);
+        for _ in 0..2000 {
+            if let Some(reply) = self.replies.remove(&(client.node, client.connection))
+                && !reply.is_empty()
+            {
+                return reply;
+            }
+            self.run(1);
+        }
+        Vec::new()
+    }
+
     /// Sends a command line and waits for its reply, at most two seconds of virtual time.
     pub fn ask(&mut self, client: Client, line: &str) -> String {
         self.send(client, line);

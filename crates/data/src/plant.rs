@@ -70,7 +70,6 @@ pub enum Bug {
     ForgetsDeclined,
     CollectsUnpromised,
     CollectsUnheld,
-    KeepsOldRequests,
     ForgetsSeen,
     RemovesUnseen,
     MergesOverHoles,
@@ -366,8 +365,8 @@ pub const ALL: [Planted; 46] = [
 
 /// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
 /// simulator's general run takes them too.
-// bugs: LL-04, LL-05, LL-07, LL-08, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-22, LL-24, ML-12
-pub const LEADERLESS: [Planted; 20] = [
+// bugs: LL-04, LL-05, LL-07, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-22, LL-24, ML-12
+pub const LEADERLESS: [Planted; 19] = [
     row(
         Bug::AnswersBeforeRepair,
         "LL-04",
@@ -446,12 +445,6 @@ pub const LEADERLESS: [Planted; 20] = [
         "LL-07",
         "what is left of deletes goes without a barrier",
         "protocol/src/leaderless/barrier.rs",
-    ),
-    row(
-        Bug::KeepsOldRequests,
-        "LL-08",
-        "a request that began before a barrier is sent again behind it",
-        "protocol/src/leaderless/coordinator.rs",
     ),
     row(
         Bug::CollectsUnheld,

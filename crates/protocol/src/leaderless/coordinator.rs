@@ -214,7 +214,7 @@ impl Coordinator {
     // bugs: LL-08
     pub fn place(&mut self, placement: Placement, out: &mut Vec<Output>) {
         let is_other_ring = self.placement.ring != placement.ring;
-        let fence = if plant::is(Bug::KeepsOldRequests) { 0 } else { placement.barrier.fence };
+        let fence = placement.barrier.fence;
         self.requests.retain(|_, request| {
             let goes_on = request.ring >= fence;
             if !goes_on {

@@ -7,7 +7,7 @@
 //! `restart n`, `walks on|off`, `status key`; `outcomes on|off` (whether receipts tell what writes came to), `over` with
 //! coordinator, key and value (in place of exactly what the last `get` of anybody showed).
 // catalogue: K5 K6 K9 K10 K11 K12 K16 K17 K18 K20
-// bugs: LL-04, LL-05, LL-09, LL-16, LL-24
+// bugs: LL-04, LL-05, LL-07, LL-08, LL-09, LL-16, LL-24
 
 use super::oracle::members_of;
 use data::causal::{Amount, Object, Wish};

@@ -84,6 +84,60 @@ impl Family {
     }
 }
 
+/// How far a barrier of a shard has come (`crates/protocol/src/leaderless/barrier.rs`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Stage {
+    /// None is under way.
+    #[default]
+    Idle,
+    /// Copies note what is left of deletes, and each compares itself with all others.
+    Promise,
+    /// Everybody knows what was deleted when the barrier began; copies compare themselves once more.
+    Hold,
+}
+
+/// The barrier of one shard, as the cluster map records it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Barrier {
+    pub stage: Stage,
+    /// Of the newest one that began, from 1 on.
+    pub number: u64,
+    /// Of the newest one that came to its end.
+    pub collected: u64,
+    /// The ring under which that one stood at `Hold`: what was asked under an earlier ring may carry what was collected.
+    pub fence: u64,
+}
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Idle => "idle",
+            Stage::Promise => "promise",
+            Stage::Hold => "hold",
+        }
+    }
+}
+
+impl Barrier {
+    pub fn encode(self, w: &mut Writer<'_>) {
+        w.u8(self.stage as u8);
+        w.u64(self.number);
+        w.u64(self.collected);
+        w.u64(self.fence);
+    }
+    /// # Errors
+    /// When it is not what [`Barrier::encode`] writes.
+    pub fn decode(r: &mut Reader<'_>) -> Result<Barrier, DecodeError> {
+        let stage = match r.u8()? {
+            0 => Stage::Idle,
+            1 => Stage::Promise,
+            2 => Stage::Hold,
+            _ => return Err(DecodeError::Invalid("stage of a barrier")),
+        };
+        Ok(Barrier { stage, number: r.u64()?, collected: r.u64()?, fence: r.u64()? })
+    }
+}
+
 impl ConflictPolicy {
     pub const ALL: [ConflictPolicy; 3] =
         [ConflictPolicy::Crdt, ConflictPolicy::Siblings, ConflictPolicy::LastWriteWins];

@@ -71,6 +71,11 @@ pub enum Bug {
     SpeaksBeforeDurable,
     ReadsUnrebuilt,
     ForgetsDeclined,
+    CollectsUnpromised,
+    CollectsUnheld,
+    ForgetsSeen,
+    RemovesUnseen,
+    MergesOverHoles,
     JudgesAnew = 140,
     EndsUnrecorded,
     // Of multi-leader shards.
@@ -382,8 +387,8 @@ pub const ALL: [Planted; 49] = [
 
 /// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
 /// simulator's general run takes them too.
-// bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-24
-pub const LEADERLESS: [Planted; 14] = [
+// bugs: LL-04, LL-05, LL-07, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-22, LL-24, ML-12
+pub const LEADERLESS: [Planted; 19] = [
     row(
         Bug::AnswersBeforeRepair,
         "LL-04",
@@ -456,6 +461,36 @@ pub const LEADERLESS: [Planted; 14] = [
         "TC-53",
         "a mint request that was refused, and went elsewhere, is minted when it comes again",
         "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::CollectsUnpromised,
+        "LL-07",
+        "what is left of deletes goes without a barrier",
+        "protocol/src/leaderless/barrier.rs",
+    ),
+    row(
+        Bug::CollectsUnheld,
+        "LL-22",
+        "a copy says that it holds everything before it was compared with the others",
+        "protocol/src/leaderless/barrier.rs",
+    ),
+    row(
+        Bug::ForgetsSeen,
+        "TC-54",
+        "a counter forgets totals that a delete has seen",
+        "data/src/causal/counter.rs",
+    ),
+    row(
+        Bug::RemovesUnseen,
+        "TC-55",
+        "a removal takes away what one copy happens to hold",
+        "protocol/src/leaderless/write.rs",
+    ),
+    row(
+        Bug::MergesOverHoles,
+        "ML-12",
+        "a delta claims all earlier writes of its actor, and so deletes what did not come",
+        "data/src/causal/shard.rs",
     ),
     row(
         Bug::JudgesAnew,

@@ -101,13 +101,14 @@ fn redis_metrics(page: &mut Page, node: &Node, connections: usize, leads: bool) 
 
 /// Of leaderless shards.
 fn leaderless_metrics(page: &mut Page, node: &Node) {
-    let (mut hints, mut bytes, mut rebuilding) = (0, 0, 0);
+    let (mut hints, mut bytes, mut rebuilding, mut residue) = (0, 0, 0, 0);
     let (mut disputed, mut decisions, mut dropped, mut agreed) = (0, 0, 0, 0);
     for state in node.shard_states() {
         disputed += state.copy.disputed().count() as u64;
         decisions += state.copy.decision_bytes();
         dropped += state.copy.dropped_decisions();
         agreed += state.copy.agreed();
+        residue += state.residue;
         hints += state.hints as u64;
         bytes += state.hint_bytes;
         rebuilding += u64::from(state.is_replica && !state.is_ready);
@@ -117,6 +118,8 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
     page.one("tercet_leaderless_rebuilding", "gauge", "Copies here that do not answer yet.", rebuilding);
     page.one("tercet_inbox_keys", "gauge", "Keys here with conflicts, open or settled (INBOX).", disputed);
     page.one("tercet_inbox_bytes", "gauge", "Bytes of the settled ones.", decisions);
+    let help = "What copies here keep only so that deletes stay deletes.";
+    page.one("tercet_leaderless_residue", "gauge", help, residue);
     let c = node.leaderless_counts();
     for (name, help, value) in [
         ("tercet_leaderless_reads_total", "Keys read.", c.reads),
@@ -130,6 +133,8 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
         ("tercet_leaderless_bytes_walked_total", "Bytes that they took, both ways.", c.bytes_walked),
         ("tercet_inbox_dropped_total", "Settled conflicts that went for lack of room or age.", dropped),
         ("tercet_inbox_equal_values_total", "Concurrent writes of one value: no conflicts.", agreed),
+        ("tercet_leaderless_barriers_total", "Barriers that came to their end.", c.barriers),
+        ("tercet_leaderless_residue_collected_total", "What went with them.", c.collected),
     ] {
         page.one(name, "counter", help, value);
     }
@@ -324,7 +329,10 @@ pub fn log_event(name: &str, event: &Event) {
         Event::Leaderless { group, report } => {
             use protocol::leaderless::Report;
             match report {
-                Report::Dropped(_) | Report::Walked { .. } | Report::HintDropped { .. } => {}
+                Report::Dropped(_)
+                | Report::Walked { .. }
+                | Report::Collected { .. }
+                | Report::HintDropped { .. } => {}
                 Report::Ready => eprintln!("{name}: shard {}: this node's copy is rebuilt", group.0),
                 Report::WalkAbandoned { peer } => {
                     eprintln!("{name}: shard {}: the walk over {peer} was given up", group.0)

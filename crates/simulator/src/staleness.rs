@@ -98,18 +98,18 @@ pub struct Trio {
 impl Trio {
     pub fn new(seed: u64) -> Trio {
         let replicas: Vec<NodeId> = (1..=3).map(NodeId).collect();
-        let placement = Placement { ring: 1, replicas, stand_ins: Vec::new() };
+        let placement = Placement { ring: 1, replicas, stand_ins: Vec::new(), barrier: Default::default() };
         let alive: Alive = (1..=4).map(|node| (NodeId(node), LIFE)).collect();
         let site = |node| {
             let process = Process(1);
             let mut coordinator = Coordinator::new(node, process, coordinator::Limits::default());
-            coordinator.place(placement.clone());
+            coordinator.place(placement.clone(), &mut Vec::new());
             coordinator.set_alive(alive.clone());
             let life = Life { node, incarnation: LIFE, process, shard: GroupId(1) };
             let durable = Durable::new(Seed(1, 2), true);
             let mut replica = Replica::new(life, Limits::default(), durable, &mut Vec::new());
             replica.persisted(u64::MAX, &mut Vec::new());
-            replica.place(placement.clone());
+            replica.place(placement.clone(), &mut Vec::new());
             replica.set_alive(alive.keys().copied().collect());
             Site { coordinator, replica }
         };

@@ -58,10 +58,11 @@
 //!
 //! What each command of Redis becomes, and which ones are exclusive: `docs/internals/causal-commands.md`.
 //!
-//! # What is not here
+//! # Residue
 //!
-//! Collecting residue (removed list elements, counters' deletes, answered words of sets): it takes the barrier that
-//! proves that everybody holds them.
+//! What stays of something deleted because merging needs it (what a counter stood at, removed list elements, removes that win). It goes by
+//! [`Step::Collect`], behind the barrier that proves that nobody can bring the older state any more
+//! (`crates/protocol/src/leaderless/barrier.rs`).
 
 mod amount;
 mod change;

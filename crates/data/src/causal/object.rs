@@ -158,6 +158,12 @@ impl Part {
     pub(super) fn clear(&self, write: &mut Write<'_>) -> Causal<Object> {
         on_part!(self, part => part.clear(write).map(Object::from))
     }
+    fn residue(&self, dots: &mut Context) {
+        on_part!(self, part => part.residue(dots));
+    }
+    fn collect(&mut self, dots: &Context) {
+        on_part!(self, part => part.collect(dots));
+    }
 }
 
 /// Everything that one key holds.
@@ -231,6 +237,17 @@ impl Object {
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }
+    /// Makes a delta of this object one that means something to a copy that lacks the `recent` dots of it.
+    pub fn bring_parents(&self, delta: &mut Causal<Object>, recent: &Context) {
+        let list = delta.store.parts.iter_mut().find_map(|part| match part {
+            Part::List(list) => Some(list),
+            _ => None,
+        });
+        if let (Some(list), Some(held)) = (list, self.as_list()) {
+            let brought = held.bring_parents(list, recent);
+            delta.context.merge(&brought);
+        }
+    }
     fn find(&self, kind: Kind) -> Option<&Part> {
         self.parts.iter().find(|part| part.kind() == kind)
     }
@@ -249,6 +266,7 @@ impl Object {
 
 impl Store for Object {
     const MAY_LOSE: bool = true;
+    const MAY_REMAIN: bool = true;
 
     fn join(&mut self, own: &Context, other: &Self, theirs: &Context, losers: &mut Losers) {
         for part in &mut self.parts {
@@ -285,6 +303,22 @@ impl Store for Object {
         let mut cleared = self.clear_parts(write);
         cleared.context.merge(&self.deadlines.seen());
         cleared
+    }
+    fn residue(&self, dots: &mut Context) {
+        self.parts.iter().for_each(|part| part.residue(dots));
+        if !self.is_alive() {
+            dots.merge(&self.deadlines.seen());
+        }
+    }
+    /// An expiry goes with the last value.
+    fn collect(&mut self, dots: &Context) {
+        self.parts.iter_mut().for_each(|part| part.collect(dots));
+        if self.is_whole {
+            self.parts.retain(|part| !part.is_bottom());
+        }
+        if !self.is_alive() && dots.covers(&self.deadlines.seen()) {
+            self.deadlines = Deadlines::default();
+        }
     }
     fn note(&self, legend: &mut Legend) {
         for part in &self.parts {

@@ -112,8 +112,8 @@ impl Taking {
 
 /// One copy of a shard.
 ///
-/// Invariant: the tree and the disputes are those of the objects; `unsettled` are the places of keys with recent dots; no key is kept
-/// that has neither value, residue nor recent dots.
+/// Invariant: the tree and the disputes are those of the objects; `unsettled` are the places of keys with recent dots, `residue`
+/// counts what is left of deletes there; no key is kept that has neither value, residue nor recent dots.
 #[derive(Clone, Debug)]
 pub struct ShardCopy {
     seed: Seed,
@@ -122,6 +122,8 @@ pub struct ShardCopy {
     context: Context,
     tree: HashTree,
     unsettled: BTreeSet<u64>,
+    /// How much residue lies at a place.
+    residue: BTreeMap<u64, u64>,
     newest: Stamp,
     taking: Option<Taking>,
     disputes: Disputes,
@@ -136,6 +138,7 @@ impl ShardCopy {
             context: Context::new(),
             tree: HashTree::default(),
             unsettled: BTreeSet::new(),
+            residue: BTreeMap::new(),
             newest: Stamp(0),
             taking: None,
             disputes: Disputes::default(),
@@ -252,8 +255,48 @@ impl ShardCopy {
                 self.delta(key, &Decisions::forget(decisions.clone()), &mut losers);
                 self.disputes.dropped += dropped;
             }
+            Step::Collect { dots } => self.collect(dots),
         }
         losers.lost
+    }
+    /// How much is kept only so that deletes stay deletes.
+    pub fn residue_count(&self) -> u64 {
+        self.residue.values().sum()
+    }
+    /// The dots of all of it.
+    pub fn residue(&self) -> Context {
+        let mut dots = Context::new();
+        for (_, held) in self.residue.keys().filter_map(|place| self.keys.get(place)).flatten() {
+            held.object.residue(&mut dots);
+        }
+        dots
+    }
+    fn collect(&mut self, dots: &Context) {
+        let places: Vec<u64> = self.residue.keys().copied().collect();
+        for place in places {
+            let Some(bucket) = self.keys.get_mut(&place) else { continue };
+            for (key, held) in bucket.iter_mut() {
+                let minus = hash_of(self.seed, key, &held.object);
+                held.object.collect(dots);
+                let plus = hash_of(self.seed, key, &held.object);
+                self.tree.change(place, minus, plus);
+            }
+            bucket.retain(|(_, held)| !is_nothing(held));
+            if bucket.is_empty() {
+                self.keys.remove(&place);
+            }
+            self.count_residue(place);
+        }
+    }
+    fn count_residue(&mut self, place: u64) {
+        let mut dots = Context::new();
+        for (_, held) in self.keys.get(&place).into_iter().flatten() {
+            held.object.residue(&mut dots);
+        }
+        match dots.dots() {
+            0 => self.residue.remove(&place),
+            count => self.residue.insert(place, count),
+        };
     }
     /// Every replica's context includes these dots: where they are recent, they have done their duty.
     pub fn settle(&mut self, stable: &Context) {
@@ -287,8 +330,12 @@ impl ShardCopy {
         if let Some(stamp) = delta.newest_stamp() {
             self.newest = self.newest.max(stamp);
         }
-        let held = Held { object: delta.store.clone(), recent: delta.context.clone() };
-        self.join(key, &held, &delta.context, losers);
+        let mut context = delta.context.clone();
+        if plant::is(Bug::MergesOverHoles) {
+            delta.context.ranges().for_each(|(actor, _, last)| context.insert_range(actor, 1, last));
+        }
+        let held = Held { object: delta.store.clone(), recent: context.clone() };
+        self.join(key, &held, &context, losers);
     }
     fn span(&mut self, span: Span, entries: &[Entry], theirs: &Context, losers: &mut Losers) {
         let named: BTreeSet<&[u8]> = entries.iter().map(|entry| &*entry.key).collect();
@@ -350,6 +397,7 @@ impl ShardCopy {
             self.keys.remove(&place);
         }
         self.tree.change(place, minus, plus);
+        self.count_residue(place);
         self.learn(&incoming.recent);
     }
 
@@ -392,6 +440,7 @@ impl ShardCopy {
                 self.disputes.change(place, &key, before, after, false);
             }
             self.unsettled.remove(&place);
+            self.residue.remove(&place);
         }
         for Entry { key, held } in entries {
             let place = self.place(key);
@@ -407,6 +456,7 @@ impl ShardCopy {
             let is_disputed = after.is_disputed || self.disputes.places.contains(&place);
             self.disputes.change(place, key, before, after, is_disputed);
             self.keys.entry(place).or_default().push((key.clone(), held.clone()));
+            self.count_residue(place);
         }
     }
 

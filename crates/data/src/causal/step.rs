@@ -30,6 +30,8 @@ pub enum Step {
     Abandon,
     /// Decisions on conflicts of a key go, so many of them unasked.
     Forget { key: Blob, decisions: Context, dropped: u64 },
+    /// A barrier has passed: this residue goes, where it is residue still.
+    Collect { dots: Context },
 }
 
 impl Step {
@@ -70,6 +72,10 @@ impl Step {
                 write_context(writer, decisions);
                 writer.u64(*dropped);
             }
+            Step::Collect { dots } => {
+                writer.u8(10);
+                write_context(writer, dots);
+            }
         }
     }
     /// # Errors
@@ -96,6 +102,7 @@ impl Step {
                 decisions: read_context(reader)?,
                 dropped: reader.u64()?,
             },
+            10 => Step::Collect { dots: read_context(reader)? },
             _ => return Err(DecodeError::Invalid("step")),
         })
     }

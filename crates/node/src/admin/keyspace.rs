@@ -165,8 +165,7 @@ impl Node {
         };
         let (keyspace, log) = (it.id, it.settings.log);
         if self.is_leaderless(keyspace) {
-            let text = "ERR a leaderless keyspace cannot be altered in this version: make another one";
-            return self.reply_error(connection, text);
+            return self.alter_leaderless(connection, keyspace, options);
         }
         if self.is_multi_leader(keyspace) {
             return self.alter_multi_leader(connection, keyspace, options);

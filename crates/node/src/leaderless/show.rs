@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use control::{Command, LeaderlessChange};
 use data::causal::ShardCopy;
-use data::leaderless::{ConflictPolicy, OnSiblings, Policy, ReadRepair};
+use data::leaderless::{ConflictPolicy, OnSiblings, Policy, ReadRepair, Stage};
 use data::table::Seed;
 use data::value::Blob;
 use data::{GroupId, KeyspaceId, NodeId};
@@ -31,6 +31,9 @@ pub struct ShardState<'a> {
     pub missed: usize,
     /// Requests that this node coordinates.
     pub under_way: usize,
+    /// What is kept here only so that deletes stay deletes, and how far the barrier that collects it has come.
+    pub residue: u64,
+    pub barrier: data::leaderless::Barrier,
 }
 
 impl Node {
@@ -50,6 +53,8 @@ impl Node {
                 hint_bytes: hints.bytes(),
                 missed: hints.missed().len(),
                 under_way: it.coordinator.under_way(),
+                residue: replica.durable().copy.residue_count(),
+                barrier: it.placement.barrier,
             })
         })
     }
@@ -80,7 +85,7 @@ impl Node {
         name: String,
         options: &[&[u8]],
     ) -> Flow {
-        let policy = match parse_policy(options) {
+        let policy = match parse_policy(Policy::default(), true, options) {
             Ok(policy) => policy,
             Err(error) => return self.reply_error(connection, &error),
         };
@@ -99,6 +104,29 @@ impl Node {
         self.administrate(connection, Command::ChangeLeaderless(change))
     }
 
+    /// KEYSPACE ALTER of what can change in use: everything but how many copies and shards there are. What is not said stays.
+    pub(crate) fn alter_leaderless(
+        &mut self,
+        connection: ConnectionId,
+        keyspace: KeyspaceId,
+        options: &[&[u8]],
+    ) -> Flow {
+        let Some(known) = self.policy_of(keyspace) else {
+            return self.reply_error(connection, "ERR no such keyspace");
+        };
+        match parse_policy(known, false, options) {
+            Ok(policy) if (policy.n, policy.shards) != (known.n, known.shards) => {
+                let text = "ERR N and SHARDS of a leaderless keyspace cannot be altered in this version: make another keyspace; W, R, SLOPPY, READ-REPAIR and ON-SIBLINGS can be altered";
+                self.reply_error(connection, text)
+            }
+            Ok(policy) => {
+                let change = LeaderlessChange::Alter { keyspace, policy };
+                self.administrate(connection, Command::ChangeLeaderless(change))
+            }
+            Err(error) => self.reply_error(connection, &error),
+        }
+    }
+
     /// KEYSPACE INFO; nothing of a keyspace that has leaders.
     pub(crate) fn leaderless_info(&mut self, connection: ConnectionId, keyspace: KeyspaceId) -> Option<Flow> {
         let it = self.map.leaderless.get(&keyspace)?.clone();
@@ -112,7 +140,12 @@ impl Node {
             .map(|shard| {
                 let stand_ins = if policy.sloppy { self.map.stand_ins(shard) } else { Vec::new() };
                 let joining: Vec<NodeId> = shard.joining.into_iter().collect();
-                (shard.clone(), names(&shard.replicas), names(&joining), names(&stand_ins))
+                let awaited = match shard.barrier.stage {
+                    Stage::Idle => Vec::new(),
+                    Stage::Promise | Stage::Hold => self.map.awaited_by_barrier(shard.group),
+                };
+                let nodes = [names(&shard.replicas), names(&joining), names(&stand_ins), names(&awaited)];
+                (shard.clone(), nodes)
             })
             .collect();
         Some(self.reply(connection, |w| {
@@ -140,16 +173,20 @@ impl Node {
             }
             w.bulk(b"rings");
             w.array(shards.len());
-            for (shard, replicas, joining, stand_ins) in &shards {
-                w.map(6);
+            for (shard, nodes) in &shards {
+                w.map(9);
                 w.bulk(b"shard");
                 w.integer(i64::from(shard.group.0));
                 w.bulk(b"slots");
                 w.bulk(format!("{}-{}", shard.slots.first, shard.slots.last).as_bytes());
                 w.bulk(b"ring");
                 w.integer(shard.ring as i64);
-                for (name, nodes) in [("replicas", replicas), ("joining", joining), ("stand-ins", stand_ins)]
-                {
+                w.bulk(b"barrier");
+                w.bulk(shard.barrier.stage.name().as_bytes());
+                w.bulk(b"barriers");
+                w.integer(shard.barrier.collected as i64);
+                let names: [&str; 4] = ["replicas", "joining", "stand-ins", "barrier-awaits"];
+                for (name, nodes) in names.iter().zip(nodes) {
                     w.bulk(name.as_bytes());
                     w.array(nodes.len());
                     nodes.iter().for_each(|node| w.bulk(node.as_bytes()));
@@ -169,7 +206,9 @@ impl Node {
         let (mut copies, mut stand_ins, mut rebuilding, mut hints, mut hint_bytes, mut keys) =
             (0, 0, 0, 0, 0, 0);
         let mut inbox = (0, 0, 0, 0);
+        let mut residue = 0;
         for state in self.shard_states() {
+            residue += state.residue;
             if state.is_replica {
                 copies += 1;
                 rebuilding += usize::from(!state.is_ready);
@@ -205,6 +244,9 @@ impl Node {
             ("leaderless_bytes_walked", counts.bytes_walked),
             ("leaderless_copies_rebuilt", counts.rebuilt),
             ("leaderless_checkpoints", counts.checkpoints),
+            ("leaderless_residue", residue),
+            ("leaderless_residue_collected", counts.collected),
+            ("leaderless_barriers", counts.barriers),
             ("leaderless_other_ring", counts.other_ring),
             ("inbox_keys", inbox.0),
             ("inbox_bytes", inbox.1),
@@ -233,12 +275,11 @@ impl Node {
     }
 }
 
-/// Options of `KEYSPACE CREATE name LEADERLESS`; the first contradiction as an error for the client.
-fn parse_policy(options: &[&[u8]]) -> Result<Policy, String> {
+/// Options of `KEYSPACE CREATE name LEADERLESS`, and of `KEYSPACE ALTER`; the first contradiction as an error for the client.
+pub(super) fn parse_policy(mut policy: Policy, is_new: bool, options: &[&[u8]]) -> Result<Policy, String> {
     if options.len() % 2 == 1 {
         return Err("ERR every option of a keyspace has a value".into());
     }
-    let mut policy = Policy::default();
     let (mut w, mut r) = (None, None);
     let mut given: Vec<String> = Vec::new();
     for pair in options.chunks_exact(2) {
@@ -279,8 +320,9 @@ fn parse_policy(options: &[&[u8]]) -> Result<Policy, String> {
         given.push(option);
     }
     // More than half, unless it is said: reads meet writes, and reads meet reads.
-    policy.w = w.unwrap_or(policy.n / 2 + 1);
-    policy.r = r.unwrap_or(policy.n / 2 + 1);
+    let majority = policy.n / 2 + 1;
+    policy.w = w.unwrap_or(if is_new { majority } else { policy.w });
+    policy.r = r.unwrap_or(if is_new { majority } else { policy.r });
     policy.check().map_err(|why| format!("ERR {why}"))?;
     Ok(policy)
 }
@@ -335,7 +377,7 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Policy, String> {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        parse_policy(&words)
+        parse_policy(Policy::default(), true, &words)
     }
 
     #[test]

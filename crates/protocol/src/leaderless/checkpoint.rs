@@ -32,6 +32,9 @@ pub struct Head {
     next_hint: u64,
     floors: Vec<(NodeId, Process, u64)>,
     dropped_decisions: u64,
+    promise: Option<(u64, Context)>,
+    promised: u64,
+    collected: u64,
 }
 
 /// A record of a shard's log.
@@ -131,6 +134,9 @@ impl Head {
             next_hint: durable.hints.next(),
             floors: durable.minted.floors().collect(),
             dropped_decisions: durable.copy.dropped_decisions(),
+            promise: durable.promise.clone(),
+            promised: durable.promised,
+            collected: durable.collected,
         }
     }
     fn begin(&self) -> Durable {
@@ -142,6 +148,9 @@ impl Head {
         self.missed.iter().for_each(|target| durable.hints.set_missed(*target, true));
         durable.hints.go_on_from(self.next_hint);
         durable.minted = Minted::with_floors(self.floors.iter().copied());
+        durable.promise = self.promise.clone();
+        durable.promised = self.promised;
+        durable.collected = self.collected;
         durable
     }
     fn encode(&self, w: &mut Writer<'_>) {
@@ -163,6 +172,12 @@ impl Head {
             w.u64(*sequence);
         });
         w.u64(self.dropped_decisions);
+        w.option(self.promise.as_ref(), |w, (number, residue)| {
+            w.u64(*number);
+            write_context(w, residue);
+        });
+        w.u64(self.promised);
+        w.u64(self.collected);
     }
     fn decode(r: &mut Reader<'_>) -> Result<Head, DecodeError> {
         Ok(Head {
@@ -176,6 +191,9 @@ impl Head {
             next_hint: r.u64()?,
             floors: r.list(|r| Ok((NodeId::decode(r)?, Process::decode(r)?, r.u64()?)))?,
             dropped_decisions: r.u64()?,
+            promise: r.option(|r| Ok((r.u64()?, read_context(r)?)))?,
+            promised: r.u64()?,
+            collected: r.u64()?,
         })
     }
 }

@@ -48,6 +48,8 @@ pub struct Walk {
     /// Of the peer, from its first answer on.
     incarnation: Option<Incarnation>,
     is_ready: bool,
+    /// Under which it began: when the peer told its sums.
+    ring: u64,
     theirs: Context,
     todo: Vec<Todo>,
     /// What was asked last; nothing between an answer and the next question.
@@ -139,7 +141,7 @@ impl Replica {
         let others: Vec<NodeId> =
             self.others().into_iter().filter(|node| self.alive.contains(node)).collect();
         let missing = |node: &&NodeId| !self.durable.is_ready && !self.rebuilt_from.contains(node);
-        let owed = |node: &&NodeId| self.durable.owed.contains(node);
+        let owed = |node: &&NodeId| self.durable.owed.contains(node) || self.awaits(**node);
         let in_turn = others.get(self.walks as usize % others.len().max(1));
         // Every other turn in turn: a peer that never answers must not hold up all others.
         let first = if self.walks.is_multiple_of(2) {
@@ -160,6 +162,7 @@ impl Replica {
             peer,
             incarnation: None,
             is_ready: false,
+            ring: 0,
             theirs: Context::new(),
             todo: Vec::new(),
             asked: Some(asked.clone()),
@@ -172,7 +175,12 @@ impl Replica {
         self.say(peer, asked, out);
     }
     fn end_walk(&mut self, now: Instant) -> Option<Walk> {
-        let is_urgent = !self.durable.is_ready || !self.durable.owed.is_empty();
+        let awaited = self.walk.as_ref().is_some_and(|walk| {
+            self.others()
+                .iter()
+                .any(|node| *node != walk.peer && self.alive.contains(node) && self.awaits(*node))
+        });
+        let is_urgent = !self.durable.is_ready || !self.durable.owed.is_empty() || awaited;
         self.walk_at = now + if is_urgent { self.limits.walk_gap } else { self.limits.walk_every };
         self.walk.take()
     }
@@ -256,6 +264,7 @@ impl Replica {
             Some(walk) if walk.incarnation.is_none() => {
                 walk.incarnation = Some(incarnation);
                 walk.is_ready = is_ready;
+                walk.ring = self.placement.ring;
                 walk.theirs = theirs.clone();
                 walk.tally.hashes += sums.len() as u64;
                 walk.peer
@@ -377,8 +386,9 @@ impl Replica {
     }
     fn finish(&mut self, now: Instant, out: &mut Vec<Output>) {
         let Some(walk) = self.end_walk(now) else { return };
-        self.walked(walk.peer, walk.is_ready, out);
-        if self.durable.is_ready && self.durable.owed.is_empty() {
+        self.walked(walk.peer, walk.ring, walk.is_ready, out);
+        let awaited = self.others().iter().any(|node| self.alive.contains(node) && self.awaits(*node));
+        if self.durable.is_ready && self.durable.owed.is_empty() && !awaited {
             self.walk_at = now + self.limits.walk_every;
         }
         out.push(Output::Report(Report::Walked { peer: walk.peer, tally: walk.tally }));

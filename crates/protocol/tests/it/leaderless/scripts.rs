@@ -7,11 +7,12 @@
 //! `restart n`, `walks on|off`, `status key`; `outcomes on|off` (whether receipts tell what writes came to), `over` with
 //! coordinator, key and value (in place of exactly what the last `get` of anybody showed); `skew n ms` (its wall clock).
 // catalogue: K4 K5 K6 K9 K10 K11 K12 K16 K17 K18 K19 K20 K21 K22
-// bugs: LL-04, LL-05, LL-09, LL-16, LL-24
+// bugs: LL-04, LL-05, LL-07, LL-08, LL-09, LL-16, LL-24
 
 use super::oracle::members_of;
 use data::causal::{Amount, Object, Wish};
 use data::codec::Writer;
+use data::leaderless::Stage as Step;
 use data::table::Seed;
 use data::value::Blob;
 use data::{Expiry, GroupId, Incarnation, Instant, NodeId, Now, Process, WallInterval};
@@ -128,10 +129,10 @@ impl Stage {
         let life = Life { node: NodeId(id), incarnation, process, shard: GroupId(1) };
         let mut out = Vec::new();
         let mut replica = Replica::new(life, limits, durable, &mut out);
-        replica.place(self.placement.clone());
+        replica.place(self.placement.clone(), &mut out);
         replica.pause(!self.walks);
         let mut coordinator = Coordinator::new(NodeId(id), process, coordinator::Limits::default());
-        coordinator.place(self.placement.clone());
+        coordinator.place(self.placement.clone(), &mut Vec::new());
         let persisting = VecDeque::new();
         self.nodes.insert(id, Node { incarnation, process, founder, replica, coordinator, persisting });
         self.carry_out(id, out);
@@ -314,6 +315,40 @@ impl Stage {
             .collect();
         lines.into_iter().for_each(|line| self.say(line));
     }
+    /// The map takes the barrier's next step, and everybody who runs learns of it: what is under way names the ring before.
+    fn barrier(&mut self, stage: &str) {
+        let ring = self.placement.ring;
+        let barrier = &mut self.placement.barrier;
+        match stage {
+            "promise" => (barrier.stage, barrier.number) = (Step::Promise, barrier.number + 1),
+            "hold" => barrier.stage = Step::Hold,
+            _ => (barrier.stage, barrier.collected, barrier.fence) = (Step::Idle, barrier.number, ring),
+        }
+        self.placement.ring += 1;
+        self.messages.clear();
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            let (mut out, mut ended) = (Vec::new(), Vec::new());
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.replica.place(self.placement.clone(), &mut out);
+                node.coordinator.place(self.placement.clone(), &mut ended);
+            }
+            self.carry_out(id, out);
+            self.coordinated(id, ended);
+        }
+    }
+    /// What deletes have left, and who may report for the barrier's stage.
+    fn residue(&mut self) {
+        let lines: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|(id, node)| {
+                let count = node.replica.durable().copy.residue_count();
+                let passed = if node.replica.has_passed() { ", has passed" } else { "" };
+                format!("n{id} keeps residue of {count}{passed}")
+            })
+            .collect();
+        lines.into_iter().for_each(|line| self.say(line));
+    }
     fn act(&mut self, name: &str, args: &[String]) -> Result<(), Box<dyn Error>> {
         let text = |at: usize| args.get(at).map(String::as_str).ok_or("an argument is missing");
         let number = |at: usize| text(at)?.parse::<u64>().map_err(Box::<dyn Error>::from);
@@ -324,7 +359,7 @@ impl Stage {
                 let (n, others) = (node(0)?, node(1)?);
                 let replicas = (1..=n).map(NodeId).collect();
                 let stand_ins = (n + 1..=n + others).map(NodeId).collect();
-                self.placement = Placement { ring: 1, replicas, stand_ins };
+                self.placement = Placement { ring: 1, replicas, stand_ins, ..Placement::default() };
                 (1..=n + others).for_each(|id| self.start(id, Incarnation(1), Process(1), true));
                 self.deliver();
             }
@@ -407,6 +442,8 @@ impl Stage {
                 let paused = !self.walks;
                 self.nodes.values_mut().for_each(|node| node.replica.pause(paused));
             }
+            "barrier" => self.barrier(text(0)?),
+            "residue" => self.residue(),
             "status" => self.status(args.first().map_or("", String::as_str)),
             _ => return Err(format!("unknown command {name}").into()),
         }

@@ -45,7 +45,12 @@ fn node(at: usize) -> NodeId {
 
 impl Pair {
     fn new(copy: ShardCopy) -> Pair {
-        let placement = Placement { ring: 1, replicas: vec![node(0), node(1)], stand_ins: vec![] };
+        let placement = Placement {
+            ring: 1,
+            replicas: vec![node(0), node(1)],
+            stand_ins: vec![],
+            ..Placement::default()
+        };
         let replicas = [0, 1].map(|at| {
             let life =
                 Life { node: node(at), incarnation: Incarnation(1), process: Process(1), shard: GroupId(1) };
@@ -53,7 +58,7 @@ impl Pair {
             durable.copy = copy.clone();
             let mut replica = Replica::new(life, Limits::default(), durable, &mut Vec::new());
             replica.persisted(u64::MAX, &mut Vec::new());
-            replica.place(placement.clone());
+            replica.place(placement.clone(), &mut Vec::new());
             replica.set_alive([node(0), node(1)].into());
             replica
         });

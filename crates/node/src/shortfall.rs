@@ -253,7 +253,7 @@ impl Node {
         }
         if now.since(it.shortfall.asked_at) >= ASKS_EVERY {
             it.shortfall.asked_at = now;
-            let after = it.replica.skipped_through(target);
+            let after = it.replica.skipped_through(target).previous();
             self.offer_rebuild(group, target, after);
         }
         false

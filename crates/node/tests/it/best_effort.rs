@@ -121,14 +121,20 @@ fn who_shall_lead_is_made_anew_first() {
     misses(&mut cluster, leader, client, &rest);
     let group = cluster.group_of("ingest").expect("a group");
     let any = cluster.connect(rest[1]);
+    let mut replies = Vec::new();
     for _ in 0..10 {
-        cluster.ask(any, &format!("KEYSPACE SWITCHOVER {} n{}", group.0, rest[0].0));
-        cluster.run(1500);
+        replies.push(cluster.ask(any, &format!("KEYSPACE SWITCHOVER {} n{}", group.0, rest[0].0)));
+        cluster.run(4500);
         if cluster.leader_of("ingest") == Some(rest[0]) {
             break;
         }
     }
-    assert_eq!(cluster.leader_of("ingest"), Some(rest[0]));
+    assert_eq!(
+        cluster.leader_of("ingest"),
+        Some(rest[0]),
+        "{replies:?} {}",
+        cluster.ask(client, "KEYSPACE INFO ingest")
+    );
     let client = cluster.connect(rest[0]);
     insists(&mut cluster, client, "SELECT ingest", "+OK");
     insists(&mut cluster, client, "GET k5", &format!("$64 {:064}", 5));

@@ -6,7 +6,7 @@
 //! what that is ([`data::gaps::Gaps`]), so a leader that was told to go on without entries once is whole, and everybody else is not,
 //! until it was made anew from that leader.
 //!
-//! *Invariants:* a gap covers committed entries only; a copy takes one only of the leader of a view whose rule is `best-effort`, and
+//! *Invariants:* a gap covers committed entries only, and never the first entry of its leader's own epoch; a copy takes one only of the leader of a view whose rule is `best-effort`, and
 //! only behind the very entry that its log ends with; the rule of such a group changes only when all members have said, in this
 //! epoch and behind the last gap that they were sent, that they are whole (bugs: TC-80, TC-81).
 // catalogue: C4
@@ -118,19 +118,21 @@ impl Replica {
         let first = progress.next;
         let lacks_much = self.log.bytes_from(first).is_none_or(|bytes| bytes > backlog(view));
         let before = self.log.epoch_at(first.previous());
-        let end = self.log.epoch_at(commit).zip(self.log.hash_at(commit));
+        // The first entry of this epoch is never skipped: it tells what this leader lacks and the follower may hold.
+        let last = if first < leader.start { leader.start.previous() } else { commit };
+        let end = self.log.epoch_at(last).zip(self.log.hash_at(last));
         let (Some(before), Some((epoch, hash))) = (before, end) else { return false };
-        if first > commit || first < progress.matched || !lacks_much {
+        if first > commit || first == leader.start || first < progress.matched || !lacks_much {
             return false;
         }
-        let starts = self.log.starts().iter().filter(|start| (first..=commit).contains(&start.index));
+        let starts = self.log.starts().iter().filter(|start| (first..=last).contains(&start.index));
         let gap = Gap { first, starts: starts.copied().collect() };
         let header = Header {
             kind: Kind::Gap,
             keyspace: self.keyspace,
             group: self.group,
             epoch,
-            index: commit,
+            index: last,
             commit,
             time_ms,
             request: RequestId::NONE,
@@ -138,16 +140,16 @@ impl Replica {
         let mut record = Vec::new();
         Record::write(&mut record, &header, hash, |w| gap.encode(w));
         progress.mode = Mode::Replicate;
-        progress.in_flight.push_back((commit, record.len()));
+        progress.in_flight.push_back((last, record.len()));
         progress.in_flight_bytes += record.len();
-        progress.next = commit.next();
+        progress.next = last.next();
         progress.told = commit;
         progress.sent_at = now;
-        progress.skip(first, commit);
+        progress.skip(first, last);
         let previous = Position { epoch: before, index: first.previous() };
         let message = Message::Gap { epoch: leader.epoch, previous, commit, record: Bytes::from(record) };
         out.push(Output::Send { to: node, message });
-        out.push(Output::Report(Report::Skipped { node, first, last: commit }));
+        out.push(Output::Report(Report::Skipped { node, first, last }));
         true
     }
 

@@ -14,6 +14,7 @@ mod requests;
 mod reshard;
 mod restore;
 mod sessions;
+mod sites;
 mod smoke;
 
 use anyhow::Result;
@@ -49,6 +50,8 @@ pub enum Suite {
     Reshard(reshard::Options),
     /// A session that moves to a node that was held back reads what it wrote.
     Sessions,
+    /// Three sites write by themselves, one is away, a leader is killed: all become equal, nothing is lost or counted twice.
+    Sites,
     /// Commands and the replies that Redis documents for them.
     Conformance(conformance::Options),
 }
@@ -76,6 +79,7 @@ impl Suite {
             Suite::Ledger,
             Suite::Leaderless(leaderless::Options::slice()),
             Suite::Drill,
+            Suite::Sites,
         ]
     }
 
@@ -95,6 +99,7 @@ impl Suite {
             Suite::Sessions => "sessions",
             Suite::Ledger => "ledger",
             Suite::Drill => "drill",
+            Suite::Sites => "sites",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -120,6 +125,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Sessions => sessions::run(),
         Suite::Ledger => ledger::run(),
         Suite::Drill => drill::run(),
+        Suite::Sites => sites::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

@@ -249,6 +249,12 @@ fn json(outcome: &Outcome) -> String {
     )
 }
 
+/// Every bug that can be planted.
+fn planted() -> impl Iterator<Item = &'static data::plant::Planted> {
+    use data::plant::{ALL, LEADERLESS, MULTI_LEADER, POLICIES};
+    ALL.iter().chain(&LEADERLESS).chain(&POLICIES).chain(&MULTI_LEADER)
+}
+
 fn list() {
     println!("scenarios:");
     for (name, text) in [THOUSAND_FOLLOWERS, STALE_READS] {
@@ -274,7 +280,7 @@ fn list() {
         println!("  {name:<40} {text}");
     }
     println!("planted bugs:");
-    for planted in data::plant::ALL.iter().chain(&data::plant::LEADERLESS).chain(&data::plant::POLICIES) {
+    for planted in planted() {
         println!("  {:<20} {}", planted.id, planted.what);
     }
 }
@@ -282,7 +288,7 @@ fn list() {
 /// Plants a bug by its id, in the whole process.
 #[cfg(feature = "plant")]
 fn plant(id: &str) -> Result<(), String> {
-    let mut all = data::plant::ALL.iter().chain(&data::plant::LEADERLESS).chain(&data::plant::POLICIES);
+    let mut all = planted();
     let planted = all.find(|planted| planted.id == id);
     let planted = planted.ok_or_else(|| format!("no planted bug {id}: see --list"))?;
     data::plant::set(Some(planted.bug));

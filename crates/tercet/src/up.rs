@@ -32,6 +32,9 @@ pub struct Up {
     /// Keep nothing on disk.
     #[arg(long)]
     ephemeral: bool,
+    /// Names of sites, divided by commas: the first node is at the first, the next at the second, and so on in turn.
+    #[arg(long, value_delimiter = ',')]
+    sites: Vec<String>,
 }
 
 /// Peer ports lie so far above the RESP ports, as in a Redis cluster.
@@ -71,6 +74,13 @@ impl Up {
         join(running)
     }
 
+    fn site(&self, n: u16) -> String {
+        match self.sites.len() {
+            0 => String::new(),
+            count => self.sites[usize::from(n) % count].clone(),
+        }
+    }
+
     fn peer(&self, n: u16) -> Result<String, StartError> {
         let port = self.port.checked_add(n).and_then(|port| port.checked_add(PEER_PORT_OFFSET));
         // Above 55,535 there is no port left 10,000 higher: then as far below.
@@ -90,7 +100,7 @@ impl Up {
             resp: resp.clone(),
             peer: self.peer(n)?,
             http: http.clone(),
-            site: String::new(),
+            site: self.site(n),
             founders: founders.to_vec(),
             join: Vec::new(),
             password: None,

@@ -56,7 +56,7 @@
 //!
 //! # What is left out here
 //!
-//! Nodes do not run these machines yet. The policies `block` and `merge` do not exist. `home` needs a commit rule that loses
+//! The policies `block` and `merge` do not exist. `home` needs a commit rule that loses
 //! nothing: a site that lost a hand-over it had sent would be a second home; and a slot whose home is gone for good has no
 //! home until an operator's word exists. A vector gains a pair with each failover and loses none. A write goes in one piece,
 //! however large. Collecting residue takes the barrier that leaderless shards lack too.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use bench::compare::{Plan, compare};
+use bench::leaderless::{metadata, repair, staleness};
 use bench::{formats, sweep};
 
 use crate::shell;
@@ -23,6 +24,15 @@ pub struct Options {
     /// Bytes of writes on the wire and in the log instead, by log format.
     #[arg(long)]
     formats: bool,
+    /// Anti-entropy of a leaderless keyspace instead, so many keys of which differ: `1000000`.
+    #[arg(long)]
+    repair: Option<u64>,
+    /// Stale reads at W 1 and R 1 instead, so many reads for each time: `2000`.
+    #[arg(long)]
+    staleness: Option<u32>,
+    /// What keys of a leaderless keyspace cost beyond name and value instead, before and after so many clients: `100000`.
+    #[arg(long)]
+    metadata: Option<u64>,
 }
 
 pub fn run(options: &Options) -> Result<()> {
@@ -36,9 +46,34 @@ pub fn run(options: &Options) -> Result<()> {
         println!("{}", sweep::sweep(&plan, &mut |line| eprintln!("{line}"))?);
         return Ok(());
     }
+    if options.repair.is_some() || options.staleness.is_some() || options.metadata.is_some() {
+        return leaderless(options);
+    }
     let tercet = if options.without_tercet { None } else { Some(shell::tercet_binary()?) };
     let plan = Plan { tercet, quick: options.quick, only: options.only.clone() };
     let report = compare(&plan, &mut |line| eprintln!("{line}"))?;
     println!("{report}");
     Ok(())
 }
+
+fn leaderless(options: &Options) -> Result<()> {
+    let tercet = shell::tercet_binary()?;
+    let mut progress = |line: &str| eprintln!("{line}");
+    if let Some(keys) = options.repair {
+        println!("{}", repair::measure(&repair::Plan { tercet: tercet.clone(), keys }, &mut progress)?);
+    }
+    if let Some(trials) = options.staleness {
+        println!(
+            "{}",
+            staleness::measure(&staleness::Plan { tercet: tercet.clone(), trials }, &mut progress)?
+        );
+    }
+    if let Some(clients) = options.metadata {
+        let plan = metadata::Plan { tercet, keys: METADATA_KEYS, clients };
+        println!("{}", metadata::measure(&plan, &mut progress)?);
+    }
+    Ok(())
+}
+
+/// Enough for the memory of a process to say something of a key.
+const METADATA_KEYS: u64 = 200_000;

@@ -8,6 +8,7 @@ mod drill;
 mod failover;
 mod faults;
 mod join;
+mod leaderless;
 mod ledger;
 mod requests;
 mod reshard;
@@ -27,6 +28,8 @@ pub enum Suite {
     Failover(failover::Options),
     /// Every way to take the leader away, under every commit rule: what is lost is what the rule announces, and in the ledger.
     Faults(faults::Options),
+    /// Five nodes with leaderless keyspaces are killed, paused, cut off, restarted, replaced and wiped under load.
+    Leaderless(leaderless::Options),
     /// A node with an empty disk joins a loaded cluster.
     Join(join::Options),
     /// What no server should be asked: it answers with a clear error and goes on.
@@ -74,6 +77,7 @@ impl Suite {
             Suite::Reshard(reshard::Options::default()),
             Suite::Sessions,
             Suite::Ledger,
+            Suite::Leaderless(leaderless::Options::slice()),
             Suite::Drill,
             Suite::Sites,
         ]
@@ -85,6 +89,7 @@ impl Suite {
             Suite::Failover(_) => "failover",
             Suite::Faults(_) => "faults",
             Suite::Join(_) => "join",
+            Suite::Leaderless(_) => "leaderless",
             Suite::BadInput(_) => "bad-input",
             Suite::DiskFull => "disk-full",
             Suite::Restore => "restore",
@@ -110,6 +115,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Failover(options) => failover::run(&options),
         Suite::Faults(options) => faults::run(&options),
         Suite::Join(options) => join::run(&options),
+        Suite::Leaderless(options) => leaderless::run(&options),
         Suite::BadInput(options) => bad_input::run(&options),
         Suite::DiskFull => disk_full::run(),
         Suite::Restore => restore::run(),

@@ -7,6 +7,7 @@
 //! | `load` | the generator: N connections, batches of P, latencies, server CPU and disk writes |
 //! | `sweep` | Tercet beside itself: commit rules, followers, who reads |
 //! | `formats` | bytes on the wire and in the log, by log format |
+//! | `leaderless` | repair, staleness and metadata of leaderless keyspaces |
 //! | `redis_load` | the commands: GET, SET, a mix, SET followed by WAIT |
 //! | `etcd_load` | puts through etcd's own protocol |
 //! | `servers` | how each server is started, alone and as three replicas |
@@ -18,6 +19,7 @@ pub mod client;
 pub mod compare;
 pub mod etcd_load;
 pub mod formats;
+pub mod leaderless;
 pub mod load;
 pub mod process;
 pub mod redis_load;

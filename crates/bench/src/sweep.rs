@@ -27,6 +27,8 @@ const RULES: [(&str, &str); 6] = [
 ];
 /// Leaderless keyspaces beside them, with as many copies; the numbers behind the name are W and R, 0 for more than half.
 const QUORUMS: [(&str, usize, usize); 3] = [("w1r1", 1, 1), ("quorum", 0, 0), ("all", usize::MAX, 1)];
+/// Where more than half are asked, once more with its clients spread over all nodes: any of them coordinates.
+const SPREAD: (&str, &str) = ("spread", "quorum");
 const CLIENTS: [usize; 2] = [1, 64];
 const READERS: usize = 48;
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -66,18 +68,22 @@ pub fn sweep(plan: &Plan, progress: &mut dyn FnMut(&str)) -> io::Result<Report> 
             )?);
         }
         let names = RULES.iter().map(|(name, _)| *name).chain(QUORUMS.iter().map(|(name, ..)| *name));
-        let names: Vec<&'static str> = names.collect();
+        let names: Vec<&'static str> = names.chain([SPREAD.0]).collect();
         for (work, word) in [(Work::Set, "set"), (Work::Get, "get")] {
             for clients in CLIENTS {
                 let name = format!("{word}, {followers} followers, {clients} clients");
                 let mut run = |number: usize, round| {
+                    let (addresses, keyspace) = match names[number] {
+                        name if name == SPREAD.0 => (cluster.resp_addresses(), SPREAD.1),
+                        name => (vec![leaders[number]], name),
+                    };
                     let load = Load {
-                        addresses: vec![leaders[number]],
+                        addresses,
                         connections: clients,
                         pids: cluster.pids(),
                         ..timed(plan.quick, round)
                     };
-                    let keyspace = ["SELECT", names[number]];
+                    let keyspace = ["SELECT", keyspace];
                     load::run(&load, |_| RedisDialect::new(work, VALUE_BYTES).opening(&keyspace))
                 };
                 report.tables.push(in_turns(&name, &names, plan.quick, progress, &mut run)?);

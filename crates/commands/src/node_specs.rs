@@ -186,6 +186,11 @@ pub const SPECS: &[Spec] = &[
         "O(N), N entries",
         "Tells the committed changes of a keyspace in their order, for programs that follow it.",
     ),
+    node("inbox", -2, READS, "tercet").subcommands(&["ack", "get", "help", "list", "resolve", "subscribe"]).docs(
+        "0.1.0",
+        "O(N), N conflicts",
+        "Shows conflicts and what became of them, says what they come to, lets them go.",
+    ),
     node("ledger", -2, READS, "tercet").subcommands(&["ack", "get", "help", "list", "reapply"]).docs(
         "0.1.0",
         "O(N), N lost writes",

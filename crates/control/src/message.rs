@@ -43,6 +43,8 @@ pub struct Sealed {
     pub last: Position,
     /// Where each epoch of that log began; empty from a node of message version 2 or older.
     pub starts: Vec<Position>,
+    /// Entries before its end that the copy lacks (`best-effort`).
+    pub missed: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -164,8 +166,12 @@ impl Message {
                 w.bool(*released);
             }
             Message::Sealed(sealed) => {
-                w.u8(if sealed.starts.is_empty() { 8 } else { 15 });
+                let kind = if sealed.missed > 0 { 16 } else { 15 };
+                w.u8(if sealed.starts.is_empty() { 8 } else { kind });
                 sealed.encode(w);
+                if !sealed.starts.is_empty() && sealed.missed > 0 {
+                    w.u64(sealed.missed);
+                }
             }
             Message::PrepareSwitchover { group, number, target } => {
                 w.u8(9);
@@ -228,6 +234,11 @@ impl Message {
                 let sealed = Sealed::decode(r)?;
                 Message::Sealed(Sealed { starts: r.list(Position::decode)?, ..sealed })
             }
+            16 => {
+                let sealed = Sealed::decode(r)?;
+                let starts = r.list(Position::decode)?;
+                Message::Sealed(Sealed { starts, missed: r.u64()?, ..sealed })
+            }
             9 => Message::PrepareSwitchover {
                 group: GroupId::decode(r)?,
                 number: ViewNumber::decode(r)?,
@@ -287,6 +298,7 @@ impl Sealed {
             process: Process::decode(r)?,
             last: Position::decode(r)?,
             starts: Vec::new(),
+            missed: 0,
         })
     }
 }

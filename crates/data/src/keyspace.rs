@@ -9,12 +9,17 @@ use alloc::string::String;
 const BLOCK_MS: u32 = 4000;
 /// Each shard is a group of its own with a log, a view and elections.
 const SHARDS_MAX: u32 = 256;
+/// Smaller than this, one turn's writes would be a gap; larger, a leader could not hold it in memory.
+const BACKLOG_BYTES_MIN: u32 = 1 << 10;
+const BACKLOG_BYTES_MAX: u32 = 1 << 30;
 /// For recording a degraded rule, and acknowledging what waited for it.
 const DEGRADE_MS: u32 = 1000;
 
 /// How many electable followers must hold an entry before it is committed: the heart of a single-leader keyspace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum CommitRule {
+    /// No follower, and one that falls behind by more than the backlog goes on without what it missed: copies may differ for ever.
+    BestEffort,
     /// No follower: the leader alone. What a failover drops is bounded by the lag.
     Async,
     /// So many followers, whoever they are.
@@ -33,6 +38,7 @@ pub enum CommitRule {
 impl CommitRule {
     pub fn name(self) -> &'static str {
         match self {
+            CommitRule::BestEffort => "best-effort",
             CommitRule::Async => "async",
             CommitRule::SemiSync { .. } => "semi-sync",
             CommitRule::Majority => "majority",
@@ -44,7 +50,7 @@ impl CommitRule {
     /// k: followers out of an electable set of `electable` replicas (leader included) that must hold an entry.
     pub fn followers_needed(self, electable: usize) -> usize {
         match self {
-            CommitRule::Async => 0,
+            CommitRule::BestEffort | CommitRule::Async => 0,
             CommitRule::SemiSync { acks } => acks as usize,
             CommitRule::Majority => electable / 2,
             // A set that was begun anew with fewer, or founded so, commits nothing below its minimum.
@@ -58,13 +64,14 @@ impl CommitRule {
     /// e - k. Async needs one: the best that can be reached.
     pub fn seals_needed(self, electable: usize) -> usize {
         match self {
-            CommitRule::Async => 1.min(electable),
+            CommitRule::BestEffort | CommitRule::Async => 1.min(electable),
             // A set that is too small for the rule commits nothing, and what it committed when it was larger is on all of it.
             _ => electable.saturating_sub(self.followers_needed(electable)).max(1).min(electable),
         }
     }
     pub fn encode(self, w: &mut Writer<'_>) {
         match self {
+            CommitRule::BestEffort => w.u8(7),
             CommitRule::Async => w.u8(1),
             CommitRule::SemiSync { acks } => {
                 w.u8(2);
@@ -90,8 +97,13 @@ impl CommitRule {
             4 => CommitRule::InSyncSet { minimum: r.u32()? },
             5 => CommitRule::Synchronous,
             6 => CommitRule::Chain { minimum: r.u32()? },
+            7 => CommitRule::BestEffort,
             _ => return Err(DecodeError::Invalid("commit rule")),
         })
+    }
+    /// Whether the leader acknowledges alone.
+    pub fn asks_nobody(self) -> bool {
+        matches!(self, CommitRule::BestEffort | CommitRule::Async)
     }
     /// Whether a follower that lags leaves the electable set, so that writes go on without it.
     pub fn drops_laggards(self) -> bool {
@@ -100,7 +112,7 @@ impl CommitRule {
     /// The fewest nodes that the rule can ever be met with; an electable set does not shrink below it.
     pub fn nodes_needed(self) -> usize {
         match self {
-            CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous => 0,
+            CommitRule::BestEffort | CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous => 0,
             CommitRule::SemiSync { acks } => acks as usize + 1,
             CommitRule::InSyncSet { minimum } | CommitRule::Chain { minimum } => minimum as usize,
         }
@@ -216,6 +228,8 @@ pub struct Settings {
     /// How many copies the leader feeds, and each of those in turn; 0: the leader feeds all.
     pub fan_out: u32,
     pub commit: CommitRule,
+    /// `best-effort`: a follower that has more than so many bytes to come goes on without them.
+    pub backlog_bytes: u32,
     pub level: Level,
     pub flush: Flush,
     /// How long a write may wait for its commit before it is answered INDETERMINATE.
@@ -241,6 +255,8 @@ impl Default for Settings {
             recovery_site: None,
             fan_out: 0,
             commit: CommitRule::default(),
+            // A guess: a second of a busy keyspace's writes, which is what Redis grants a replica by default several times over.
+            backlog_bytes: 16 << 20,
             level: Level::default(),
             flush: Flush::default(),
             // Below redis-py's 5 s socket time-out with room for its retries.
@@ -291,6 +307,19 @@ impl Settings {
         }
         if self.min_replicas_max_lag_s == 0 || self.min_replicas_max_lag_s > 86_400 {
             return Err("MIN-REPLICAS-MAX-LAG must be between 1 and 86400 s");
+        }
+        if !(BACKLOG_BYTES_MIN..=BACKLOG_BYTES_MAX).contains(&self.backlog_bytes) {
+            return Err("BACKLOG must be between 1 KiB and 1 GiB");
+        }
+        if self.commit == CommitRule::BestEffort && self.log != LogFormat::Row {
+            return Err(
+                "COMMIT best-effort takes LOG row: behind a gap a command would compute something else, and whole values would mix what is missing with what is not",
+            );
+        }
+        if self.commit == CommitRule::BestEffort && self.fan_out > 0 {
+            return Err(
+                "COMMIT best-effort does not go with FAN-OUT: only a leader drops what a follower misses",
+            );
         }
         if self.on_timeout == OnTimeout::Degrade && !matches!(self.commit, CommitRule::SemiSync { .. }) {
             return Err("ON-TIMEOUT degrade goes with COMMIT semi-sync");
@@ -348,6 +377,7 @@ impl Settings {
         w.u32(self.min_replicas_to_write);
         w.u32(self.min_replicas_max_lag_s);
         self.log.encode(w);
+        w.u32(self.backlog_bytes);
     }
     pub fn decode(r: &mut Reader<'_>) -> Result<Settings, DecodeError> {
         Ok(Settings {
@@ -377,6 +407,7 @@ impl Settings {
             min_replicas_to_write: r.u32()?,
             min_replicas_max_lag_s: r.u32()?,
             log: LogFormat::decode(r)?,
+            backlog_bytes: r.u32()?,
         })
     }
 }

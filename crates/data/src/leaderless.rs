@@ -50,7 +50,113 @@ impl OnSiblings {
     }
 }
 
-/// Settings of a leaderless keyspace. Concurrent values are merged by their types (`CONFLICT crdt`).
+/// What becomes of writes that did not know of each other.
+// catalogue: J5 J14 J18
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ConflictPolicy {
+    /// Values merge by the rules of their types; of concurrent strings the highest is shown.
+    #[default]
+    Crdt,
+    /// As `Crdt`; until somebody says what concurrent strings come to, they are open.
+    Siblings,
+    /// Strings and fields are registers whose highest (stamp, actor) wins. Collections merge.
+    LastWriteWins,
+}
+
+/// Which of the three ways to deal with conflicts a policy takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// There are none.
+    Avoid,
+    /// All copies come to the same value by themselves.
+    Converge,
+    /// People or programs decide.
+    Resolve,
+}
+
+impl Family {
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Avoid => "avoid",
+            Family::Converge => "converge",
+            Family::Resolve => "let users resolve",
+        }
+    }
+}
+
+/// How far a barrier of a shard has come (`crates/protocol/src/leaderless/barrier.rs`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Stage {
+    /// None is under way.
+    #[default]
+    Idle,
+    /// Copies note what is left of deletes, and each compares itself with all others.
+    Promise,
+    /// Everybody knows what was deleted when the barrier began; copies compare themselves once more.
+    Hold,
+}
+
+/// The barrier of one shard, as the cluster map records it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Barrier {
+    pub stage: Stage,
+    /// Of the newest one that began, from 1 on.
+    pub number: u64,
+    /// Of the newest one that came to its end.
+    pub collected: u64,
+    /// The ring under which that one stood at `Hold`: what was asked under an earlier ring may carry what was collected.
+    pub fence: u64,
+}
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Idle => "idle",
+            Stage::Promise => "promise",
+            Stage::Hold => "hold",
+        }
+    }
+}
+
+impl Barrier {
+    pub fn encode(self, w: &mut Writer<'_>) {
+        w.u8(self.stage as u8);
+        w.u64(self.number);
+        w.u64(self.collected);
+        w.u64(self.fence);
+    }
+    /// # Errors
+    /// When it is not what [`Barrier::encode`] writes.
+    pub fn decode(r: &mut Reader<'_>) -> Result<Barrier, DecodeError> {
+        let stage = match r.u8()? {
+            0 => Stage::Idle,
+            1 => Stage::Promise,
+            2 => Stage::Hold,
+            _ => return Err(DecodeError::Invalid("stage of a barrier")),
+        };
+        Ok(Barrier { stage, number: r.u64()?, collected: r.u64()?, fence: r.u64()? })
+    }
+}
+
+impl ConflictPolicy {
+    pub const ALL: [ConflictPolicy; 3] =
+        [ConflictPolicy::Crdt, ConflictPolicy::Siblings, ConflictPolicy::LastWriteWins];
+    pub fn name(self) -> &'static str {
+        match self {
+            ConflictPolicy::Crdt => "crdt",
+            ConflictPolicy::Siblings => "siblings",
+            ConflictPolicy::LastWriteWins => "last-write-wins",
+        }
+    }
+    pub fn family(self) -> Family {
+        match self {
+            ConflictPolicy::Crdt | ConflictPolicy::LastWriteWins => Family::Converge,
+            ConflictPolicy::Siblings => Family::Resolve,
+        }
+    }
+}
+
+/// Settings of a leaderless keyspace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Shards that the slots are divided among, each with copies of its own.
@@ -65,6 +171,7 @@ pub struct Policy {
     pub sloppy: bool,
     pub repair: ReadRepair,
     pub on_siblings: OnSiblings,
+    pub conflict: ConflictPolicy,
 }
 
 impl Default for Policy {
@@ -77,6 +184,7 @@ impl Default for Policy {
             sloppy: false,
             repair: ReadRepair::default(),
             on_siblings: OnSiblings::default(),
+            conflict: ConflictPolicy::default(),
         }
     }
 }
@@ -110,7 +218,7 @@ impl Policy {
     }
     pub fn encode(self, w: &mut Writer<'_>) {
         // The form of these fields.
-        w.u8(1);
+        w.u8(2);
         w.u32(self.shards);
         w.u32(self.n);
         w.u32(self.w);
@@ -118,17 +226,24 @@ impl Policy {
         w.bool(self.sloppy);
         w.u8(self.repair as u8);
         w.u8(self.on_siblings as u8);
+        w.u8(self.conflict as u8);
     }
     /// # Errors
-    /// When it is not what [`Policy::encode`] writes.
+    /// When it is not what [`Policy::encode`] writes, or wrote in an earlier form.
     pub fn decode(r: &mut Reader<'_>) -> Result<Policy, DecodeError> {
-        if r.u8()? != 1 {
+        let form = r.u8()?;
+        if !(1..=2).contains(&form) {
             return Err(DecodeError::Invalid("form of a leaderless policy"));
         }
         let (shards, n, w, reads) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
         let sloppy = r.bool()?;
         let repair = ReadRepair::ALL.get(usize::from(r.u8()?)).copied();
         let on_siblings = OnSiblings::ALL.get(usize::from(r.u8()?)).copied();
+        // The first form had no other policy.
+        let conflict = match form {
+            1 => Some(ConflictPolicy::Crdt),
+            _ => ConflictPolicy::ALL.get(usize::from(r.u8()?)).copied(),
+        };
         Ok(Policy {
             shards,
             n,
@@ -137,6 +252,7 @@ impl Policy {
             sloppy,
             repair: repair.ok_or(DecodeError::Invalid("read repair"))?,
             on_siblings: on_siblings.ok_or(DecodeError::Invalid("siblings"))?,
+            conflict: conflict.ok_or(DecodeError::Invalid("conflict policy"))?,
         })
     }
 }
@@ -181,6 +297,7 @@ mod tests {
             sloppy: true,
             repair: ReadRepair::Off,
             on_siblings: OnSiblings::Error,
+            conflict: ConflictPolicy::LastWriteWins,
         };
         let mut bytes = Vec::new();
         policy.encode(&mut Writer::new(&mut bytes));

@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod causal;
 pub mod codec;
+pub mod gaps;
 pub mod id;
 pub mod keyspace;
 pub mod leaderless;

@@ -54,6 +54,9 @@ pub enum Bug {
     MovesNoAnswers,
     SkipsComparison,
     LogsAsItIs,
+    GapsUnderAnyRule,
+    CountsGapped,
+    GapsUncounted,
     // Of leaderless shards.
     AnswersBeforeRepair = 100,
     RepairsByUnion,
@@ -68,7 +71,13 @@ pub enum Bug {
     SpeaksBeforeDurable,
     ReadsUnrebuilt,
     ForgetsDeclined,
+    CollectsUnpromised,
+    CollectsUnheld,
+    ForgetsSeen,
+    RemovesUnseen,
+    MergesOverHoles,
     JudgesAnew = 140,
+    EndsUnrecorded,
     // Of multi-leader shards.
     DropsNoDuplicates = 150,
     DropsOwnOnly,
@@ -104,7 +113,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 46] = [
+pub const ALL: [Planted; 49] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -356,12 +365,30 @@ pub const ALL: [Planted; 46] = [
         "copies do not compare their tables with their leader's",
         "node/src/audit.rs",
     ),
+    row(
+        Bug::GapsUnderAnyRule,
+        "TC-80",
+        "a follower goes on without entries under a rule that promises them",
+        "protocol/src/single_leader/gap.rs",
+    ),
+    row(
+        Bug::CountsGapped,
+        "TC-81",
+        "a copy that lacks entries counts under a rule that promises them",
+        "protocol/src/single_leader/electable.rs",
+    ),
+    row(
+        Bug::GapsUncounted,
+        "TC-82",
+        "what a new leader was told to go on without is in no ledger",
+        "node/src/shortfall.rs",
+    ),
 ];
 
 /// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
 /// simulator's general run takes them too.
-// bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-24
-pub const LEADERLESS: [Planted; 14] = [
+// bugs: LL-04, LL-05, LL-07, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-22, LL-24, ML-12
+pub const LEADERLESS: [Planted; 19] = [
     row(
         Bug::AnswersBeforeRepair,
         "LL-04",
@@ -436,10 +463,63 @@ pub const LEADERLESS: [Planted; 14] = [
         "protocol/src/leaderless/replica.rs",
     ),
     row(
+        Bug::CollectsUnpromised,
+        "LL-07",
+        "what is left of deletes goes without a barrier",
+        "protocol/src/leaderless/barrier.rs",
+    ),
+    row(
+        Bug::CollectsUnheld,
+        "LL-22",
+        "a copy says that it holds everything before it was compared with the others",
+        "protocol/src/leaderless/barrier.rs",
+    ),
+    row(
+        Bug::ForgetsSeen,
+        "TC-54",
+        "a counter forgets totals that a delete has seen",
+        "data/src/causal/counter.rs",
+    ),
+    row(
+        Bug::RemovesUnseen,
+        "TC-55",
+        "a removal takes away what one copy happens to hold",
+        "protocol/src/leaderless/write.rs",
+    ),
+    row(
+        Bug::MergesOverHoles,
+        "ML-12",
+        "a delta claims all earlier writes of its actor, and so deletes what did not come",
+        "data/src/causal/shard.rs",
+    ),
+    row(
         Bug::JudgesAnew,
         "TC-60",
         "a mint request that comes again is told what it would come to now",
         "protocol/src/leaderless/replica.rs",
+    ),
+];
+
+/// Bugs of conflict policies: the simulator's general run hunts them in leaderless keyspaces.
+// bugs: LL-01, LL-23
+pub const POLICIES: [Planted; 3] = [
+    row(
+        Bug::ReportsNoLosers,
+        "LL-01",
+        "what last-write-wins lets go is gone without a word",
+        "data/src/causal/last.rs",
+    ),
+    row(
+        Bug::LastArrivalWins,
+        "LL-23",
+        "of concurrent writes the one that arrives last wins",
+        "data/src/causal/last.rs",
+    ),
+    row(
+        Bug::EndsUnrecorded,
+        "TC-61",
+        "a write that ends a conflict does not say what it ended",
+        "data/src/causal/conflict.rs",
     ),
 ];
 

@@ -22,6 +22,7 @@
 //! kind are right. An unknown kind stops the reader: it is never skipped.
 
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::gaps::Gap;
 use crate::{Epoch, GroupId, Index, KeyspaceId, LogFormat, Position, RequestId};
 use alloc::vec::Vec;
 
@@ -42,7 +43,7 @@ pub enum Kind {
     View = 3,
     /// The log was cut after `index` (not an entry).
     Truncate = 4,
-    /// Entries that this copy will never have (best-effort).
+    /// Entries that this copy goes on without, the last of them at the record's index ([`crate::gaps`]).
     Gap = 5,
     /// Dots that an actor will never mint.
     Skip = 6,
@@ -168,7 +169,8 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Appends a record to `buffer` and returns its rolling hash. `payload` writes the payload in place.
+    /// Appends a record to `buffer` and returns its rolling hash. `payload` writes the payload in place. Of a `gap` record
+    /// `previous_hash` is the hash through the last entry that it stands for.
     pub fn write(
         buffer: &mut Vec<u8>,
         header: &Header,
@@ -194,7 +196,8 @@ impl<'a> Record<'a> {
         let len = record.len() as u32;
         record[..4].copy_from_slice(&len.to_le_bytes());
         let digest = digest(record);
-        let hash = roll(previous_hash, digest);
+        // The history goes on behind a gap as it does behind what the gap stands for.
+        let hash = if header.kind == Kind::Gap { previous_hash } else { roll(previous_hash, digest) };
         record[72..80].copy_from_slice(&hash.to_le_bytes());
         let crc = crc32c::crc32c_append(digest, &hash.to_le_bytes());
         record[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -248,8 +251,20 @@ impl<'a> Record<'a> {
     }
 
     /// Whether this record's rolling hash follows from the previous record's. `bytes` are the record's own.
+    /// What a gap stands for is not here to be checked.
     pub fn follows(&self, previous_hash: u64, bytes: &[u8]) -> bool {
+        if self.header.kind == Kind::Gap {
+            return true;
+        }
         roll(previous_hash, digest(&bytes[..self.len])) == self.hash
+    }
+}
+
+impl Record<'_> {
+    /// What a `gap` record says; nothing of other records.
+    pub fn gap(&self) -> Option<Gap> {
+        let gap = (self.header.kind == Kind::Gap).then(|| Gap::decode(&mut Reader::new(self.payload)));
+        gap?.ok()
     }
 }
 

@@ -53,7 +53,7 @@ impl View {
     /// e - k: how many replicas an election has to seal.
     pub fn seals_needed(&self) -> usize {
         match self.elects_best() {
-            false if self.rule == CommitRule::Async => self.electable.len(),
+            false if self.rule.asks_nobody() => self.electable.len(),
             _ => self.rule.seals_needed(self.electable.len()),
         }
     }
@@ -64,7 +64,7 @@ impl View {
     }
     /// Whether an election takes the best that can be reached, and may lose what was acknowledged.
     pub fn elects_best(&self) -> bool {
-        self.rule == CommitRule::Async && self.settings.election == Election::Best
+        self.rule.asks_nobody() && self.settings.election == Election::Best
     }
     /// Followers that must hold an entry before it is committed.
     pub fn followers_needed(&self) -> usize {

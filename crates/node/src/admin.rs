@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod config_command;
 mod connection;
+pub(crate) mod inbox;
 mod info;
 mod keyspace;
 mod latency_parts;
@@ -23,6 +24,7 @@ pub(crate) mod wait;
 mod with;
 
 pub(crate) use keyspace::parse_settings;
+pub(crate) use status::quoted;
 pub(crate) use with::NOT_LEADERLESS;
 
 use crate::io::ConnectionId;
@@ -80,6 +82,7 @@ impl Node {
             "asking" => self.reply(connection, |w| w.ok()),
             "keyspace" => self.keyspace(connection, args),
             "changes" => self.changes(connection, &args[1..]),
+            "inbox" => self.inbox_command(connection, spec, args),
             "ledger" => self.ledger_command(connection, args),
             "receipt" => self.receipt(connection, args),
             "with" => self.with(connection, args),

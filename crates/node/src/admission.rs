@@ -10,10 +10,12 @@
 // catalogue: D5
 
 use crate::io::{Event, Output};
+use crate::message::GAPS_SINCE;
 use crate::node::Node;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use data::keyspace::CommitRule;
 use data::{GroupId, LogFormat, NodeId};
 use protocol::single_leader;
 
@@ -42,8 +44,14 @@ fn refusal(log: LogFormat, own: u16, (version, engine): Program) -> Option<Strin
 impl Node {
     /// Why the node's copy of a group is refused.
     pub(crate) fn refused(&self, group: GroupId, node: NodeId) -> Option<String> {
-        let log = self.groups.get(&group)?.keyspace.settings.log;
-        let program = (*self.versions.get(&node)?, *self.engines.get(&node)?);
+        let settings = self.groups.get(&group)?.keyspace.settings;
+        let (log, program) = (settings.log, (*self.versions.get(&node)?, *self.engines.get(&node)?));
+        if settings.commit == CommitRule::BestEffort && program.0 < GAPS_SINCE {
+            return Some(format!(
+                "its program (message version {}) knows no gaps: COMMIT best-effort takes version {GAPS_SINCE}",
+                program.0
+            ));
+        }
         refusal(log, self.config.engine_format, program)
     }
 

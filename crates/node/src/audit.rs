@@ -262,7 +262,10 @@ impl Group {
     fn after(&self) -> Index {
         let stored = self.snapshots.stored.map_or(Index(0), |(mark, _)| mark.position.index);
         let least = if self.lacks_log() { self.replica.log().floor().position.index } else { Index(0) };
-        stored.max(self.released).max(least)
+        // Behind the last gap: what the log has from there on is all that comes.
+        let gaps = self.shortfall.own().end().previous();
+        let gaps = if self.shortfall.is_whole() { Index(0) } else { gaps };
+        stored.max(self.released).max(least).max(gaps)
     }
     fn finding(&self) -> Option<Finding> {
         let nothing = Claim { range: HashRange::default(), sum: RangeSum::default() };

@@ -3,6 +3,7 @@
 use crate::answers::Answers;
 use crate::ledger::Ledger;
 use crate::replay::{Unlike, apply};
+use crate::shortfall::Shortfall;
 use crate::sites::RestoredSite;
 use crate::snapshot::LoadedSnapshot;
 use alloc::collections::BTreeMap;
@@ -59,6 +60,7 @@ pub struct RestoredGroup {
     pub(crate) snapshot: Option<(Mark, u64)>,
     /// The first entry that did something else here than where it was made.
     pub(crate) unlike: Option<(Position, Unlike)>,
+    pub(crate) shortfall: Shortfall,
     pub(crate) site: RestoredSite,
 }
 
@@ -76,11 +78,12 @@ impl RestoredGroup {
             promised: Epoch(0),
             snapshot: None,
             unlike: None,
+            shortfall: Shortfall::default(),
             site: RestoredSite::default(),
         }
     }
     fn from_snapshot(snapshot: LoadedSnapshot, len: u64) -> RestoredGroup {
-        let LoadedSnapshot { head, answers, table, site } = snapshot;
+        let LoadedSnapshot { head, answers, table, shortfall, site } = snapshot;
         RestoredGroup {
             keyspace: head.keyspace,
             table: Some(table),
@@ -93,6 +96,7 @@ impl RestoredGroup {
             promised: head.mark.position.epoch,
             snapshot: Some((head.mark, len)),
             unlike: None,
+            shortfall,
             site: RestoredSite { state: site, ..RestoredSite::default() },
         }
     }
@@ -150,7 +154,9 @@ impl Restored {
                 group.early.take_if(|early| !early.truncate(header.index));
             }
             Kind::Fence => group.promised = group.promised.max(header.epoch),
-            kind if kind.is_entry() && header.index == group.last_index().next() => {
+            kind if kind.is_entry()
+                && record.gap().map_or(header.index, |gap| gap.first) == group.last_index().next() =>
+            {
                 group.take_entry(header.commit, Bytes::copy_from_slice(&bytes[..record.len]));
             }
             kind if kind.is_entry() => group.take_early(record, &bytes[..record.len]),
@@ -198,12 +204,13 @@ impl RestoredGroup {
         // The seed is the keyspace's: the table is made again with it once the map is known, if it differs.
         let table = self.table.get_or_insert_with(|| Table::new(Seed(0, 0)));
         let (from, answers, unlike) = (self.applied.next(), &mut self.answers, &mut self.unlike);
-        let site = &mut self.site;
+        let (shortfall, site) = (&mut self.shortfall, &mut self.site);
         self.log.each(from, through, |record| {
             if record.header.kind == Kind::Site {
                 return site.take(record, answers);
             }
-            if let Some(found) = apply(record, table, answers).unlike {
+            shortfall.note(record, None);
+            if let Some(found) = apply(record, table, answers, shortfall.is_whole()).unlike {
                 unlike.get_or_insert((record.header.position(), found));
             }
         });

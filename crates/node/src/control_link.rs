@@ -163,6 +163,7 @@ impl Node {
                 .groups
                 .get(&answer.group)
                 .map_or_else(Vec::new, |it| it.replica.log().starts().to_vec()),
+            missed: answer.missed,
         };
         self.control(control::Input::Sealed(sealed));
     }
@@ -343,6 +344,8 @@ impl Node {
         let site = self.open_site(map, view.group, its, (snapshot, applied));
         let mut group = Group::new(replica, keyspace.clone(), table, restored.answers, applied);
         group.snapshots.stored = restored.snapshot;
+        group.shortfall = restored.shortfall;
+        group.tell_lacks();
         group.site = site.map(Box::new);
         if let Some((position, unlike)) = restored.unlike {
             group.audit.note_unlike(position, unlike, &group.table);
@@ -401,6 +404,11 @@ impl Node {
             let its = it.replica.followers().find(|(node, _)| *node == target);
             its.is_some_and(|(_, progress)| progress.is_replicating() && progress.matched.0 + NEAR >= newest)
         };
+        // One that lacks entries is made anew first, and nothing is paused for that.
+        let paused = self.groups.get(&group).is_some_and(|it| it.paused.is_some());
+        if !paused && !self.is_whole_or_made(group, target) {
+            return;
+        }
         if let Some(it) = self.groups.get_mut(&group).filter(|it| it.paused.is_some() || near(it)) {
             it.paused = Some(Pause { target, until, told: false });
         }
@@ -418,6 +426,7 @@ impl Node {
         }
         let newest = it.replica.newest().index;
         let drained = it.replica.commit() == newest
+            && it.replica.is_whole(pause.target)
             && it.replica.followers().any(|(node, p)| node == pause.target && p.matched == newest);
         if drained && !pause.told {
             pause.told = true;

@@ -93,7 +93,9 @@ impl Node {
             Known::New => told,
             Known::TooOld => return Fate { outcome: Outcome::TooOld, ..Fate::default() },
         };
-        let lost = it.replica.view().is_some_and(|view| view.has_lost(position));
+        // What a leader went on without has its place in the history, and nothing came of it.
+        let gone = it.shortfall.lost().covers(position.index);
+        let lost = gone || it.replica.view().is_some_and(|view| view.has_lost(position));
         let outcome = match position.index {
             Index(0) => return Fate::default(),
             _ if lost => return Fate { outcome: Outcome::Lost, position, holders: Vec::new() },

@@ -9,6 +9,7 @@ use crate::ledger::Told;
 use crate::reads::Parked;
 use crate::replay;
 use crate::replies::SlotId;
+use crate::shortfall::Shortfall;
 use crate::sites::SiteShard;
 use crate::snapshot::Snapshots;
 use crate::watch::Watches;
@@ -137,6 +138,8 @@ pub struct Group {
     /// Keys of this copy went to another group: only with a map of this version or a newer one is known where to.
     pub map_needed: u64,
     pub audit: crate::audit::Audit,
+    /// What this copy lacks of the group's history.
+    pub shortfall: Shortfall,
     /// Of a site's group in a multi-leader keyspace: what its log makes in place of the table, which stays empty.
     pub(crate) site: Option<Box<SiteShard>>,
 }
@@ -190,6 +193,7 @@ impl Group {
             moving: None,
             map_needed: 0,
             audit: Default::default(),
+            shortfall: Shortfall::default(),
             site: None,
         }
     }
@@ -215,11 +219,15 @@ impl Group {
         }
         if self.applied < commit {
             let (from, table, answers) = (self.applied.next(), &mut self.table, &mut self.answers);
-            let (needed, audit) = (&mut self.map_needed, &mut self.audit);
+            let (needed, audit, shortfall) = (&mut self.map_needed, &mut self.audit, &mut self.shortfall);
+            let leads = self.replica.leads();
             self.replica.log().each(from, commit, |record| {
-                *needed = apply_compared(record, table, answers, audit).unwrap_or(0).max(*needed);
+                shortfall.note(record, leads);
+                let whole = shortfall.is_whole();
+                *needed = apply_compared(record, table, answers, audit, whole).unwrap_or(0).max(*needed);
             });
             self.applied = commit;
+            self.tell_lacks();
         }
         while self.undo.front().is_some_and(|(index, _)| *index <= commit) {
             self.undo.pop_front();
@@ -254,7 +262,9 @@ impl Group {
 impl Group {
     /// Applies the record behind the last one that was applied.
     pub(crate) fn apply_next(&mut self, record: &Record<'_>) {
-        let needed = apply_compared(record, &mut self.table, &mut self.answers, &mut self.audit);
+        self.shortfall.note(record, self.replica.leads());
+        let whole = self.shortfall.is_whole();
+        let needed = apply_compared(record, &mut self.table, &mut self.answers, &mut self.audit, whole);
         self.map_needed = needed.unwrap_or(0).max(self.map_needed);
         self.applied = record.header.index;
     }
@@ -265,14 +275,17 @@ fn apply_compared(
     table: &mut Table,
     answers: &mut Answers,
     audit: &mut crate::audit::Audit,
+    whole: bool,
 ) -> Option<u64> {
     match record.header.kind {
+        // Of a copy that lacks entries it is known that it differs.
+        Kind::Audit if !whole => None,
         Kind::Audit => {
             audit.compare(record, table);
             None
         }
         _ => {
-            let applied = replay::apply(record, table, answers);
+            let applied = replay::apply(record, table, answers, whole);
             if let Some(unlike) = applied.unlike {
                 audit.note_unlike(record.header.position(), unlike, table);
             }

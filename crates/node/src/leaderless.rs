@@ -6,6 +6,7 @@
 //! | `leaderless` | shards come and go with the map; messages, timers, and the end of a turn |
 //! | `log` | records of a copy in the node's log, checkpoints, what a restart finds |
 //! | `serve` | a client's command becomes reads and writes of keys, their ends become its reply |
+//! | `barrier` | asks the map for barriers, and to be counted for them |
 //! | `levels` | W, R and the words of Cassandra and Riak for one request |
 //! | `receipt` | what a command achieved |
 //! | `show` | KEYSPACE INFO, counters |
@@ -21,6 +22,7 @@
 //! promised. A machine that lost its disk comes back as another node and takes the old one's place in the ring; a
 //! directory that went back in time is noticed by the node's peers ([`crate::rollback`]) before anything that it says counts.
 
+mod barrier;
 pub(crate) mod levels;
 mod log;
 mod receipt;
@@ -66,8 +68,13 @@ pub struct Counts {
     pub walks_abandoned: u64,
     /// Keys that walks brought.
     pub keys_walked: u64,
+    /// Bytes of sums and keys that walks of this node's copies took, in both directions.
+    pub bytes_walked: u64,
     pub rebuilt: u64,
     pub checkpoints: u64,
+    /// Barriers that came to their end with a copy here, and what deletes had left that went then.
+    pub barriers: u64,
+    pub collected: u64,
     /// Messages of another ring than this node knows.
     pub other_ring: u64,
 }
@@ -87,6 +94,8 @@ pub(crate) struct ShardCopy {
     log: ShardLog,
     /// The ring in which this node asked to be counted, and when.
     announced: Option<(u64, data::Instant)>,
+    /// What it asked the map for last because of a barrier.
+    asked: barrier::Asked,
 }
 
 /// Invariant: `unsent` is empty between two turns.
@@ -125,10 +134,13 @@ impl Node {
             return;
         }
         for (keyspace, policy, shard) in map.leaderless_shards() {
+            let (mut ended, mut out) = (Vec::new(), Vec::new());
+            let stood_in = map.leaderless.get(&keyspace).is_some_and(|it| it.stood_in);
             let placement = Placement {
                 ring: shard.ring,
                 replicas: shard.replicas.clone(),
                 stand_ins: map.stand_ins(shard),
+                barrier: shard.barrier,
             };
             let limits = coordinator::Limits::default();
             let (me, process) = (self.config.node, self.config.process);
@@ -140,21 +152,29 @@ impl Node {
                 copy: None,
             });
             if it.placement != placement {
-                it.coordinator.place(placement.clone());
+                it.coordinator.place(placement.clone(), &mut ended);
                 if let Some(copy) = &mut it.copy {
-                    copy.replica.place(placement.clone());
+                    copy.replica.place(placement.clone(), &mut out);
                 }
                 it.placement = placement;
             }
+            if it.policy != *policy {
+                it.policy = *policy;
+                if let Some(copy) = &mut it.copy {
+                    copy.replica.set_quorum(policy.w.min(policy.r) as usize);
+                }
+            }
             // A stand-in that may be one no more brings its hints home first.
             let keeps = it.copy.as_ref().is_some_and(|copy| !copy.replica.durable().hints().is_empty());
-            let wanted = it.placement.is_replica(me)
-                || (policy.sloppy && (it.placement.stand_ins.contains(&me) || keeps));
+            let wanted =
+                it.placement.is_replica(me) || (stood_in && (it.placement.stand_ins.contains(&me) || keeps));
             match (wanted, it.copy.is_some()) {
                 (true, false) => self.open_copy(shard.group),
                 (false, true) => self.close_copy(shard.group),
                 _ => {}
             }
+            self.carry_out_copy(shard.group, out);
+            self.carry_out_coordinator(shard.group, ended);
         }
         let known = |group: &GroupId| map.leaderless_shards().any(|(.., shard)| shard.group == *group);
         let gone: Vec<GroupId> =
@@ -203,18 +223,22 @@ impl Node {
         };
         let limits = Limits {
             quorum: it.policy.w.min(it.policy.r) as usize,
+            conflict: it.policy.conflict,
             // Copies of groups are compared as often; ours find their differences by it.
             walk_every: self.config.audit.every.min(Limits::default().walk_every),
+            barrier_every: (self.config.audit.every * BARRIER_PACE).min(Limits::default().barrier_every),
             ..Limits::default()
         };
         let mut out = Vec::new();
         let mut replica = Replica::new(life, limits, durable, &mut out);
-        replica.place(it.placement.clone());
+        replica.place(it.placement.clone(), &mut out);
+        // What the disk had was told before.
+        replica.take_news();
         if let Some(through) = log.spent() {
             self.outputs.push(Output::ReleaseLog { group, through });
         }
         if let Some(it) = self.leaderless.shards.get_mut(&group) {
-            it.copy = Some(ShardCopy { replica, log, announced: None });
+            it.copy = Some(ShardCopy { replica, log, announced: None, asked: None });
         }
         self.carry_out_copy(group, out);
     }
@@ -334,10 +358,15 @@ impl Node {
             Report::Walked { tally, .. } => {
                 counts.walks += 1;
                 counts.keys_walked += tally.keys;
+                counts.bytes_walked += tally.bytes;
             }
             Report::WalkAbandoned { .. } => counts.walks_abandoned += 1,
             Report::Ready => counts.rebuilt += 1,
             Report::HintDropped { .. } => counts.hints_dropped += 1,
+            Report::Collected { collected, .. } => {
+                counts.barriers += 1;
+                counts.collected += collected;
+            }
             Report::Dropped(_) => {}
         }
         self.outputs.push(Output::Event(Event::Leaderless { group, report }));
@@ -362,6 +391,7 @@ impl Node {
             self.carry_out_copy(group, out);
             self.tend_checkpoint(group);
             self.announce_joined(group);
+            self.tend_barrier(group);
         }
     }
 
@@ -425,6 +455,9 @@ impl Node {
         }
     }
 }
+
+/// Comparisons of groups' copies from one barrier to the next.
+const BARRIER_PACE: u32 = 8;
 
 /// How often a newcomer asks to be counted. A guess: a few times a second.
 const ANNOUNCE_EVERY: core::time::Duration = core::time::Duration::from_millis(500);

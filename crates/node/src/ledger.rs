@@ -156,7 +156,7 @@ impl Told {
             last.forgotten = oldest;
         }
     }
-    fn knows(&self, position: Position) -> bool {
+    pub(crate) fn knows(&self, position: Position) -> bool {
         let its = self.leaderships.iter().find(|it| it.epoch == position.epoch);
         its.is_some_and(|it| {
             let Position { index, .. } = position;
@@ -223,7 +223,7 @@ impl Node {
     }
 
     /// Takes items into the ledger; their records.
-    fn write_items(&mut self, group: GroupId, items: Vec<Item>) -> Bytes {
+    pub(crate) fn write_items(&mut self, group: GroupId, items: Vec<Item>) -> Bytes {
         let mut records = Vec::new();
         let (mut count, mut acknowledged) = (0, 0);
         for item in items {
@@ -236,7 +236,7 @@ impl Node {
     }
 
     /// Writes records of the ledger that nobody waits for.
-    fn note_in_ledger(&mut self, records: Vec<u8>) {
+    pub(crate) fn note_in_ledger(&mut self, records: Vec<u8>) {
         if records.is_empty() || self.stopped.is_some() {
             return;
         }
@@ -316,6 +316,8 @@ impl Node {
                 let Position { epoch, index } = item.id.position;
                 item.mark != Mark::Announced
                     && index <= commit
+                    // What the leader of its epoch or a later one was told to go on without is not there.
+                    && !it.shortfall.lost().covers(index)
                     && replica.log().epoch_at(index) == Some(epoch)
             };
             ids.extend(self.ledger.of(group).filter(survives).map(|item| item.id));

@@ -5,6 +5,7 @@
 
 use crate::admin::ledger::{self, Ask, Listed};
 use crate::audit;
+use crate::inbox;
 use crate::latency;
 use crate::moving::{self, Piece};
 use crate::options::{ClientRequest, Options};
@@ -25,6 +26,9 @@ pub const VERSION_MAX: u8 = 6;
 pub const OPTIONS_SINCE: u8 = 3;
 /// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.
 pub const LINKS_SINCE: u8 = 4;
+
+/// Followers go on without entries under `best-effort` since this version.
+pub const GAPS_SINCE: u8 = 6;
 
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
@@ -70,6 +74,10 @@ pub enum PeerMessage {
     LatencyAsk { group: GroupId, position: Position },
     /// It is persisted; so many microseconds after it arrived, if that is known (since version 5).
     LatencyAnswer { group: GroupId, position: Position, micros: Option<u64> },
+    /// Which conflicts do the receiver's copies know of? (since version 5)
+    InboxAsk { question: u64, ask: inbox::Ask },
+    /// These (since version 5).
+    InboxAnswer { question: u64, answer: inbox::Answer },
 }
 
 /// What a leader is asked to do for a client of another node.
@@ -155,6 +163,8 @@ impl PeerMessage {
             PeerMessage::Site { .. } => 60,
             PeerMessage::LatencyAsk { .. } => 75,
             PeerMessage::LatencyAnswer { .. } => 76,
+            PeerMessage::InboxAsk { .. } => 90,
+            PeerMessage::InboxAnswer { .. } => 91,
         }
     }
     /// The first message version that has this kind of message: to a connection of an older one it is not sent.
@@ -164,11 +174,14 @@ impl PeerMessage {
             PeerMessage::LedgerAsk { .. } | PeerMessage::LedgerAnswer { .. } => ledger::SINCE_VERSION,
             PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
             PeerMessage::Replication { message, .. } if message.is_linked() => LINKS_SINCE,
+            PeerMessage::Replication { message, .. } if message.is_of_gaps() => GAPS_SINCE,
             PeerMessage::Move(_) => moving::SINCE_VERSION,
             PeerMessage::AuditFinding { .. }
             | PeerMessage::AuditVerdict { .. }
             | PeerMessage::AuditOffer { .. } => audit::SINCE_VERSION,
-            PeerMessage::Leaderless { .. } => crate::leaderless::SINCE_VERSION,
+            PeerMessage::Leaderless { .. }
+            | PeerMessage::InboxAsk { .. }
+            | PeerMessage::InboxAnswer { .. } => crate::leaderless::SINCE_VERSION,
             PeerMessage::Site { .. } => crate::sites::SINCE_VERSION,
             PeerMessage::LatencyAsk { .. } | PeerMessage::LatencyAnswer { .. } => latency::SINCE_VERSION,
             _ => 1,
@@ -197,7 +210,9 @@ impl PeerMessage {
             | PeerMessage::Life(_)
             | PeerMessage::Forgotten { .. }
             | PeerMessage::LedgerAsk { .. }
-            | PeerMessage::LedgerAnswer { .. } => GroupId(0),
+            | PeerMessage::LedgerAnswer { .. }
+            | PeerMessage::InboxAsk { .. }
+            | PeerMessage::InboxAnswer { .. } => GroupId(0),
         }
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
@@ -292,6 +307,14 @@ impl PeerMessage {
                 position.encode(w);
                 w.option(*micros, |w, micros| w.u64(micros));
             }
+            PeerMessage::InboxAsk { question, ask } => {
+                w.u64(*question);
+                ask.encode(w);
+            }
+            PeerMessage::InboxAnswer { question, answer } => {
+                w.u64(*question);
+                answer.encode(w);
+            }
         }
     }
     pub fn decode(kind: u8, body: &[u8]) -> Result<PeerMessage, DecodeError> {
@@ -367,6 +390,8 @@ impl PeerMessage {
                 position: Position::decode(r)?,
                 micros: r.option(|r| r.u64())?,
             },
+            90 => PeerMessage::InboxAsk { question: r.u64()?, ask: inbox::Ask::decode(r)? },
+            91 => PeerMessage::InboxAnswer { question: r.u64()?, answer: inbox::Answer::decode(r)? },
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.end()?;

@@ -56,6 +56,7 @@ pub struct Node {
     /// Consumers of a log that wait for its disk.
     pub(crate) log_readers: Vec<crate::admin::changes::LogReader>,
     pub(crate) ledger_asked: u64,
+    pub(crate) inbox: crate::inbox::Inbox,
     pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
     pub(crate) next_ticket: u64,
     /// Proposed electable sets of which a copy may still be recorded.
@@ -79,6 +80,8 @@ pub struct Node {
     pub(crate) lives: Lives,
     pub(crate) heartbeat_at: Instant,
     pub(crate) token: u64,
+    /// The last log write that is done.
+    pub(crate) persisted: u64,
     /// The control plane's log writes on their way.
     pub(crate) control_persisting: alloc::collections::VecDeque<crate::control_link::ControlWrite>,
     pub(crate) random: Random,
@@ -138,6 +141,7 @@ impl Node {
             ledger_questions: Vec::new(),
             log_readers: Vec::new(),
             ledger_asked: 0,
+            inbox: crate::inbox::Inbox::default(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             uncertain_proposals: BTreeSet::new(),
@@ -159,6 +163,7 @@ impl Node {
             }),
             heartbeat_at: Instant::ZERO,
             token: 0,
+            persisted: 0,
             control_persisting: alloc::collections::VecDeque::new(),
             random: Random(config.seed),
             statistics: Statistics::default(),
@@ -237,6 +242,8 @@ impl Node {
         self.tend_tickets();
         self.tend_waits();
         self.tend_ledger_questions();
+        self.tend_inbox_questions();
+        self.announce_conflicts();
         self.gather_looks();
     }
 
@@ -373,6 +380,7 @@ impl Node {
             site: group.site.as_deref().map(|site| &site.state),
             applied: group.applied,
             audit: &group.audit,
+            shortfall: &group.shortfall,
             latency: &group.latency,
             waiting: group.waiters.len(),
             read_until: group.read_until,
@@ -390,6 +398,7 @@ pub struct GroupState<'a> {
     pub site: Option<&'a protocol::multi_leader::SiteState>,
     pub applied: data::Index,
     pub audit: &'a crate::audit::Audit,
+    pub shortfall: &'a crate::shortfall::Shortfall,
     pub latency: &'a crate::latency::Latency,
     /// Replies that wait for the log.
     pub waiting: usize,

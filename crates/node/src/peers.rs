@@ -65,6 +65,8 @@ impl Node {
             PeerMessage::LedgerAnswer { question, items, more } => {
                 self.on_ledger_answer(from, question, items, more);
             }
+            PeerMessage::InboxAsk { question, ask } => self.on_inbox_ask(from, question, &ask),
+            PeerMessage::InboxAnswer { question, answer } => self.on_inbox_answer(from, question, answer),
             PeerMessage::AuditFinding { group, finding } => self.on_audit_finding(group, from, finding),
             PeerMessage::AuditVerdict { group, position } => self.on_audit_verdict(group, from, position),
             PeerMessage::AuditOffer { group, mark, len } => self.on_audit_offer(group, from, mark, len),

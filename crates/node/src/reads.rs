@@ -119,7 +119,11 @@ impl Group {
         let position = self.applied_position();
         // A view older than the copy's leader knows nothing of that leader's epoch.
         let recorded = position.epoch > view.epoch || view.contains(position);
-        self.audit.is_sound() && self.replica.is_showable() && self.snapshots.transfer.is_none() && recorded
+        self.audit.is_sound()
+            && self.shortfall.is_whole()
+            && self.replica.is_showable()
+            && self.snapshots.transfer.is_none()
+            && recorded
     }
 
     /// Executes a read on the committed state of a replica that does not lead, judged by the log's time.

@@ -39,9 +39,10 @@ pub struct Unlike {
     pub other: u64,
 }
 
-/// Applies one committed record to a table. The record parsed and its checksum held, so its payload is what the leader
+/// Applies one committed record to a table. One that is not `whole` lacks entries before it: there what differs says nothing, and what
+/// has no meaning is left out. The record parsed and its checksum held, so its payload is what the leader
 /// wrote; one that cannot be read all the same, such as images of another engine's format, puts the copy in doubt.
-pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers) -> Applied {
+pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers, whole: bool) -> Applied {
     let header = &record.header;
     if !header.kind.is_change() {
         return Applied::default();
@@ -52,15 +53,18 @@ pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers) -> A
     let seconds = (header.time_ms / 1000) as u32;
     let unlike = match payload.changes {
         Changes::Rows(mut rows) => {
-            while let Ok(Some((operation, _))) = rows.next_row() {
-                table.apply_committed(&operation, seconds);
+            // All of an entry or nothing.
+            if whole || all_fit(record.payload, table) {
+                while let Ok(Some((operation, _))) = rows.next_row() {
+                    table.apply_committed(&operation, seconds);
+                }
             }
             None
         }
         Changes::Statement(statement) => execute(statement, table, header.time_ms),
         Changes::Images(images) => put(images, table, seconds),
     };
-    let mut applied = Applied { map_needed: None, unlike };
+    let mut applied = Applied { map_needed: None, unlike: unlike.filter(|_| whole) };
     let Some(answer) = payload.answer else { return applied };
     if header.request == RequestId::NONE {
         applied.map_needed = <[u8; 8]>::try_from(answer).ok().map(u64::from_le_bytes);
@@ -68,6 +72,17 @@ pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers) -> A
         answers.insert(header.request, header.position(), answer);
     }
     applied
+}
+
+/// Whether the operations of an entry have a meaning on a copy that lacks entries before it.
+fn all_fit(payload: &[u8], table: &Table) -> bool {
+    let Ok(Payload { changes: Changes::Rows(mut rows), .. }) = Payload::parse(payload) else { return false };
+    while let Ok(Some((operation, _))) = rows.next_row() {
+        if !fits(table, &operation) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Executes a statement as it was executed where it was made.
@@ -158,7 +173,7 @@ mod tests {
         };
         let mut bytes = Vec::new();
         Record::write(&mut bytes, &header, 0, payload);
-        apply(&Record::parse(&bytes).expect("own record"), table, &mut Answers::default())
+        apply(&Record::parse(&bytes).expect("own record"), table, &mut Answers::default(), true)
     }
     fn set_of(count: u8) -> Table {
         let mut table = Table::new(Seed(1, 2));

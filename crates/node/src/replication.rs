@@ -121,6 +121,7 @@ impl Node {
 
     /// Log writes are done through this token of the node's: each group and the control plane hear of theirs.
     pub(crate) fn on_persisted(&mut self, token: u64) {
+        self.persisted = self.persisted.max(token);
         let mut done = Vec::new();
         for (group, it) in &mut self.groups {
             let mut last = None;
@@ -351,6 +352,7 @@ impl Node {
         self.tend_site(group);
         self.tend_snapshots(group);
         self.tend_recovery(group);
+        self.tend_shortfall(group);
         self.tend_ledger(group);
         self.tend_audit(group);
         if let Some(it) = self.groups.get_mut(&group)

@@ -57,7 +57,7 @@ impl Facts {
         }
     }
     fn may_lose(&self) -> bool {
-        self.rule == CommitRule::Async && self.settings.election == Election::Best
+        self.rule.asks_nobody() && self.settings.election == Election::Best
     }
     /// Electable copies that must reach each other and the control plane for writes, and for another leader.
     fn to_write(&self) -> usize {
@@ -65,7 +65,7 @@ impl Facts {
     }
     fn to_elect(&self) -> usize {
         match self.rule {
-            CommitRule::Async if self.settings.election == Election::Wait => self.electable,
+            rule if rule.asks_nobody() && self.settings.election == Election::Wait => self.electable,
             rule => rule.seals_needed(self.electable),
         }
     }
@@ -124,6 +124,26 @@ fn durability(it: &Facts, claims: &mut Vec<Claim>) {
             false,
             format!("It does not survive the loss of {} copies at once, the leader's among them.", k + 1),
             SURVIVE,
+        );
+    }
+    if it.rule == CommitRule::BestEffort {
+        let backlog = it.settings.backlog_bytes;
+        claim(
+            false,
+            format!(
+                "Copies may differ for ever: a follower that has more than {backlog} bytes to come goes on without them. Each copy counts what it missed (KEYSPACE INFO, INFO)."
+            ),
+            "equal history, equal state",
+        );
+        claim(
+            true,
+            "A copy that missed writes answers no reads, and is made anew before another rule counts it, before it is handed the leadership, and after an election.".into(),
+            "copies with gaps count for nothing",
+        );
+        claim(
+            false,
+            "A failover to a copy that missed writes loses them. It is taken only where no other has more; the ledger says what they were as soon as a copy that has them is back.".into(),
+            "what is lost lies in the ledger",
         );
     }
     if let Some(site) = it.settings.recovery_site {
@@ -358,6 +378,9 @@ fn trade_off(it: &Facts) -> [(&'static str, String); 4] {
         }
     };
     let complexity = match (it.rule, it.settings.shards) {
+        (CommitRule::BestEffort, 1) => {
+            "copies differ, and losses have to be looked for after a failover".to_string()
+        }
         (CommitRule::Async, 1) => "losses have to be looked for after a failover".to_string(),
         (_, 1) => "none for clients: any node, any command".to_string(),
         (_, shards) => format!("keys used together need one hash tag, for there are {shards} shards"),
@@ -407,7 +430,7 @@ mod tests {
     #[test]
     fn numbers_follow_from_the_rule() {
         type Row = (CommitRule, usize, &'static str);
-        let table: [Row; 7] = [
+        let table: [Row; 8] = [
             (CommitRule::Majority, 3, "writes need 2 of 3 electable copies, a new leader 2: 1 may be away"),
             (CommitRule::Majority, 5, "writes need 3 of 5 electable copies, a new leader 3: 2 may be away"),
             (
@@ -430,6 +453,7 @@ mod tests {
                 3,
                 "writes need 2 of 3 electable copies, a new leader 1: 1 may be away, once the set has shrunk",
             ),
+            (CommitRule::BestEffort, 3, "writes need 1 of 3 electable copies, a new leader 1: 2 may be away"),
             (CommitRule::Async, 3, "writes need 1 of 3 electable copies, a new leader 1: 2 may be away"),
         ];
         for (rule, electable, expected) in table {
@@ -444,6 +468,8 @@ mod tests {
             claims(it).iter().any(|claim| !claim.holds && claim.text.contains(words))
         };
         assert!(says(&facts(CommitRule::Async, 3), "can lose the newest"));
+        assert!(says(&facts(CommitRule::BestEffort, 3), "can lose the newest"));
+        assert!(says(&facts(CommitRule::BestEffort, 3), "may differ for ever"));
         let mut degraded = facts(CommitRule::SemiSync { acks: 1 }, 3);
         assert!(!says(&degraded, "Degraded"));
         degraded.rule = CommitRule::Async;

@@ -89,6 +89,9 @@ impl Group {
         self.answers.begin_walk(&mut w);
         w.u64(self.table.seed().0);
         w.u64(self.table.seed().1);
+        if !self.shortfall.is_nothing() {
+            self.shortfall.encode(&mut w);
+        }
         let mut site = Vec::new();
         if let Some(its) = &mut self.site {
             its.state.encode(&mut Writer::new(&mut site));
@@ -148,7 +151,10 @@ impl Node {
     pub(crate) fn want_snapshot(&mut self, group: GroupId, to: NodeId, after: Index) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         // A snapshot serves only if the log goes on behind it.
-        let serves = |mark: &Mark| mark.position.index >= it.released && mark.position.index > after;
+        // Nor does it, if this log has a gap behind it: what the gap stands for cannot be sent.
+        let gaps = it.shortfall.own().end();
+        let goes_on = |index: Index| index >= it.released && index >= gaps;
+        let serves = |mark: &Mark| goes_on(mark.position.index) && mark.position.index > after;
         let stored = it.snapshots.stored.filter(|(mark, _)| serves(mark));
         if let Some((mark, len)) = stored {
             self.feed(group, single_leader::Input::SnapshotReady { to, mark, len });

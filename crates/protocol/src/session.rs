@@ -19,6 +19,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use data::codec::{DecodeError, Reader, Writer};
+use data::keyspace::CommitRule;
 use data::plant::{self, Bug};
 use data::view::View;
 use data::{Epoch, GroupId, Index, Position};
@@ -241,9 +242,12 @@ fn read(r: &mut Reader<'_>, cluster: u64) -> Result<Option<Positions>, DecodeErr
     Ok(Some(positions))
 }
 
-/// Whether an election dropped what the session saw at the position.
+/// Whether an election dropped what the session saw at the position. Under `best-effort` one that announced a loss may have dropped
+/// anything that is older: the view does not tell what the new leader went on without.
 pub fn is_lost(view: &View, position: Position) -> bool {
-    view.has_lost(position) && !plant::is(Bug::IgnoresTokenEpoch)
+    let old = position.epoch < view.last_loss && position.index > Index(0);
+    (view.has_lost(position) || (view.rule == CommitRule::BestEffort && old))
+        && !plant::is(Bug::IgnoresTokenEpoch)
 }
 
 /// Whether a copy that has committed and applied its log through `applied` holds what stands at the position.

@@ -49,12 +49,12 @@ pub fn status(node: &Node, connections: usize, written: &BTreeMap<NodeId, u64>) 
     node_metrics(&mut page, node);
     group_metrics(&mut page, node);
     leaderless_metrics(&mut page, node);
-    sites::metrics(&mut page, node);
     let name = "tercet_peer_sent_bytes_total";
     page.metric(name, "counter", "Bytes sent to other nodes, whatever they were about.");
     for (peer, bytes) in written {
         let _ = writeln!(page.0, "{name}{{peer=\"{peer}\"}} {bytes}");
     }
+    sites::metrics(&mut page, node);
     Status { ready: node.is_ready(), leads, metrics: page.0 }
 }
 
@@ -101,8 +101,14 @@ fn redis_metrics(page: &mut Page, node: &Node, connections: usize, leads: bool) 
 
 /// Of leaderless shards.
 fn leaderless_metrics(page: &mut Page, node: &Node) {
-    let (mut hints, mut bytes, mut rebuilding) = (0, 0, 0);
+    let (mut hints, mut bytes, mut rebuilding, mut residue) = (0, 0, 0, 0);
+    let (mut disputed, mut decisions, mut dropped, mut agreed) = (0, 0, 0, 0);
     for state in node.shard_states() {
+        disputed += state.copy.disputed().count() as u64;
+        decisions += state.copy.decision_bytes();
+        dropped += state.copy.dropped_decisions();
+        agreed += state.copy.agreed();
+        residue += state.residue;
         hints += state.hints as u64;
         bytes += state.hint_bytes;
         rebuilding += u64::from(state.is_replica && !state.is_ready);
@@ -110,6 +116,10 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
     page.one("tercet_leaderless_hints", "gauge", "Writes kept for copies that are away.", hints);
     page.one("tercet_leaderless_hint_bytes", "gauge", "Bytes of them.", bytes);
     page.one("tercet_leaderless_rebuilding", "gauge", "Copies here that do not answer yet.", rebuilding);
+    page.one("tercet_inbox_keys", "gauge", "Keys here with conflicts, open or settled (INBOX).", disputed);
+    page.one("tercet_inbox_bytes", "gauge", "Bytes of the settled ones.", decisions);
+    let help = "What copies here keep only so that deletes stay deletes.";
+    page.one("tercet_leaderless_residue", "gauge", help, residue);
     let c = node.leaderless_counts();
     for (name, help, value) in [
         ("tercet_leaderless_reads_total", "Keys read.", c.reads),
@@ -120,6 +130,11 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
         ("tercet_leaderless_hints_dropped_total", "Hints that were too old or had no room.", c.hints_dropped),
         ("tercet_leaderless_walks_total", "Comparisons with other copies.", c.walks),
         ("tercet_leaderless_keys_walked_total", "Keys that they brought.", c.keys_walked),
+        ("tercet_leaderless_bytes_walked_total", "Bytes that they took, both ways.", c.bytes_walked),
+        ("tercet_inbox_dropped_total", "Settled conflicts that went for lack of room or age.", dropped),
+        ("tercet_inbox_equal_values_total", "Concurrent writes of one value: no conflicts.", agreed),
+        ("tercet_leaderless_barriers_total", "Barriers that came to their end.", c.barriers),
+        ("tercet_leaderless_residue_collected_total", "What went with them.", c.collected),
     ] {
         page.one(name, "counter", help, value);
     }
@@ -250,6 +265,10 @@ fn group_metrics(page: &mut Page, node: &Node) {
     page.per_group(node, ("tercet_group_doubted", "gauge", help), |state, sample| {
         sample("", u64::from(!state.audit.is_sound()));
     });
+    let help = "Entries that the copy here lacks and its leader has (best-effort).";
+    page.per_group(node, ("tercet_group_missed_entries", "gauge", help), |state, sample| {
+        sample("", state.shortfall.missed());
+    });
     let help = "Replies that wait for the log.";
     page.per_group(node, ("tercet_group_waiting_replies", "gauge", help), |state, sample| {
         sample("", state.waiting as u64);
@@ -310,7 +329,10 @@ pub fn log_event(name: &str, event: &Event) {
         Event::Leaderless { group, report } => {
             use protocol::leaderless::Report;
             match report {
-                Report::Dropped(_) | Report::Walked { .. } | Report::HintDropped { .. } => {}
+                Report::Dropped(_)
+                | Report::Walked { .. }
+                | Report::Collected { .. }
+                | Report::HintDropped { .. } => {}
                 Report::Ready => eprintln!("{name}: shard {}: this node's copy is rebuilt", group.0),
                 Report::WalkAbandoned { peer } => {
                     eprintln!("{name}: shard {}: the walk over {peer} was given up", group.0)

@@ -4,7 +4,7 @@ use crate::faults::{Choice, Fault, Strike};
 use crate::invariants;
 use crate::invariants::ledger::Count;
 use crate::network::MS;
-use crate::options::{Args, THOUSAND_FOLLOWERS, Told};
+use crate::options::{Args, STALE_READS, THOUSAND_FOLLOWERS, Told};
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
@@ -20,6 +20,10 @@ pub fn run_command(args: &Args) -> ExitCode {
     if args.list {
         list();
         return ExitCode::SUCCESS;
+    }
+    if args.scenario == Some(Told::StaleReads) {
+        let agree = crate::staleness::tell(args.seed, 20_000, &mut |line| println!("{line}"));
+        return if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if args.scenario == Some(Told::ThousandFollowers) {
         crate::followers::tell(args.seed, 1_000, &mut |line| println!("{line}"));
@@ -84,7 +88,7 @@ fn plan(args: &Args, seed: u64) -> Plan {
         clients: args.clients,
         scenario: match args.scenario {
             Some(Told::Story(scenario)) => Some(scenario),
-            Some(Told::ThousandFollowers) | None => None,
+            Some(Told::ThousandFollowers | Told::StaleReads) | None => None,
         },
         keyspaces: args.keyspaces.clone(),
         readable: args.trace.is_some() && args.seeds == 1,
@@ -245,10 +249,17 @@ fn json(outcome: &Outcome) -> String {
     )
 }
 
+/// Every bug that can be planted.
+fn planted() -> impl Iterator<Item = &'static data::plant::Planted> {
+    use data::plant::{ALL, LEADERLESS, MULTI_LEADER, POLICIES};
+    ALL.iter().chain(&LEADERLESS).chain(&POLICIES).chain(&MULTI_LEADER)
+}
+
 fn list() {
     println!("scenarios:");
-    let (name, text) = THOUSAND_FOLLOWERS;
-    println!("  {name:<20} {text}");
+    for (name, text) in [THOUSAND_FOLLOWERS, STALE_READS] {
+        println!("  {name:<20} {text}");
+    }
     for (_, name, text) in Scenario::ALL {
         println!("  {name:<20} {text}");
     }
@@ -269,7 +280,7 @@ fn list() {
         println!("  {name:<40} {text}");
     }
     println!("planted bugs:");
-    for planted in data::plant::ALL.iter().chain(&data::plant::LEADERLESS).chain(&data::plant::MULTI_LEADER) {
+    for planted in planted() {
         println!("  {:<20} {}", planted.id, planted.what);
     }
 }
@@ -277,7 +288,7 @@ fn list() {
 /// Plants a bug by its id, in the whole process.
 #[cfg(feature = "plant")]
 fn plant(id: &str) -> Result<(), String> {
-    let mut all = data::plant::ALL.iter().chain(&data::plant::LEADERLESS).chain(&data::plant::MULTI_LEADER);
+    let mut all = planted();
     let planted = all.find(|planted| planted.id == id);
     let planted = planted.ok_or_else(|| format!("no planted bug {id}: see --list"))?;
     data::plant::set(Some(planted.bug));

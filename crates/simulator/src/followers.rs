@@ -111,11 +111,19 @@ pub struct Blocked {
 impl Blocked {
     /// Wilson's bounds of the probability, `z` standard deviations wide.
     pub fn bounds(&self, z: f64) -> (f64, f64) {
-        let (n, share) = (f64::from(self.writes), f64::from(self.blocked) / f64::from(self.writes));
-        let middle = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
-        let half = z / (1.0 + z * z / n) * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-        ((middle - half).max(0.0), (middle + half).min(1.0))
+        wilson(self.blocked, self.writes, z)
     }
+}
+
+/// Wilson's bounds of a probability of which `hits` of `count` trials were seen, `z` standard deviations wide.
+pub fn wilson(hits: u32, count: u32, z: f64) -> (f64, f64) {
+    let (n, share) = (f64::from(count), f64::from(hits) / f64::from(count));
+    let middle = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
+    let half = z / (1.0 + z * z / n) * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    // What was never seen, or always, leaves these ends open; rounding must not close them.
+    let low = if hits == 0 { 0.0 } else { (middle - half).max(0.0) };
+    let high = if hits == count { 1.0 } else { (middle + half).min(1.0) };
+    (low, high)
 }
 
 /// catalogue: H1. All of n followers must hold a write, and each is away with probability p.

@@ -35,6 +35,8 @@ pub enum Did {
     Count {
         seen: i64,
     },
+    /// DEL of a counter.
+    Clear,
     Add {
         element: i64,
     },
@@ -141,6 +143,7 @@ impl Operation {
             Did::Transfer => Action::Transfer,
             Did::Total { seen } => Action::Balances { seen: vec![*seen] },
             Did::Remove { .. }
+            | Did::Clear
             | Did::SetExpiring { .. }
             | Did::ReadExpiring { .. }
             | Did::Observe { .. }

@@ -7,9 +7,11 @@
 //! | `log_matching` | equal epoch and index mean equal history |
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
 //! | `completeness` | a new leader holds everything that was committed before |
+//! | `gaps` | copies go on without entries under `best-effort` alone, and count under no other rule then |
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
 //! | `durable` | a life of a node comes back with all that it had persisted |
 //! | `own_epoch` | a leader commits nothing older before its own first entry |
+//! | `inbox` | of concurrent writes none is gone without a word |
 //! | `ledger` | what was acknowledged and is gone lies in the ledger, and nothing else is called so |
 //! | `one_owner` | no slot is served by two groups at once |
 //! | `leases` | when a leader serves, no lease of an older one runs |
@@ -29,7 +31,9 @@ mod committed;
 mod completeness;
 pub mod copies;
 mod durable;
+pub mod gaps;
 mod holders;
+pub mod inbox;
 mod leases;
 pub mod ledger;
 pub mod liveness;
@@ -59,13 +63,14 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 43] = [
+pub const ALL: [(&str, &str); 45] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
     (committed::MONOTONE, "the commit index of a process never shrinks"),
     (completeness::NAME, "a leader holds all that was committed before its epoch"),
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
+    (gaps::NAME, "under best-effort alone; a copy that lacks what its leader has counts under no other rule"),
     (durable::NAME, "a restarted life has at least what it had persisted"),
     (own_epoch::NAME, "a leader-elect commits nothing before its empty entry"),
     (ledger::NAME, "the ledgers hold acknowledged minus surviving; what is more is marked perhaps"),
@@ -83,6 +88,7 @@ pub const ALL: [(&str, &str); 43] = [
     (storm::NAME, "events per second of virtual time stay within what the clients can cause"),
     (suspicion::NAME, "a control leader suspects nobody whose heartbeats reach it, whatever others say"),
     (liveness::NAME, "after healing: leaders, progress, convergence, no held replies"),
+    (inbox::NAME, "every acknowledged string is shown, replaced by a write that held it, or in the inbox"),
     (copies::NAME, "after healing: no hints, nothing to rebuild, equal copies, trees and contexts"),
     (sites::NAME, "after healing: equal writes, keys and contexts on every copy at every site"),
     (site::SURVIVES, "at the end of a run everything that any site acknowledged is at all of them"),
@@ -127,11 +133,13 @@ pub struct Invariants {
     holders: holders::Holders,
     recorded: recorded::Recorded,
     durable: durable::Durable,
+    pub gaps: gaps::Gapped,
     own_epoch: own_epoch::OwnEpoch,
     leases: leases::Leases,
     pub one_owner: one_owner::OneOwner,
     pub ledgers: ledger::Ledgers,
     pub audits: audits::Audits,
+    pub writes: inbox::Writes,
     state: state::State,
     storm: storm::Storm,
     pub suspicion: suspicion::Suspicion,
@@ -187,7 +195,8 @@ impl Invariants {
             let seven = self.recorded.check(host, &state, &self.holders, lossy);
             let eight = self.own_epoch.check(host, &state);
             let nine = self.durable.check(host, &state, lossy);
-            found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight).or(nine);
+            let ten = self.gaps.check(host, &state);
+            found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight).or(nine).or(ten);
             if found.is_some() {
                 break;
             }

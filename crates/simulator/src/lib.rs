@@ -32,6 +32,7 @@ pub mod scenario;
 pub mod settle;
 pub mod shrink;
 pub mod sites;
+pub mod staleness;
 pub mod trace;
 pub mod verdict;
 pub mod workload;

@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     pub clients: Option<usize>,
     /// Keyspaces that a seed may draw, divided by commas: strong, wide, synced, cached, pair, trio, all, loose, patient, quick,
-    /// sharded, read, chained, long, relayed; leaderless ones: carts, baskets, readings, visits.
+    /// sharded, read, chained, long, relayed; leaderless ones: carts, baskets, readings, visits, prices, drafts.
     #[arg(long, value_delimiter = ',')]
     pub keyspaces: Option<Vec<String>>,
     /// `all` kinds, `none`, or names divided by commas; each seed draws its mix otherwise.
@@ -85,13 +85,22 @@ pub enum Told {
     Story(Scenario),
     /// [`crate::followers`]: the replication machines alone, with so many followers.
     ThousandFollowers,
+    /// [`crate::staleness`]: the leaderless machines alone, with known delays.
+    StaleReads,
 }
 
 /// Its name, and what `--list` says of it.
 pub const THOUSAND_FOLLOWERS: (&str, &str) =
     ("thousand-followers", "H1 H2 H3 C18: what 1,000 followers cost under each rule, and the ways out");
 
+/// The same of the other one.
+pub const STALE_READS: (&str, &str) =
+    ("stale-reads", "K7: how often reads miss an acknowledged write at each W and R, beside the prediction");
+
 fn parse_scenario(name: &str) -> Result<Told, String> {
+    if name == STALE_READS.0 {
+        return Ok(Told::StaleReads);
+    }
     if name == THOUSAND_FOLLOWERS.0 {
         return Ok(Told::ThousandFollowers);
     }

@@ -332,6 +332,9 @@ pub fn read_back(did: &Did, key: &str) -> Option<(Task, Vec<Command>)> {
     Some(match did {
         Did::Write { .. } | Did::Swap { .. } => single(name, Did::Read { value: None }, &["GET", key]),
         Did::Increment { .. } => single(name, Did::Count { seen: 0 }, &["GET", key]),
+        Did::Add { .. } | Did::Remove { .. } if quorum::is_list(key) => {
+            single(name, Did::Members { seen: Vec::new() }, &["LRANGE", key, "0", "-1"])
+        }
         Did::Add { .. } | Did::Remove { .. } => {
             single(name, Did::Members { seen: Vec::new() }, &["SMEMBERS", key])
         }
@@ -497,6 +500,7 @@ impl Task {
                 None => return Outcome::Info,
             },
             Did::Write { .. }
+            | Did::Clear
             | Did::Swap { .. }
             | Did::Transfer
             | Did::Add { .. }

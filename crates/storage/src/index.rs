@@ -195,10 +195,14 @@ impl LogIndex {
             Kind::Truncate => self.hide_after(header.group, header.index),
             Kind::Snapshot => self.begin_after(header.group, snapshot_mark(record)),
             kind if kind.is_entry() => {
-                if header.index <= group.last && group.epochs.of(header.index).is_some() {
-                    self.hide_after(header.group, header.index.previous());
+                let gap = record.gap();
+                let first = gap.as_ref().map_or(header.index, |gap| gap.first);
+                if first <= group.last && group.epochs.of(first).is_some() {
+                    self.hide_after(header.group, first.previous());
                 }
-                self.groups.entry(header.group).or_default().entry(at, header);
+                let group = self.groups.entry(header.group).or_default();
+                gap.iter().flat_map(|gap| &gap.starts).for_each(|start| group.epochs.note(*start));
+                group.entry(at, header);
             }
             _ => {}
         }

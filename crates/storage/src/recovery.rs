@@ -41,8 +41,6 @@ pub struct GroupState {
     pub time_ms: i64,
     pub controls: u64,
     epochs: Epochs,
-    /// The kind of `last` leaves its successor's hash unchecked.
-    unchecked: bool,
 }
 
 impl GroupState {
@@ -84,23 +82,23 @@ impl GroupState {
     }
     fn entry(&mut self, record: &Record<'_>, bytes: &[u8]) -> std::result::Result<(), &'static str> {
         let header = &record.header;
-        if self.last.is_some_and(|last| header.index <= last.position.index) {
-            self.cut_after(header.index.previous());
+        // A gap stands for all entries from its first one on, and names the hash through the last of them.
+        let first = record.gap().map_or(header.index, |gap| gap.first);
+        if self.last.is_some_and(|last| first <= last.position.index) {
+            self.cut_after(first.previous());
         }
-        let gap = header.kind == Kind::Gap;
         match self.last {
-            Some(last) if header.index == last.position.index.next() || gap => {
-                let chained = last.hash != UNKNOWN && !self.unchecked && !gap;
-                if chained && !record.follows(last.hash, bytes) {
+            Some(last) if first == last.position.index.next() => {
+                if last.hash != UNKNOWN && !record.follows(last.hash, bytes) {
                     return Err("an entry does not follow from the one before it");
                 }
-                self.first.get_or_insert(header.index);
+                self.first.get_or_insert(first);
             }
-            _ => self.first = Some(header.index),
+            _ => self.first = Some(first),
         }
-        self.unchecked = gap;
         self.last = Some(Mark { position: header.position(), hash: record.hash });
         self.time_ms = self.time_ms.max(header.time_ms);
+        record.gap().iter().flat_map(|gap| &gap.starts).for_each(|start| self.epochs.note(*start));
         self.epochs.note(header.position());
         Ok(())
     }
@@ -113,7 +111,6 @@ impl GroupState {
         if self.first.is_some_and(|first| first > index) {
             self.first = None;
         }
-        self.unchecked = false;
         self.last = match self.base {
             Some(base) if base.position.index == index => Some(base),
             _ if index == Index(0) => None,
@@ -132,7 +129,6 @@ impl GroupState {
         if anew {
             self.epochs.clear();
             self.first = None;
-            self.unchecked = false;
             self.last = Some(mark);
         }
     }

@@ -15,7 +15,7 @@
 // bugs: SL-01 SL-06 SL-25
 
 mod announced;
-mod equipment;
+pub(super) mod equipment;
 mod fault;
 mod history;
 mod judge;

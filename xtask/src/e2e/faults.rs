@@ -1,5 +1,5 @@
 //! Every fault under every commit rule, each on a cluster of its own. A rule passes when what it announces is all that is lost: nothing
-//! under most; under `async` what is in the ledger.
+//! under most; under `async` and `best-effort` what is in the ledger.
 // catalogue: A1 C2 C9 C14 C19 C20 F3 F6
 
 use anyhow::{Context, Result, ensure};
@@ -21,8 +21,16 @@ pub struct Options {
 
 const FAULTS: [Fault; 6] =
     [Fault::Kill, Fault::Stop, Fault::Cut, Fault::SlowDisk, Fault::FullDisk, Fault::Switchover];
-const RULES: [&str; 7] =
-    ["async", "semi-sync ACKS 1", "semi-sync ACKS 2", "majority", "in-sync-set", "synchronous", "chain"];
+const RULES: [&str; 8] = [
+    "best-effort",
+    "async",
+    "semi-sync ACKS 1",
+    "semi-sync ACKS 2",
+    "majority",
+    "in-sync-set",
+    "synchronous",
+    "chain",
+];
 
 impl Options {
     /// For a check: what other suites of the same check do not do.

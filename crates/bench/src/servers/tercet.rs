@@ -170,8 +170,12 @@ impl Cluster {
     /// Adds a node with an empty disk that joins; it is not started yet.
     pub fn add_joiner(&mut self) -> io::Result<&mut Node> {
         let addresses = free_addresses(3)?;
+        self.add_joiner_at([addresses[0], addresses[1], addresses[2]])
+    }
+
+    /// The same at these addresses: for its peers, for clients, for HTTP.
+    pub fn add_joiner_at(&mut self, three: [SocketAddr; 3]) -> io::Result<&mut Node> {
         let peers: Vec<String> = self.nodes.iter().map(|node| node.peer.to_string()).collect();
-        let three = [addresses[0], addresses[1], addresses[2]];
         let node = self.new_node(self.nodes.len() + 1, three, ("--join", peers.join(",")));
         self.nodes.push(node);
         let last = self.nodes.len() - 1;

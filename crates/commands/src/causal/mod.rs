@@ -14,7 +14,7 @@
 //!    reply is INDETERMINATE unless no key was minted. A minter's [`Unfit`] is answered by [`unfit`].
 //!
 //! Replies are as one replica saw it: two clients may both be told that they added one member.
-// catalogue: K10 K12 J14
+// catalogue: K10 K12
 
 mod read;
 mod specs;
@@ -35,7 +35,6 @@ use wire::ReplyWriter;
 
 pub use read::{OnSiblings, Seen, answer};
 pub(crate) use specs::SPECS;
-pub use versions::{Conflict, Policy, Version, conflict};
 
 /// What a command line is read with.
 #[derive(Clone, Copy, Debug)]

@@ -12,15 +12,17 @@
 //! | create | an operator | there are n nodes |
 //! | replace | the control leader, for a node that leaves | the ring has this version, and nobody else joins |
 //! | joined | the newcomer | it joins under this version |
+//! | alter | an operator | N and SHARDS stay as they are |
+//! | begin, report | copies: the stages of a barrier | the ring has this version, and nobody joins (`barrier`) |
 
 use super::{Advice, ClusterMap, NodeState};
 use crate::command::{Applied, Refusal, decode_seed, encode_seed};
 use crate::event::Change;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::{self, Keyspace, Settings};
-use data::leaderless::Policy;
+use data::leaderless::{Barrier, Policy};
 use data::table::Seed;
-use data::{GroupId, KeyspaceId, NodeId, SlotRange};
+use data::{GroupId, Incarnation, KeyspaceId, NodeId, SlotRange};
 
 /// A run of slots and the nodes that hold copies of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,12 +35,17 @@ pub struct Shard {
     pub replicas: Vec<NodeId>,
     /// The one among them that is not known to hold what the others do.
     pub joining: Option<NodeId>,
+    /// How far the shard's barrier has come, and who has reported for its stage.
+    pub barrier: Barrier,
+    pub reported: Vec<(NodeId, Incarnation)>,
 }
 
 /// What makes a keyspace leaderless; its name and seed stand with the other keyspaces'.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Leaderless {
     pub policy: Policy,
+    /// Whether nodes have ever stood in: then any of them may hold hints.
+    pub stood_in: bool,
     /// In the order of their slots.
     pub shards: Vec<Shard>,
 }
@@ -64,6 +71,23 @@ pub enum LeaderlessChange {
         ring: u64,
         node: NodeId,
     },
+    /// Other numbers of copies that answer, and what else can change in use.
+    Alter {
+        keyspace: KeyspaceId,
+        policy: Policy,
+    },
+    /// Something that deletes have left can be collected.
+    Begin {
+        group: GroupId,
+        ring: u64,
+    },
+    /// A node, in this life, has done what the barrier's stage asks for.
+    Report {
+        group: GroupId,
+        ring: u64,
+        node: NodeId,
+        incarnation: Incarnation,
+    },
 }
 
 impl Leaderless {
@@ -74,16 +98,23 @@ impl Leaderless {
     }
     pub(crate) fn encode(&self, w: &mut Writer<'_>) {
         self.policy.encode(w);
+        w.bool(self.stood_in);
         w.list(&self.shards, |w, shard| {
             shard.group.encode(w);
             shard.slots.encode(w);
             w.u64(shard.ring);
             w.list(&shard.replicas, |w, node| node.encode(w));
             w.option(shard.joining, |w, node| node.encode(w));
+            shard.barrier.encode(w);
+            w.list(&shard.reported, |w, (node, incarnation)| {
+                node.encode(w);
+                incarnation.encode(w);
+            });
         });
     }
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Leaderless, DecodeError> {
         let policy = Policy::decode(r)?;
+        let stood_in = r.bool()?;
         let shards = r.list(|r| {
             Ok(Shard {
                 group: GroupId::decode(r)?,
@@ -91,9 +122,11 @@ impl Leaderless {
                 ring: r.u64()?,
                 replicas: r.list(NodeId::decode)?,
                 joining: r.option(NodeId::decode)?,
+                barrier: Barrier::decode(r)?,
+                reported: r.list(|r| Ok((NodeId::decode(r)?, Incarnation::decode(r)?)))?,
             })
         })?;
-        Ok(Leaderless { policy, shards })
+        Ok(Leaderless { policy, stood_in, shards })
     }
 }
 
@@ -119,6 +152,23 @@ impl LeaderlessChange {
                 w.u64(*ring);
                 node.encode(w);
             }
+            LeaderlessChange::Alter { keyspace, policy } => {
+                w.u8(4);
+                keyspace.encode(w);
+                policy.encode(w);
+            }
+            LeaderlessChange::Begin { group, ring } => {
+                w.u8(5);
+                group.encode(w);
+                w.u64(*ring);
+            }
+            LeaderlessChange::Report { group, ring, node, incarnation } => {
+                w.u8(6);
+                group.encode(w);
+                w.u64(*ring);
+                node.encode(w);
+                incarnation.encode(w);
+            }
         }
     }
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<LeaderlessChange, DecodeError> {
@@ -138,6 +188,14 @@ impl LeaderlessChange {
                 group: GroupId::decode(r)?,
                 ring: r.u64()?,
                 node: NodeId::decode(r)?,
+            },
+            4 => LeaderlessChange::Alter { keyspace: KeyspaceId::decode(r)?, policy: Policy::decode(r)? },
+            5 => LeaderlessChange::Begin { group: GroupId::decode(r)?, ring: r.u64()? },
+            6 => LeaderlessChange::Report {
+                group: GroupId::decode(r)?,
+                ring: r.u64()?,
+                node: NodeId::decode(r)?,
+                incarnation: Incarnation::decode(r)?,
             },
             _ => return Err(DecodeError::Invalid("change of a leaderless keyspace")),
         })
@@ -187,6 +245,7 @@ impl ClusterMap {
                 *place.ok_or(Refusal::Outdated)? = *to;
                 shard.ring += 1;
                 shard.joining = Some(*to);
+                shard.end_barrier();
                 self.remember(Change::KeyspaceAltered(keyspace));
                 Ok(Applied::Done)
             }
@@ -198,10 +257,28 @@ impl ClusterMap {
                 shard.joining = None;
                 Ok(Applied::Done)
             }
+            LeaderlessChange::Alter { keyspace, policy } => self.alter_leaderless(*keyspace, *policy),
+            LeaderlessChange::Begin { group, ring } => self.begin_barrier(*group, *ring),
+            LeaderlessChange::Report { group, ring, node, incarnation } => {
+                self.report_barrier(*group, *ring, (*node, *incarnation))
+            }
         }
     }
 
-    fn shard_mut(&mut self, group: GroupId) -> Option<&mut Shard> {
+    /// What is under way goes on with the numbers that it began with.
+    fn alter_leaderless(&mut self, keyspace: KeyspaceId, policy: Policy) -> Result<Applied, Refusal> {
+        policy.check().map_err(Refusal::Invalid)?;
+        let it = self.leaderless.get_mut(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
+        if policy.n != it.policy.n || policy.shards != it.policy.shards {
+            return Err(Refusal::Invalid(NOT_ALTERED));
+        }
+        it.stood_in |= policy.sloppy;
+        it.policy = policy;
+        self.remember(Change::KeyspaceAltered(keyspace));
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn shard_mut(&mut self, group: GroupId) -> Option<&mut Shard> {
         self.leaderless.values_mut().flat_map(|it| &mut it.shards).find(|shard| shard.group == group)
     }
     fn keyspace_of_shard(&self, group: GroupId) -> Option<KeyspaceId> {
@@ -226,13 +303,15 @@ impl ClusterMap {
         // The settings are of single-leader keyspaces and say nothing here.
         self.keyspaces
             .insert(id, Keyspace { id, name: name.to_string(), settings: Settings::default(), seed });
-        self.leaderless.insert(id, Leaderless { policy, shards: Vec::new() });
+        let stood_in = policy.sloppy;
+        self.leaderless.insert(id, Leaderless { policy, stood_in, shards: Vec::new() });
         for slots in SlotRange::divide(policy.shards) {
             let replicas = self.ring_of(n, advice);
             let group = self.next_group;
             self.next_group = group.next();
             if let Some(it) = self.leaderless.get_mut(&id) {
-                it.shards.push(Shard { group, slots, ring: 1, replicas, joining: None });
+                let (barrier, reported) = (Barrier::default(), Vec::new());
+                it.shards.push(Shard { group, slots, ring: 1, replicas, joining: None, barrier, reported });
             }
         }
         self.remember(Change::KeyspaceCreated(id));
@@ -290,6 +369,6 @@ impl ClusterMap {
 }
 
 pub(crate) const NOT_ALTERED: &str =
-    "a leaderless keyspace cannot be altered in this version: make another one";
+    "N and SHARDS of a leaderless keyspace cannot be altered in this version: make another one";
 pub(crate) const TOO_FEW_NODES: &str =
     "the cluster has fewer nodes than N: each copy is on a node of its own";

@@ -4,6 +4,7 @@
 //! the log beside the command; so every control member holds the same map at the same version. Ids are never reused.
 
 mod apply;
+mod barrier;
 mod group;
 mod leaderless;
 mod moves;

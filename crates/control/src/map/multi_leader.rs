@@ -287,6 +287,9 @@ fn check(
     if settings.site.is_some() || settings.recovery_site.is_some() {
         return Err(Refusal::Invalid(SITES_NOT_SITE));
     }
+    if settings.commit == CommitRule::BestEffort {
+        return Err(Refusal::Invalid(SITES_MISS_NOTHING));
+    }
     let loses = settings.commit == CommitRule::Async || settings.on_timeout == OnTimeout::Degrade;
     if conflict == Conflict::Home && loses {
         return Err(Refusal::Invalid(HOME_KEEPS));
@@ -298,4 +301,5 @@ pub(crate) const CHANGED: &str = "the keyspace changed in the meantime: try agai
 pub(crate) const SHARDS_STAY: &str = "a multi-leader keyspace keeps its number of shards";
 pub(crate) const HOMES_STAY: &str = "a site may be the home of keys: under CONFLICT home sites stay";
 pub(crate) const SITES_NOT_SITE: &str = "a multi-leader keyspace has SITES, each with copies of its own: SITE and RECOVERY-SITE say nothing in it";
+pub(crate) const SITES_MISS_NOTHING: &str = "a multi-leader keyspace does not go with COMMIT best-effort: what a copy went on without, other sites would miss";
 pub(crate) const HOME_KEEPS: &str = "CONFLICT home needs a commit rule that loses nothing: a home that forgot it had moved would be a second one";

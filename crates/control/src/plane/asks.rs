@@ -200,7 +200,12 @@ fn harmless_twice(ask: &Ask) -> bool {
                 | Command::AlterKeyspace { .. }
                 | Command::EnsureGroup { .. }
                 | Command::RaiseLevel { .. }
-                | Command::ChangeLeaderless(LeaderlessChange::Joined { .. })
+                | Command::ChangeLeaderless(
+                    LeaderlessChange::Joined { .. }
+                        | LeaderlessChange::Alter { .. }
+                        | LeaderlessChange::Begin { .. }
+                        | LeaderlessChange::Report { .. }
+                )
         ),
         Ask::Switchover { .. } => false,
     }

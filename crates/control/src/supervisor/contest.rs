@@ -113,7 +113,7 @@ impl Contest {
         if everybody { self.most_advanced(view, &answers, reach, true) } else { None }
     }
 
-    /// By position; among equals the wanted one, then one off the control leader's node, then the lowest number.
+    /// By position, less what was gone on without; among equals the wanted one, then one off the control leader's node, then the lowest number.
     fn most_advanced(
         &self,
         view: &View,
@@ -123,7 +123,9 @@ impl Contest {
     ) -> Option<Winner> {
         let best = answers.iter().max_by_key(|answer| {
             let node = answer.replica.node;
-            (answer.last, Some(node) == self.prefer, node != reach.control_leader, Reverse(node))
+            let Position { epoch, index } = answer.last;
+            let held = (epoch, index.0.saturating_sub(answer.missed), index);
+            (held, Some(node) == self.prefer, node != reach.control_leader, Reverse(node))
         })?;
         let start = Position { epoch: self.epoch, index: Index(best.last.index.0.checked_add(1)?) };
         let leader = Leader { replica: best.replica, process: best.process };
@@ -132,7 +134,8 @@ impl Contest {
         let begun = |known: &&Position| known.epoch <= best.last.epoch && known.index <= best.last.index;
         let recorded = || view.history.iter().filter(begun).copied().collect();
         let starts = if best.starts.is_empty() { recorded() } else { best.starts.clone() };
-        Some(Winner { leader, start, starts, loss_possible })
+        // What it was told to go on without is lost with its epoch.
+        Some(Winner { leader, start, starts, loss_possible: loss_possible || best.missed > 0 })
     }
 }
 
@@ -173,6 +176,7 @@ mod tests {
             process: Process(1),
             last: Position::new(1, index),
             starts: vec![Position::new(1, 1)],
+            missed: 0,
         }
     }
     fn contest(view: &View, answers: &[Sealed]) -> Contest {

@@ -413,6 +413,7 @@ impl Rig {
             process: Process(node.process),
             last: *last,
             starts: Vec::new(),
+            missed: 0,
         };
         let process = node.process;
         self.push(self.now + delay, Happening::Seal { node: id, process, sealed });

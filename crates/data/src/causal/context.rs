@@ -37,6 +37,10 @@ impl Context {
     pub fn is_empty(&self) -> bool {
         self.actors.is_empty()
     }
+    /// How many dots there are.
+    pub fn dots(&self) -> u64 {
+        self.ranges().map(|(_, first, last)| last - first + 1).sum()
+    }
     pub fn contains(&self, dot: Dot) -> bool {
         self.actors.get(&dot.actor).is_some_and(|ranges| {
             let at = ranges.partition_point(|range| range.1 < dot.counter);

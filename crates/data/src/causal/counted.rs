@@ -115,6 +115,8 @@ pub(super) fn float(text: &[u8]) -> Option<f64> {
 }
 
 impl<V: Payload> Store for Counted<V> {
+    const MAY_REMAIN: bool = true;
+
     fn join(&mut self, own: &Context, other: &Self, theirs: &Context, losers: &mut Losers) {
         self.register.join(own, &other.register, theirs, losers);
         self.counter.join(own, &other.counter, theirs, losers);
@@ -130,6 +132,12 @@ impl<V: Payload> Store for Counted<V> {
     }
     fn clear(&self, _: &mut Write<'_>) -> Causal<Self> {
         self.seen()
+    }
+    fn residue(&self, dots: &mut Context) {
+        self.counter.residue(dots);
+    }
+    fn collect(&mut self, dots: &Context) {
+        self.counter.collect(dots);
     }
     fn note(&self, legend: &mut Legend) {
         self.register.note(legend);

@@ -13,6 +13,7 @@ use super::dot::{Actor, Dot, Mark, Write};
 use super::stamp::Stamp;
 use super::store::{Causal, Losers, Store};
 use crate::codec::DecodeError;
+use crate::plant::{self, Bug};
 use alloc::collections::BTreeMap;
 
 /// What one actor added.
@@ -97,9 +98,14 @@ impl Counter {
 }
 
 impl Store for Counter {
+    const MAY_REMAIN: bool = true;
+
     fn join(&mut self, _: &Context, other: &Self, _: &Context, _: &mut Losers) {
         for (actor, share) in &other.shares {
             self.shares.entry(*actor).and_modify(|own| own.join(share)).or_insert(*share);
+        }
+        if plant::is(Bug::ForgetsSeen) {
+            self.shares.retain(|_, share| share.is_alive());
         }
     }
     fn is_bottom(&self) -> bool {
@@ -119,6 +125,17 @@ impl Store for Counter {
     }
     fn clear(&self, _: &mut Write<'_>) -> Causal<Self> {
         self.seen()
+    }
+    /// Shares that deletes have seen whole. Their actors start over at a new base, whether they are kept or not.
+    fn residue(&self, dots: &mut Context) {
+        for (actor, share) in self.shares.iter().filter(|(_, share)| !share.is_alive()) {
+            dots.insert(Dot { actor: *actor, counter: share.last });
+        }
+    }
+    fn collect(&mut self, dots: &Context) {
+        self.shares.retain(|actor, share| {
+            share.is_alive() || !dots.contains(Dot { actor: *actor, counter: share.last })
+        });
     }
     fn note(&self, legend: &mut Legend) {
         for (actor, share) in &self.shares {

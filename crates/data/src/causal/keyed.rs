@@ -49,6 +49,7 @@ impl<S: Store> Keyed<S> {
 
 impl<S: Store> Store for Keyed<S> {
     const MAY_LOSE: bool = S::MAY_LOSE;
+    const MAY_REMAIN: bool = S::MAY_REMAIN;
 
     fn join(&mut self, own: &Context, other: &Self, theirs: &Context, losers: &mut Losers) {
         let nothing = S::default();
@@ -108,6 +109,19 @@ impl<S: Store> Store for Keyed<S> {
             }
         }
         cleared
+    }
+    fn residue(&self, dots: &mut Context) {
+        if S::MAY_REMAIN {
+            self.entries.values().for_each(|entry| entry.residue(dots));
+        }
+    }
+    fn collect(&mut self, dots: &Context) {
+        if S::MAY_REMAIN {
+            self.entries.values_mut().for_each(|entry| entry.collect(dots));
+            if self.is_whole {
+                self.entries.retain(|_, entry| !entry.is_bottom());
+            }
+        }
     }
     fn note(&self, legend: &mut Legend) {
         self.entries.values().for_each(|entry| entry.note(legend));

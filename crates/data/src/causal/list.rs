@@ -20,7 +20,7 @@ use super::stamp::Stamp;
 use super::store::{Causal, Losers, Store};
 use crate::codec::DecodeError;
 use crate::value::Blob;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// On which side of its parent a node hangs.
@@ -143,6 +143,35 @@ impl List {
         let removed = held.map(|(dot, node)| (dot, Node { value: None, ..*node }));
         Causal { store: List { nodes: removed.collect() }, context: Context::new() }
     }
+    /// Puts what a delta's elements hang on beside them, as far as `recent` names it: where those did not arrive, nobody would
+    /// see the new elements either. Returns the dots of what was added.
+    pub(super) fn bring_parents(&self, delta: &mut List, recent: &Context) -> Context {
+        let mut brought = Context::new();
+        let mut todo: Vec<Dot> = delta.nodes.values().filter_map(|node| node.parent).collect();
+        while let Some(dot) = todo.pop() {
+            let held =
+                self.nodes.get(&dot).filter(|_| recent.contains(dot) && !delta.nodes.contains_key(&dot));
+            if let Some(node) = held {
+                brought.insert(dot);
+                delta.nodes.insert(dot, node.clone());
+                todo.extend(node.parent);
+            }
+        }
+        brought
+    }
+    /// The nodes of which it is true, and all that they hang on.
+    fn needed(&self, keep: impl Fn(Dot, &Node) -> bool) -> BTreeSet<Dot> {
+        let mut needed = BTreeSet::new();
+        for (dot, _) in self.nodes.iter().filter(|(dot, node)| keep(**dot, node)) {
+            let mut at = Some(*dot);
+            while let Some(dot) = at
+                && needed.insert(dot)
+            {
+                at = self.nodes.get(&dot).and_then(|node| node.parent);
+            }
+        }
+        needed
+    }
     fn hangs_below(&self, dot: Dot, ancestor: Option<Dot>) -> bool {
         let mut at = Some(dot);
         while at != ancestor {
@@ -162,6 +191,8 @@ impl Node {
 }
 
 impl Store for List {
+    const MAY_REMAIN: bool = true;
+
     fn join(&mut self, _: &Context, other: &Self, _: &Context, _: &mut Losers) {
         for (dot, node) in &other.nodes {
             match self.nodes.get_mut(dot) {
@@ -185,6 +216,18 @@ impl Store for List {
     }
     fn clear(&self, _: &mut Write<'_>) -> Causal<Self> {
         self.remove(self.nodes.iter().filter(|(_, node)| node.value.is_some()).map(|(dot, _)| *dot))
+    }
+    /// Places of removed elements that nothing visible hangs on. Nothing new ever does.
+    fn residue(&self, dots: &mut Context) {
+        if self.nodes.values().all(|node| node.value.is_some()) {
+            return;
+        }
+        let needed = self.needed(|_, node| node.value.is_some());
+        self.nodes.keys().filter(|dot| !needed.contains(dot)).for_each(|dot| dots.insert(*dot));
+    }
+    fn collect(&mut self, dots: &Context) {
+        let needed = self.needed(|dot, node| node.value.is_some() || !dots.contains(dot));
+        self.nodes.retain(|dot, _| needed.contains(dot));
     }
     fn note(&self, legend: &mut Legend) {
         for (dot, node) in &self.nodes {

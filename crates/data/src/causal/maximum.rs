@@ -98,6 +98,8 @@ impl Maximum {
 }
 
 impl Store for Maximum {
+    const MAY_REMAIN: bool = true;
+
     fn join(&mut self, _: &Context, other: &Self, _: &Context, _: &mut Losers) {
         for (actor, share) in &other.shares {
             match self.shares.get_mut(actor) {
@@ -130,6 +132,16 @@ impl Store for Maximum {
             (*actor, Share { base, last, stamp, seen_last: last, registers: BTreeMap::new() })
         });
         Causal { store: Maximum { shares: shares.collect() }, context: Context::new() }
+    }
+    fn residue(&self, dots: &mut Context) {
+        for (actor, share) in self.shares.iter().filter(|(_, share)| !share.is_alive()) {
+            dots.insert(Dot { actor: *actor, counter: share.last });
+        }
+    }
+    fn collect(&mut self, dots: &Context) {
+        self.shares.retain(|actor, share| {
+            share.is_alive() || !dots.contains(Dot { actor: *actor, counter: share.last })
+        });
     }
     fn note(&self, legend: &mut Legend) {
         for (actor, share) in &self.shares {

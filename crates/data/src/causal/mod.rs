@@ -13,6 +13,7 @@
 //! | `store` | what every value can do; the pair of value and context |
 //! | `siblings` | register with siblings, and the enable-wins flag |
 //! | `last` | last-write-wins register |
+//! | `conflict` | what of a key is in conflict, and what became of conflicts |
 //! | `amount`, `counter` | counter that deletes can take from |
 //! | `counted` | register plus counter: strings and scores |
 //! | `keyed`, `sets`, `zset` | entries by name; three kinds of sets; sorted set |
@@ -21,6 +22,7 @@
 //! | `expiry` | when a key expires |
 //! | `object`, `change` | what a key or a field holds; what commands do to it |
 //! | `shard`, `step` | what one copy of a shard holds, and what changes it |
+//! | `disputes` | which of its keys the inbox tells of |
 //! | `plain` | a causal value as a plain one, for commands that read |
 //! | `sealed` | contexts in the hands of clients |
 //! | `tree` | hash tree over a copy, for anti-entropy |
@@ -51,21 +53,25 @@
 //! | no command yet: hyperloglogs | `raise` |
 //! | EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST | `expire` |
 //! | DEL, UNLINK | `delete` |
-//! | no command yet: flags, last-write-wins registers, other kinds of sets | `enable`, `disable`, `set_last` |
+//! | no command yet: flags, other kinds of sets | `enable`, `disable` |
+//! | where last-write-wins is the policy: SET, HSET, INCR | `set_last` |
 //!
 //! What each command of Redis becomes, and which ones are exclusive: `docs/internals/causal-commands.md`.
 //!
-//! # What is not here
+//! # Residue
 //!
-//! Collecting residue (removed list elements, counters' deletes, answered words of sets): it takes the barrier that
-//! proves that everybody holds them.
+//! What stays of something deleted because merging needs it (what a counter stood at, removed list elements, removes that win). It goes by
+//! [`Step::Collect`], behind the barrier that proves that nobody can bring the older state any more
+//! (`crates/protocol/src/leaderless/barrier.rs`).
 
 mod amount;
 mod change;
 pub mod codec;
+mod conflict;
 mod context;
 mod counted;
 mod counter;
+mod disputes;
 mod dot;
 mod expiry;
 mod keyed;
@@ -89,6 +95,7 @@ mod zset;
 pub use amount::Amount;
 pub use change::SetPolicy;
 pub use codec::DEPTH_MAX;
+pub use conflict::{Conflict, ConflictId, Decision, Decisions, How, Version};
 pub use context::Context;
 pub use counted::{Counted, Text};
 pub use counter::Counter;

@@ -5,6 +5,7 @@
 //! away.
 
 use super::codec::{Decoder, Encoder, Legend};
+use super::conflict::Decisions;
 use super::context::Context;
 use super::counted::Text;
 use super::dot::{Mark, Write};
@@ -40,6 +41,7 @@ macro_rules! on_part {
             Part::ZSet($inner) => $body,
             Part::List($inner) => $body,
             Part::Maximum($inner) => $body,
+            Part::Decisions($inner) => $body,
         }
     };
 }
@@ -54,6 +56,13 @@ macro_rules! parts {
         }
 
         impl Kind {
+            /// The one with this number, as in encoded forms.
+            pub fn of(tag: u8) -> Option<Kind> {
+                match tag {
+                    $($tag => Some(Kind::$name),)*
+                    _ => None,
+                }
+            }
             /// The word that `TYPE` answers.
             pub fn name(self) -> &'static str {
                 match self {
@@ -131,6 +140,8 @@ parts! {
     8 ZSet as_zset "zset",
     9 List as_list "list",
     10 Maximum as_maximum "string",
+    /// What became of the key's conflicts: never shown.
+    11 Decisions as_decisions "none",
 }
 
 impl Part {
@@ -144,8 +155,14 @@ impl Part {
     fn is_bottom(&self) -> bool {
         on_part!(self, part => part.is_bottom())
     }
-    fn clear(&self, write: &mut Write<'_>) -> Causal<Object> {
+    pub(super) fn clear(&self, write: &mut Write<'_>) -> Causal<Object> {
         on_part!(self, part => part.clear(write).map(Object::from))
+    }
+    fn residue(&self, dots: &mut Context) {
+        on_part!(self, part => part.residue(dots));
+    }
+    fn collect(&mut self, dots: &Context) {
+        on_part!(self, part => part.collect(dots));
     }
 }
 
@@ -183,6 +200,10 @@ impl Object {
         let shown = self.shown().map(Part::kind);
         self.parts.iter().filter(move |part| part.is_alive() && Some(part.kind()) != shown)
     }
+    /// The highest mark of what a reader sees, or of the delete that hides it where deletes are writes.
+    pub fn newest_write(&self) -> Option<Mark> {
+        self.newest().max(self.as_last().and_then(Last::mark))
+    }
     pub fn deadlines(&self) -> &Deadlines {
         &self.deadlines
     }
@@ -213,6 +234,20 @@ impl Object {
         SipHasher13::new_with_keys(seed.0, seed.1).hash(&bytes)
     }
 
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+    /// Makes a delta of this object one that means something to a copy that lacks the `recent` dots of it.
+    pub fn bring_parents(&self, delta: &mut Causal<Object>, recent: &Context) {
+        let list = delta.store.parts.iter_mut().find_map(|part| match part {
+            Part::List(list) => Some(list),
+            _ => None,
+        });
+        if let (Some(list), Some(held)) = (list, self.as_list()) {
+            let brought = held.bring_parents(list, recent);
+            delta.context.merge(&brought);
+        }
+    }
     fn find(&self, kind: Kind) -> Option<&Part> {
         self.parts.iter().find(|part| part.kind() == kind)
     }
@@ -231,6 +266,7 @@ impl Object {
 
 impl Store for Object {
     const MAY_LOSE: bool = true;
+    const MAY_REMAIN: bool = true;
 
     fn join(&mut self, own: &Context, other: &Self, theirs: &Context, losers: &mut Losers) {
         for part in &mut self.parts {
@@ -267,6 +303,22 @@ impl Store for Object {
         let mut cleared = self.clear_parts(write);
         cleared.context.merge(&self.deadlines.seen());
         cleared
+    }
+    fn residue(&self, dots: &mut Context) {
+        self.parts.iter().for_each(|part| part.residue(dots));
+        if !self.is_alive() {
+            dots.merge(&self.deadlines.seen());
+        }
+    }
+    /// An expiry goes with the last value.
+    fn collect(&mut self, dots: &Context) {
+        self.parts.iter_mut().for_each(|part| part.collect(dots));
+        if self.is_whole {
+            self.parts.retain(|part| !part.is_bottom());
+        }
+        if !self.is_alive() && dots.covers(&self.deadlines.seen()) {
+            self.deadlines = Deadlines::default();
+        }
     }
     fn note(&self, legend: &mut Legend) {
         for part in &self.parts {

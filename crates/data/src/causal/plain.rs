@@ -38,6 +38,7 @@ impl Part {
             Part::List(list) => of_list(list)?,
             // Registers have no plain form: that they are there is all that is told.
             Part::Maximum(_) => Value::String(Blob::default()),
+            Part::Decisions(_) => return None,
         })
     }
 }

@@ -57,6 +57,8 @@ impl Payload for Word {
 pub struct Words(Siblings<Word>);
 
 impl Store for Words {
+    const MAY_REMAIN: bool = true;
+
     fn join(&mut self, own: &Context, other: &Self, theirs: &Context, losers: &mut Losers) {
         self.0.join(own, &other.0, theirs, losers);
     }
@@ -73,6 +75,17 @@ impl Store for Words {
     /// Takes away the adds and leaves the removes: they must go on beating adds that have not come here yet.
     fn clear(&self, _: &mut Write<'_>) -> Causal<Self> {
         self.0.clear_where(|word| *word == Word::Added).map(Words)
+    }
+    /// Removes that no add stands beside: one beside an add goes on beating it until another add answers it.
+    fn residue(&self, dots: &mut Context) {
+        if self.0.iter().all(|(_, word)| *word == Word::Removed) {
+            self.0.iter().for_each(|(mark, _)| dots.insert(mark.dot));
+        }
+    }
+    fn collect(&mut self, dots: &Context) {
+        if self.0.iter().all(|(mark, word)| *word == Word::Removed && dots.contains(mark.dot)) {
+            self.0 = Siblings::default();
+        }
     }
     fn note(&self, legend: &mut Legend) {
         self.0.note(legend);

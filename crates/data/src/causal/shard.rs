@@ -19,7 +19,9 @@
 //! the copy's own grow by the other one.
 // bugs: LL-05, LL-06, LL-10, LL-17, LL-19, LL-21
 
+use super::conflict::Decisions;
 use super::context::Context;
+use super::disputes::{Disputes, Look};
 use super::object::Object;
 use super::stamp::Stamp;
 use super::step::Step;
@@ -110,8 +112,8 @@ impl Taking {
 
 /// One copy of a shard.
 ///
-/// Invariant: the tree is the one of the objects; `unsettled` are the places of keys with recent dots; no key is kept
-/// that has neither value, residue nor recent dots.
+/// Invariant: the tree and the disputes are those of the objects; `unsettled` are the places of keys with recent dots, `residue`
+/// counts what is left of deletes there; no key is kept that has neither value, residue nor recent dots.
 #[derive(Clone, Debug)]
 pub struct ShardCopy {
     seed: Seed,
@@ -120,8 +122,11 @@ pub struct ShardCopy {
     context: Context,
     tree: HashTree,
     unsettled: BTreeSet<u64>,
+    /// How much residue lies at a place.
+    residue: BTreeMap<u64, u64>,
     newest: Stamp,
     taking: Option<Taking>,
+    disputes: Disputes,
 }
 
 impl ShardCopy {
@@ -133,8 +138,10 @@ impl ShardCopy {
             context: Context::new(),
             tree: HashTree::default(),
             unsettled: BTreeSet::new(),
+            residue: BTreeMap::new(),
             newest: Stamp(0),
             taking: None,
+            disputes: Disputes::default(),
         }
     }
     /// Every dot that this copy ever held.
@@ -180,8 +187,40 @@ impl ShardCopy {
     pub fn unsettled(&self) -> usize {
         self.unsettled.len()
     }
+    /// A hash of the context under the keyspace's seed: of equal contexts the same.
+    pub fn context_hash(&self) -> u64 {
+        let mut bytes = Vec::new();
+        self.context.encode(&mut Writer::new(&mut bytes));
+        SipHasher13::new_with_keys(self.seed.0, self.seed.1).hash(&bytes)
+    }
 
-    /// Returns what last-write-wins let go, for the inbox.
+    /// Keys that are in conflict, or were and say what became of it, in the order of places; others perhaps among them.
+    pub fn disputed(&self) -> impl Iterator<Item = (&Blob, &Object)> {
+        let buckets = self.disputes.places.iter().filter_map(|place| self.keys.get(place));
+        buckets.flatten().map(|(key, held)| (key, &held.object)).filter(|(_, object)| object.may_conflict())
+    }
+    /// Bytes of all decisions, about.
+    pub fn decision_bytes(&self) -> u64 {
+        self.disputes.bytes
+    }
+    /// Decisions that went because there was no room, or because of their age.
+    pub fn dropped_decisions(&self) -> u64 {
+        self.disputes.dropped
+    }
+    /// As it was written down: see [`ShardCopy::dropped_decisions`].
+    pub fn note_dropped(&mut self, dropped: u64) {
+        self.disputes.dropped = dropped;
+    }
+    /// Times that concurrent writes of one value met here: no conflicts (bugs: ML-19). A restart forgets them.
+    pub fn agreed(&self) -> u64 {
+        self.disputes.agreed
+    }
+    /// Keys of which the inbox has something new to tell since it was asked the last time; not necessarily all of them.
+    pub fn take_news(&mut self) -> Vec<Blob> {
+        self.disputes.take_news()
+    }
+
+    /// Returns what last-write-wins let go, for keyspaces that list it themselves.
     pub fn apply(&mut self, step: &Step) -> Vec<Lost> {
         let mut losers = Losers::default();
         match step {
@@ -212,8 +251,52 @@ impl ShardCopy {
                 self.taking = None;
             }
             Step::Abandon => self.taking = None,
+            Step::Forget { key, decisions, dropped } => {
+                self.delta(key, &Decisions::forget(decisions.clone()), &mut losers);
+                self.disputes.dropped += dropped;
+            }
+            Step::Collect { dots } => self.collect(dots),
         }
         losers.lost
+    }
+    /// How much is kept only so that deletes stay deletes.
+    pub fn residue_count(&self) -> u64 {
+        self.residue.values().sum()
+    }
+    /// The dots of all of it.
+    pub fn residue(&self) -> Context {
+        let mut dots = Context::new();
+        for (_, held) in self.residue.keys().filter_map(|place| self.keys.get(place)).flatten() {
+            held.object.residue(&mut dots);
+        }
+        dots
+    }
+    fn collect(&mut self, dots: &Context) {
+        let places: Vec<u64> = self.residue.keys().copied().collect();
+        for place in places {
+            let Some(bucket) = self.keys.get_mut(&place) else { continue };
+            for (key, held) in bucket.iter_mut() {
+                let minus = hash_of(self.seed, key, &held.object);
+                held.object.collect(dots);
+                let plus = hash_of(self.seed, key, &held.object);
+                self.tree.change(place, minus, plus);
+            }
+            bucket.retain(|(_, held)| !is_nothing(held));
+            if bucket.is_empty() {
+                self.keys.remove(&place);
+            }
+            self.count_residue(place);
+        }
+    }
+    fn count_residue(&mut self, place: u64) {
+        let mut dots = Context::new();
+        for (_, held) in self.keys.get(&place).into_iter().flatten() {
+            held.object.residue(&mut dots);
+        }
+        match dots.dots() {
+            0 => self.residue.remove(&place),
+            count => self.residue.insert(place, count),
+        };
     }
     /// Every replica's context includes these dots: where they are recent, they have done their duty.
     pub fn settle(&mut self, stable: &Context) {
@@ -247,8 +330,12 @@ impl ShardCopy {
         if let Some(stamp) = delta.newest_stamp() {
             self.newest = self.newest.max(stamp);
         }
-        let held = Held { object: delta.store.clone(), recent: delta.context.clone() };
-        self.join(key, &held, &delta.context, losers);
+        let mut context = delta.context.clone();
+        if plant::is(Bug::MergesOverHoles) {
+            delta.context.ranges().for_each(|(actor, _, last)| context.insert_range(actor, 1, last));
+        }
+        let held = Held { object: delta.store.clone(), recent: context.clone() };
+        self.join(key, &held, &context, losers);
     }
     fn span(&mut self, span: Span, entries: &[Entry], theirs: &Context, losers: &mut Losers) {
         let named: BTreeSet<&[u8]> = entries.iter().map(|entry| &*entry.key).collect();
@@ -278,7 +365,7 @@ impl ShardCopy {
             Some(taking) if taking.has_passed(place) => &taking.both,
             _ => &self.context,
         };
-        self.newest = self.newest.max(incoming.object.newest().map_or(Stamp(0), |mark| mark.stamp));
+        self.newest = self.newest.max(incoming.object.newest_write().map_or(Stamp(0), |mark| mark.stamp));
         let bucket = self.keys.entry(place).or_default();
         let at = match bucket.iter().position(|(name, _)| **name == *key) {
             Some(at) => at,
@@ -288,9 +375,15 @@ impl ShardCopy {
             }
         };
         let held = &mut bucket[at].1;
-        let minus = hash_of(self.seed, key, &held.object);
+        let (minus, before) = (hash_of(self.seed, key, &held.object), Look::of(&held.object));
         held.object.join(own, &incoming.object, theirs, losers);
-        let plus = hash_of(self.seed, key, &held.object);
+        let (plus, after) = (hash_of(self.seed, key, &held.object), Look::of(&held.object));
+        if (before.is_disputed || after.is_disputed) && minus != plus {
+            let name = bucket[at].0.clone();
+            let is_disputed = bucket.iter().any(|(_, held)| held.object.may_conflict());
+            self.disputes.change(place, &name, before, after, is_disputed);
+        }
+        let held = &mut bucket[at].1;
         held.recent.merge(&incoming.recent);
         held.recent.keep_newest(RECENT_RANGES_MAX);
         if held.recent.is_empty() {
@@ -304,6 +397,7 @@ impl ShardCopy {
             self.keys.remove(&place);
         }
         self.tree.change(place, minus, plus);
+        self.count_residue(place);
         self.learn(&incoming.recent);
     }
 
@@ -342,20 +436,27 @@ impl ShardCopy {
         for place in places {
             for (key, held) in self.keys.remove(&place).unwrap_or_default() {
                 self.tree.change(place, hash_of(self.seed, &key, &held.object), None);
+                let (before, after) = (Look::of(&held.object), Look::of(&Object::default()));
+                self.disputes.change(place, &key, before, after, false);
             }
             self.unsettled.remove(&place);
+            self.residue.remove(&place);
         }
         for Entry { key, held } in entries {
             let place = self.place(key);
             if !span.contains(place) || is_nothing(held) {
                 continue;
             }
-            self.newest = self.newest.max(held.object.newest().map_or(Stamp(0), |mark| mark.stamp));
+            self.newest = self.newest.max(held.object.newest_write().map_or(Stamp(0), |mark| mark.stamp));
             self.tree.change(place, None, hash_of(self.seed, key, &held.object));
             if !held.recent.is_empty() {
                 self.unsettled.insert(place);
             }
+            let (before, after) = (Look::of(&Object::default()), Look::of(&held.object));
+            let is_disputed = after.is_disputed || self.disputes.places.contains(&place);
+            self.disputes.change(place, key, before, after, is_disputed);
             self.keys.entry(place).or_default().push((key.clone(), held.clone()));
+            self.count_residue(place);
         }
     }
 

@@ -83,7 +83,11 @@ impl<V: Payload> Siblings<V> {
     }
     /// Replaces exactly what a context names: dots of this register that a client read, perhaps elsewhere.
     pub fn write_over(seen: Context, write: &mut Write<'_>, value: V) -> Causal<Siblings<V>> {
-        let Mark { stamp, dot } = write.mark();
+        Siblings::one_over(seen, write.mark(), value)
+    }
+    /// The same under a mark that was minted already.
+    pub(super) fn one_over(seen: Context, mark: Mark, value: V) -> Causal<Siblings<V>> {
+        let Mark { stamp, dot } = mark;
         let mut context = seen;
         context.insert(dot);
         Causal { store: Siblings { entries: vec![(dot, stamp, value)] }, context }

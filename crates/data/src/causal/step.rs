@@ -28,6 +28,10 @@ pub enum Step {
     Finish,
     /// The walk came to no end.
     Abandon,
+    /// Decisions on conflicts of a key go, so many of them unasked.
+    Forget { key: Blob, decisions: Context, dropped: u64 },
+    /// A barrier has passed: this residue goes, where it is residue still.
+    Collect { dots: Context },
 }
 
 impl Step {
@@ -62,6 +66,16 @@ impl Step {
             }
             Step::Finish => writer.u8(7),
             Step::Abandon => writer.u8(8),
+            Step::Forget { key, decisions, dropped } => {
+                writer.u8(9);
+                writer.bytes(key);
+                write_context(writer, decisions);
+                writer.u64(*dropped);
+            }
+            Step::Collect { dots } => {
+                writer.u8(10);
+                write_context(writer, dots);
+            }
         }
     }
     /// # Errors
@@ -83,6 +97,12 @@ impl Step {
             6 => Step::Pass { span: Span::decode(reader)? },
             7 => Step::Finish,
             8 => Step::Abandon,
+            9 => Step::Forget {
+                key: reader.bytes()?.into(),
+                decisions: read_context(reader)?,
+                dropped: reader.u64()?,
+            },
+            10 => Step::Collect { dots: read_context(reader)? },
             _ => return Err(DecodeError::Invalid("step")),
         })
     }

@@ -18,6 +18,8 @@ use core::fmt::Debug;
 pub trait Store: Clone + Default + PartialEq + Debug {
     /// Whether a last-write-wins register can lie in it, so that merging may report losers.
     const MAY_LOSE: bool = false;
+    /// Whether deletes can leave something behind in it that a barrier lets go.
+    const MAY_REMAIN: bool = false;
 
     /// Takes over what the other one knows. `own` and `theirs` are the contexts before the merge.
     fn join(&mut self, own: &Context, other: &Self, theirs: &Context, losers: &mut Losers);
@@ -29,6 +31,12 @@ pub trait Store: Clone + Default + PartialEq + Debug {
     fn newest(&self) -> Option<Mark>;
     /// A delta that removes exactly what is seen here; what is concurrent survives it (ML-06).
     fn clear(&self, write: &mut Write<'_>) -> Causal<Self>;
+
+    /// Adds the dots of its residue: of what is kept only so that a delete stays one, and needs nothing else of this value.
+    fn residue(&self, _: &mut Context) {}
+    /// Lets that residue go which the context names and which is residue still. Only behind a barrier: whoever could still
+    /// bring what was deleted must know of the delete (`crates/protocol/src/leaderless/barrier.rs`).
+    fn collect(&mut self, _: &Context) {}
 
     /// Tells the legend what `encode` is going to name.
     fn note(&self, legend: &mut Legend);
@@ -66,7 +74,7 @@ impl Losers {
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Causal<S> {
     pub store: S,
-    /// In a delta exactly the dots that it mints or removes, all of them dots of its key.
+    /// In a delta exactly the dots that it mints, removes or brings along, all of them dots of its key.
     pub context: Context,
 }
 

@@ -100,6 +100,10 @@ impl Range {
     pub fn is_leaf(self) -> bool {
         self.level == DEPTH
     }
+    /// Whether the ranges in it are leaves.
+    pub fn is_above_leaves(self) -> bool {
+        self.level + 1 == DEPTH
+    }
     pub fn span(self) -> Span {
         let below = 64 - BITS * u32::from(self.level);
         if below == 64 {

@@ -1,18 +1,22 @@
 //! What a client asks to be done to one key, on its way to the replica that will mint it.
 
 mod encoded;
+mod last;
 mod outcome;
 
 pub use outcome::{Outcome, SIBLINGS_MAX, Unfit};
 
 use super::amount::Amount;
 use super::change::SetPolicy;
+use super::conflict::{Decisions, How, Version};
+use super::context::Context;
 use super::counted::Text;
 use super::dot::{Dot, Write};
 use super::expiry::Deadline;
 use super::object::{Kind, Object};
 use super::store::Causal;
 use super::zset::Score;
+use crate::leaderless::ConflictPolicy;
 use crate::operation::{End, Expiry};
 use crate::value::Blob;
 use alloc::vec::Vec;
@@ -87,6 +91,17 @@ pub enum Wish {
         deadline: Deadline,
     },
     Delete,
+    /// Somebody, `by`, says what a conflict comes to: `None` for nothing. Replaces exactly these versions.
+    Settle {
+        path: Vec<Blob>,
+        versions: Vec<Version>,
+        value: Option<Blob>,
+        by: Blob,
+    },
+    /// Lets decisions on conflicts go.
+    Forget {
+        decisions: Context,
+    },
 }
 
 impl Wish {
@@ -101,6 +116,8 @@ impl Wish {
             | Wish::ListRemove { .. }
             | Wish::Expire { .. }
             | Wish::Delete => true,
+            // They name what they are about.
+            Wish::Settle { .. } | Wish::Forget { .. } => false,
             Wish::Set { .. }
             | Wish::SetOver { .. }
             | Wish::Increment { .. }
@@ -130,6 +147,12 @@ impl Wish {
             Wish::ListPush { elements, .. } => all(elements),
             Wish::ListInsert { pivot, element, .. } => pivot.len() + element.len(),
             Wish::ListRemove { element, .. } => element.len(),
+            Wish::Settle { path, versions, value, by } => {
+                let values = versions.iter().filter_map(|version| version.value.as_ref());
+                let all: usize = path.iter().chain(values).chain(value).map(|blob| blob.len()).sum();
+                all + by.len() + 48 * versions.len()
+            }
+            Wish::Forget { decisions } => 24 * decisions.ranges().count(),
             Wish::Increment { .. } | Wish::IncrementFloat { .. } | Wish::Expire { .. } | Wish::Delete => 0,
         }
     }
@@ -145,6 +168,44 @@ impl Wish {
     ) -> Result<(Causal<Object>, Outcome), Unfit> {
         let outcome = self.judge(object, now_ms)?;
         Ok((self.delta(object, write, now_ms), outcome))
+    }
+    /// The same under a keyspace's policy, and with what became of the conflicts that it ends.
+    ///
+    /// # Errors
+    /// As of [`Wish::mint`].
+    pub fn mint_under(
+        &self,
+        policy: ConflictPolicy,
+        object: &Object,
+        write: &mut Write<'_>,
+        now_ms: i64,
+    ) -> Result<(Causal<Object>, Outcome), Unfit> {
+        let is_last = policy == ConflictPolicy::LastWriteWins;
+        let how = match self {
+            Wish::Settle { path, versions, value, by } => {
+                let settle = &mut |object: &Object, write: &mut Write<'_>| {
+                    object.settle(versions, value.as_ref(), is_last, write)
+                };
+                let names: Vec<&[u8]> = path.iter().map(|field| &**field).collect();
+                let settled = object.hash_update(write, now_ms, &names, settle).ok_or(Unfit::WrongType)?;
+                // An expiry that has passed would hide what is written now.
+                let expired = Causal {
+                    store: Object::of_deadlines(Default::default()),
+                    context: object.deadlines().seen(),
+                };
+                let settled = if object.is_shown(now_ms) { settled } else { settled.and(&expired) };
+                let how = How::Resolved { by: by.clone() };
+                let decided = object.decide(path.clone(), how, versions.clone(), write);
+                return Ok((settled.and(&decided), Outcome::Done));
+            }
+            Wish::Delete => How::Deleted,
+            _ => How::Overwritten,
+        };
+        let (delta, outcome) = match is_last {
+            true => self.mint_last(object, write, now_ms)?,
+            false => self.mint(object, write, now_ms)?,
+        };
+        Ok((object.and_decided(delta, &how, write), outcome))
     }
     fn delta(&self, object: &Object, write: &mut Write<'_>, now_ms: i64) -> Causal<Object> {
         match self {
@@ -184,6 +245,9 @@ impl Wish {
             }
             Wish::Expire { deadline } => object.expire(write, now_ms, *deadline),
             Wish::Delete => object.delete(write),
+            // Only a keyspace's policy says what a version is written as.
+            Wish::Settle { .. } => Causal::new(),
+            Wish::Forget { decisions } => Decisions::forget(decisions.clone()),
         }
     }
 }

@@ -167,6 +167,12 @@ impl Node {
                 "ERR nobody orders the changes of a leaderless keyspace: there is no log to follow".into()
             );
         }
+        if self.map.multi_leader.contains_key(&keyspace.id) {
+            return Err(
+                "ERR the sites of a multi-leader keyspace have a log each: there is no one order to follow"
+                    .into(),
+            );
+        }
         let groups = self.routes.get(&keyspace.id).map(|routes| routes.groups()).unwrap_or_default();
         let at = match asked.shard {
             None if groups.len() > 1 => {
@@ -247,6 +253,17 @@ fn write_changes(records: &[u8], after: Position, end: Index, count: usize, w: &
             continue;
         }
         if header.index > end || told.len() >= count {
+            break;
+        }
+        if let Some(gap) = record.gap() {
+            if told.is_empty() {
+                return w.error(&format!(
+                    "GAP this copy went on without the entries {} to {}: ask another node, or go on AFTER {} without them",
+                    gap.first.0,
+                    header.index.0,
+                    header.position()
+                ));
+            }
             break;
         }
         if header.kind.is_change() {

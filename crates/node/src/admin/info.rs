@@ -216,7 +216,12 @@ impl Node {
                 let state = if progress.is_replicating() { "online" } else { "wait_bgsave" };
                 let lag = self.now.instant.since(progress.current_at).as_secs();
                 let (name, offset) = (format!("slave{at}"), progress.matched.0);
-                field(&name, format!("ip={host},port={port},state={state},offset={offset},lag={lag}"));
+                let missed = it.replica.missed_by(node);
+                let missed = if missed > 0 { format!(",missed={missed}") } else { String::new() };
+                field(
+                    &name,
+                    format!("ip={host},port={port},state={state},offset={offset},lag={lag}{missed}"),
+                );
             }
         } else {
             let leader = route.and_then(|route| route.leader);
@@ -228,6 +233,7 @@ impl Node {
                 if leader.is_some_and(|n| self.peers.contains_key(&n)) { "up" } else { "down" }.into(),
             );
             field("slave_repl_offset", format!("{offset}"));
+            field("missed_entries", format!("{}", it.map_or(0, |it| it.shortfall.missed())));
             field("slave_read_only", "1".into());
             field("connected_slaves", "0".into());
         }

@@ -23,7 +23,7 @@ const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
     "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous|chain] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s] [LOG row|statement|physical]",
     "CREATE <name> MULTI-LEADER [SITES eu,us,ap] [TOPOLOGY all-to-all|circular|star:<hub>|tree:<child>-><parent>,...] [CONFLICT crdt|siblings|last-write-wins|home] [options of SINGLE-LEADER, of each site's group]",
-    "CREATE <name> LEADERLESS [N n] [W w] [R r] [SLOPPY on|off] [READ-REPAIR blocking|background|off] [CONFLICT crdt] [ON-SIBLINGS show|error] [SHARDS n]",
+    "CREATE <name> LEADERLESS [N n] [W w] [R r] [SLOPPY on|off] [READ-REPAIR blocking|background|off] [CONFLICT crdt|siblings|last-write-wins] [ON-SIBLINGS show|error] [SHARDS n]",
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -165,8 +165,7 @@ impl Node {
         };
         let (keyspace, log) = (it.id, it.settings.log);
         if self.is_leaderless(keyspace) {
-            let text = "ERR a leaderless keyspace cannot be altered in this version: make another one";
-            return self.reply_error(connection, text);
+            return self.alter_leaderless(connection, keyspace, options);
         }
         if self.is_multi_leader(keyspace) {
             return self.alter_multi_leader(connection, keyspace, options);
@@ -256,12 +255,12 @@ impl Node {
             .collect();
         groups.sort_by(|a, b| a.slots.cmp(&b.slots));
         let moves = self.moves_text(it.id);
-        let (logged, latency) = (self.logged(it.id), self.latency(it.id));
+        let (logged, latency, missed) = (self.logged(it.id), self.latency(it.id), self.missed_text(it.id));
         let settings = it.settings;
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(26);
+            w.map(28);
             let mut text = |name: &str, value: &str| {
                 w.bulk(name.as_bytes());
                 w.bulk(value.as_bytes());
@@ -291,6 +290,10 @@ impl Node {
             number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
             number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
             number("timeout-ms", i64::from(settings.timeout_ms));
+            number("backlog", i64::from(settings.backlog_bytes));
+            w.bulk(b"missed");
+            w.array(missed.len());
+            missed.iter().for_each(|text| w.bulk(text.as_bytes()));
             w.bulk(b"log-bytes");
             write_logged(&logged, w);
             w.bulk(b"latency-parts");
@@ -302,6 +305,25 @@ impl Node {
             w.array(moves.len());
             moves.iter().for_each(|text| w.bulk(text.as_bytes()));
         })
+    }
+}
+
+impl Node {
+    /// Copies that went on without entries, as far as this node knows: all of groups that it leads, else its own.
+    fn missed_text(&self, keyspace: data::KeyspaceId) -> Vec<String> {
+        let name_of = |node: NodeId| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
+        let mut texts = Vec::new();
+        for view in self.map.groups_of(keyspace).map(|group| &group.view) {
+            let Some(it) = self.groups.get(&view.group) else { continue };
+            for node in view.members.iter().chain(&view.read_replicas).copied() {
+                let own = node == self.config.node;
+                let missed = if own { it.shortfall.missed() } else { it.replica.missed_by(node) };
+                if missed > 0 {
+                    texts.push(format!("group {} {}: {missed} entries", view.group.0, name_of(node)));
+                }
+            }
+        }
+        texts
     }
 }
 
@@ -412,6 +434,8 @@ pub(crate) fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settin
                 level_given = true;
             }
             ("ACKS", _) => acks = Some(number("ACKS", pair[1])?),
+            ("COMMIT", "best-effort") => settings.commit = CommitRule::BestEffort,
+            ("BACKLOG", _) => settings.backlog_bytes = number("BACKLOG", pair[1])?,
             ("COMMIT", "async") => settings.commit = CommitRule::Async,
             ("COMMIT", "majority") => settings.commit = CommitRule::Majority,
             ("COMMIT", "semi-sync") => settings.commit = CommitRule::SemiSync { acks: 0 },
@@ -457,7 +481,9 @@ pub(crate) fn parse_settings(base: Settings, options: &[&[u8]]) -> Result<Settin
             *minimum = acks.map_or(settings.replicas / 2 + 1, |acks| acks.saturating_add(1));
         }
         CommitRule::SemiSync { acks: known } if *known == 0 || acks.is_some() => *known = acks.unwrap_or(1),
-        CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous if acks.is_some() => {
+        CommitRule::BestEffort | CommitRule::Async | CommitRule::Majority | CommitRule::Synchronous
+            if acks.is_some() =>
+        {
             return Err("ERR ACKS goes with COMMIT semi-sync, in-sync-set or chain".into());
         }
         _ => {}

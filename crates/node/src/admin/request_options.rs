@@ -213,6 +213,7 @@ impl Draft {
 
 fn commit_rule(text: &str) -> Option<CommitRule> {
     Some(match text {
+        "best-effort" => CommitRule::BestEffort,
         "async" => CommitRule::Async,
         "semi-sync" => CommitRule::SemiSync { acks: 0 },
         "majority" => CommitRule::Majority,

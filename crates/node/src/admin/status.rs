@@ -84,9 +84,13 @@ impl Node {
                 let audited = told.map(|told| told.index).or(own.and_then(|it| it.audit.last()));
                 let audited = audited.map_or_else(|| String::from("null"), |index| format!("{}", index.0));
                 let lag = progress.map_or_else(|| String::from("null"), |(_, p)| format!("{}", newest.saturating_sub(p.matched.0)));
+                let missed = match own {
+                    Some(it) => it.shortfall.missed(),
+                    None => it.map_or(0, |it| it.replica.missed_by(*node)),
+                };
                 let refused = self.refused(view.group, *node).map_or_else(|| String::from("null"), |why| quoted(&why));
                 format!(
-                    "{{\"node\":{},\"role\":\"{role}\",\"matched\":{matched},\"lag\":{lag},\"state\":\"{state}\",\"in_sync\":{in_sync},\"audited\":{audited},\"doubted\":{doubted},\"refused\":{refused}}}",
+                    "{{\"node\":{},\"role\":\"{role}\",\"matched\":{matched},\"lag\":{lag},\"state\":\"{state}\",\"in_sync\":{in_sync},\"audited\":{audited},\"doubted\":{doubted},\"missed\":{missed},\"refused\":{refused}}}",
                     node.0
                 )
             })
@@ -127,7 +131,7 @@ impl Node {
 }
 
 /// A JSON string.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

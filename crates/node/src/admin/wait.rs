@@ -129,13 +129,15 @@ impl Node {
     pub(crate) fn holders(&self, group: GroupId, position: Position) -> Vec<NodeId> {
         let Some(it) = self.groups.get(&group) else { return Vec::new() };
         // What stands there now may be another entry.
-        if it.replica.view().is_some_and(|view| view.has_lost(position)) {
+        let gone = it.shortfall.lost().covers(position.index);
+        if gone || it.replica.view().is_some_and(|view| view.has_lost(position)) {
             return Vec::new();
         }
         let electable =
             |node| it.replica.view().is_some_and(|view| view.electable.iter().any(|r| r.node == node));
-        let holding =
-            it.replica.followers().filter(|(node, p)| electable(*node) && p.matched >= position.index);
+        let holding = it.replica.followers().filter(|(node, p)| {
+            electable(*node) && p.matched >= position.index && it.replica.is_whole(*node)
+        });
         let mut holders: Vec<NodeId> = holding.map(|(node, _)| node).collect();
         // In the order in which they fed each other, where they did.
         let order = it.replica.links().order();

@@ -1,6 +1,6 @@
 //! Rounds of audits: made by the leader, answered by its followers, counted, and what follows from the count.
 
-use super::{Doubt, Finding, REPEAT, REPLAY_BYTES, SINCE_VERSION, Told};
+use super::{Claim, Doubt, Finding, REPEAT, REPLAY_BYTES, SINCE_VERSION, Told};
 use crate::group::Group;
 use crate::io::{Event, Output};
 use crate::message::PeerMessage;
@@ -150,7 +150,7 @@ impl Node {
     }
 
     /// A leader whose table is right offers a snapshot of it that lies behind `after`, or takes one.
-    fn offer_rebuild(&mut self, group: GroupId, to: NodeId, after: Index) {
+    pub(crate) fn offer_rebuild(&mut self, group: GroupId, to: NodeId, after: Index) {
         let Some(it) = self.groups.get_mut(&group).filter(|it| it.audit.is_sound()) else { return };
         let serves = |mark: &Mark| mark.position.index >= it.released && mark.position.index > after;
         if let Some((mark, len)) = it.snapshots.stored.filter(|(mark, _)| serves(mark)) {
@@ -162,6 +162,16 @@ impl Node {
         if it.snapshots.pulled_by.is_empty() {
             self.begin_walk(group);
         }
+    }
+
+    /// A copy that lacks entries asks for a snapshot to be made anew from.
+    pub(crate) fn ask_for_anew(&mut self, group: GroupId) {
+        let Some(it) = self.groups.get(&group) else { return };
+        let Some(leader) = it.replica.follows() else { return };
+        let found = Claim { range: HashRange::default(), sum: RangeSum::default() };
+        let (position, after) = (it.applied_position(), it.after());
+        let finding = Finding { position, found, doubt: None, stuck: true, after };
+        self.send(leader, PeerMessage::AuditFinding { group, finding });
     }
 
     /// A snapshot is stored: copies in doubt may wait for it.
@@ -180,8 +190,14 @@ impl Node {
     pub(crate) fn on_audit_offer(&mut self, group: GroupId, from: NodeId, mark: Mark, len: u64) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let follows = it.replica.role() == RoleName::Follower && it.replica.follows() == Some(from);
-        let wants = it.audit.doubt.is_some() || it.lacks_log();
-        let serves = mark.position.index > it.after() && it.snapshots.transfer.is_none();
+        let lacks = !it.shortfall.is_whole();
+        let wants = it.audit.doubt.is_some() || it.lacks_log() || lacks;
+        let newer = mark.position.index > it.after();
+        if follows && lacks && !newer {
+            // The leader knows only of the gaps that it sent itself.
+            return self.ask_for_anew(group);
+        }
+        let serves = newer && it.snapshots.transfer.is_none();
         if !follows || !wants || !serves || it.replica.is_stranded() {
             return;
         }
@@ -226,7 +242,8 @@ impl Node {
         let (mut rest, before) = (&records[..], it.applied);
         while let Ok(record) = Record::parse(rest) {
             let header = &record.header;
-            if header.index == it.applied.next() && header.index <= it.replica.commit() {
+            let first = record.gap().map_or(header.index, |gap| gap.first);
+            if first == it.applied.next() && header.index <= it.replica.commit() {
                 it.apply_next(&record);
             }
             rest = &rest[record.len..];

@@ -5,6 +5,7 @@
 //! reads shows what it wrote.
 // catalogue: K1 K3 K5 K6
 
+use super::levels::Levels;
 use super::receipt::{QuorumReceipt, ReadBy, WrittenBy};
 use super::repair_of;
 use crate::io::ConnectionId;
@@ -19,7 +20,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::Spec;
 use commands::causal::{self, Form, OnSiblings, Plan, Setting};
-use data::causal::{Object, Outcome};
+use data::causal::{Object, Outcome, Wish};
 use data::leaderless::{self, Policy};
 use data::value::Blob;
 use data::{GroupId, KeyspaceId};
@@ -215,6 +216,43 @@ impl Node {
             self.finish_call(number);
         }
         if self.is_paused(connection) { Flow::Pause } else { Flow::Continue }
+    }
+
+    /// A write for a command whose reply has its place already: it is answered OK, or why not.
+    pub(crate) fn write_for(
+        &mut self,
+        (connection, slot, protocol): (ConnectionId, SlotId, Protocol),
+        keyspace: KeyspaceId,
+        key: Blob,
+        wish: Wish,
+        spec: &'static Spec,
+    ) {
+        let Some(session) = self.sessions.get(connection) else { return };
+        let command = session.commands;
+        let levels = self.policy_of(keyspace).map(|policy| Levels::default().levels(&policy));
+        let Some(Ok((w, r))) = levels.filter(|_| self.stopped.is_none() && !self.disk_full) else {
+            let mut bytes = Vec::new();
+            let text = "TRYAGAIN this node cannot write now, or the keyspace is gone: ask another node";
+            ReplyWriter::new(&mut bytes, protocol).error(text);
+            return self.fill(connection, slot, &bytes);
+        };
+        let group = self.shard_of(keyspace, &key);
+        let work = Work::Write { form: Form::Ok };
+        let (keys, ends) = ([key.clone()].into(), [None].into());
+        let call =
+            Call { connection, slot, protocol, command, keyspace, group, spec, work, keys, ends, left: 1 };
+        let number = self.leaderless.calls.next();
+        self.leaderless.calls.calls.insert(number, call);
+        let client = self.leaderless.calls.next();
+        self.leaderless.calls.requests.insert(client, (number, 0, group));
+        let now = self.now.instant;
+        let Some(it) = self.leaderless.shards.get_mut(&group) else {
+            return self.on_quorum_reply(client, Reply::Busy);
+        };
+        let mut out = Vec::new();
+        self.leaderless.counts.writes += 1;
+        it.coordinator.write(now, client, key, wish, w, r, &mut out);
+        self.carry_out_coordinator(group, out);
     }
 
     /// One key has its end.

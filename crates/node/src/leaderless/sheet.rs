@@ -6,13 +6,14 @@ use crate::sheet::Claim;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use data::leaderless::{Policy, ReadRepair};
+use data::leaderless::{ConflictPolicy, Policy, ReadRepair};
 
 const READS_MEET: &str = "reads see what was acknowledged before";
 const SURVIVES: &str = "acknowledged writes survive in leaderless keyspaces";
 const DELETED: &str = "what was deleted does not return";
 const ONCE: &str = "increments count once";
 const CONVERGES: &str = "copies of leaderless shards become equal";
+const INBOX: &str = "what lost is told of in the inbox";
 const FORWARD: &str = "quorum reads do not go back";
 
 pub fn claims(it: &Policy) -> Vec<Claim> {
@@ -69,8 +70,13 @@ pub fn claims(it: &Policy) -> Vec<Claim> {
         FORWARD,
     );
     claim(true, "A removal that was acknowledged is not undone: not by late messages, hints, repair or a copy that comes back.".to_string(), DELETED);
-    claim(true, "An increment counts once, however often it was sent on; one answered INDETERMINATE counts once or not at all.".to_string(), ONCE);
+    if it.conflict == ConflictPolicy::LastWriteWins {
+        claim(false, "Of two increments at once one may be lost to the other: each is a write of the sum, and the last one wins.".to_string(), ONCE);
+    } else {
+        claim(true, "An increment counts once, however often it was sent on; one answered INDETERMINATE counts once or not at all.".to_string(), ONCE);
+    }
     claim(true, "When faults end, all copies become equal without being read.".to_string(), CONVERGES);
+    claim(true, conflict_claim(it.conflict), INBOX);
     claim(
         false,
         "It is not linearizable: of two reads during one write the earlier may show it and the later may not, unless repair blocks; nothing compares and sets.".to_string(),
@@ -88,6 +94,23 @@ pub fn claims(it: &Policy) -> Vec<Claim> {
         SURVIVES,
     );
     claims
+}
+
+/// What becomes of writes that did not know of each other.
+// catalogue: J18
+fn conflict_claim(policy: ConflictPolicy) -> String {
+    match policy {
+        ConflictPolicy::Crdt => {
+            "Concurrent writes are told of in the inbox until they are let go: of strings the highest (time, node) is shown, collections and counters merge."
+        }
+        ConflictPolicy::Siblings => {
+            "Concurrent strings stay side by side, the highest (time, node) shown, until somebody resolves them or overwrites them; the inbox tells of each."
+        }
+        ConflictPolicy::LastWriteWins => {
+            "Of concurrent strings the highest (time, node) wins, the same one on every copy; what lost is in the inbox with its value, whatever the clocks say."
+        }
+    }
+    .to_string()
 }
 
 pub fn text(name: &str, it: &Policy, nodes: usize) -> String {
@@ -116,7 +139,16 @@ pub fn text(name: &str, it: &Policy, nodes: usize) -> String {
     ));
     sheet.push_str(&format!("- durability: {w} disks before a write is acknowledged, {n} in the end\n"));
     sheet.push_str("- latency: a read takes a round trip, a write two; any node coordinates\n");
-    sheet.push_str("- consistency: concurrent writes merge by their types; nobody orders them\n");
+    let consistency = match it.conflict {
+        ConflictPolicy::Crdt | ConflictPolicy::Siblings => "concurrent writes merge by their types",
+        ConflictPolicy::LastWriteWins => "of concurrent strings the last one wins, collections merge",
+    };
+    sheet.push_str(&format!("- consistency: {consistency}; nobody orders them\n"));
+    sheet.push_str(&format!(
+        "- conflicts: {} (family: {}); INBOX LIST {name} tells of each\n",
+        it.conflict.name(),
+        it.conflict.family().name()
+    ));
     sheet
 }
 
@@ -140,7 +172,7 @@ mod tests {
             assert_eq!(holds(&it, READS_MEET), reads_meet, "{it:?}");
             assert_eq!(holds(&it, FORWARD), forward, "{it:?}");
             assert_eq!(holds(&it, SURVIVES), survives, "{it:?}");
-            assert!(holds(&it, DELETED) && holds(&it, ONCE) && holds(&it, CONVERGES));
+            assert!(holds(&it, INBOX) && holds(&it, DELETED) && holds(&it, ONCE) && holds(&it, CONVERGES));
         }
         assert!(
             text("carts", &policy(3, 2, 2, true), 5)

@@ -8,8 +8,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use control::{Command, LeaderlessChange};
 use data::causal::ShardCopy;
-use data::leaderless::{OnSiblings, Policy, ReadRepair};
+use data::leaderless::{ConflictPolicy, OnSiblings, Policy, ReadRepair, Stage};
 use data::table::Seed;
+use data::value::Blob;
 use data::{GroupId, KeyspaceId, NodeId};
 use wire::number::parse_integer;
 
@@ -30,6 +31,9 @@ pub struct ShardState<'a> {
     pub missed: usize,
     /// Requests that this node coordinates.
     pub under_way: usize,
+    /// What is kept here only so that deletes stay deletes, and how far the barrier that collects it has come.
+    pub residue: u64,
+    pub barrier: data::leaderless::Barrier,
 }
 
 impl Node {
@@ -49,11 +53,26 @@ impl Node {
                 hint_bytes: hints.bytes(),
                 missed: hints.missed().len(),
                 under_way: it.coordinator.under_way(),
+                residue: replica.durable().copy.residue_count(),
+                barrier: it.placement.barrier,
             })
         })
     }
     pub fn leaderless_counts(&self) -> Counts {
         self.leaderless.counts
+    }
+    /// Keys with news for the inbox, of the shards whose first living replica this node is.
+    pub(crate) fn take_leaderless_news(&mut self) -> Vec<(KeyspaceId, GroupId, Vec<Blob>)> {
+        let (me, peers) = (self.config.node, &self.peers);
+        let mut news = Vec::new();
+        for (group, it) in &mut self.leaderless.shards {
+            let first = it.placement.replicas.iter().find(|node| **node == me || peers.contains_key(node));
+            let keys = it.copy.as_mut().map(|copy| copy.replica.take_news()).unwrap_or_default();
+            if !keys.is_empty() && first == Some(&me) {
+                news.push((it.keyspace, *group, keys));
+            }
+        }
+        news
     }
     /// Commands that wait for copies.
     pub fn quorum_calls(&self) -> usize {
@@ -66,7 +85,7 @@ impl Node {
         name: String,
         options: &[&[u8]],
     ) -> Flow {
-        let policy = match parse_policy(options) {
+        let policy = match parse_policy(Policy::default(), true, options) {
             Ok(policy) => policy,
             Err(error) => return self.reply_error(connection, &error),
         };
@@ -85,6 +104,29 @@ impl Node {
         self.administrate(connection, Command::ChangeLeaderless(change))
     }
 
+    /// KEYSPACE ALTER of what can change in use: everything but how many copies and shards there are. What is not said stays.
+    pub(crate) fn alter_leaderless(
+        &mut self,
+        connection: ConnectionId,
+        keyspace: KeyspaceId,
+        options: &[&[u8]],
+    ) -> Flow {
+        let Some(known) = self.policy_of(keyspace) else {
+            return self.reply_error(connection, "ERR no such keyspace");
+        };
+        match parse_policy(known, false, options) {
+            Ok(policy) if (policy.n, policy.shards) != (known.n, known.shards) => {
+                let text = "ERR N and SHARDS of a leaderless keyspace cannot be altered in this version: make another keyspace; W, R, SLOPPY, READ-REPAIR and ON-SIBLINGS can be altered";
+                self.reply_error(connection, text)
+            }
+            Ok(policy) => {
+                let change = LeaderlessChange::Alter { keyspace, policy };
+                self.administrate(connection, Command::ChangeLeaderless(change))
+            }
+            Err(error) => self.reply_error(connection, &error),
+        }
+    }
+
     /// KEYSPACE INFO; nothing of a keyspace that has leaders.
     pub(crate) fn leaderless_info(&mut self, connection: ConnectionId, keyspace: KeyspaceId) -> Option<Flow> {
         let it = self.map.leaderless.get(&keyspace)?.clone();
@@ -98,7 +140,12 @@ impl Node {
             .map(|shard| {
                 let stand_ins = if policy.sloppy { self.map.stand_ins(shard) } else { Vec::new() };
                 let joining: Vec<NodeId> = shard.joining.into_iter().collect();
-                (shard.clone(), names(&shard.replicas), names(&joining), names(&stand_ins))
+                let awaited = match shard.barrier.stage {
+                    Stage::Idle => Vec::new(),
+                    Stage::Promise | Stage::Hold => self.map.awaited_by_barrier(shard.group),
+                };
+                let nodes = [names(&shard.replicas), names(&joining), names(&stand_ins), names(&awaited)];
+                (shard.clone(), nodes)
             })
             .collect();
         Some(self.reply(connection, |w| {
@@ -109,7 +156,7 @@ impl Node {
             };
             text("name", &keyspace_name);
             text("kind", "leaderless");
-            text("conflict", "crdt");
+            text("conflict", policy.conflict.name());
             text("sloppy", if policy.sloppy { "on" } else { "off" });
             text("read-repair", policy.repair.name());
             text("on-siblings", policy.on_siblings.name());
@@ -126,16 +173,20 @@ impl Node {
             }
             w.bulk(b"rings");
             w.array(shards.len());
-            for (shard, replicas, joining, stand_ins) in &shards {
-                w.map(6);
+            for (shard, nodes) in &shards {
+                w.map(9);
                 w.bulk(b"shard");
                 w.integer(i64::from(shard.group.0));
                 w.bulk(b"slots");
                 w.bulk(format!("{}-{}", shard.slots.first, shard.slots.last).as_bytes());
                 w.bulk(b"ring");
                 w.integer(shard.ring as i64);
-                for (name, nodes) in [("replicas", replicas), ("joining", joining), ("stand-ins", stand_ins)]
-                {
+                w.bulk(b"barrier");
+                w.bulk(shard.barrier.stage.name().as_bytes());
+                w.bulk(b"barriers");
+                w.integer(shard.barrier.collected as i64);
+                let names: [&str; 4] = ["replicas", "joining", "stand-ins", "barrier-awaits"];
+                for (name, nodes) in names.iter().zip(nodes) {
                     w.bulk(name.as_bytes());
                     w.array(nodes.len());
                     nodes.iter().for_each(|node| w.bulk(node.as_bytes()));
@@ -154,7 +205,10 @@ impl Node {
     pub(crate) fn write_leaderless(&self, field: &mut dyn FnMut(&str, String)) {
         let (mut copies, mut stand_ins, mut rebuilding, mut hints, mut hint_bytes, mut keys) =
             (0, 0, 0, 0, 0, 0);
+        let mut inbox = (0, 0, 0, 0);
+        let mut residue = 0;
         for state in self.shard_states() {
+            residue += state.residue;
             if state.is_replica {
                 copies += 1;
                 rebuilding += usize::from(!state.is_ready);
@@ -162,6 +216,10 @@ impl Node {
             } else {
                 stand_ins += 1;
             }
+            inbox.0 += state.copy.disputed().count() as u64;
+            inbox.1 += state.copy.decision_bytes();
+            inbox.2 += state.copy.dropped_decisions();
+            inbox.3 += state.copy.agreed();
             hints += state.hints;
             hint_bytes += state.hint_bytes;
         }
@@ -183,21 +241,45 @@ impl Node {
             ("leaderless_walks", counts.walks),
             ("leaderless_walks_abandoned", counts.walks_abandoned),
             ("leaderless_keys_walked", counts.keys_walked),
+            ("leaderless_bytes_walked", counts.bytes_walked),
             ("leaderless_copies_rebuilt", counts.rebuilt),
             ("leaderless_checkpoints", counts.checkpoints),
+            ("leaderless_residue", residue),
+            ("leaderless_residue_collected", counts.collected),
+            ("leaderless_barriers", counts.barriers),
             ("leaderless_other_ring", counts.other_ring),
+            ("inbox_keys", inbox.0),
+            ("inbox_bytes", inbox.1),
+            ("inbox_dropped", inbox.2),
+            ("inbox_equal_values", inbox.3),
         ] {
             field(name, format!("{value}"));
+        }
+        for state in self.shard_states() {
+            let yes = |it: bool| if it { "yes" } else { "no" };
+            let (copy, whole) = (state.copy, state.copy.tree().whole());
+            let value = format!(
+                "keyspace={},copy={},ready={},walking={},keys={},sum={:016x},context={:016x},unsettled={},hints={}",
+                self.keyspace_name(state.keyspace),
+                yes(state.is_replica),
+                yes(state.is_ready),
+                yes(state.is_walking),
+                whole.entries,
+                whole.sum,
+                copy.context_hash(),
+                copy.unsettled(),
+                state.hints + state.missed,
+            );
+            field(&format!("leaderless_shard{}", state.group.0), value);
         }
     }
 }
 
-/// Options of `KEYSPACE CREATE name LEADERLESS`; the first contradiction as an error for the client.
-fn parse_policy(options: &[&[u8]]) -> Result<Policy, String> {
+/// Options of `KEYSPACE CREATE name LEADERLESS`, and of `KEYSPACE ALTER`; the first contradiction as an error for the client.
+pub(super) fn parse_policy(mut policy: Policy, is_new: bool, options: &[&[u8]]) -> Result<Policy, String> {
     if options.len() % 2 == 1 {
         return Err("ERR every option of a keyspace has a value".into());
     }
-    let mut policy = Policy::default();
     let (mut w, mut r) = (None, None);
     let mut given: Vec<String> = Vec::new();
     for pair in options.chunks_exact(2) {
@@ -232,28 +314,30 @@ fn parse_policy(options: &[&[u8]]) -> Result<Policy, String> {
                 let known = OnSiblings::ALL.into_iter().find(|it| it.name() == text);
                 policy.on_siblings = known.ok_or_else(|| "ERR ON-SIBLINGS is show or error".to_string())?;
             }
-            "CONFLICT" => conflict(&text)?,
+            "CONFLICT" => policy.conflict = conflict(&text)?,
             _ => return Err(unknown(&option)),
         }
         given.push(option);
     }
     // More than half, unless it is said: reads meet writes, and reads meet reads.
-    policy.w = w.unwrap_or(policy.n / 2 + 1);
-    policy.r = r.unwrap_or(policy.n / 2 + 1);
+    let majority = policy.n / 2 + 1;
+    policy.w = w.unwrap_or(if is_new { majority } else { policy.w });
+    policy.r = r.unwrap_or(if is_new { majority } else { policy.r });
     policy.check().map_err(|why| format!("ERR {why}"))?;
     Ok(policy)
 }
 
 /// The policies that have a machine in this mode, and why the others do not.
-fn conflict(text: &str) -> Result<(), String> {
+fn conflict(text: &str) -> Result<ConflictPolicy, String> {
+    if let Some(policy) = ConflictPolicy::ALL.into_iter().find(|policy| policy.name() == text) {
+        return Ok(policy);
+    }
     let missing = match text {
-        "crdt" => return Ok(()),
-        "siblings" | "last-write-wins" => {
-            "it is not made for leaderless keyspaces yet: CONFLICT crdt keeps all concurrent values and shows the highest; with ON-SIBLINGS error a GET of several is refused, GETV shows them and SETV resolves them"
-        }
         "home" | "block" => "it is about leaders at sites, and here nobody leads: use CONFLICT crdt",
         _ if text.starts_with("merge:") => "no functions can be given in this version: use CONFLICT crdt",
-        _ => return Err("ERR CONFLICT is crdt in a leaderless keyspace".into()),
+        _ => {
+            return Err("ERR CONFLICT is crdt, siblings or last-write-wins in a leaderless keyspace".into());
+        }
     };
     Err(format!("ERR CONFLICT {text}: {missing}"))
 }
@@ -293,14 +377,15 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Policy, String> {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        parse_policy(&words)
+        parse_policy(Policy::default(), true, &words)
     }
 
     #[test]
     fn a_majority_is_asked_for_unless_it_is_said() {
         assert_eq!(parsed(""), Ok(Policy::default()));
         assert_eq!(parsed("n 5"), Ok(Policy { n: 5, w: 3, r: 3, ..Policy::default() }));
-        let said = "N 4 W 1 R 4 SLOPPY on READ-REPAIR off CONFLICT crdt ON-SIBLINGS error SHARDS 3";
+        let said =
+            "N 4 W 1 R 4 SLOPPY on READ-REPAIR off CONFLICT last-write-wins ON-SIBLINGS error SHARDS 3";
         let policy = Policy {
             shards: 3,
             n: 4,
@@ -309,6 +394,7 @@ mod tests {
             sloppy: true,
             repair: ReadRepair::Off,
             on_siblings: OnSiblings::Error,
+            conflict: ConflictPolicy::LastWriteWins,
         };
         assert_eq!(parsed(said), Ok(policy));
     }
@@ -323,9 +409,9 @@ mod tests {
             ("N three", "takes a number"),
             ("W 1 W 2", "given twice"),
             ("COMMIT majority", "has none"),
-            ("CONFLICT siblings", "GETV shows them"),
+            ("CONFLICT merge:max", "no functions"),
             ("CONFLICT home", "nobody leads"),
-            ("CONFLICT coin", "is crdt"),
+            ("CONFLICT coin", "siblings or last-write-wins"),
             ("SLOPPY maybe", "on or off"),
             ("FOO 1", "unknown option 'FOO'"),
         ] {

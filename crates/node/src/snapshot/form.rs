@@ -1,11 +1,12 @@
 //! The form of a snapshot: frames, each with its length before it.
 //!
 //! ```text
-//! head    group, keyspace, position, hash, time, epochs' starts, answers that are gone, the table's seed
+//! head    group, keyspace, position, hash, time, epochs' starts, answers that are gone, the table's seed, what the copy lacks
 //! kind u8 and 1: some answers to requests | 2: some keys | 3: some of a site's state       as many as it takes
 //! ```
 
 use crate::answers::Answers;
+use crate::shortfall::Shortfall;
 use alloc::vec::Vec;
 use data::codec::{DecodeError, Reader, Writer};
 use data::table::{Seed, Table};
@@ -53,6 +54,7 @@ pub struct LoadedSnapshot {
     pub(crate) head: SnapshotHead,
     pub(crate) answers: Answers,
     pub(crate) table: Table,
+    pub(crate) shortfall: Shortfall,
     /// Of a site's group.
     pub(crate) site: Option<SiteState>,
 }
@@ -67,6 +69,10 @@ impl LoadedSnapshot {
     /// Where the epochs of the log that it stands for begin.
     pub fn starts(&self) -> &[Position] {
         &self.head.starts
+    }
+    /// What its table lacks.
+    pub fn shortfall(&self) -> &Shortfall {
+        &self.shortfall
     }
     /// Reads a snapshot from its pieces, cut anywhere. Takes as long as the state is large: nothing for a core.
     pub fn read(pieces: &mut dyn FnMut() -> Option<Vec<u8>>) -> Result<LoadedSnapshot, DecodeError> {
@@ -100,7 +106,10 @@ impl LoadedSnapshot {
         let head = SnapshotHead::decode(frame)?;
         let answers = Answers::decode_trimmed(frame)?;
         let seed = Seed(frame.u64()?, frame.u64()?);
-        Ok(LoadedSnapshot { head, answers, table: Table::new(seed), site: None })
+        // Nothing is written of a copy that lacks nothing.
+        let lacks = frame.remaining() > 0;
+        let shortfall = if lacks { Shortfall::decode(frame)? } else { Shortfall::default() };
+        Ok(LoadedSnapshot { head, answers, table: Table::new(seed), shortfall, site: None })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::catch_up::Budget;
 use crate::io::{Event, Output};
 use crate::message::PeerMessage;
 use crate::node::Node;
+use crate::shortfall::Shortfall;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -123,9 +124,16 @@ impl Node {
 
     /// Whether a snapshot of this position would become the group's state: it is the one that was asked for, and the replica
     /// still follows. To be asked before the log is told of it.
-    /// `starts`: where the epochs of its log begin. What this copy alone holds goes to the ledger first; until it is durable
+    /// `starts`: where the epochs of its log begin; `giver`: what its table lacks. What this copy alone holds goes to the ledger first; until it is durable
     /// there the answer is no, and the leader offers again.
-    pub fn accepts_snapshot(&mut self, now: Now, group: GroupId, mark: Mark, starts: &[Position]) -> bool {
+    pub fn accepts_snapshot(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        mark: Mark,
+        starts: &[Position],
+        giver: &Shortfall,
+    ) -> bool {
         self.now = now;
         let Some(it) = self.groups.get_mut(&group) else { return false };
         let asked = it.snapshots.transfer.as_ref().is_some_and(|transfer| transfer.mark == mark);
@@ -135,7 +143,12 @@ impl Node {
         if !(asked && follows && fits) {
             return false;
         }
-        if rebuilds && !it.replica.is_stranded() {
+        let stranded = it.replica.is_stranded();
+        if !self.keeps_gaps_of(group, giver) {
+            return false;
+        }
+        let Some(it) = self.groups.get_mut(&group) else { return false };
+        if rebuilds && !stranded {
             // The log stays: nothing is lost.
             return true;
         }
@@ -155,8 +168,9 @@ impl Node {
         len: u64,
     ) -> Option<LoadedSnapshot> {
         self.now = now;
-        let LoadedSnapshot { head, answers, table, site } = snapshot;
-        let accepted = head.group == group && self.accepts_snapshot(now, group, head.mark, &head.starts);
+        let LoadedSnapshot { head, answers, table, shortfall, site } = snapshot;
+        let accepted =
+            head.group == group && self.accepts_snapshot(now, group, head.mark, &head.starts, &shortfall);
         let it = self.groups.get_mut(&group)?;
         it.snapshots.transfer = None;
         if !accepted {
@@ -170,19 +184,21 @@ impl Node {
         let through = head.mark.position.index;
         let site = it.site.as_mut().zip(site).map(|(its, state)| its.install(state, through));
         it.undo.clear();
+        it.shortfall.renew(shortfall);
+        it.tell_lacks();
         it.applied = head.mark.position.index;
         it.snapshots.stored = Some((head.mark, len));
         let position = head.mark.position;
         if rebuilds {
             self.replay(group);
-            return Some(LoadedSnapshot { head, answers, table, site });
+            return Some(LoadedSnapshot { head, answers, table, shortfall: Shortfall::default(), site });
         }
         it.released = position.index;
         it.end_replay();
         let (mark, starts, time_ms) = (head.mark, head.starts.clone(), head.time_ms);
         self.feed(group, single_leader::Input::Installed { mark, starts, time_ms });
         self.outputs.push(Output::Event(Event::SnapshotInstalled { group, position }));
-        Some(LoadedSnapshot { head, answers, table, site })
+        Some(LoadedSnapshot { head, answers, table, shortfall: Shortfall::default(), site })
     }
 
     /// What was received cannot be read: it is asked for again.

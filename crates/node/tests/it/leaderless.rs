@@ -1,6 +1,6 @@
 //! Leaderless keyspaces on whole nodes: quorums, stand-ins, restarts, replacements.
 // catalogue: K1 K3 K16 K18
-// bugs: LL-15, LL-16, LL-18
+// bugs: LL-07, LL-15, LL-16, LL-18
 
 use crate::cluster::serving;
 use crate::rig::{Client, Cluster};
@@ -183,6 +183,74 @@ fn a_node_that_leaves_is_replaced_and_the_newcomer_is_counted_when_it_is_ready()
     cluster.kill(replicas[1]);
     cluster.run(100);
     insists(&mut cluster, newcomer, "GET key20", "$2 20");
+}
+
+#[test]
+fn other_numbers_hold_at_once() {
+    let (mut cluster, clients) = with(4, "N 3");
+    assert_eq!(cluster.ask(clients[0], "SET a 1"), "+OK");
+    let (replicas, _) = ring(&cluster);
+    let client = cluster.connect(replicas[0]);
+    assert_eq!(cluster.ask(client, "SELECT carts"), "+OK");
+    cluster.kill(replicas[1]);
+    cluster.kill(replicas[2]);
+    insists(&mut cluster, client, "WITH R 1 DO GET a", "$1 1");
+    assert!(cluster.ask(client, "SET a 2").starts_with("-"));
+    cluster.start(replicas[1]);
+    cluster.run(3000);
+    insists(&mut cluster, client, "KEYSPACE ALTER carts W 1 R 3", "+OK");
+    cluster.run(100);
+    let info = cluster.ask(client, "KEYSPACE INFO carts");
+    assert!(info.contains("$1 w :1") && info.contains("$1 r :3") && info.contains("$1 n :3"), "{info}");
+    assert!(cluster.ask(client, "GET a").starts_with("-NOQUORUM 3"));
+    assert_eq!(cluster.ask(client, "KEYSPACE ALTER carts R 2 SLOPPY on READ-REPAIR off"), "+OK");
+    insists(&mut cluster, client, "WITH W 3 DO SET a 3", "+OK");
+    assert!(cluster.ask(client, "KEYSPACE ALTER carts W 4").contains("W must be between"));
+    assert!(cluster.ask(client, "KEYSPACE ALTER carts N 5 W 2").contains("cannot be altered"));
+    assert!(cluster.ask(client, "KEYSPACE SHEET carts").contains("w 1, r 2"));
+}
+
+#[test]
+fn what_deletes_leave_goes_behind_a_barrier_that_all_have_passed() {
+    let (mut cluster, clients) = with(4, "N 3 SLOPPY on");
+    for number in 0..20 {
+        assert_eq!(cluster.ask(clients[0], &format!("INCR key{number}")), ":1");
+        assert_eq!(
+            cluster.ask(clients[1], &format!("RPUSH list{} a", number % 2)),
+            format!(":{}", number / 2 + 1)
+        );
+    }
+    for number in 0..20 {
+        assert_eq!(cluster.ask(clients[1], &format!("DEL key{number}")), ":1");
+    }
+    assert_eq!(cluster.ask(clients[2], "LREM list0 0 a"), ":10");
+    let residue = |cluster: &Cluster| -> u64 {
+        cluster.nodes.values().flat_map(|node| node.shard_states()).map(|state| state.residue).sum()
+    };
+    assert!(residue(&cluster) >= 60, "two copies keep it at least: {}", residue(&cluster));
+    // One that may keep hints is away: nothing goes, and everything else does.
+    let (_, others) = ring(&cluster);
+    cluster.kill(others[0]);
+    cluster.run(120_000);
+    assert!(residue(&cluster) >= 90, "{}", residue(&cluster));
+    let here = clients.iter().find(|client| client.node != others[0]).expect("a client");
+    assert_eq!(cluster.ask(*here, "INCR key3"), ":1");
+    cluster.start(others[0]);
+    for _ in 0..300 {
+        cluster.run(1000);
+        if residue(&cluster) == 0 {
+            break;
+        }
+    }
+    assert_eq!(residue(&cluster), 0);
+    let client = cluster.connect(others[0]);
+    assert_eq!(cluster.ask(client, "SELECT carts"), "+OK");
+    assert_eq!(cluster.ask(client, "GET key3"), "$1 1");
+    assert_eq!(cluster.ask(client, "GET key4"), "$-1");
+    assert_eq!(cluster.ask(client, "INCR key4"), ":1");
+    assert_eq!(cluster.ask(client, "LRANGE list0 0 -1"), "*0");
+    assert!(cluster.ask(client, "KEYSPACE INFO carts").contains("$7 barrier $4 idle $8 barriers :1"));
+    assert!(cluster.ask(client, "INFO leaderless").contains("leaderless_residue:0"));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Stories of whole nodes, in virtual time.
 
 mod audits;
+mod best_effort;
 mod chain;
 mod changes;
 mod cluster;
 mod formats;
+mod inbox;
 mod latency;
 mod leaderless;
 mod moving;

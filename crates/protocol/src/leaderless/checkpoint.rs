@@ -31,6 +31,10 @@ pub struct Head {
     missed: Vec<NodeId>,
     next_hint: u64,
     floors: Vec<(NodeId, Process, u64)>,
+    dropped_decisions: u64,
+    promise: Option<(u64, Context)>,
+    promised: u64,
+    collected: u64,
 }
 
 /// A record of a shard's log.
@@ -129,16 +133,24 @@ impl Head {
             missed: durable.hints.missed().iter().copied().collect(),
             next_hint: durable.hints.next(),
             floors: durable.minted.floors().collect(),
+            dropped_decisions: durable.copy.dropped_decisions(),
+            promise: durable.promise.clone(),
+            promised: durable.promised,
+            collected: durable.collected,
         }
     }
     fn begin(&self) -> Durable {
         let mut durable = Durable::new(self.seed, self.is_ready);
         durable.copy = ShardCopy::with(self.seed, self.newest, self.context.clone());
+        durable.copy.note_dropped(self.dropped_decisions);
         durable.owed = self.owed.iter().copied().collect::<BTreeSet<_>>();
         durable.lives = self.lives.iter().copied().collect::<BTreeMap<_, _>>();
         self.missed.iter().for_each(|target| durable.hints.set_missed(*target, true));
         durable.hints.go_on_from(self.next_hint);
         durable.minted = Minted::with_floors(self.floors.iter().copied());
+        durable.promise = self.promise.clone();
+        durable.promised = self.promised;
+        durable.collected = self.collected;
         durable
     }
     fn encode(&self, w: &mut Writer<'_>) {
@@ -159,6 +171,13 @@ impl Head {
             process.encode(w);
             w.u64(*sequence);
         });
+        w.u64(self.dropped_decisions);
+        w.option(self.promise.as_ref(), |w, (number, residue)| {
+            w.u64(*number);
+            write_context(w, residue);
+        });
+        w.u64(self.promised);
+        w.u64(self.collected);
     }
     fn decode(r: &mut Reader<'_>) -> Result<Head, DecodeError> {
         Ok(Head {
@@ -171,6 +190,10 @@ impl Head {
             missed: r.list(NodeId::decode)?,
             next_hint: r.u64()?,
             floors: r.list(|r| Ok((NodeId::decode(r)?, Process::decode(r)?, r.u64()?)))?,
+            dropped_decisions: r.u64()?,
+            promise: r.option(|r| Ok((r.u64()?, read_context(r)?)))?,
+            promised: r.u64()?,
+            collected: r.u64()?,
         })
     }
 }

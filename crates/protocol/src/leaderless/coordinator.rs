@@ -142,6 +142,8 @@ pub(super) struct Request {
     pub client: Option<u64>,
     pub id: RequestId,
     pub key: Blob,
+    /// The ring under which it began.
+    pub ring: u64,
     pub level: Level,
     pub bytes: usize,
     pub deadline: Instant,
@@ -208,9 +210,24 @@ impl Coordinator {
         }
     }
     /// Who holds the shard now. What a replica acknowledged that is none any more does not count: who took its place has
-    /// not heard of it.
-    pub fn place(&mut self, placement: Placement) {
+    /// not heard of it. What began before a barrier may carry what was collected, and ends.
+    // bugs: LL-08
+    pub fn place(&mut self, placement: Placement, out: &mut Vec<Output>) {
+        let is_other_ring = self.placement.ring != placement.ring;
+        let fence = placement.barrier.fence;
+        self.requests.retain(|_, request| {
+            let goes_on = request.ring >= fence;
+            if !goes_on {
+                self.bytes -= request.bytes;
+                request.expire(out);
+            }
+            goes_on
+        });
         for request in self.requests.values_mut() {
+            if is_other_ring {
+                // What is on its way names the ring before, and is dropped.
+                request.resend_at = Instant::ZERO;
+            }
             match &mut request.task {
                 Task::Read(read) => read.place(&placement),
                 Task::Write(writing) => writing.place(&placement),
@@ -289,6 +306,7 @@ impl Coordinator {
             client: Some(client),
             id,
             key,
+            ring: self.placement.ring,
             level,
             bytes,
             deadline: now + self.limits.timeout,

@@ -3,7 +3,10 @@
 use super::hints::{Hint, Hints};
 use super::minted::{Kept, Minted};
 use alloc::collections::{BTreeMap, BTreeSet};
-use data::causal::{Causal, Object, Outcome, ShardCopy, Step, Unfit, read_delta, write_delta};
+use data::causal::{
+    Causal, Context, Object, Outcome, ShardCopy, Step, Unfit, read_context, read_delta, write_context,
+    write_delta,
+};
 use data::codec::{DecodeError, Reader, Writer};
 use data::table::Seed;
 use data::value::Blob;
@@ -54,6 +57,19 @@ pub enum Record {
         peer: NodeId,
         incarnation: Incarnation,
     },
+    /// A barrier began, and this is what deletes had left here by then.
+    Promise {
+        number: u64,
+        residue: Context,
+    },
+    /// It came to its end: what was noted goes.
+    Collected {
+        number: u64,
+    },
+    /// It came to no end.
+    Released,
+    /// The copy missed the beginning of a barrier, and has to be rebuilt.
+    Unready,
 }
 
 impl Record {
@@ -99,6 +115,17 @@ impl Record {
                 peer.encode(writer);
                 incarnation.encode(writer);
             }
+            Record::Promise { number, residue } => {
+                writer.u8(10);
+                writer.u64(*number);
+                write_context(writer, residue);
+            }
+            Record::Collected { number } => {
+                writer.u8(11);
+                writer.u64(*number);
+            }
+            Record::Released => writer.u8(12),
+            Record::Unready => writer.u8(13),
         }
     }
     /// Reads all of the input.
@@ -124,6 +151,10 @@ impl Record {
                 Record::Declined { request, unfit: reader.option(Unfit::decode)? }
             }
             8 => Record::Life { peer: NodeId::decode(reader)?, incarnation: Incarnation::decode(reader)? },
+            10 => Record::Promise { number: reader.u64()?, residue: read_context(reader)? },
+            11 => Record::Collected { number: reader.u64()? },
+            12 => Record::Released,
+            13 => Record::Unready,
             _ => return Err(DecodeError::Invalid("record of a leaderless shard")),
         };
         reader.end()?;
@@ -141,6 +172,12 @@ pub struct Durable {
     pub(super) is_ready: bool,
     /// The newest life of each peer that walked over this copy, or was walked over.
     pub(super) lives: BTreeMap<NodeId, Incarnation>,
+    /// The barrier that is under way, and what deletes had left when it began.
+    pub(super) promise: Option<(u64, Context)>,
+    /// The newest barrier that this copy ever took part in.
+    pub(super) promised: u64,
+    /// The newest one behind which it collected.
+    pub(super) collected: u64,
 }
 
 impl Durable {
@@ -154,6 +191,9 @@ impl Durable {
             owed: BTreeSet::new(),
             is_ready,
             lives: BTreeMap::new(),
+            promise: None,
+            promised: 0,
+            collected: 0,
         }
     }
     pub fn hints(&self) -> &Hints {
@@ -187,6 +227,18 @@ impl Durable {
             Record::Life { peer, incarnation } => {
                 self.lives.insert(*peer, *incarnation);
             }
+            Record::Promise { number, residue } => {
+                self.promise = Some((*number, residue.clone()));
+                self.promised = *number;
+            }
+            Record::Collected { number } => {
+                if let Some((_, dots)) = self.promise.take_if(|(promised, _)| promised == number) {
+                    self.copy.apply(&Step::Collect { dots });
+                    self.collected = *number;
+                }
+            }
+            Record::Released => self.promise = None,
+            Record::Unready => self.is_ready = false,
         }
     }
 }

@@ -107,10 +107,10 @@ impl Hints {
             self.missed.remove(&target);
         }
     }
-    /// What the hints say of a key, for reads that take stand-ins' word.
-    pub fn state(&self, key: &[u8]) -> KeyState {
+    /// What the hints of this ring and later ones say of a key, for reads that take stand-ins' word.
+    pub fn state(&self, key: &[u8], ring: u64) -> KeyState {
         let mut together = Causal::<Object>::new();
-        for (_, hint) in self.iter().filter(|(_, hint)| *hint.key == *key) {
+        for (_, hint) in self.iter().filter(|(_, hint)| *hint.key == *key && hint.ring >= ring) {
             together.merge(&hint.delta);
         }
         let context = together.context.clone();

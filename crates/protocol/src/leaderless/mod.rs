@@ -16,7 +16,9 @@
 //! | coordinator | `coordinator`, `write`, `read` | nothing that a restart needs |
 //! | replica | `replica` | a [`data::causal::ShardCopy`]; mints dots as one actor |
 //! | stand-in | `hints`, `handoff` | deltas for replicas that are away; it mints nothing |
+//! | keeper of the inbox | `inbox` | nothing: decisions on conflicts lie in the copy, here they are kept within bounds |
 //! | walker | `walk` | a comparison of its copy with another one, by hash trees |
+//! | collector | `barrier` | what deletes had left when a barrier began |
 //!
 //! A node runs one [`Coordinator`] and one [`Replica`] per shard; a `Replica` on a node outside the shard's placement is
 //! a stand-in.
@@ -67,11 +69,13 @@
 //!    others have each write, which every read under either ring meets. What a coordinator counted under the old ring from
 //!    the replaced replica it counts no more. The next change waits until the newcomer is ready.
 //!
+//! 10. *What deletes leave behind* goes behind a barrier (`barrier`) that every replica and every stand-in has passed, never by time
+//!    (bugs: LL-07, LL-08).
+//!
 //! # What is left out here
 //!
 //! Stand-ins do not mint: with no replica alive even a sloppy write is refused. A
-//! ring that grows or shrinks under load (both placements until sync is proven) and the barrier that collects residue (list
-//! places, counters' deletes, removed members of two-phase sets) do not exist yet. A linearizable register on top does
+//! ring that grows or shrinks under load (both placements until sync is proven) does not exist yet. A linearizable register on top does
 //! not either.
 //!
 //! Sources: DeCandia et al., "Dynamo: Amazon's Highly Available Key-value Store" (2007) for quorums, hinted handoff and
@@ -79,12 +83,14 @@
 //! Data Stores" (2015) for one context per copy; Cassandra's documentation of blocking read repair and monotonic quorum
 //! reads; Riak's kv679 for actors that forget.
 
+mod barrier;
 pub mod checkpoint;
 mod codec;
 pub mod coordinator;
 pub mod durable;
 mod handoff;
 pub mod hints;
+mod inbox;
 pub mod message;
 mod minted;
 pub mod quorum;

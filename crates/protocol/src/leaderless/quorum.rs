@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use data::leaderless::Barrier;
 use data::{Incarnation, NodeId};
 
 /// Nodes that are believed to be alive, each in which life.
@@ -16,6 +17,8 @@ pub struct Placement {
     pub replicas: Vec<NodeId>,
     /// Who stands in for one that is away, the preferred ones first.
     pub stand_ins: Vec<NodeId>,
+    /// How far the barrier has come.
+    pub barrier: Barrier,
 }
 
 impl Placement {

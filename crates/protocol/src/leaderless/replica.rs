@@ -12,8 +12,9 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::causal::{
-    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Store, Wish, Write,
+    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Wish, Write,
 };
+use data::leaderless::{ConflictPolicy, Stage};
 use data::plant::{self, Bug};
 use data::value::Blob;
 use data::{GroupId, Incarnation, Instant, NodeId, Now, Process, RequestId};
@@ -49,6 +50,13 @@ pub struct Limits {
     pub walk_gap: Duration,
     /// Keys in one message of a walk; a key that is larger travels alone.
     pub part_bytes_max: usize,
+    /// What becomes of concurrent writes.
+    pub conflict: ConflictPolicy,
+    /// Decisions on conflicts that a copy keeps for the inbox.
+    pub inbox_bytes_max: u64,
+    pub inbox_age_ms_max: i64,
+    /// From the end of one barrier, or the start of the process, to the beginning of the next.
+    pub barrier_every: Duration,
 }
 
 impl Default for Limits {
@@ -63,6 +71,10 @@ impl Default for Limits {
             walk_every: Duration::from_secs(10),
             walk_gap: Duration::ZERO,
             part_bytes_max: 256 << 10,
+            conflict: ConflictPolicy::Crdt,
+            inbox_bytes_max: 16 << 20,
+            inbox_age_ms_max: 7 * 24 * 3_600_000,
+            barrier_every: Duration::from_secs(100),
         }
     }
 }
@@ -99,6 +111,11 @@ pub enum Report {
     HintDropped {
         target: NodeId,
     },
+    /// A barrier came to its end: how much of what deletes had left went, and what is still there.
+    Collected {
+        collected: u64,
+        left: u64,
+    },
     /// A message was of no use here.
     Dropped(&'static str),
 }
@@ -112,18 +129,27 @@ pub struct Replica {
     pub(super) durable: Durable,
     minter: Minter,
     clock: HybridClock,
-    token: u64,
-    persisted: u64,
+    pub(super) token: u64,
+    pub(super) persisted: u64,
     held: VecDeque<(u64, NodeId, Message)>,
     pub(super) flights: Flights,
     pub(super) walk: Option<Walk>,
     pub(super) walks: u64,
     pub(super) walk_at: Instant,
     pub(super) is_paused: bool,
+    pub(super) inbox_at: Instant,
     /// Those over whom this life has walked to their end while it was being rebuilt.
     pub(super) rebuilt_from: BTreeSet<NodeId>,
     /// The context that each peer's newest life told last.
     pub(super) known: BTreeMap<NodeId, Context>,
+    /// Those over whom walks went from beginning to end under this ring.
+    pub(super) walked_over: BTreeSet<NodeId>,
+    /// What the disk must hold before the map may count this node for the stage.
+    pub(super) passed_at: Option<u64>,
+    /// Residue that the last barrier left.
+    pub(super) left: u64,
+    /// Since when the next barrier is waited for.
+    pub(super) begun_at: Option<Instant>,
 }
 
 impl Replica {
@@ -152,8 +178,13 @@ impl Replica {
             walks: 0,
             walk_at: Instant::ZERO,
             is_paused: false,
+            inbox_at: Instant::ZERO,
             rebuilt_from: BTreeSet::new(),
             known: BTreeMap::new(),
+            walked_over: BTreeSet::new(),
+            passed_at: None,
+            left: 0,
+            begun_at: None,
         };
         if plant::is(Bug::ReadsUnrebuilt) {
             replica.durable.is_ready = true;
@@ -171,13 +202,21 @@ impl Replica {
     pub fn pause(&mut self, paused: bool) {
         self.is_paused = paused;
     }
-    /// Who holds the shard now.
-    pub fn place(&mut self, placement: Placement) {
+    /// Who holds the shard now, and how far its barrier has come.
+    pub fn place(&mut self, placement: Placement, out: &mut Vec<Output>) {
+        let is_other_ring = self.placement.ring != placement.ring;
         self.placement = placement;
         let others = self.others();
         self.known.retain(|peer, _| others.contains(peer));
         // One that is gone owes nothing, and a walk over it is given up when it does not answer.
         self.rebuilt_from.retain(|peer| others.contains(peer));
+        if is_other_ring {
+            self.meet_barrier(out);
+        }
+    }
+    /// The smaller of the keyspace's w and r is another one.
+    pub fn set_quorum(&mut self, quorum: usize) {
+        self.limits.quorum = quorum;
     }
     /// Who is believed to be alive.
     pub fn set_alive(&mut self, alive: BTreeSet<NodeId>) {
@@ -192,8 +231,13 @@ impl Replica {
         }
     }
     pub fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.is_ahead_of_map() {
+            return;
+        }
         self.tick_hints(now, out);
         self.tick_walk(now.instant, out);
+        self.tick_inbox(now, out);
+        self.tick_barrier(now.instant, out);
     }
     /// `from` and `incarnation` were checked by the cluster.
     pub fn receive(
@@ -204,6 +248,9 @@ impl Replica {
         message: Message,
         out: &mut Vec<Output>,
     ) {
+        if self.is_ahead_of_map() {
+            return out.push(Output::Report(Report::Dropped("the map is from before a barrier")));
+        }
         match message {
             Message::Mint { request, life, key, wish, seen } => {
                 let answer = self.mint(now, request, life, key, &wish, seen, out);
@@ -305,8 +352,12 @@ impl Replica {
         let nothing = Object::default();
         let object = self.durable.copy.object(&key).unwrap_or(&nothing);
         let mut write = Write::new(&mut self.minter, stamp);
-        match wish.mint(object, &mut write, now.wall.middle_ms()) {
-            Ok((delta, outcome)) => {
+        match wish.mint_under(self.limits.conflict, object, &mut write, now.wall.middle_ms()) {
+            Ok((mut delta, outcome)) => {
+                if let Some(held) = self.durable.copy.held(&key) {
+                    // A write that was acknowledged must be seen where one that it follows never came.
+                    held.object.bring_parents(&mut delta, &held.recent);
+                }
                 self.persist(Record::Mint { request, key, delta: delta.clone(), outcome }, out);
                 Message::Minted { request, delta: Box::new(delta), outcome, lives: self.lives() }
             }
@@ -363,7 +414,10 @@ impl Replica {
                 Message::State { request, state, stand_in: false }
             }
             Some(Why::NotReplica) => {
-                let state = Box::new(self.durable.hints.state(key));
+                // In this stage, what was hinted earlier may be what all replicas know to be deleted.
+                let is_held = self.placement.barrier.stage == Stage::Hold;
+                let since = if is_held { self.placement.ring } else { 0 };
+                let state = Box::new(self.durable.hints.state(key, since));
                 Message::State { request, state, stand_in: true }
             }
             Some(why) => Message::Refused { request, why },
@@ -371,7 +425,7 @@ impl Replica {
     }
     /// Takes over what several copies know of a key.
     fn join(&mut self, now: Now, key: Blob, state: KeyState, out: &mut Vec<Output>) -> Result<(), Why> {
-        let newest = state.held.object.newest().map(|mark| mark.stamp);
+        let newest = state.held.object.newest_write().map(|mark| mark.stamp);
         self.observe(now, newest)?;
         let entry = Entry { key, held: state.held };
         self.step(Step::Key { entry, theirs: state.context }, out);
@@ -409,15 +463,20 @@ impl Replica {
         }
     }
     /// A walk over a peer came to its end.
-    pub(super) fn walked(&mut self, peer: NodeId, peer_is_ready: bool, out: &mut Vec<Output>) {
+    pub(super) fn walked(&mut self, peer: NodeId, ring: u64, peer_is_ready: bool, out: &mut Vec<Output>) {
         self.observe_copy();
+        let is_of_this_ring = ring == self.placement.ring;
+        if is_of_this_ring && peer_is_ready {
+            self.walked_over.insert(peer);
+        }
         let others = self.others();
         if self.durable.owed.iter().any(|node| *node == peer || !others.contains(node)) {
             let left = |node: &NodeId| *node != peer && others.contains(node);
             let peers = self.durable.owed.iter().copied().filter(left).collect();
             self.persist(Record::Owes { peers }, out);
         }
-        if !self.durable.is_ready && peer_is_ready {
+        let counts = is_of_this_ring || self.placement.barrier.stage == Stage::Idle;
+        if !self.durable.is_ready && peer_is_ready && counts {
             self.rebuilt_from.insert(peer);
             if self.rebuilt_from.len() >= to_rebuild(self.placement.replicas.len(), self.limits.quorum) {
                 self.persist(Record::Ready, out);

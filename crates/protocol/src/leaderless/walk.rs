@@ -7,12 +7,18 @@ use super::replica::{Output, Replica, Report};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use data::causal::{Context, Entry, Held, Range, Span, Step, Summaries};
+use data::causal::{Context, Entry, Held, Range, Span, Step, Summaries, Summary};
 use data::codec::Writer;
 use data::{Incarnation, Instant, NodeId};
 
 /// Messages without an answer after which a walk is given up.
 const TRIES_MAX: u32 = 5;
+/// Keys of both copies, as their sums count them, that one exchange takes together. A guess: some hundreds of kilobytes.
+const TOGETHER_MAX: u64 = 4096;
+/// So few keys of both copies are sent rather than looked into: sixteen sums take as many bytes. A guess.
+const FEW: u64 = 16;
+/// Where one copy has so many times the keys of the other one, nearly all of them differ: sums below would only say so.
+const LOPSIDED: u64 = 5;
 
 /// What a walk cost.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -23,11 +29,16 @@ pub struct Tally {
     pub spans: u64,
     /// Keys that came.
     pub keys: u64,
+    /// Bytes of sums that came, and of keys in both directions.
+    pub bytes: u64,
 }
 
+/// What is left to do. `keys` are those of both copies.
 enum Todo {
-    Range(Range),
-    Span(Span),
+    /// The sums within a range that differs.
+    Range { range: Range, keys: u64 },
+    /// The keys of a span that differs.
+    Span { span: Span, keys: u64 },
 }
 
 /// A walk that is under way.
@@ -37,6 +48,8 @@ pub struct Walk {
     /// Of the peer, from its first answer on.
     incarnation: Option<Incarnation>,
     is_ready: bool,
+    /// Under which it began: when the peer told its sums.
+    ring: u64,
     theirs: Context,
     todo: Vec<Todo>,
     /// What was asked last; nothing between an answer and the next question.
@@ -44,7 +57,60 @@ pub struct Walk {
     asked_span: Option<Span>,
     at: Instant,
     tries: u32,
+    /// Of the last range above leaves all leaves differed: its neighbours are exchanged unseen, as many as go together.
+    is_dense: bool,
     tally: Tally,
+}
+
+/// Whether the keys of a range that differs are exchanged without a look at the sums in it. What a peer says may be any number.
+fn is_taken_whole(ours: u64, theirs: u64) -> bool {
+    let is_lopsided = ours.min(theirs).saturating_mul(LOPSIDED) <= ours.max(theirs);
+    let keys = ours.saturating_add(theirs);
+    keys <= FEW || (is_lopsided && keys <= TOGETHER_MAX)
+}
+
+impl Walk {
+    /// Whether a span touches the next one that is to be exchanged, or would.
+    fn ends_before_next(&self, span: Span) -> bool {
+        matches!(self.todo.last(), Some(Todo::Span { span: next, .. }) if span.last.checked_add(1) == Some(next.first))
+    }
+    /// Puts a span on top of what is left, together with its neighbour there if both are small.
+    fn push_span(&mut self, mut span: Span, mut keys: u64) {
+        if let Some(Todo::Span { span: next, keys: more }) = self.todo.last()
+            && span.last.checked_add(1) == Some(next.first)
+            && keys.saturating_add(*more) <= TOGETHER_MAX
+        {
+            (span.last, keys) = (next.last, keys.saturating_add(*more));
+            self.todo.pop();
+        }
+        self.todo.push(Todo::Span { span, keys });
+    }
+    /// Where nearly every leaf differs, ranges above leaves join the span in front of them without a look at their sums.
+    fn take_dense(&mut self) {
+        if !core::mem::take(&mut self.is_dense) {
+            return;
+        }
+        let mut taken: Option<(Span, u64)> = None;
+        while let Some(todo) = self.todo.last() {
+            let (mut span, mut keys) = match todo {
+                Todo::Range { range, keys } if range.is_above_leaves() => (range.span(), *keys),
+                Todo::Span { span, keys } => (*span, *keys),
+                Todo::Range { .. } => break,
+            };
+            if let Some((before, some)) = taken {
+                keys = keys.saturating_add(some);
+                if before.last.checked_add(1) != Some(span.first) || keys > TOGETHER_MAX {
+                    break;
+                }
+                span.first = before.first;
+            }
+            self.todo.pop();
+            taken = Some((span, keys));
+        }
+        if let Some((span, keys)) = taken {
+            self.todo.push(Todo::Span { span, keys });
+        }
+    }
 }
 
 impl Replica {
@@ -75,7 +141,7 @@ impl Replica {
         let others: Vec<NodeId> =
             self.others().into_iter().filter(|node| self.alive.contains(node)).collect();
         let missing = |node: &&NodeId| !self.durable.is_ready && !self.rebuilt_from.contains(node);
-        let owed = |node: &&NodeId| self.durable.owed.contains(node);
+        let owed = |node: &&NodeId| self.durable.owed.contains(node) || self.awaits(**node);
         let in_turn = others.get(self.walks as usize % others.len().max(1));
         // Every other turn in turn: a peer that never answers must not hold up all others.
         let first = if self.walks.is_multiple_of(2) {
@@ -96,18 +162,25 @@ impl Replica {
             peer,
             incarnation: None,
             is_ready: false,
+            ring: 0,
             theirs: Context::new(),
             todo: Vec::new(),
             asked: Some(asked.clone()),
             asked_span: None,
             at: now,
             tries: 0,
+            is_dense: false,
             tally: Tally::default(),
         });
         self.say(peer, asked, out);
     }
     fn end_walk(&mut self, now: Instant) -> Option<Walk> {
-        let is_urgent = !self.durable.is_ready || !self.durable.owed.is_empty();
+        let awaited = self.walk.as_ref().is_some_and(|walk| {
+            self.others()
+                .iter()
+                .any(|node| *node != walk.peer && self.alive.contains(node) && self.awaits(*node))
+        });
+        let is_urgent = !self.durable.is_ready || !self.durable.owed.is_empty() || awaited;
         self.walk_at = now + if is_urgent { self.limits.walk_gap } else { self.limits.walk_every };
         self.walk.take()
     }
@@ -149,7 +222,7 @@ impl Replica {
             Message::WalkSpan { walk, span, entries, context } => {
                 self.step(Step::Span { span, entries, theirs: context }, out);
                 self.observe_copy();
-                let (span, entries) = self.part(span);
+                let (span, entries, _) = self.part(span);
                 let context = self.durable.copy.context().clone();
                 self.say(from, Message::WalkBack { walk, span, entries, context }, out);
             }
@@ -191,6 +264,7 @@ impl Replica {
             Some(walk) if walk.incarnation.is_none() => {
                 walk.incarnation = Some(incarnation);
                 walk.is_ready = is_ready;
+                walk.ring = self.placement.ring;
                 walk.theirs = theirs.clone();
                 walk.tally.hashes += sums.len() as u64;
                 walk.peer
@@ -216,20 +290,35 @@ impl Replica {
     /// Ranges with equal sums are done, the others to be looked into.
     fn compare(&mut self, range: Range, theirs: &Summaries, out: &mut Vec<Output>) {
         let Some(ours) = self.durable.copy.tree().children(range) else { return };
-        let mut equal = Vec::new();
+        let (mut equal, mut empty) = (Vec::new(), Vec::new());
         if let Some(walk) = &mut self.walk {
             walk.tally.hashes += theirs.len() as u64;
+            walk.tally.bytes += (theirs.len() * size_of::<Summary>()) as u64;
+            walk.is_dense = range.is_above_leaves();
             // The first range lies on top.
             for (at, child) in range.children().enumerate().collect::<Vec<_>>().into_iter().rev() {
+                let mut span = child.span();
                 if ours[at] == theirs[at] {
-                    equal.push(child.span());
-                } else if child.is_leaf() {
-                    walk.todo.push(Todo::Span(child.span()));
+                    if ours[at].entries == 0 && (!empty.is_empty() || walk.ends_before_next(span)) {
+                        empty.push(span);
+                    } else {
+                        walk.is_dense &= ours[at].entries == 0;
+                        equal.append(&mut empty);
+                        equal.push(span);
+                    }
+                } else if child.is_leaf() || is_taken_whole(ours[at].entries, theirs[at].entries) {
+                    // With the empty ranges between it and its neighbour the two are one.
+                    span.last = empty.first().map_or(span.last, |next: &Span| next.last);
+                    empty.clear();
+                    walk.push_span(span, ours[at].entries.saturating_add(theirs[at].entries));
                 } else {
-                    walk.todo.push(Todo::Range(child));
+                    equal.append(&mut empty);
+                    let keys = ours[at].entries.saturating_add(theirs[at].entries);
+                    walk.todo.push(Todo::Range { range: child, keys });
                 }
             }
         }
+        equal.append(&mut empty);
         equal.into_iter().for_each(|span| self.step(Step::Pass { span }, out));
     }
     fn exchanged(
@@ -247,8 +336,11 @@ impl Replica {
         };
         walk.tally.spans += 1;
         walk.tally.keys += entries.len() as u64;
+        walk.tally.bytes += entries.iter().map(|it| length(&it.key, &it.held) as u64).sum::<u64>();
         if span.last < asked.last {
-            walk.todo.push(Todo::Span(Span { first: span.last + 1, last: asked.last }));
+            // How many keys are left in it nobody has said: it goes by itself.
+            let span = Span { first: span.last + 1, last: asked.last };
+            walk.todo.push(Todo::Span { span, keys: TOGETHER_MAX });
         }
         self.step(Step::Span { span, entries, theirs }, out);
         self.step(Step::Pass { span }, out);
@@ -267,18 +359,21 @@ impl Replica {
     fn ask_next(&mut self, now: Instant, out: &mut Vec<Output>) {
         let Some(walk) = &mut self.walk else { return };
         let (id, peer) = (walk.id, walk.peer);
+        walk.take_dense();
         let (asked, asked_span) = match walk.todo.pop() {
             None => {
                 self.step(Step::Finish, out);
                 return self.finish(now, out);
             }
-            Some(Todo::Range(range)) => (Message::WalkAsk { walk: id, range }, None),
-            Some(Todo::Span(span)) => {
-                let (part, entries) = self.part(span);
-                if part.last < span.last
-                    && let Some(walk) = &mut self.walk
-                {
-                    walk.todo.push(Todo::Span(Span { first: part.last + 1, last: span.last }));
+            Some(Todo::Range { range, .. }) => (Message::WalkAsk { walk: id, range }, None),
+            Some(Todo::Span { span, keys }) => {
+                let (part, entries, bytes) = self.part(span);
+                if let Some(walk) = &mut self.walk {
+                    walk.tally.bytes += bytes as u64;
+                    if part.last < span.last {
+                        let rest = Span { first: part.last + 1, last: span.last };
+                        walk.todo.push(Todo::Span { span: rest, keys });
+                    }
                 }
                 let context = self.durable.copy.context().clone();
                 (Message::WalkSpan { walk: id, span: part, entries, context }, Some(part))
@@ -291,29 +386,31 @@ impl Replica {
     }
     fn finish(&mut self, now: Instant, out: &mut Vec<Output>) {
         let Some(walk) = self.end_walk(now) else { return };
-        self.walked(walk.peer, walk.is_ready, out);
-        if self.durable.is_ready && self.durable.owed.is_empty() {
+        self.walked(walk.peer, walk.ring, walk.is_ready, out);
+        let awaited = self.others().iter().any(|node| self.alive.contains(node) && self.awaits(*node));
+        if self.durable.is_ready && self.durable.owed.is_empty() && !awaited {
             self.walk_at = now + self.limits.walk_every;
         }
         out.push(Output::Report(Report::Walked { peer: walk.peer, tally: walk.tally }));
     }
-    /// The keys at the beginning of a span, as many as a message carries, and how far they reach.
-    fn part(&self, span: Span) -> (Span, Vec<Entry>) {
+    /// The keys at the beginning of a span, as many as a message carries, how far they reach, and their bytes.
+    fn part(&self, span: Span) -> (Span, Vec<Entry>, usize) {
         let mut entries: Vec<(u64, Entry)> = Vec::new();
         let mut bytes = 0;
         for (place, key, held) in self.durable.copy.entries(span) {
-            bytes += length(key, held);
+            let length = length(key, held);
             let before = entries.last().map(|(place, _)| *place);
             // Keys at one place stay together.
-            if bytes > self.limits.part_bytes_max
+            if bytes + length > self.limits.part_bytes_max
                 && let Some(before) = before.filter(|before| *before < place)
             {
                 let part = Span { first: span.first, last: before };
-                return (part, entries.into_iter().map(|(_, entry)| entry).collect());
+                return (part, entries.into_iter().map(|(_, entry)| entry).collect(), bytes);
             }
+            bytes += length;
             entries.push((place, Entry { key: key.clone(), held: held.clone() }));
         }
-        (span, entries.into_iter().map(|(_, entry)| entry).collect())
+        (span, entries.into_iter().map(|(_, entry)| entry).collect(), bytes)
     }
 }
 

@@ -60,7 +60,7 @@ impl Writing {
 impl Request {
     pub(super) fn start_write(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
         let Task::Write(writing) = &mut self.task else { return true };
-        if !writing.wish.is_observed() {
+        if !writing.wish.is_observed() || plant::is(Bug::RemovesUnseen) {
             return self.mint(ring, out);
         }
         let (required, alive) = (writing.r.required, ring.reach(writing.r));

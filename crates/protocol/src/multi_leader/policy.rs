@@ -1,13 +1,9 @@
 //! What becomes of writes that did not know of each other.
 // catalogue: J3 J5 J8 J9 J14 J18
 
-use alloc::format;
 use core::fmt;
 use data::SiteId;
-use data::causal::{
-    Amount, Causal, Context, DEPTH_MAX, Deadline, Kind, Object, Outcome, TooFarAhead, Unfit, Wish, Write,
-};
-use data::operation::Expiry;
+use data::causal::{Causal, Context, Object, Outcome, TooFarAhead, Unfit, Wish, Write};
 
 /// How a keyspace treats conflicts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,43 +87,7 @@ pub fn mint(
     if policy != Policy::LastWriteWins {
         return plainly(wish, object, write, now_ms);
     }
-    match wish {
-        Wish::Set { value, expiry } => Ok(set_last(object, write, now_ms, value, *expiry)),
-        Wish::SetOver { value, .. } => Ok(set_last(object, write, now_ms, value, Expiry::Keep)),
-        Wish::Increment { by } => {
-            let held =
-                object.is_shown(now_ms).then(|| object.as_last().and_then(|last| last.value())).flatten();
-            let sum = sum_of(held.map(|value| &**value), *by)?;
-            Ok(set_last(object, write, now_ms, sum.as_bytes(), Expiry::Keep))
-        }
-        Wish::HashSet { fields } => {
-            let mut all = Causal::new();
-            for (field, value) in fields {
-                all = all.and(&set_field(object, write, now_ms, field, value));
-            }
-            Ok(all)
-        }
-        Wish::HashIncrement { field, by } => {
-            let held = object.as_map().filter(|_| object.is_shown(now_ms)).and_then(|map| map.entry(field));
-            let held = held.and_then(|field| field.as_last()).and_then(|last| last.value());
-            let sum = sum_of(held.map(|value| &**value), *by)?;
-            Ok(set_field(object, write, now_ms, field, sum.as_bytes()))
-        }
-        // Registers of last-write-wins hold no fractions to add to: what a plain increment would make of them is refused.
-        Wish::IncrementFloat { .. }
-        | Wish::HashIncrementFloat { .. }
-        | Wish::SetAdd { .. }
-        | Wish::SetRemove { .. }
-        | Wish::HashRemove { .. }
-        | Wish::ZSetSet { .. }
-        | Wish::ZSetIncrement { .. }
-        | Wish::ZSetRemove { .. }
-        | Wish::ListPush { .. }
-        | Wish::ListInsert { .. }
-        | Wish::ListRemove { .. }
-        | Wish::Expire { .. }
-        | Wish::Delete => plainly(wish, object, write, now_ms),
-    }
+    wish.mint_last(object, write, now_ms).map(|(delta, _)| delta).map_err(refusal)
 }
 
 /// What a wish would come to on what the site holds of the key, under the policy; nothing is minted.
@@ -135,34 +95,17 @@ pub fn mint(
 /// # Errors
 /// When it does not fit what is there.
 pub fn judge(policy: Policy, wish: &Wish, object: &Object, now_ms: i64) -> Result<Outcome, Refusal> {
-    let plainly = || wish.judge(object, now_ms).map_err(Refusal::Unfit);
-    if policy != Policy::LastWriteWins {
-        return plainly();
+    match policy {
+        Policy::LastWriteWins => wish.judge_last(object, now_ms).map_err(refusal),
+        _ => wish.judge(object, now_ms).map_err(Refusal::Unfit),
     }
-    let whole = |sum: alloc::string::String| sum.parse().map(Outcome::Total).or(Err(Refusal::NotANumber));
-    match wish {
-        Wish::Set { .. } | Wish::SetOver { .. } => Ok(Outcome::Done),
-        Wish::Increment { by } => match object.shown_at(now_ms) {
-            Some(part) if part.kind() != Kind::Last => Err(Refusal::Unfit(Unfit::WrongType)),
-            shown => {
-                let held = shown.and_then(|_| object.as_last()).and_then(|last| last.value());
-                whole(sum_of(held.map(|value| &**value), *by)?)
-            }
-        },
-        Wish::HashIncrement { field, by } => {
-            // Of another type than a hash: said as of the plain command.
-            Wish::HashRemove { fields: [field.clone()].into() }
-                .judge(object, now_ms)
-                .map_err(Refusal::Unfit)?;
-            let held = object.as_map().filter(|_| object.is_shown(now_ms)).and_then(|map| map.entry(field));
-            let held = held.and_then(|field| field.as_last()).and_then(|last| last.value());
-            whole(sum_of(held.map(|value| &**value), *by)?)
-        }
-        // What would be made of plain registers is no register of this policy.
-        Wish::IncrementFloat { .. } | Wish::HashIncrementFloat { .. } => {
-            Err(Refusal::Unfit(Unfit::WrongType))
-        }
-        _ => plainly(),
+}
+
+/// Under last-write-wins an increment is a write of the sum: what is no number cannot take it.
+fn refusal(unfit: Unfit) -> Refusal {
+    match unfit {
+        Unfit::NotInteger | Unfit::FieldNotInteger | Unfit::Overflow => Refusal::NotANumber,
+        unfit => Refusal::Unfit(unfit),
     }
 }
 
@@ -175,52 +118,11 @@ fn plainly(
     wish.mint(object, write, now_ms).map(|(delta, _)| delta).map_err(Refusal::Unfit)
 }
 
-fn sum_of(held: Option<&[u8]>, by: Amount) -> Result<alloc::string::String, Refusal> {
-    let text = held.map_or(Ok("0"), core::str::from_utf8).map_err(|_| Refusal::NotANumber)?;
-    let held: i64 = text.parse().map_err(|_| Refusal::NotANumber)?;
-    let by = by.as_whole().and_then(|by| i64::try_from(by).ok()).ok_or(Refusal::NotANumber)?;
-    held.checked_add(by).map(|sum| format!("{sum}")).ok_or(Refusal::NotANumber)
-}
-
 /// The object with a delta of this very write in it.
 fn with(object: &Object, delta: &Causal<Object>) -> Object {
     let mut base = Causal { store: object.clone(), context: Context::new() };
     base.merge(delta);
     base.store
-}
-
-fn set_last(
-    object: &Object,
-    write: &mut Write<'_>,
-    now_ms: i64,
-    value: &[u8],
-    expiry: Expiry,
-) -> Causal<Object> {
-    // SET makes a string of whatever the key was.
-    let is_other =
-        object.hidden().next().is_some() || object.shown().is_some_and(|it| it.kind() != Kind::Last);
-    let mut delta = if is_other { object.delete(write) } else { Causal::new() };
-    delta = delta.clone().and(&with(object, &delta).set_last(write, now_ms, value));
-    let deadline = match expiry {
-        Expiry::Keep => return delta,
-        Expiry::At(at_ms) => Deadline::At(at_ms),
-        Expiry::Never if object.deadlines().is_empty() => return delta,
-        Expiry::Never => Deadline::Never,
-    };
-    let expires = with(object, &delta).expire(write, now_ms, deadline);
-    delta.and(&expires)
-}
-
-fn set_field(
-    object: &Object,
-    write: &mut Write<'_>,
-    now_ms: i64,
-    field: &[u8],
-    value: &[u8],
-) -> Causal<Object> {
-    const { assert!(DEPTH_MAX > 1, "one field deep is never refused") };
-    let set = &mut |field: &Object, write: &mut Write<'_>| field.set_last(write, now_ms, value);
-    object.hash_update(write, now_ms, &[field], set).unwrap_or_default()
 }
 
 /// Whether a key holds values that did not know of each other: siblings, or parts of several types.

@@ -5,8 +5,9 @@
 //! for less, it does not wait for the commit: the write stays invisible until then, and may be lost.
 // catalogue: C11, C12, C13
 
+use super::io::Output;
 use super::leader::Leader;
-use super::replica::{Output, Replica, Role};
+use super::replica::{Replica, Role};
 use crate::quorum::reached_by;
 use alloc::vec::Vec;
 use data::codec::{DecodeError, Reader, Writer};
@@ -180,10 +181,12 @@ fn standings(leader: &Leader, view: &View, me: NodeId) -> Vec<Standing> {
         .map(|replica| {
             let progress = leader.followers.get(&replica.node);
             let alike = progress.filter(|it| it.incarnation == Some(replica.incarnation));
+            let holds = progress.is_some_and(|it| leader.counts(view, it));
+            let alike = alike.filter(|_| holds);
             Standing {
                 node: replica.node,
                 connected: alike.is_some_and(|it| it.connected && it.is_replicating()),
-                matched: Replica::persisted_by(leader, *replica),
+                matched: if holds { Replica::persisted_by(leader, *replica) } else { Index(0) },
                 applied: alike.map_or(Index(0), |it| it.applied),
             }
         })

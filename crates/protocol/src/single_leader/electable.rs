@@ -2,9 +2,10 @@
 //! commit rule, because the settings changed or because they let it go on with fewer (`ON-TIMEOUT degrade`).
 
 use super::commit::committed;
+use super::io::{Output, Report};
 use super::leader::Leader;
 use super::progress::Mode;
-use super::replica::{Output, Replica, Report, Role};
+use super::replica::{Replica, Role};
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::keyspace::{CommitRule, OnTimeout};
@@ -82,7 +83,7 @@ impl Replica {
         } else if leader.stalled_since.is_none() {
             leader.stalled_since = Some(now);
         }
-        let rule = wanted_rule(now, view, leader, waits_for_followers);
+        let rule = wanted_rule(now, self.me, view, leader, waits_for_followers);
         let wanted = wanted_electable(now, self.me, view, rule, leader, bound, last);
         leader.preparing.take_if(|prepared| *prepared != rule);
         if rule == view.rule && wanted.is_none() {
@@ -114,13 +115,23 @@ impl Replica {
 }
 
 /// The rule that fits the settings and what the followers do.
-fn wanted_rule(now: Instant, view: &view::View, leader: &Leader, waits_for_followers: bool) -> CommitRule {
+fn wanted_rule(
+    now: Instant,
+    me: view::Replica,
+    view: &view::View,
+    leader: &Leader,
+    waits_for_followers: bool,
+) -> CommitRule {
     let (present, asked) = (view.rule, view.settings.commit);
     let degrades = view.settings.on_timeout == OnTimeout::Degrade;
     if present == asked {
         let patience = Duration::from_millis(u64::from(view.settings.timeout_ms));
         let late = leader.stalled_since.is_some_and(|since| now.since(since) >= patience);
         return if degrades && late && waits_for_followers { CommitRule::Async } else { asked };
+    }
+    // From a rule under which copies go on without entries nobody goes over before all of them are whole.
+    if present == CommitRule::BestEffort && !leader.all_whole(view, me.node) {
+        return present;
     }
     // To a rule that too few follow nobody goes over, back from a degraded one least of all.
     // One that drops laggards goes on without them.

@@ -1,14 +1,15 @@
 //! What a follower does: match its log with the leader's, append, acknowledge what is persisted, follow the commit index.
 
+use super::io::{DropReason, Output, Report};
 use super::log_window::{LogWindow, Mark, Unfit};
 use super::message::Message;
 use super::relay::Relay;
-use super::replica::{DropReason, Output, Replica, Report, Role, WINDOW_BYTES_MAX};
+use super::replica::{Replica, Role, WINDOW_BYTES_MAX};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::plant::{self, Bug};
-use data::record::Record;
+use data::record::{Kind, Record};
 use data::{Epoch, Index, Instant, NodeId, Position};
 
 /// Invariant: everything through `matched` equals the log of the leader of `epoch`.
@@ -114,7 +115,7 @@ impl Replica {
 
     /// Whether a message of this leader may be used. A newer epoch than any promise is a promise: there is one leader
     /// process per epoch, and it was elected.
-    fn accept_leader(&mut self, from: NodeId, epoch: Epoch, out: &mut Vec<Output>) -> bool {
+    pub(super) fn accept_leader(&mut self, from: NodeId, epoch: Epoch, out: &mut Vec<Output>) -> bool {
         let asked = match &self.role {
             Role::Removed => {
                 out.push(Output::Report(Report::Dropped(DropReason::NotAMember)));
@@ -181,7 +182,7 @@ impl Replica {
     /// The leader's log lacks what is committed here. Under a rule that promises to keep it, one of both is damaged and this
     /// copy does nothing more. Under `async` an election lost it: this copy is made anew from a snapshot of the leader, and
     /// stays what it is until that is here.
-    fn contradicted(&mut self, cut: Index, out: &mut Vec<Output>) {
+    pub(super) fn contradicted(&mut self, cut: Index, out: &mut Vec<Output>) {
         let committed = self.commit;
         if self.view.is_none() {
             // Which of both it is, the view will tell; the leader asks again.
@@ -234,7 +235,8 @@ impl Replica {
                 return None;
             };
             let position = record.header.position();
-            if position.index != end.next() {
+            // A gap comes by itself and is judged by itself.
+            if position.index != end.next() || record.header.kind == Kind::Gap {
                 out.push(Output::Report(Report::Dropped(DropReason::OutOfOrder)));
                 return None;
             }
@@ -314,7 +316,7 @@ impl Replica {
         self.to_leader(|epoch| Message::Ack { epoch, matched, applied, round }, out);
     }
 
-    fn to_leader(&self, message: impl FnOnce(Epoch) -> Message, out: &mut Vec<Output>) {
+    pub(super) fn to_leader(&self, message: impl FnOnce(Epoch) -> Message, out: &mut Vec<Output>) {
         if let Role::Follower(Follower { leader: Some(leader), epoch, .. }) = &self.role {
             out.push(Output::Send { to: *leader, message: message(*epoch) });
         }

@@ -2,9 +2,10 @@
 
 use super::commit::committed;
 use super::electable::Proposal;
+use super::io::{Output, Report, RoleName};
 use super::log_window::Mark;
 use super::progress::Progress;
-use super::replica::{Output, Replica, Report, Role, RoleName, WINDOW_BYTES_MAX};
+use super::replica::{Replica, Role, WINDOW_BYTES_MAX};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -53,11 +54,15 @@ impl Leader {
     pub(super) fn keeping_up(&self, now: Instant, view: &view::View, within: Duration) -> usize {
         let keeps_up = |replica: &&view::Replica| {
             self.followers.get(&replica.node).is_some_and(|it| {
-                let same = it.incarnation == Some(replica.incarnation);
+                let same = it.incarnation == Some(replica.incarnation) && self.counts(view, it);
                 same && it.connected && it.is_replicating() && now.since(it.current_at) <= within
             })
         };
         view.electable.iter().filter(keeps_up).count()
+    }
+    /// Whether a copy holds what it acknowledged: under `best-effort` only one that is known to be whole does.
+    pub(super) fn counts(&self, view: &view::View, progress: &Progress) -> bool {
+        view.rule != CommitRule::BestEffort || progress.is_whole(self.start)
     }
     /// What every new entry must meet: the view's rule and electable set, and those that are proposed or prepared beside them.
     pub(super) fn quorums<'a>(
@@ -104,7 +109,12 @@ impl Replica {
         self.relink_followers(now);
         out.push(Output::Became(RoleName::LeaderElect));
         let time_ms = self.log.time_ms();
-        self.append(Kind::Empty, RequestId::NONE, time_ms, |_| {});
+        let lacks = self.own_gaps().clone();
+        self.append(Kind::Empty, RequestId::NONE, time_ms, |w| {
+            if !lacks.is_empty() {
+                lacks.encode(w);
+            }
+        });
         self.flush(now, out);
     }
 

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::plant::{self, Bug};
-use data::record::Record;
+use data::record::{Kind, Record};
 use data::{Epoch, Index, Position};
 
 /// Records of one append, as they lie in the log.
@@ -18,6 +18,8 @@ struct Batch {
     first: Index,
     last: Index,
     records: Bytes,
+    /// One record that stands for all of them: there is nothing to be sent.
+    gap: bool,
 }
 
 /// A place in the history: the position of an entry and the rolling hash through it.
@@ -118,20 +120,23 @@ impl LogWindow {
         if let Some(batch) = self.batches.get(at)
             && batch.first == from
         {
+            if batch.gap {
+                return None;
+            }
             return Some((batch.before, batch.records.clone(), batch.last));
         }
         let mark = Mark {
             position: Position { epoch: self.epoch_at(previous)?, index: previous },
             hash: self.hash_at(previous)?,
         };
-        let (batch, offset, _) = self.walk(from)?;
+        let (batch, offset, _) = self.walk(from).filter(|(batch, ..)| !batch.gap)?;
         Some((mark, batch.records.slice(offset..), batch.last))
     }
     /// The same, and with them the batches behind, as far as all together stay within `bytes_max`: for a follower that is
     /// far behind. One batch alone is not copied.
     pub fn run_from(&self, from: Index, bytes_max: usize) -> Option<(Mark, Bytes, Index)> {
         let (before, records, mut end) = self.records_from(from)?;
-        let fits = |run: usize, batch: &&Batch| run + batch.records.len() <= bytes_max;
+        let fits = |run: usize, batch: &&Batch| !batch.gap && run + batch.records.len() <= bytes_max;
         let mut at = self.batches.partition_point(|batch| batch.first <= end);
         if self.batches.get(at).filter(|batch| fits(records.len(), batch)).is_none() {
             return Some((before, records, end));
@@ -155,6 +160,17 @@ impl LogWindow {
         self.batches.iter().skip(at).for_each(|batch| records.extend_from_slice(&batch.records));
         (from, Bytes::from(records))
     }
+    /// Bytes of the entries from `from` to the end; nothing when the window begins later, or lacks some of them.
+    pub fn bytes_from(&self, from: Index) -> Option<usize> {
+        if from > self.last.position.index {
+            return Some(0);
+        }
+        let at = self.batches.partition_point(|batch| batch.last < from);
+        let behind = self.batches.iter().skip(at);
+        let known = self.batches.get(at).is_some_and(|batch| batch.first <= from);
+        let whole = known && behind.clone().all(|batch| !batch.gap);
+        whole.then(|| behind.map(|batch| batch.records.len()).sum())
+    }
     /// Appends records that the caller made itself (a leader): `last` is the last one's mark.
     pub fn push(&mut self, first: Position, last: Mark, time_ms: i64, records: Bytes) {
         debug_assert_eq!(first.index, self.last.position.index.next(), "a log has no holes");
@@ -165,6 +181,7 @@ impl LogWindow {
             first: first.index,
             last: last.position.index,
             records,
+            gap: false,
         });
         self.last = last;
         self.time_ms = self.time_ms.max(time_ms);
@@ -178,6 +195,20 @@ impl LogWindow {
             let rest = &records[offset..];
             let record = Record::parse(rest).map_err(|_| Unfit::Damaged)?;
             let position = record.header.position();
+            if record.header.kind == Kind::Gap {
+                let gap = record.gap().ok_or(Unfit::Damaged)?;
+                if record.len != records.len() || !gap.fits(last.position, position) {
+                    return Err(Unfit::Order);
+                }
+                gap.starts.iter().for_each(|start| self.note_start(*start));
+                self.bytes += records.len();
+                let mark = Mark { position, hash: record.hash };
+                let time_ms = self.time_ms.max(record.header.time_ms);
+                let (first, last) = (gap.first, position.index);
+                self.batches.push_back(Batch { before: self.last, first, last, records, gap: true });
+                (self.last, self.time_ms) = (mark, time_ms);
+                return Ok(());
+            }
             if position.index != last.position.index.next() || position.epoch < last.position.epoch {
                 return Err(Unfit::Order);
             }
@@ -195,7 +226,13 @@ impl LogWindow {
         let Some(first) = first else { return Ok(()) };
         starts.into_iter().for_each(|start| self.note_start(start));
         self.bytes += records.len();
-        self.batches.push_back(Batch { before: self.last, first, last: last.position.index, records });
+        self.batches.push_back(Batch {
+            before: self.last,
+            first,
+            last: last.position.index,
+            records,
+            gap: false,
+        });
         self.last = last;
         self.time_ms = time_ms;
         Ok(())

@@ -5,9 +5,10 @@
 //! Where no election can have lost anything since they were made, nobody was told so, and they are cut at once.
 // bugs: TC-10
 
+use super::heard::common_end;
+use super::io::Output;
 use super::log_window::Mark;
-use super::progress::common_end;
-use super::replica::{Output, Replica, Role};
+use super::replica::{Replica, Role};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::plant::{self, Bug};

@@ -31,6 +31,12 @@ pub enum Message {
     /// Follower to leader, under a rule that may lose: I have committed what your log lacks, behind `cut` at the earliest;
     /// give me a snapshot of what lies beyond.
     Stranded { epoch: Epoch, cut: Index },
+    /// Leader to follower, under `best-effort`: go on behind `previous` with this `gap` record, whose index is that of the last entry
+    /// it stands for.
+    Gap { epoch: Epoch, previous: Position, commit: Index, record: Bytes },
+    /// Follower to leader, under `best-effort`: what my table holds through this entry is all that yours does, or it lacks so many
+    /// entries.
+    Standing { epoch: Epoch, through: Index, whole: bool, missed: u64 },
     /// Follower to follower, along a link of the view of this number: as `Append`.
     Feed {
         view: ViewNumber,
@@ -58,6 +64,10 @@ impl Holding {
 }
 
 impl Message {
+    /// Whether only groups under `best-effort` say it.
+    pub fn is_of_gaps(&self) -> bool {
+        matches!(self, Message::Gap { .. } | Message::Standing { .. })
+    }
     /// Whether it travels along a link between followers, or back: nodes before message version 4 do not read it.
     pub fn is_linked(&self) -> bool {
         matches!(self, Message::Feed { .. } | Message::Held { .. } | Message::Lacks { .. })
@@ -101,6 +111,20 @@ impl Message {
                 w.u8(6);
                 epoch.encode(w);
                 cut.encode(w);
+            }
+            Message::Gap { epoch, previous, commit, record } => {
+                w.u8(80);
+                epoch.encode(w);
+                previous.encode(w);
+                commit.encode(w);
+                w.bytes(record);
+            }
+            Message::Standing { epoch, through, whole, missed } => {
+                w.u8(81);
+                epoch.encode(w);
+                through.encode(w);
+                w.bool(*whole);
+                w.u64(*missed);
             }
             Message::Feed { view, epoch, previous, previous_hash, commit, records } => {
                 w.u8(30);
@@ -155,6 +179,18 @@ impl Message {
                 len: r.u64()?,
             },
             6 => Message::Stranded { epoch: Epoch::decode(r)?, cut: Index::decode(r)? },
+            80 => Message::Gap {
+                epoch: Epoch::decode(r)?,
+                previous: Position::decode(r)?,
+                commit: Index::decode(r)?,
+                record: Bytes::copy_from_slice(r.bytes()?),
+            },
+            81 => Message::Standing {
+                epoch: Epoch::decode(r)?,
+                through: Index::decode(r)?,
+                whole: r.bool()?,
+                missed: r.u64()?,
+            },
             30 => Message::Feed {
                 view: ViewNumber::decode(r)?,
                 epoch: Epoch::decode(r)?,

@@ -5,7 +5,8 @@
 //! An entry is *committed* when the leader and k electable followers have persisted it; k follows from the commit rule
 //! ([`commit`]). An election, held by the control plane, seals e - k electable replicas and takes the most advanced of
 //! them. Write quorum and election quorum meet, so the winner holds every committed entry: no acknowledged write is lost
-//! (`async`, where k = 0, excepted: there the loss is bounded by the lag).
+//! (`async` and `best-effort`, where k = 0, excepted: there the loss is bounded by the lag, and
+//! under `best-effort` by nothing).
 //!
 //! # Roles
 //!
@@ -22,6 +23,8 @@
 //!
 //! | message | from, to | meaning |
 //! |---|---|---|
+//! | `Gap` | leader → follower | go on behind this entry without those before it (`best-effort`, [`gap`]) |
+//! | `Standing` | follower → leader | whether my table lacks what yours has, under `best-effort` |
 //! | `Append` | leader → follower | entries after a position, commit index, confirmation round |
 //! | `Ack` | follower → leader | persisted and equal to yours through here, applied through there |
 //! | `Mismatch` | follower → leader | I do not have that position: my end, and where my epochs begin |
@@ -55,6 +58,8 @@
 //!    table is neither shown nor served from, and is made anew.
 //! 10. *Links* ([`links`], `relay`) decide how entries and acknowledgements travel, never what counts: under `chain` and `FAN-OUT` a
 //!     follower is fed by another one, its acknowledgement travels back with its name on it, and the leader counts lives as ever (SL-22).
+//! 11. *Gaps* ([`gap`]): under `best-effort` a follower that is too far behind goes on without entries. Its log fits, its table does not;
+//!     it says so, and counts under no other rule before it was made anew (TC-80, TC-81).
 //!
 //! # What is left out here
 //!
@@ -72,7 +77,10 @@ pub mod audit;
 pub mod commit;
 mod electable;
 mod follower;
+mod gap;
+mod heard;
 mod held;
+mod io;
 mod leader;
 pub mod links;
 pub mod log_window;
@@ -82,11 +90,14 @@ mod progress;
 mod reads;
 mod relay;
 mod replica;
+mod sealing;
+mod shipping;
 
 pub use asked::{Asked, Who};
+pub use io::{DropReason, Input, Output, ReadPermit, Recovered, Report, RoleName, SealAnswer};
 pub use links::Links;
 pub use log_window::{LogWindow, Mark};
 pub use lost::Lost;
 pub use message::{Holding, Message};
 pub use progress::Progress;
-pub use replica::{DropReason, Input, Output, ReadPermit, Recovered, Replica, Report, RoleName, SealAnswer};
+pub use replica::Replica;

@@ -1,7 +1,8 @@
 //! When a leader may answer reads: under leases, or after a round of messages that confirms that it still leads.
 
 use super::commit::{committed, leased_until};
-use super::replica::{Output, ReadPermit, Replica, Role};
+use super::io::{Output, ReadPermit};
+use super::replica::{Replica, Role};
 use alloc::vec::Vec;
 use data::keyspace::CommitRule;
 use data::view;

@@ -11,10 +11,11 @@
 // catalogue: C15, H3
 
 use super::follower::Follower;
+use super::io::{DropReason, Output, Report};
 use super::log_window::Mark;
 use super::message::{Holding, Message};
 use super::progress::Progress;
-use super::replica::{DropReason, Output, Replica, Report, Role};
+use super::replica::{Replica, Role};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec;

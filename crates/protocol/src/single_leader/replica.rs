@@ -1,256 +1,28 @@
 //! One replica of one group: the parts that every role shares, and the transitions between roles.
 
 use super::follower::Follower;
+use super::gap::Standing;
+use super::io::{DropReason, Input, Output, Recovered, Report, RoleName};
 use super::leader::Leader;
 use super::links::Links;
 use super::log_window::{LogWindow, Mark};
-use super::lost::{Keeping, Lost};
+use super::lost::Keeping;
 use super::message::Message;
-use alloc::boxed::Box;
+use super::sealing::Sealing;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use data::keyspace::CommitRule;
 use data::plant::{self, Bug};
 use data::record::{Header, Kind, Record};
 use data::view::{self, View};
-use data::{
-    Epoch, GroupId, Incarnation, Index, Instant, KeyspaceId, NodeId, Position, Process, RequestId, ViewNumber,
-};
+use data::{Epoch, GroupId, Incarnation, Index, Instant, KeyspaceId, NodeId, Process, RequestId};
 
 /// What a replica is told.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The control plane's view of the group changed.
-    View(Box<View>),
-    Message {
-        from: NodeId,
-        incarnation: Incarnation,
-        message: Message,
-    },
-    /// Everything of [`Output::Persist`] up to this token is as durable as was asked for.
-    Persisted {
-        token: u64,
-    },
-    /// Take part in the election of `epoch`; the leases granted to the old leader end at `not_before`.
-    /// The same seal may come again with an earlier end: the old leader has sealed itself in the meantime.
-    Seal {
-        epoch: Epoch,
-        election: ViewNumber,
-        not_before: Instant,
-    },
-    /// Records of the log from disk, asked for by [`Output::Fetch`]; none when the log no longer reaches back so far.
-    Fetched {
-        to: NodeId,
-        from: Mark,
-        records: Bytes,
-    },
-    /// The node has a snapshot at this place that `to` may take.
-    SnapshotReady {
-        to: NodeId,
-        mark: Mark,
-        len: u64,
-    },
-    /// The snapshot of [`Output::TakeSnapshot`] is installed and durable.
-    Installed {
-        mark: Mark,
-        starts: Vec<Position>,
-        time_ms: i64,
-    },
-    /// The connection to a peer was lost or made. A new leader is told of every peer that is down.
-    Connection {
-        node: NodeId,
-        up: bool,
-    },
-    /// The control plane refused this proposal of an electable set and rule, at a view number that has not changed since. Without
-    /// this word a leader meets a refused proposal until the view changes.
-    ProposalRefused {
-        number: ViewNumber,
-        rule: CommitRule,
-        electable: Vec<view::Replica>,
-    },
-    /// Called every few milliseconds.
-    Tick,
-}
-
-/// What a replica wants done. In any order, but `Persist` outputs keep theirs. Messages to one peer should: nothing breaks
-/// otherwise, but entries that overtake each other are sent again.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Output {
-    Send {
-        to: NodeId,
-        message: Message,
-    },
-    /// Append these records to the log. `promise`: flush before answering, whatever the keyspace's policy.
-    Persist {
-        token: u64,
-        records: Bytes,
-        promise: bool,
-    },
-    /// Write these entries into the ledger and flush it; [`Input::Persisted`] tells when that is done. In order with `Persist`.
-    Ledger {
-        token: u64,
-        lost: Lost,
-    },
-    /// The log is committed through this index: apply it, release what waits for it.
-    Committed(Index),
-    /// Entries after this index were cut (a `truncate` record is on its way to the log).
-    Truncated(Index),
-    Sealed(SealAnswer),
-    /// Read the log from this index for a follower.
-    Fetch {
-        to: NodeId,
-        from: Index,
-        bytes_max: usize,
-    },
-    /// A follower needs a snapshot that lies behind `after`.
-    NeedSnapshot {
-        to: NodeId,
-        after: Index,
-    },
-    /// Take the leader's snapshot.
-    TakeSnapshot {
-        from: NodeId,
-        mark: Mark,
-        len: u64,
-    },
-    /// Ask the control plane for another electable set or commit rule.
-    ProposeElectable {
-        number: ViewNumber,
-        rule: CommitRule,
-        electable: Vec<view::Replica>,
-    },
-    /// Reads that asked for a confirmation round up to this one may be answered.
-    ReadConfirmed(u64),
-    /// The role changed. A leader that steps down has uncommitted entries that the node must undo.
-    Became(RoleName),
-    Report(Report),
-}
-
-/// A replica's answer to a seal: its log, flushed, ends here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SealAnswer {
-    pub group: GroupId,
-    pub epoch: Epoch,
-    pub election: ViewNumber,
-    pub last: Position,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RoleName {
-    Follower,
-    Sealed,
-    /// Elected; the empty entry is not committed yet.
-    LeaderElect,
-    Leader,
-    Removed,
-}
-
-impl RoleName {
-    pub fn name(self) -> &'static str {
-        match self {
-            RoleName::Follower => "follower",
-            RoleName::Sealed => "sealed",
-            RoleName::LeaderElect => "leader-elect",
-            RoleName::Leader => "leader",
-            RoleName::Removed => "removed",
-        }
-    }
-}
-
-/// Why an input was ignored.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DropReason {
-    StaleEpoch,
-    NotLeading,
-    NotAMember,
-    OtherIncarnation,
-    Damaged,
-    OutOfOrder,
-    Overtaken,
-    /// Through a link of a view that is not the present one.
-    OtherView,
-}
-
-/// What metrics, events and invariants want to know.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Report {
-    Dropped(DropReason),
-    /// This log's history differs from the leader's at the same position: the copy must be rebuilt.
-    Diverged {
-        at: Position,
-    },
-    /// The leader's log would cut what is committed here: this replica stops.
-    CommittedConflict {
-        committed: Index,
-        cut: Index,
-    },
-    /// What is committed here was lost by an election, as the keyspace's rule allows: this copy is made anew.
-    Stranded {
-        committed: Index,
-        cut: Index,
-    },
-    /// Elected with a log that does not end where the election found it: leadership declined.
-    Declined {
-        epoch: Epoch,
-        expected: Position,
-        last: Position,
-    },
-    /// Another node claims to lead the epoch that this one leads: it is not listened to.
-    SecondLeader {
-        epoch: Epoch,
-        node: NodeId,
-    },
-    FollowerLost(NodeId),
-    FollowerInSync(NodeId),
-}
-
-/// How a read may be answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadPermit {
-    /// At once, if the clock read after the answer was computed is still before this instant.
-    Until(Instant),
-    /// After [`Output::ReadConfirmed`] with this round or a later one.
-    After(u64),
-    /// Not by this replica.
-    No,
-}
-
 pub(super) enum Role {
     Follower(Follower),
     Sealed(Sealing),
     Leader(Leader),
     Removed,
-}
-
-/// An election that this replica takes part in.
-pub(super) struct Sealing {
-    pub epoch: Epoch,
-    pub election: ViewNumber,
-    pub not_before: Instant,
-    /// Token of the fence record; `None` before the leases have ended.
-    pub fence: Option<u64>,
-    pub answered: bool,
-}
-
-/// What a replica finds in its log after a restart: `promised` is the greatest epoch of any record, those that are no
-/// entries included; `commit` is at least the position of the newest snapshot, or a follower that needs one could get
-/// none. The window of `log` must reach back to `commit`, for everything behind may have to be cut.
-#[derive(Clone, Debug)]
-pub struct Recovered {
-    pub promised: Epoch,
-    pub commit: Index,
-    pub log: LogWindow,
-}
-
-impl Default for Recovered {
-    fn default() -> Recovered {
-        Recovered {
-            promised: Epoch(0),
-            commit: Index(0),
-            log: LogWindow::new(Mark::default(), Vec::new(), 0),
-        }
-    }
 }
 
 /// Limits of one replica, in bytes; every one is a guess that bounds memory at a few times the usual need.
@@ -286,6 +58,8 @@ pub struct Replica {
     pub(super) keeping: Option<Keeping>,
     /// As a leader this process has answered for entries through here that may not be committed.
     pub(super) told_ahead: Index,
+    /// What this copy's table lacks.
+    pub(super) standing: Standing,
 }
 
 impl Replica {
@@ -316,6 +90,7 @@ impl Replica {
             persisting: VecDeque::new(),
             keeping: None,
             told_ahead: Index(0),
+            standing: Standing::default(),
         }
     }
 
@@ -474,6 +249,13 @@ impl Replica {
                     self.on_mismatch(now, from, epoch, last, &starts, out);
                 }
             }
+            Message::Gap { epoch, previous, commit, record } => {
+                self.on_gap(from, epoch, previous, commit, record, out);
+            }
+            Message::Standing { epoch, through, whole, missed } => {
+                let from = view::Replica { node: from, incarnation };
+                self.on_standing(now, from, epoch, (through, whole, missed), out);
+            }
             Message::Stale { promised } => {
                 // The control plane will say who leads; until then this leader commits nothing, for its follower refuses.
                 if self.leads().is_some_and(|epoch| epoch >= promised) {
@@ -570,86 +352,18 @@ impl Replica {
         Bytes::from(buffer)
     }
 
-    fn on_seal(
-        &mut self,
-        now: Instant,
-        epoch: Epoch,
-        election: ViewNumber,
-        not_before: Instant,
-        out: &mut Vec<Output>,
-    ) {
-        match &mut self.role {
-            Role::Removed => return,
-            Role::Sealed(sealing) if sealing.epoch == epoch => {
-                // Asked again: the answer was lost, or the old leader has sealed itself in the meantime.
-                if sealing.answered {
-                    self.answer_seal(epoch, election, out);
-                    return;
-                }
-                sealing.not_before = sealing.not_before.min(not_before);
-            }
-            _ => {
-                // A promise made before a restart is answered again, unless that epoch already has a leader's entries.
-                let asked = match &self.role {
-                    Role::Sealed(sealing) => sealing.epoch,
-                    _ => self.view.as_ref().map_or(Epoch(0), |view| view.epoch.next()),
-                };
-                let over = epoch < self.promised.max(asked) || epoch == self.log.last().position.epoch;
-                if over || self.leads().is_some_and(|led| led >= epoch) {
-                    out.push(Output::Report(Report::Dropped(DropReason::StaleEpoch)));
-                    return;
-                }
-                self.become_sealed(epoch, election, not_before, out);
-            }
-        }
-        self.fence_when_due(now, out);
-    }
-
-    /// Once the leases have ended: the promise goes to the log, and the answer waits for it.
-    fn fence_when_due(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let Role::Sealed(sealing) = &self.role else { return };
-        if sealing.fence.is_some() || now < sealing.not_before {
-            return;
-        }
-        let epoch = sealing.epoch;
-        if let Some(to) = self.strays_after() {
-            if !self.may_cut(to, out) {
-                return;
-            }
-            self.cut(to, out);
-        }
-        self.promised = self.promised.max(epoch);
-        let record = self.mark_record(Kind::Fence, self.log.last().position.index);
-        let token = self.persist(record, true, out);
-        if let Role::Sealed(sealing) = &mut self.role {
-            sealing.fence = Some(token);
-        }
-    }
-
-    pub(super) fn answer_seal(&self, epoch: Epoch, election: ViewNumber, out: &mut Vec<Output>) {
-        let last = self.log.last().position;
-        out.push(Output::Sealed(SealAnswer { group: self.group, epoch, election, last }));
-    }
-
     fn on_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         match self.role {
             Role::Sealed(_) => self.fence_when_due(now, out),
             Role::Leader(_) => self.leader_tick(now, out),
-            Role::Follower(_) => self.relay_tick(now, out),
+            Role::Follower(_) => {
+                self.tell_standing(now, out);
+                self.relay_tick(now, out);
+            }
             Role::Removed => {}
         }
     }
 
-    fn become_sealed(
-        &mut self,
-        epoch: Epoch,
-        election: ViewNumber,
-        not_before: Instant,
-        out: &mut Vec<Output>,
-    ) {
-        self.role = Role::Sealed(Sealing { epoch, election, not_before, fence: None, answered: false });
-        out.push(Output::Became(RoleName::Sealed));
-    }
     pub(super) fn become_follower(&mut self, out: &mut Vec<Output>) {
         self.role = Role::Follower(Follower::default());
         out.push(Output::Became(RoleName::Follower));

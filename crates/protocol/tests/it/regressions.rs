@@ -141,7 +141,7 @@ fn a_replica_that_left_the_members_still_seals_while_it_counts() {
     step(&mut follower, seal);
     let out = step(&mut follower, Input::Persisted { token: 1 });
     let last = Position::default();
-    let answer = SealAnswer { group: GROUP, epoch: Epoch(2), election: ViewNumber(2), last };
+    let answer = SealAnswer { group: GROUP, epoch: Epoch(2), election: ViewNumber(2), last, missed: 0 };
     assert!(out.contains(&Output::Sealed(answer)), "{out:?}");
 }
 

@@ -5,14 +5,17 @@
 //! `wait ms`, `seal n epoch not_before_ms`, `elect n epoch`, `lose n epoch` (an election
 //! that announces a loss), `join n`, `crash n`, `restart n`, `status`, `traffic` (entries and acknowledgements since the last time),
 //! `sever n m` and `join_up` (one link),
+//! `backlog bytes` (of a group under best-effort), `whole n` (the node says that its table lacks what its leader's lacks), `lacks n count`
+//! (it lacks so many entries more),
 //! `down n` and `up n` (the others hear of its connection), `late from to back` (a word through a link of an older view).
 // catalogue: F6
 
 use crate::rig::control::{GROUP, KEYSPACE};
 use crate::rig::disk::Disk;
 use bytes::Bytes;
+use data::gaps::{Gap, Gaps};
 use data::keyspace::{CommitRule, OnTimeout, Settings};
-use data::record::Kind;
+use data::record::{Header, Kind, Record};
 use data::view::{Leader, Replica as Life, View};
 use data::{Epoch, Incarnation, Index, Instant, NodeId, Position, Process, RequestId, ViewNumber};
 use protocol::single_leader::{Holding, Input, Mark, Message, Output, Replica};
@@ -201,7 +204,15 @@ impl Stage {
             .iter()
             .map(|(node, r)| {
                 let (role, last) = (r.role().name(), r.log().last().position);
-                (*node, format!("{role}, log to {last}, committed {}, promised {}", r.commit(), r.promised()))
+                let lacks = if r.missed() > 0 { format!(", lacks {}", r.missed()) } else { String::new() };
+                (
+                    *node,
+                    format!(
+                        "{role}, log to {last}, committed {}, promised {}{lacks}",
+                        r.commit(),
+                        r.promised()
+                    ),
+                )
             })
             .collect();
         lines.into_iter().for_each(|(node, line)| self.say(node, line));
@@ -223,6 +234,7 @@ impl Stage {
                     Some("synchronous") => CommitRule::Synchronous,
                     Some("in-sync-set") => CommitRule::InSyncSet { minimum: 1 },
                     Some("chain") => CommitRule::Chain { minimum: 1 },
+                    Some("best-effort") => CommitRule::BestEffort,
                     _ => CommitRule::Async,
                 };
                 self.found(node(0)?, rule, on_timeout);
@@ -281,11 +293,51 @@ impl Stage {
                         Some("synchronous") => CommitRule::Synchronous,
                         Some("majority") => CommitRule::Majority,
                         Some("chain") => CommitRule::Chain { minimum: 1 },
+                        Some("best-effort") => CommitRule::BestEffort,
                         _ => CommitRule::Async,
                     };
                     view.number = view.number.next();
                 }
                 self.show_view();
+            }
+            "backlog" => {
+                if let Some(view) = &mut self.view {
+                    view.settings.backlog_bytes = number(0)? as u32;
+                    view.number = view.number.next();
+                }
+                self.show_view();
+            }
+            "whole" | "lacks" => {
+                let missed = if name == "lacks" { number(1)? } else { 0 };
+                let replica = self.replicas.get_mut(&node(0)?).ok_or("no such node")?;
+                let mut lacks = Gaps::default();
+                lacks.note(Index(1), Index(missed));
+                replica.note_lacks(&lacks, missed == 0, missed);
+                let (commit, mut out) = (replica.commit(), Vec::new());
+                replica.applied(commit, &mut out);
+                self.carry_out(node(0)?, out);
+            }
+            // A gap that a leader of this epoch sends although nobody asked for it, from the follower's end to `last`.
+            "gap" => {
+                let (to, epoch, last) = (node(0)?, number(1)?, number(2)?);
+                let end = self.replicas[&to].log().last().position;
+                let mut record = Vec::new();
+                let gap = Gap { first: end.index.next(), starts: Vec::new() };
+                let header = Header {
+                    kind: Kind::Gap,
+                    keyspace: KEYSPACE,
+                    group: GROUP,
+                    epoch: end.epoch,
+                    index: Index(last),
+                    commit: Index(last),
+                    time_ms: 0,
+                    request: RequestId::NONE,
+                };
+                Record::write(&mut record, &header, 7, |w| gap.encode(w));
+                let (epoch, commit, record) = (Epoch(epoch), Index(last), Bytes::from(record));
+                let message = Message::Gap { epoch, previous: end, commit, record };
+                let input = Input::Message { from: NodeId(1), incarnation: Incarnation(1), message };
+                self.step(to, input);
             }
             "elect" => self.elect(node(0)?, number(1)?, false),
             "lose" => self.elect(node(0)?, number(1)?, true),

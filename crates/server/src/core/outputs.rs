@@ -8,8 +8,8 @@ impl Core {
     /// Makes a snapshot of another node the group's state: on the disk first, then in the log, then in memory.
     pub(super) fn install(&mut self, received: &ReceivedSnapshot, snapshot: LoadedSnapshot) {
         let (header, len) = (received.reader().header(), received.reader().len());
-        let starts = snapshot.starts();
-        if !self.node.accepts_snapshot(clock::now(), header.group, from_storage(header.mark), starts) {
+        let (starts, giver, mark) = (snapshot.starts(), snapshot.shortfall(), from_storage(header.mark));
+        if !self.node.accepts_snapshot(clock::now(), header.group, mark, starts, giver) {
             self.node.refuse_snapshot(header.group);
             return;
         }

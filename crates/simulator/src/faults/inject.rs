@@ -306,6 +306,12 @@ impl World {
         let rule = random.below(most) as usize;
         let format = random.pick(&LogFormat::ALL).unwrap_or_default();
         let commands = match random.below(5) {
+            // To a rule that promises every entry and back: the copies are made anew in between.
+            3 | 4 if name == "ingest" => {
+                let rule =
+                    random.pick(&["best-effort", "majority", "async", "best-effort"]).unwrap_or("majority");
+                vec![command(&["KEYSPACE", "ALTER", &name, "COMMIT", rule])]
+            }
             3 | 4 if durable && name != "cached" => {
                 let start = ["KEYSPACE", "ALTER", &name, "COMMIT"];
                 vec![command(&[&start, rules[rule]].concat())]

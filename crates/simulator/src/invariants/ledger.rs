@@ -81,12 +81,16 @@ impl Ledgers {
         let mut leaders = BTreeMap::new();
         for node in world.hosts.values().filter_map(|host| host.node.as_ref()) {
             for state in node.group_states().filter(|state| state.replica.role() == RoleName::Leader) {
-                leaders.insert(state.group, (state.replica.log().clone(), state.keyspace.name.clone()));
+                let kept = (state.replica.log().clone(), state.shortfall.lost().clone());
+                leaders.insert(state.group, (kept, state.keyspace.name.clone()));
             }
         }
         let survives = |group: GroupId, position: Position| {
-            let log = leaders.get(&group).map(|(log, _)| log);
-            log.is_some_and(|log| log.epoch_at(position.index) == Some(position.epoch))
+            // An entry that a leader was told to go on without has its place in the history, and nothing came of it.
+            let kept = leaders.get(&group).map(|(kept, _)| kept);
+            kept.is_some_and(|(log, gaps)| {
+                log.epoch_at(position.index) == Some(position.epoch) && !gaps.covers(position.index)
+            })
         };
         for ((group, epoch), indices) in &self.committed {
             let Some((_, name)) = leaders.get(group) else { continue };

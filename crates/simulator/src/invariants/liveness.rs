@@ -18,7 +18,7 @@ pub fn missing(world: &World) -> Option<Violation> {
         return broken(format!("{what}; {}", known(world)));
     }
     let mut leaders = BTreeSet::new();
-    let mut states: BTreeMap<_, Vec<(NodeId, Index, u64)>> = BTreeMap::new();
+    let mut states: BTreeMap<_, Vec<(NodeId, Index, Option<u64>)>> = BTreeMap::new();
     let mut held = Vec::new();
     let mut members: BTreeMap<GroupId, i64> = BTreeMap::new();
     for host in world.hosts.values().filter(|host| !host.lost) {
@@ -39,7 +39,9 @@ pub fn missing(world: &World) -> Option<Violation> {
             if state.waiting > 0 {
                 held.push((host.id, state.group, state.waiting));
             }
-            states.entry(state.group).or_default().push((host.id, state.applied, state.table.state_hash()));
+            // One that went on without entries differs for ever, and says so.
+            let hash = state.shortfall.is_whole().then(|| state.table.state_hash());
+            states.entry(state.group).or_default().push((host.id, state.applied, hash));
         }
     }
     for (group, members) in members {
@@ -47,7 +49,9 @@ pub fn missing(world: &World) -> Option<Violation> {
             return broken(format!("{group} has no leader"));
         }
         let copies = states.remove(&group).unwrap_or_default();
-        let equal = copies.iter().all(|(_, index, hash)| (*index, *hash) == (copies[0].1, copies[0].2));
+        let whole = copies.iter().find_map(|(.., hash)| *hash);
+        let alike = |hash: &Option<u64>| hash.is_none_or(|hash| Some(hash) == whole);
+        let equal = copies.iter().all(|(_, index, hash)| *index == copies[0].1 && alike(hash));
         if (copies.len() as i64) < members || !equal {
             return broken(format!("{group} has not converged: {members} members, {copies:x?}"));
         }

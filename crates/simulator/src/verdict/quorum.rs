@@ -9,7 +9,7 @@
 //! | reads do not go back (blocking repair) | every read | |
 //! | nothing is seen that nobody wrote, or that was refused | every read | every read |
 //!
-//! Source: DESIGN §9; bugs: LL-04, LL-05, LL-06, LL-15, LL-16, LL-24
+//! Source: DESIGN §9; bugs: LL-04, LL-05, LL-06, LL-07, LL-08, LL-15, LL-16, LL-24
 
 use super::always;
 use crate::history::{Did, Operation, Outcome};
@@ -32,7 +32,9 @@ pub fn judge(operations: &[&Operation], promise: Quorums, healed: u64) -> Result
         Some(Did::Add { .. } | Did::Remove { .. } | Did::Members { .. }) => {
             sets(operations, promise, healed, &counts)
         }
-        Some(Did::Increment { .. } | Did::Count { .. }) => counters(operations, promise, healed, &counts),
+        Some(Did::Increment { .. } | Did::Count { .. } | Did::Clear) => {
+            counters(operations, promise, healed, &counts)
+        }
         _ => registers(operations, healed, &counts),
     }?;
     Ok(0)
@@ -132,6 +134,8 @@ fn counters(
         .copied()
         .filter(|it| matches!(it.did, Did::Increment { .. }) && it.outcome != Outcome::Fail)
         .collect();
+    let deletes: Vec<&Operation> =
+        operations.iter().copied().filter(|it| it.did == Did::Clear && it.outcome != Outcome::Fail).collect();
     let reads = operations.iter().filter(|it| it.outcome == Outcome::Ok);
     let mut reads: Vec<(&Operation, i64)> = reads
         .filter_map(|it| if let Did::Count { seen } = it.did { Some((*it, seen)) } else { None })
@@ -144,7 +148,21 @@ fn counters(
         if seen > most {
             return always(ONCE, format!("{seen} are counted of {most} increments that had begun"));
         }
-        let done = increments.iter().filter(|it| it.outcome == Outcome::Ok && it.end < read.start);
+        // What was acknowledged before a delete began that was acknowledged is gone for ever.
+        let done = deletes.iter().filter(|it| it.outcome == Outcome::Ok && it.end < read.start);
+        let gone = done.map(|it| it.start).max().filter(|_| promise.strict).unwrap_or(0);
+        let dead = increments.iter().filter(|it| it.outcome == Outcome::Ok && it.end < gone).count() as i64;
+        if seen > most - dead {
+            let text = format!("{seen} are counted at {}, and {dead} of {most} were deleted", read.start);
+            return always(DELETED, text);
+        }
+        // What no delete can have seen: it came after each that may have been made.
+        let ends = deletes.iter().filter(|it| it.start < read.end);
+        let ends = ends.map(|it| if it.outcome == Outcome::Ok { it.end } else { u64::MAX });
+        let last = ends.max().unwrap_or(0);
+        let done = increments.iter().filter(|it| {
+            it.outcome == Outcome::Ok && it.end < read.start && (deletes.is_empty() || it.start > last)
+        });
         let least = done.count() as i64;
         if counts(read) && seen < least {
             let text =
@@ -152,7 +170,7 @@ fn counters(
             return always(late(read, healed), text);
         }
         let before = shown.iter().filter(|(end, _)| *end < read.start).map(|(_, seen)| *seen).max();
-        if promise.monotonic && before.is_some_and(|before| before > seen) {
+        if promise.monotonic && deletes.is_empty() && before.is_some_and(|before| before > seen) {
             return always(FORWARD, format!("{seen} after {before:?}"));
         }
         shown.push((read.end, seen));
@@ -242,6 +260,17 @@ mod tests {
             (vec![increment(0, Ok), count(2_000, 0)], Some(SURVIVES)),
         ];
         for (operations, expected) in counters {
+            assert_eq!(property(true, &operations), expected, "{operations:?}");
+        }
+        let clear = |at, outcome| operation(Did::Clear, at, at + 5, outcome);
+        let deleted: [(Vec<Operation>, Option<&str>); 5] = [
+            (vec![increment(0, Ok), clear(10, Ok), increment(20, Ok), count(30, 1)], None),
+            (vec![increment(0, Ok), clear(10, Ok), increment(20, Ok), count(30, 2)], Some(DELETED)),
+            (vec![increment(0, Ok), clear(10, Info), count(30, 1), count(40, 0)], None),
+            (vec![increment(0, Info), clear(10, Ok), count(30, 1)], None),
+            (vec![clear(10, Ok), increment(20, Ok), count(30, 0)], Some(READS_MEET)),
+        ];
+        for (operations, expected) in deleted {
             assert_eq!(property(true, &operations), expected, "{operations:?}");
         }
         let write = |at, outcome| operation(Did::Write { value: 7 }, at, at + 5, outcome);

@@ -7,39 +7,66 @@ use crate::random::Random;
 /// Kinds of work in leaderless keyspaces, their names, and what clients of them do.
 pub const ALL: [(Kind, &str, &str); 3] = [
     (Kind::QuorumRegister, "quorum-register", "SET and GET of few registers, of single requests W 3 or R 3"),
-    (Kind::QuorumCounter, "quorum-counter", "INCR and GET of counters"),
-    (Kind::QuorumSet, "quorum-set", "SADD, SREM of what came before, and SMEMBERS"),
+    (Kind::QuorumCounter, "quorum-counter", "INCR and GET of counters; DEL of one of them"),
+    (
+        Kind::QuorumSet,
+        "quorum-set",
+        "SADD, SREM of what came before, and SMEMBERS; RPUSH, LPUSH, LREM and LRANGE of a list",
+    ),
 ];
 
-/// An element goes to the set that its number says: who removes it knows where it is.
+/// An element goes to the set, or the list, that its number says: who removes it knows where it is.
 fn set_of(now: u64, element: i64) -> String {
-    format!("qset{}-{}", now / KEYS_LIVE, element % 2)
+    match element % 3 {
+        2 => format!("qlist{}", now / KEYS_LIVE),
+        set => format!("qset{}-{set}", now / KEYS_LIVE),
+    }
+}
+
+/// Whether the elements of this key stand in a list.
+pub fn is_list(key: &str) -> bool {
+    key.starts_with("qlist")
 }
 
 pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, Vec<Command>) {
     let (era, value) = (now / KEYS_LIVE, unique.to_string());
     match kind {
         Kind::QuorumCounter => {
-            let key = format!("qcounter{era}-{}", random.below(2));
-            match random.below(3) {
-                0 => single(key.clone(), Did::Count { seen: 0 }, &["GET", &key]),
+            let (key, is_deleted) = match random.below(3) {
+                2 => (format!("qdeleted{era}"), true),
+                counter => (format!("qcounter{era}-{counter}"), false),
+            };
+            match random.below(12) {
+                0 if is_deleted => single(key.clone(), Did::Clear, &["DEL", &key]),
+                0..=3 => single(key.clone(), Did::Count { seen: 0 }, &["GET", &key]),
                 _ => single(key.clone(), Did::Increment { seen: 0 }, &["INCR", &key]),
             }
         }
         Kind::QuorumSet => match random.below(10) {
             0..=3 => {
                 let key = set_of(now, unique);
-                single(key.clone(), Did::Add { element: unique }, &["SADD", &key, &value])
+                let verb = match (is_list(&key), unique % 2) {
+                    (false, _) => "SADD",
+                    (true, 0) => "RPUSH",
+                    (true, _) => "LPUSH",
+                };
+                single(key.clone(), Did::Add { element: unique }, &[verb, &key, &value])
             }
             4 | 5 => {
                 let element = (unique - 1 - random.below(60) as i64).max(1);
                 let key = set_of(now, element);
                 let did = Did::Remove { element, gone: false };
-                single(key.clone(), did, &["SREM", &key, &element.to_string()])
+                match is_list(&key) {
+                    true => single(key.clone(), did, &["LREM", &key, "0", &element.to_string()]),
+                    false => single(key.clone(), did, &["SREM", &key, &element.to_string()]),
+                }
             }
             _ => {
-                let key = set_of(now, random.below(2) as i64);
-                single(key.clone(), Did::Members { seen: Vec::new() }, &["SMEMBERS", &key])
+                let (key, did) = (set_of(now, random.below(3) as i64), Did::Members { seen: Vec::new() });
+                match is_list(&key) {
+                    true => single(key.clone(), did, &["LRANGE", &key, "0", "-1"]),
+                    false => single(key.clone(), did, &["SMEMBERS", &key]),
+                }
             }
         },
         _ => {

@@ -169,6 +169,7 @@ impl World {
         match output {
             Output::Send { to, message } => self.send(id, to, &message),
             Output::Persist { token, records, flush } => {
+                self.invariants.writes.logged(&records);
                 let result = host.disk.persist(token, records, flush);
                 self.check_disk(id, result);
             }
@@ -249,7 +250,8 @@ impl World {
                 return self.invariants.fail("snapshots can be installed", text);
             }
         };
-        if !node.accepts_snapshot(now, group, disk::received(header.mark), snapshot.starts()) {
+        let mark = disk::received(header.mark);
+        if !node.accepts_snapshot(now, group, mark, snapshot.starts(), snapshot.shortfall()) {
             node.refuse_snapshot(group);
             return self.end_turn(id);
         }

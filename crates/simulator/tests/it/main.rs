@@ -15,3 +15,5 @@ mod reproducible;
 mod scenarios;
 #[cfg(not(feature = "plant"))]
 mod sheet;
+#[cfg(not(feature = "plant"))]
+mod staleness;

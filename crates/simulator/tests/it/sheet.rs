@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 fn all() -> impl Iterator<Item = Facts> {
     let rules = [
+        CommitRule::BestEffort,
         CommitRule::Async,
         CommitRule::SemiSync { acks: 1 },
         CommitRule::SemiSync { acks: 2 },

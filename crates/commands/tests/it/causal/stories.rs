@@ -3,7 +3,7 @@
 // bugs: LL-12, LL-24, ML-11, ML-14
 
 use super::rig::{Pair, Replica};
-use commands::causal::{OnSiblings, Policy, conflict};
+use commands::causal::OnSiblings;
 use data::causal::SIBLINGS_MAX;
 
 #[test]
@@ -213,22 +213,19 @@ fn increments_count_in_every_version() {
 }
 
 #[test]
-fn what_is_not_shown_is_told_as_the_policy_says() {
+fn what_is_not_shown_is_a_conflict() {
     let mut pair = Pair::new();
     pair.a.line("SET k old");
     pair.meet();
-    assert_eq!(conflict(&pair.a.object("k"), pair.a.now_ms, Policy::Siblings), None);
+    assert_eq!(pair.a.object("k").conflicts(), []);
     pair.a.line("SET k ours");
     pair.b.stamp += 10;
     pair.b.line("SET k theirs");
     pair.meet();
-    for policy in [Policy::Crdt, Policy::Siblings, Policy::LastWriteWins] {
-        let conflict = conflict(&pair.b.object("k"), pair.b.now_ms, policy).expect("two versions");
-        assert_eq!(conflict.is_open, policy == Policy::Siblings);
-        let lost: Vec<_> = conflict.others.iter().map(|version| version.value.as_deref()).collect();
-        assert_eq!(lost, [Some(&b"ours"[..])]);
-        assert!(conflict.others[0].mark < conflict.shown);
-    }
+    let conflicts = pair.b.object("k").conflicts();
+    assert_eq!(conflicts, pair.a.object("k").conflicts());
+    let values: Vec<_> = conflicts[0].versions.iter().map(|version| version.value.as_deref()).collect();
+    assert_eq!(values, [Some(&b"theirs"[..]), Some(b"ours")]);
     // A reader who asked to be told is.
     pair.a.on_siblings = OnSiblings::Error;
     assert!(pair.a.line("GET k").starts_with("-CONFLICT a key has 2 versions"));
@@ -244,9 +241,9 @@ fn two_types_of_one_key_are_both_kept() {
     pair.meet();
     assert_eq!(pair.line("TYPE k"), "+list");
     assert!(pair.a.line("SADD k z").starts_with("-WRONGTYPE"));
-    let conflict = conflict(&pair.a.object("k"), pair.a.now_ms, Policy::Crdt).expect("two types");
-    assert_eq!(conflict.others[0].kind.name(), "set");
-    assert_eq!(conflict.others[0].value, None);
+    let conflicts = pair.a.object("k").conflicts();
+    let kinds: Vec<_> = conflicts[0].versions.iter().map(|version| version.kind.name()).collect();
+    assert_eq!(kinds, ["list", "set"]);
     pair.a.line("DEL k");
     pair.meet();
     assert_eq!(pair.line("TYPE k"), "+none");

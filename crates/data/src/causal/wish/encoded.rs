@@ -2,6 +2,7 @@
 
 use super::{Outcome, Unfit, Wish};
 use crate::causal::amount::Amount;
+use crate::causal::conflict::Version;
 use crate::causal::expiry::Deadline;
 use crate::causal::store::Causal;
 use crate::causal::zset::Score;
@@ -130,6 +131,17 @@ impl Wish {
                 writer.option(at_ms, Writer::i64);
             }
             Wish::Delete => writer.u8(18),
+            Wish::Settle { path, versions, value, by } => {
+                writer.u8(19);
+                blobs(writer, path);
+                writer.list(versions, |writer, version| version.encode(writer));
+                writer.option(value.as_ref(), |writer, value| writer.bytes(value));
+                writer.bytes(by);
+            }
+            Wish::Forget { decisions } => {
+                writer.u8(20);
+                crate::causal::write_context(writer, decisions);
+            }
         }
     }
     /// # Errors
@@ -174,6 +186,13 @@ impl Wish {
                 Wish::Expire { deadline }
             }
             18 => Wish::Delete,
+            19 => Wish::Settle {
+                path: read_blobs(reader)?,
+                versions: reader.list(Version::decode)?,
+                value: reader.option(read_blob)?,
+                by: read_blob(reader)?,
+            },
+            20 => Wish::Forget { decisions: crate::causal::read_context(reader)? },
             _ => return Err(DecodeError::Invalid("wish")),
         })
     }

@@ -67,7 +67,7 @@ impl Wish {
         let shown = object.shown_at(now_ms);
         let is_shown = shown.is_some();
         Ok(match self {
-            Wish::Set { .. } => Outcome::Done,
+            Wish::Set { .. } | Wish::Settle { .. } | Wish::Forget { .. } => Outcome::Done,
             Wish::SetOver { seen, .. } => {
                 let siblings = text_in(shown)?.map(Text::siblings);
                 let left = siblings.into_iter().flat_map(|siblings| siblings.iter());

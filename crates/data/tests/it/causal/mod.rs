@@ -11,12 +11,14 @@
 //! | `planted`, `planted_stores` | broken types, each of which the suite must find |
 //! | `meanings` | rules that need a story rather than a law |
 //! | `shard` | many keys under one context; size of what they carry |
+//! | `conflicts` | what is in conflict, and what became of it |
 //! | `copies` | what one copy of a shard holds: steps, hash tree, walks, encoded forms |
 //! | `wishes` | what clients ask for, and what it comes to |
 //! | `clocks` | dots, vectors, contexts, stamps |
 //! | `encoded` | encoded forms, whole and damaged |
 
 mod clocks;
+mod conflicts;
 mod copies;
 mod encoded;
 mod history;

@@ -4,7 +4,8 @@
 use super::subjects::blob;
 use super::world::{Draw, actor};
 use data::causal::{
-    Amount, Causal, Deadline, Minter, Object, Outcome, Score, Stamp, Store, Unfit, Wish, Write,
+    Amount, Causal, Deadline, Dot, Kind, Mark, Minter, Object, Outcome, Score, Stamp, Store, Unfit, Version,
+    Wish, Write,
 };
 use data::codec::{Reader, Writer};
 use data::operation::End;
@@ -51,6 +52,17 @@ fn wishes() -> Vec<Wish> {
         Wish::Expire { deadline: Deadline::At(99) },
         Wish::Expire { deadline: Deadline::Never },
         Wish::Delete,
+        Wish::Settle {
+            path: vec![blob("f")],
+            versions: vec![Version {
+                mark: Mark { stamp: Stamp(7), dot: Dot { actor: actor(1), counter: 3 } },
+                value: Some(blob("v")),
+                kind: Kind::Last,
+            }],
+            value: None,
+            by: blob("me"),
+        },
+        Wish::Forget { decisions: [Dot { actor: actor(2), counter: 9 }].into_iter().collect() },
     ]
 }
 
@@ -195,6 +207,8 @@ fn what_is_said_is_what_is_done() {
                     Wish::HashIncrement { .. } | Wish::HashIncrementFloat { .. } | Wish::ZSetIncrement { .. },
                     Outcome::Total(_) | Outcome::Number(_),
                 ) => assert!(length(&after) >= length(&before)),
+                // Of conflicts; without a policy, and without any, they change nothing.
+                (Wish::Settle { .. } | Wish::Forget { .. }, Outcome::Done) => assert_eq!(before, after),
                 (wish, outcome) => panic!("{wish:?} came to {outcome:?}"),
             }
         }

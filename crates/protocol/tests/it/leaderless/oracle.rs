@@ -1,9 +1,9 @@
 //! What clients may see, judged from the outside: from calls and answers, and from what disks recorded as minted.
 //!
-//! Keys are of three kinds. Sets: each member is added once, and removed at most once. Counters: increments of one.
-//! Registers: each value is written once; deletes.
+//! Keys are of five kinds. Sets and lists: each member is added once, and removed at most once. Counters: increments of one;
+//! some are deleted too. Registers: each value is written once; deletes.
 // catalogue: K4 K20
-// bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-24
+// bugs: LL-04, LL-05, LL-07, LL-08, LL-09, LL-15, LL-16, LL-17, LL-24
 
 use data::NodeId;
 use data::causal::{Actor, Causal, Context, Dot, Object, Outcome};
@@ -22,6 +22,13 @@ struct Member {
     gone: Option<u64>,
 }
 
+/// An increment or a delete of a counter.
+struct Counting {
+    is_delete: bool,
+    called: u64,
+    done: Option<u64>,
+}
+
 /// What the settings promise.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Promise {
@@ -38,6 +45,8 @@ pub struct Oracle {
     members: BTreeMap<(String, String), Member>,
     increments: BTreeMap<String, (u64, Vec<u64>)>,
     counts: BTreeMap<String, Vec<(u64, i64)>>,
+    /// Of counters that are deleted: when what was called and acknowledged.
+    steps: BTreeMap<String, BTreeMap<u64, Counting>>,
     /// What clients were told of counters: totals by the dots of their increments.
     totals: BTreeMap<(String, Actor), BTreeMap<u64, i64>>,
     /// Register writes: dot, the delta's context.
@@ -65,7 +74,9 @@ fn dots_of(context: &Context) -> impl Iterator<Item = Dot> {
 fn new_dots(key: &str, delta: &Causal<Object>) -> Context {
     let object = &delta.store;
     match key.as_bytes()[0] {
-        b'c' => delta.context.clone(),
+        b'c' | b'd' => delta.context.clone(),
+        // A delta of a list brings what it hangs on along.
+        b'l' => Context::new(),
         b'r' => object.as_text().map(|text| text.siblings().seen()).unwrap_or_default(),
         _ => {
             let mut dots = Context::new();
@@ -78,8 +89,10 @@ fn new_dots(key: &str, delta: &Causal<Object>) -> Context {
 }
 
 pub fn members_of(object: &Object) -> BTreeSet<String> {
-    let members = object.as_set().into_iter().flat_map(|set| set.alive());
-    members.map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
+    let members = object.as_set().into_iter().flat_map(|set| set.alive()).map(|(name, _)| name.clone());
+    let elements = object.as_list().into_iter().flat_map(|list| list.elements());
+    let elements = elements.map(|element| element.value.clone());
+    members.chain(elements).map(|name| String::from_utf8_lossy(&name).into_owned()).collect()
 }
 
 pub fn count_of(object: &Object) -> i64 {
@@ -186,10 +199,20 @@ impl Oracle {
     pub fn remove_called(&mut self, key: &str, member: &str) {
         self.members.entry((key.into(), member.into())).or_default().remove_called = true;
     }
-    pub fn removed(&mut self, now: u64, key: &str, member: &str, delta: &Causal<Object>) {
+    pub fn removed(
+        &mut self,
+        now: u64,
+        key: &str,
+        member: &str,
+        delta: &Causal<Object>,
+        outcome: Option<Outcome>,
+    ) {
         let known = self.members.entry((key.into(), member.into())).or_default();
         known.removed = Some(now);
-        known.is_removed = !known.dots.is_empty() && delta.context.covers(&known.dots);
+        known.is_removed = match key.starts_with('l') {
+            true => matches!(outcome, Some(Outcome::Count(1..))),
+            false => !known.dots.is_empty() && delta.context.covers(&known.dots),
+        };
         if self.promise.overlap && !known.is_removed {
             let (dots, delta) = (known.dots.clone(), delta.clone());
             self.fail(format!("a removal of {member} did not see it: {dots:?} {delta:?}"));
@@ -200,6 +223,39 @@ impl Oracle {
     }
     pub fn incremented(&mut self, now: u64, key: &str) {
         self.increments.entry(key.into()).or_default().1.push(now);
+    }
+    pub fn count_called(&mut self, now: u64, key: &str, call: u64, is_delete: bool) {
+        let step = Counting { is_delete, called: now, done: None };
+        self.steps.entry(key.into()).or_default().insert(call, step);
+    }
+    pub fn count_done(&mut self, now: u64, key: &str, call: u64) {
+        if let Some(step) = self.steps.entry(key.into()).or_default().get_mut(&call) {
+            step.done = Some(now);
+        }
+    }
+    /// What a counter that is deleted may show to a read.
+    fn bounds(&self, key: &str, called: u64, now: u64) -> (i64, i64) {
+        let steps = || self.steps.get(key).into_iter().flat_map(|steps| steps.values());
+        let deletes = || steps().filter(move |step| step.is_delete && step.called < now);
+        let increments = || steps().filter(move |step| !step.is_delete && step.called < now);
+        if !self.promise.overlap {
+            return (0, increments().count() as i64);
+        }
+        // Everything that was acknowledged before a delete that was acknowledged began is gone for ever.
+        let gone = deletes().filter(|it| it.done.is_some_and(|at| at < called)).map(|it| it.called).max();
+        let gone = gone.unwrap_or(0);
+        let most = increments().filter(|step| step.done.is_none_or(|at| at >= gone)).count();
+        // What is surely not deleted came after every delete.
+        let last = deletes().map(|it| it.done.unwrap_or(u64::MAX)).max().unwrap_or(0);
+        let kept = increments().filter(|it| it.called > last && it.done.is_some_and(|at| at < called));
+        (kept.count() as i64, most as i64)
+    }
+    fn read_deleted(&mut self, called: u64, now: u64, key: &str, object: &Object) {
+        let (least, most) = self.bounds(key, called, now);
+        let value = count_of(object);
+        if value < least || value > most {
+            self.fail(format!("{key} counts {value}, and {least} to {most} increments are not deleted"));
+        }
     }
     /// A write or a delete of a register.
     pub fn wrote(&mut self, now: u64, key: &str, delta: &Causal<Object>) {
@@ -214,7 +270,8 @@ impl Oracle {
         self.reads += 1;
         self.repairs += receipt.stale.len() as u64;
         match key.as_bytes()[0] {
-            b's' => self.read_set(called, now, key, object),
+            b's' | b'l' => self.read_set(called, now, key, object),
+            b'd' => self.read_deleted(called, now, key, object),
             b'c' => self.read_counter(called, now, key, object),
             _ => self.read_register(called, key, object),
         }
@@ -307,6 +364,12 @@ impl Oracle {
                     "in the end {key} counts {value}, of {attempts}, {} acknowledged",
                     done.len()
                 ));
+            }
+        }
+        for key in self.steps.keys() {
+            let (value, (least, most)) = (count_of(&object(key)), self.bounds(key, u64::MAX, u64::MAX));
+            if value < least || value > most {
+                wrong.push(format!("in the end {key} counts {value}, and {least} to {most} are not deleted"));
             }
         }
         for (key, kept) in &self.kept {

@@ -1,5 +1,5 @@
 //! Every planted bug is found by the random world, with no run directed at it; without a bug the same runs find nothing.
-// bugs: LL-04, LL-05, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-24
+// bugs: LL-04, LL-05, LL-07, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-22, LL-24, ML-12
 
 use super::world::{Plan, World};
 use data::plant;

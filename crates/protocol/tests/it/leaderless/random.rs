@@ -15,7 +15,7 @@ fn run(plan: Plan) {
     let one = number("PROTOCOL_SEED");
     let seeds = one.map_or(0..number("PROTOCOL_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
     let (mut reads, mut writes, mut sloppy, mut repairs) = (0, 0, 0, 0);
-    let (mut handed_off, mut wiped, mut indeterminate, mut refused) = (0, 0, 0, 0);
+    let (mut handed_off, mut wiped, mut indeterminate, mut refused, mut collected) = (0, 0, 0, 0, 0);
     for seed in seeds {
         let mut world = World::new(seed, plan);
         world.run(3_000);
@@ -31,13 +31,14 @@ fn run(plan: Plan) {
         wiped += world.wiped;
         indeterminate += world.indeterminate;
         refused += world.no_quorum;
+        collected += world.collected;
     }
     println!(
         "{plan:?}: {reads} reads, {writes} writes, {sloppy} of them sloppy, {repairs} repairs, \
-         {handed_off} hints gone, {wiped} wiped, {indeterminate} indeterminate, {refused} without quorum"
+         {handed_off} hints gone, {wiped} wiped, {indeterminate} indeterminate, {refused} without quorum, residue of {collected} collected"
     );
     // A run in which nothing happens proves nothing.
-    assert!(reads > 0 && writes > 0 && repairs > 0 && indeterminate > 0 && refused > 0);
+    assert!(reads > 0 && writes > 0 && repairs > 0 && indeterminate > 0 && refused > 0 && collected > 0);
     assert_eq!(sloppy > 0 && handed_off > 0, plan.sloppy);
     assert_eq!(wiped > 0, plan.wipes);
 }

@@ -11,7 +11,7 @@ use protocol::leaderless::{Alive, Durable, Life, Limits, Message, Output, Placem
 const LIFE: Incarnation = Incarnation(1);
 
 fn placement(ring: u64, nodes: [u32; 3]) -> Placement {
-    Placement { ring, replicas: nodes.map(NodeId).to_vec(), stand_ins: Vec::new() }
+    Placement { ring, replicas: nodes.map(NodeId).to_vec(), stand_ins: Vec::new(), ..Placement::default() }
 }
 
 fn delta(node: u32) -> Causal<Object> {
@@ -24,7 +24,7 @@ fn delta(node: u32) -> Causal<Object> {
 fn what_a_replaced_replica_acknowledged_counts_no_more() {
     let mut coordinator = Coordinator::new(NodeId(5), Process(1), coordinator::Limits::default());
     coordinator.set_alive((1..=5).map(|node| (NodeId(node), LIFE)).collect::<Alive>());
-    coordinator.place(placement(1, [1, 2, 3]));
+    coordinator.place(placement(1, [1, 2, 3]), &mut Vec::new());
     let level = Level { required: 2, sloppy: false };
     let wish = Wish::Set { value: Blob::from(&b"v"[..]), expiry: Expiry::Keep };
     let mut out = Vec::new();
@@ -36,7 +36,7 @@ fn what_a_replaced_replica_acknowledged_counts_no_more() {
     let minted =
         Message::Minted { request, delta: Box::new(delta(1)), outcome: Outcome::Done, lives: Vec::new() };
     coordinator.receive(NodeId(1), LIFE, minted, &mut out);
-    coordinator.place(placement(2, [2, 3, 4]));
+    coordinator.place(placement(2, [2, 3, 4]), &mut Vec::new());
     let replies = |out: &[coordinator::Output]| -> Vec<Reply> {
         let reply = |it: &coordinator::Output| match it {
             coordinator::Output::Reply { reply, .. } => Some(reply.clone()),
@@ -66,7 +66,7 @@ fn a_newcomer_takes_deltas_and_acknowledges_none_before_it_is_ready() {
     for is_ready in [false, true] {
         let mut out = Vec::new();
         let mut replica = Replica::new(life, Limits::default(), Durable::new(Seed(1, 2), is_ready), &mut out);
-        replica.place(placement(2, [2, 3, 4]));
+        replica.place(placement(2, [2, 3, 4]), &mut out);
         let request = RequestId { origin: NodeId(5), process: Process(1), sequence: 1 };
         let apply = Message::Apply {
             request,

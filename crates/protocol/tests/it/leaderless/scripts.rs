@@ -5,13 +5,14 @@
 //! value; `get` with coordinator and key; `deliver` (all messages and disks, until quiet), `cut n...` (away, and everybody
 //! knows), `silence n...` (away, and nobody knows), `mend`, `hold n` and `release` (its disk), `wait ms`, `crash n`, `wipe n`,
 //! `restart n`, `walks on|off`, `status key`; `outcomes on|off` (whether receipts tell what writes came to), `over` with
-//! coordinator, key and value (in place of exactly what the last `get` of anybody showed).
-// catalogue: K5 K6 K9 K10 K11 K12 K16 K17 K18 K20
-// bugs: LL-04, LL-05, LL-09, LL-16, LL-24
+//! coordinator, key and value (in place of exactly what the last `get` of anybody showed); `skew n ms` (its wall clock).
+// catalogue: K4 K5 K6 K9 K10 K11 K12 K16 K17 K18 K19 K20 K21 K22
+// bugs: LL-04, LL-05, LL-07, LL-08, LL-09, LL-16, LL-24
 
 use super::oracle::members_of;
 use data::causal::{Amount, Object, Wish};
 use data::codec::Writer;
+use data::leaderless::Stage as Step;
 use data::table::Seed;
 use data::value::Blob;
 use data::{Expiry, GroupId, Incarnation, Instant, NodeId, Now, Process, WallInterval};
@@ -48,6 +49,8 @@ struct Stage {
     repair: Repair,
     everybody: bool,
     hint_bytes_max: u64,
+    /// How far clocks are off, in ms.
+    skews: BTreeMap<u32, i64>,
     walks: bool,
     outcomes: bool,
     /// What the last read showed.
@@ -73,6 +76,7 @@ impl Default for Stage {
             repair: Repair::Blocking,
             everybody: false,
             hint_bytes_max: 1 << 20,
+            skews: BTreeMap::new(),
             walks: false,
             outcomes: false,
             read: Object::default(),
@@ -108,8 +112,8 @@ impl Stage {
     fn say(&mut self, what: String) {
         let _ = writeln!(self.text, "{what}");
     }
-    fn now(&self) -> Now {
-        let ms = self.now_ms as i64;
+    fn now(&self, node: u32) -> Now {
+        let ms = self.now_ms as i64 + self.skews.get(&node).copied().unwrap_or(0);
         Now {
             instant: Instant::from_millis(self.now_ms),
             wall: WallInterval { earliest_ms: ms, latest_ms: ms },
@@ -125,10 +129,10 @@ impl Stage {
         let life = Life { node: NodeId(id), incarnation, process, shard: GroupId(1) };
         let mut out = Vec::new();
         let mut replica = Replica::new(life, limits, durable, &mut out);
-        replica.place(self.placement.clone());
+        replica.place(self.placement.clone(), &mut out);
         replica.pause(!self.walks);
         let mut coordinator = Coordinator::new(NodeId(id), process, coordinator::Limits::default());
-        coordinator.place(self.placement.clone());
+        coordinator.place(self.placement.clone(), &mut Vec::new());
         let persisting = VecDeque::new();
         self.nodes.insert(id, Node { incarnation, process, founder, replica, coordinator, persisting });
         self.carry_out(id, out);
@@ -224,7 +228,7 @@ impl Stage {
                 let away = |id: &u32| self.cut.contains(id) || self.silent.contains(id);
                 let lost = from != to && (away(&from) || away(&to));
                 let Some(incarnation) = self.nodes.get(&from).map(|node| node.incarnation) else { continue };
-                let now = self.now();
+                let now = self.now(to);
                 let Some(node) = self.nodes.get_mut(&to).filter(|_| !lost) else { continue };
                 if matches!(
                     message,
@@ -256,9 +260,9 @@ impl Stage {
         }
     }
     fn tick(&mut self) {
-        let now = self.now();
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             let (mut out, mut asked) = (Vec::new(), Vec::new());
+            let now = self.now(id);
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.replica.tick(now, &mut out);
                 node.coordinator.tick(now.instant, &mut asked);
@@ -269,7 +273,7 @@ impl Stage {
     }
     fn write(&mut self, id: u32, key: &str, wish: Wish) {
         self.calls += 1;
-        let (call, now) = (self.calls, self.now().instant);
+        let (call, now) = (self.calls, self.now(0).instant);
         let level = |required| Level { required, sloppy: self.sloppy };
         let (w, r) = (level(self.level.0), level(self.level.1));
         let mut out = Vec::new();
@@ -280,7 +284,7 @@ impl Stage {
     }
     fn read(&mut self, id: u32, key: &str) {
         self.calls += 1;
-        let (call, now) = (self.calls, self.now().instant);
+        let (call, now) = (self.calls, self.now(0).instant);
         let r = Level { required: self.level.1, sloppy: self.sloppy };
         let mut out = Vec::new();
         if let Some(node) = self.nodes.get_mut(&id) {
@@ -311,6 +315,40 @@ impl Stage {
             .collect();
         lines.into_iter().for_each(|line| self.say(line));
     }
+    /// The map takes the barrier's next step, and everybody who runs learns of it: what is under way names the ring before.
+    fn barrier(&mut self, stage: &str) {
+        let ring = self.placement.ring;
+        let barrier = &mut self.placement.barrier;
+        match stage {
+            "promise" => (barrier.stage, barrier.number) = (Step::Promise, barrier.number + 1),
+            "hold" => barrier.stage = Step::Hold,
+            _ => (barrier.stage, barrier.collected, barrier.fence) = (Step::Idle, barrier.number, ring),
+        }
+        self.placement.ring += 1;
+        self.messages.clear();
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            let (mut out, mut ended) = (Vec::new(), Vec::new());
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.replica.place(self.placement.clone(), &mut out);
+                node.coordinator.place(self.placement.clone(), &mut ended);
+            }
+            self.carry_out(id, out);
+            self.coordinated(id, ended);
+        }
+    }
+    /// What deletes have left, and who may report for the barrier's stage.
+    fn residue(&mut self) {
+        let lines: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|(id, node)| {
+                let count = node.replica.durable().copy.residue_count();
+                let passed = if node.replica.has_passed() { ", has passed" } else { "" };
+                format!("n{id} keeps residue of {count}{passed}")
+            })
+            .collect();
+        lines.into_iter().for_each(|line| self.say(line));
+    }
     fn act(&mut self, name: &str, args: &[String]) -> Result<(), Box<dyn Error>> {
         let text = |at: usize| args.get(at).map(String::as_str).ok_or("an argument is missing");
         let number = |at: usize| text(at)?.parse::<u64>().map_err(Box::<dyn Error>::from);
@@ -321,7 +359,7 @@ impl Stage {
                 let (n, others) = (node(0)?, node(1)?);
                 let replicas = (1..=n).map(NodeId).collect();
                 let stand_ins = (n + 1..=n + others).map(NodeId).collect();
-                self.placement = Placement { ring: 1, replicas, stand_ins };
+                self.placement = Placement { ring: 1, replicas, stand_ins, ..Placement::default() };
                 (1..=n + others).for_each(|id| self.start(id, Incarnation(1), Process(1), true));
                 self.deliver();
             }
@@ -367,6 +405,10 @@ impl Stage {
                 self.silent.clear();
                 self.tell();
             }
+            "skew" => {
+                let ms = text(1)?.parse()?;
+                self.skews.insert(node(0)?, ms);
+            }
             "hold" => {
                 self.held.insert(node(0)?);
             }
@@ -400,6 +442,8 @@ impl Stage {
                 let paused = !self.walks;
                 self.nodes.values_mut().for_each(|node| node.replica.pause(paused));
             }
+            "barrier" => self.barrier(text(0)?),
+            "residue" => self.residue(),
             "status" => self.status(args.first().map_or("", String::as_str)),
             _ => return Err(format!("unknown command {name}").into()),
         }

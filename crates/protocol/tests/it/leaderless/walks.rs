@@ -45,7 +45,12 @@ fn node(at: usize) -> NodeId {
 
 impl Pair {
     fn new(copy: ShardCopy) -> Pair {
-        let placement = Placement { ring: 1, replicas: vec![node(0), node(1)], stand_ins: vec![] };
+        let placement = Placement {
+            ring: 1,
+            replicas: vec![node(0), node(1)],
+            stand_ins: vec![],
+            ..Placement::default()
+        };
         let replicas = [0, 1].map(|at| {
             let life =
                 Life { node: node(at), incarnation: Incarnation(1), process: Process(1), shard: GroupId(1) };
@@ -53,7 +58,7 @@ impl Pair {
             durable.copy = copy.clone();
             let mut replica = Replica::new(life, Limits::default(), durable, &mut Vec::new());
             replica.persisted(u64::MAX, &mut Vec::new());
-            replica.place(placement.clone());
+            replica.place(placement.clone(), &mut Vec::new());
             replica.set_alive([node(0), node(1)].into());
             replica
         });
@@ -154,4 +159,24 @@ fn an_empty_copy_is_filled() {
     assert_eq!(tally.keys, 20_000);
     assert!(pair.are_equal() && pair.largest < 10_000, "{} keys in one message", pair.largest);
     assert_eq!(pair.replicas[1].durable().copy.context(), pair.replicas[0].durable().copy.context());
+}
+
+/// Where much differs, what goes together goes in one message: walks that took one leaf at a time spent their time on round trips.
+#[test]
+fn what_differs_everywhere_takes_few_messages() {
+    const KEYS: u64 = 50_000;
+    let mut overwritten = Pair::new(filled(KEYS));
+    (0..KEYS).for_each(|number| overwritten.write(number, &[0]));
+    let tally = overwritten.walk();
+    println!("all of {KEYS} overwritten: {tally:?}, {} messages", overwritten.messages);
+    assert!(overwritten.are_equal());
+    assert_eq!(tally.keys, KEYS);
+    assert!(overwritten.messages < KEYS / 20, "{} messages", overwritten.messages);
+    let mut absent = Pair::new(filled(0));
+    (0..KEYS).for_each(|number| absent.write(number, &[0]));
+    let tally = absent.walk();
+    println!("{KEYS} missed: {tally:?}, {} messages", absent.messages);
+    assert!(absent.are_equal());
+    assert!(absent.messages < KEYS / 100, "{} messages", absent.messages);
+    assert!(absent.largest < 10_000, "{} keys in one message", absent.largest);
 }

@@ -4,19 +4,21 @@ use super::oracle::{Oracle, Promise};
 use crate::rig::Rng;
 use data::causal::{Amount, Range, Step, Wish};
 use data::codec::Writer;
+use data::leaderless::Stage;
+use data::operation::End;
 use data::table::Seed;
 use data::value::Blob;
 use data::{GroupId, Incarnation, Instant, NodeId, Now, Process, WallInterval};
 use protocol::leaderless::coordinator::{self, Coordinator, Level};
 use protocol::leaderless::{
-    Alive, Durable, Life, Limits, Message, Output, Placement, Record, Repair, Replica, Reply,
+    Alive, Durable, Life, Limits, Message, Output, Placement, Record, Repair, Replica, Reply, Report,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 const MS: u64 = 1_000_000;
 const SEED: Seed = Seed(11, 12);
-const KEYS: [&str; 6] = ["s0", "s1", "c0", "c1", "r0", "r1"];
+const KEYS: [&str; 9] = ["s0", "s1", "c0", "c1", "r0", "r1", "d0", "d1", "l0"];
 
 /// What a run is given besides its seed.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +32,7 @@ pub struct Plan {
 }
 
 enum Event {
-    Deliver { from: (NodeId, Incarnation), to: NodeId, message: Box<Message> },
+    Deliver { from: (NodeId, Incarnation), to: NodeId, ring: u64, message: Box<Message> },
     Persisted { node: NodeId, process: Process },
     Tick { node: NodeId, process: Process },
     Start { node: NodeId, process: Process },
@@ -46,6 +48,8 @@ struct Node {
     coordinator: Coordinator,
     disk: Vec<Vec<u8>>,
     is_founder: bool,
+    /// As far as it knows the map.
+    placement: Placement,
     persisting: VecDeque<(u64, Vec<u8>)>,
     persist_at: u64,
     /// How far its wall clock is off, in ms.
@@ -57,6 +61,7 @@ enum Call {
     Remove(String, String),
     Increment(String),
     Register(String),
+    Count(String),
     Read(String),
 }
 
@@ -67,7 +72,9 @@ pub struct World {
     sequence: u64,
     queue: BTreeMap<(u64, u64), Event>,
     nodes: Vec<Node>,
+    /// What the map records: where the shard lies and how far its barrier has come, and who has reported.
     placement: Placement,
+    reported: BTreeSet<(NodeId, Incarnation)>,
     calls: BTreeMap<u64, (u64, Call)>,
     next_call: u64,
     pub oracle: Oracle,
@@ -80,6 +87,7 @@ pub struct World {
     pub wiped: u64,
     pub indeterminate: u64,
     pub no_quorum: u64,
+    pub collected: u64,
 }
 
 impl World {
@@ -87,7 +95,7 @@ impl World {
         let mut rng = Rng(seed ^ 0x5eed);
         let replicas: Vec<NodeId> = (1..=plan.n).map(NodeId).collect();
         let stand_ins = (plan.n + 1..=plan.n + 2).map(NodeId).collect();
-        let placement = Placement { ring: 1, replicas, stand_ins };
+        let placement = Placement { ring: 1, replicas, stand_ins, ..Placement::default() };
         let nodes = (1..=plan.n + 2)
             .map(|id| Node {
                 incarnation: Incarnation(1),
@@ -96,6 +104,7 @@ impl World {
                 coordinator: Coordinator::new(NodeId(id), Process(0), coordinator::Limits::default()),
                 disk: Vec::new(),
                 is_founder: true,
+                placement: placement.clone(),
                 persisting: VecDeque::new(),
                 persist_at: 0,
                 skew_ms: rng.below(4_000) as i64 - 2_000,
@@ -111,6 +120,7 @@ impl World {
             queue: BTreeMap::new(),
             nodes,
             placement,
+            reported: BTreeSet::new(),
             calls: BTreeMap::new(),
             next_call: 0,
             oracle: Oracle::new(Promise { overlap, monotonic }),
@@ -123,6 +133,7 @@ impl World {
             wiped: 0,
             indeterminate: 0,
             no_quorum: 0,
+            collected: 0,
         };
         for id in 1..=plan.n + 2 {
             world.start(NodeId(id));
@@ -220,7 +231,11 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Deliver { from, to, message } => self.deliver(from, to, *message),
+            Event::Deliver { from, to, ring, message } => {
+                if self.at(to).placement.ring == ring {
+                    self.deliver(from, to, *message);
+                }
+            }
             Event::Persisted { node, process } => {
                 if self.runs(node, process) {
                     self.flush_one(node);
@@ -322,6 +337,7 @@ impl World {
                     self.at(id).persisting.push_back((token, bytes));
                     self.schedule(at - self.now, Event::Persisted { node: id, process });
                 }
+                Output::Report(Report::Collected { collected, .. }) => self.collected += collected,
                 Output::Report(_) => {}
             }
         }
@@ -335,11 +351,11 @@ impl World {
         }
     }
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
-        let incarnation = self.at(from).incarnation;
+        let (incarnation, ring) = (self.at(from).incarnation, self.at(from).placement.ring);
         if from == to {
             return self.schedule(
                 1000,
-                Event::Deliver { from: (from, incarnation), to, message: Box::new(message) },
+                Event::Deliver { from: (from, incarnation), to, ring, message: Box::new(message) },
             );
         }
         let is_cut = self.cuts.get(&(from, to)).is_some_and(|until| *until > self.now);
@@ -354,7 +370,7 @@ impl World {
                 self.rng.between(100, 3_000) * 1000
             };
             let message = Box::new(message.clone());
-            self.schedule(delay, Event::Deliver { from: (from, incarnation), to, message });
+            self.schedule(delay, Event::Deliver { from: (from, incarnation), to, ring, message });
         }
     }
     fn start(&mut self, id: NodeId) {
@@ -370,6 +386,7 @@ impl World {
             part_bytes_max: 300,
             hint_bytes_max: if self.rng.chance(30) { 500 } else { 1 << 20 },
             hint_age_ms_max: if self.rng.chance(30) { 300 } else { 3_600_000 },
+            barrier_every: Duration::from_millis(150),
             ..Limits::default()
         };
         let timings = coordinator::Limits {
@@ -377,7 +394,7 @@ impl World {
             resend_after: Duration::from_millis(50),
             ..coordinator::Limits::default()
         };
-        let placement = self.placement.clone();
+        let placement = self.at(id).placement.clone();
         let node = self.at(id);
         node.process = node.process.next();
         node.persist_at = 0;
@@ -385,10 +402,10 @@ impl World {
         let life = Life { node: id, incarnation: node.incarnation, process, shard: GroupId(1) };
         let mut out = Vec::new();
         let mut replica = Replica::new(life, limits, durable, &mut out);
-        replica.place(placement.clone());
+        replica.place(placement.clone(), &mut out);
         node.replica = Some(replica);
         node.coordinator = Coordinator::new(id, process, timings);
-        node.coordinator.place(placement);
+        node.coordinator.place(placement, &mut Vec::new());
         self.carry_out(id, out);
         self.tell(id, false);
         self.schedule(MS, Event::Tick { node: id, process });
@@ -415,12 +432,61 @@ impl World {
     }
     fn tell_alive(&mut self) {
         for id in self.ids() {
-            // Detectors are late now and then.
+            // Detectors are late now and then, and so is the map.
             if self.is_up(id) && (self.healing || self.rng.chance(80)) {
                 self.tell(id, true);
             }
+            if self.is_up(id) && (self.healing || self.rng.chance(80)) {
+                self.learn(id);
+                self.report(id);
+            }
         }
         self.schedule(50 * MS, Event::Alive);
+    }
+    /// The map, as it is now, comes to a node.
+    fn learn(&mut self, id: NodeId) {
+        let placement = self.placement.clone();
+        let node = self.at(id);
+        if node.placement == placement {
+            return;
+        }
+        node.placement = placement.clone();
+        let (mut out, mut ended) = (Vec::new(), Vec::new());
+        node.coordinator.place(placement.clone(), &mut ended);
+        if let Some(replica) = &mut node.replica {
+            replica.place(placement, &mut out);
+        }
+        self.coordinated(id, ended);
+        self.carry_out(id, out);
+    }
+    /// What a node asks of the map: a barrier, or to be counted. As `control::LeaderlessChange` does it.
+    fn report(&mut self, id: NodeId) {
+        let now = Instant(self.now);
+        let node = &self.nodes[id.0 as usize - 1];
+        let Some(replica) = node.replica.as_ref().filter(|_| node.placement.ring == self.placement.ring)
+        else {
+            return;
+        };
+        let barrier = &mut self.placement.barrier;
+        if barrier.stage == Stage::Idle && replica.wants_barrier(now) {
+            (barrier.stage, barrier.number) = (Stage::Promise, barrier.number + 1);
+            self.placement.ring += 1;
+            self.reported.clear();
+        } else if barrier.stage != Stage::Idle && replica.has_passed() {
+            self.reported.insert((id, node.incarnation));
+            let mut needed = self.nodes.iter().zip(1..).map(|(node, id)| (NodeId(id), node.incarnation));
+            let counts = |id: NodeId| self.plan.sloppy || self.placement.replicas.contains(&id);
+            if needed.all(|it| !counts(it.0) || self.reported.contains(&it)) {
+                if barrier.stage == Stage::Promise {
+                    barrier.stage = Stage::Hold;
+                } else {
+                    (barrier.stage, barrier.collected) = (Stage::Idle, barrier.number);
+                    barrier.fence = self.placement.ring;
+                }
+                self.placement.ring += 1;
+                self.reported.clear();
+            }
+        }
     }
     fn tell(&mut self, id: NodeId, knows: bool) {
         let mut alive = Alive::new();
@@ -447,7 +513,7 @@ impl World {
         if !self.is_up(id) {
             return;
         }
-        let key = KEYS[self.rng.below(6) as usize].to_owned();
+        let key = KEYS[self.rng.below(9) as usize].to_owned();
         self.next_call += 1;
         let call = self.next_call;
         let blob = |text: &str| Blob::from(text.as_bytes());
@@ -469,6 +535,27 @@ impl World {
                 let wish = Wish::SetRemove { members: vec![blob(&member)] };
                 self.calls.insert(call, (self.now, Call::Remove(key.clone(), member)));
                 Some(wish)
+            }
+            (b'l', 0..4) => {
+                let member = format!("m{call}");
+                self.oracle.add_called(&key, &member);
+                let end = if draw < 2 { End::Back } else { End::Front };
+                let wish = Wish::ListPush { end, elements: vec![blob(&member)] };
+                self.calls.insert(call, (self.now, Call::Add(key.clone(), member)));
+                Some(wish)
+            }
+            (b'l', 4..7) => {
+                let pick = self.rng.next();
+                let Some(member) = self.oracle.removable(&key, pick) else { return };
+                self.oracle.remove_called(&key, &member);
+                let wish = Wish::ListRemove { count: 0, element: blob(&member) };
+                self.calls.insert(call, (self.now, Call::Remove(key.clone(), member)));
+                Some(wish)
+            }
+            (b'd', 0..6) => {
+                self.oracle.count_called(self.now, &key, call, draw == 0);
+                self.calls.insert(call, (self.now, Call::Count(key.clone())));
+                Some(if draw == 0 { Wish::Delete } else { Wish::Increment { by: Amount::whole(1) } })
             }
             (b'c', 0..5) => {
                 self.oracle.increment_called(&key);
@@ -513,13 +600,18 @@ impl World {
                 self.oracle.receipt(&receipt, &self.placement.replicas, !self.plan.sloppy);
                 let Some(delta) = &receipt.delta else { return };
                 match call {
+                    Call::Count(key) => self.oracle.count_done(now, &key, client),
                     Call::Add(key, member) => {
-                        self.oracle.told(&key, true, delta, receipt.outcome);
+                        if !key.starts_with('l') {
+                            self.oracle.told(&key, true, delta, receipt.outcome);
+                        }
                         self.oracle.added(now, &key, &member);
                     }
                     Call::Remove(key, member) => {
-                        self.oracle.told(&key, !delta.context.is_empty(), delta, receipt.outcome);
-                        self.oracle.removed(now, &key, &member, delta);
+                        if !key.starts_with('l') {
+                            self.oracle.told(&key, !delta.context.is_empty(), delta, receipt.outcome);
+                        }
+                        self.oracle.removed(now, &key, &member, delta, receipt.outcome);
                     }
                     Call::Increment(key) => {
                         self.oracle.told(&key, true, delta, receipt.outcome);

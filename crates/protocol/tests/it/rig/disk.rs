@@ -26,7 +26,8 @@ impl Disk {
             self.time_ms = self.time_ms.max(header.time_ms);
             if header.kind.is_entry() {
                 let mark = Mark { position: header.position(), hash: record.hash };
-                if header.index == self.last().position.index.next() {
+                let first = record.gap().map_or(header.index, |gap| gap.first);
+                if first == self.last().position.index.next() {
                     self.entries.push((mark, records.slice(offset..offset + record.len)));
                 }
             } else if header.kind == Kind::Truncate {

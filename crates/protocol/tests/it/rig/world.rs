@@ -564,7 +564,10 @@ impl World {
             Report::Diverged { .. }
             | Report::CommittedConflict { .. }
             | Report::Stranded { .. }
-            | Report::SecondLeader { .. } => {
+            | Report::SecondLeader { .. }
+            // No rule of these runs lets a copy go on without entries.
+            | Report::Gap { .. }
+            | Report::Skipped { .. } => {
                 self.check.fail(format!("{id} reports {report:?}"));
             }
             Report::Declined { .. } => self.note(|| format!("{id} reports {report:?}")),

@@ -97,7 +97,7 @@ impl World {
         let clean = view.electable.iter().all(|r| self.nodes[r.node.0 as usize - 1].life == *r);
         let inside = view.electable.iter().any(|r| r.node == id);
         let enough = match view.rule {
-            CommitRule::Async => true,
+            CommitRule::BestEffort | CommitRule::Async => true,
             CommitRule::Majority => view.electable.len() >= 3,
             CommitRule::SemiSync { acks } => view.electable.len() > acks as usize + 1,
             CommitRule::InSyncSet { .. } | CommitRule::Synchronous | CommitRule::Chain { .. } => {

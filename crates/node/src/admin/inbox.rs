@@ -1,0 +1,380 @@
+//! INBOX: conflicts, what became of them, and a person's or program's word on them. Any node answers, for all nodes that it
+//! reaches.
+// catalogue: J14
+
+use crate::inbox::{Answer, Ask, Gathered, Item, ItemId};
+use crate::io::ConnectionId;
+use crate::message::PeerMessage;
+use crate::node::{Flow, Node};
+use crate::replies::SlotId;
+use crate::serve::PATIENCE;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use commands::Spec;
+use commands::spec::unknown_subcommand;
+use data::causal::{How, Kind, Mark, Version, Wish};
+use data::leaderless::Family;
+use data::value::Blob;
+use data::{Instant, KeyspaceId, NodeId};
+use wire::number::parse_integer;
+use wire::{Protocol, ReplyWriter};
+
+const HELP: &[&str] = &[
+    "INBOX <subcommand> [<arg> ...]. Subcommands are:",
+    "LIST [<keyspace>] [AFTER <id>]",
+    "    Conflicts, open or decided, of all nodes within reach: winner first, then who lost.",
+    "GET <id>",
+    "    One of them.",
+    "RESOLVE <id> VALUE <value> | KEEP <n> | DELETE",
+    "    Writes what it comes to: this value, its n-th version (from 0), or nothing. Replaces exactly its versions.",
+    "ACK <id>",
+    "    Lets a settled one go.",
+    "SUBSCRIBE [<keyspace> ...]",
+    "    Messages of new ones, on the channels inbox:<keyspace>.",
+    "HELP",
+];
+
+/// A client that waits for other nodes' answers.
+pub(crate) struct Question {
+    number: u64,
+    connection: ConnectionId,
+    slot: SlotId,
+    protocol: Protocol,
+    spec: &'static Spec,
+    what: What,
+    waits_for: BTreeSet<NodeId>,
+    found: Gathered,
+    deadline: Instant,
+}
+
+enum What {
+    List,
+    Get(ItemId),
+    Resolve(ItemId, Word),
+    Acknowledge(ItemId),
+}
+
+/// What somebody says a conflict comes to.
+enum Word {
+    Value(Blob),
+    Keep(usize),
+    Delete,
+}
+
+impl Node {
+    pub(super) fn inbox_command(
+        &mut self,
+        connection: ConnectionId,
+        spec: &'static Spec,
+        args: &[&[u8]],
+    ) -> Flow {
+        let subcommand = args[1].to_ascii_lowercase();
+        let id_of =
+            |text: &[u8]| core::str::from_utf8(text).ok().and_then(|text| text.parse::<ItemId>().ok());
+        const NO_ID: &str =
+            "ERR an item of the inbox is named <group>-<16 hexadecimal digits>, as INBOX LIST shows";
+        match (&subcommand[..], &args[2..]) {
+            (b"list", rest) => {
+                let (name, rest) = match rest {
+                    [word, _] if word.eq_ignore_ascii_case(b"AFTER") => (None, rest),
+                    [name, rest @ ..] => (Some(*name), rest),
+                    [] => (None, rest),
+                };
+                let after = match rest {
+                    [] => None,
+                    [word, id] if word.eq_ignore_ascii_case(b"AFTER") => match id_of(id) {
+                        Some(id) => Some(id),
+                        None => return self.reply_error(connection, NO_ID),
+                    },
+                    _ => return self.reply_error(connection, "ERR syntax error"),
+                };
+                let keyspace = match name.map(|name| self.keyspace_of(name).map(|it| it.id)) {
+                    Some(None) => return self.reply_error(connection, "ERR no such keyspace"),
+                    Some(found) => found,
+                    None => None,
+                };
+                self.ask_inboxes(connection, spec, What::List, Ask::List { keyspace, after })
+            }
+            (b"get", [id]) => match id_of(id) {
+                Some(id) => self.ask_inboxes(connection, spec, What::Get(id), Ask::Get(id)),
+                None => self.reply_error(connection, NO_ID),
+            },
+            (b"ack", [id]) => match id_of(id) {
+                Some(id) => self.ask_inboxes(connection, spec, What::Acknowledge(id), Ask::Get(id)),
+                None => self.reply_error(connection, NO_ID),
+            },
+            (b"resolve", [id, rest @ ..]) if !rest.is_empty() => {
+                let word = match rest {
+                    [word, value] if word.eq_ignore_ascii_case(b"VALUE") => Word::Value((*value).into()),
+                    [word, n] if word.eq_ignore_ascii_case(b"KEEP") => {
+                        match parse_integer(n).and_then(|n| usize::try_from(n).ok()) {
+                            Some(n) => Word::Keep(n),
+                            None => {
+                                return self.reply_error(
+                                    connection,
+                                    "ERR KEEP takes the place of a version, from 0",
+                                );
+                            }
+                        }
+                    }
+                    [word] if word.eq_ignore_ascii_case(b"DELETE") => Word::Delete,
+                    _ => {
+                        let text = "ERR say VALUE <value>, KEEP <n> or DELETE behind the item";
+                        return self.reply_error(connection, text);
+                    }
+                };
+                match id_of(id) {
+                    Some(id) => self.ask_inboxes(connection, spec, What::Resolve(id, word), Ask::Get(id)),
+                    None => self.reply_error(connection, NO_ID),
+                }
+            }
+            (b"subscribe", []) => self.subscribe(connection, &[b"inbox:*"], true),
+            (b"subscribe", names) => {
+                if names.iter().any(|name| self.keyspace_of(name).is_none()) {
+                    return self.reply_error(connection, "ERR no such keyspace");
+                }
+                let channels: Vec<Vec<u8>> =
+                    names.iter().map(|name| [&b"inbox:"[..], name].concat()).collect();
+                let channels: Vec<&[u8]> = channels.iter().map(|channel| &channel[..]).collect();
+                self.subscribe(connection, &channels, false)
+            }
+            (b"help", []) => self.reply(connection, |w| {
+                w.array(HELP.len());
+                HELP.iter().for_each(|line| w.simple(line));
+            }),
+            (b"get" | b"ack" | b"resolve", _) => {
+                let shown = format!("inbox|{}", String::from_utf8_lossy(&subcommand));
+                self.reply_error(connection, &commands::spec::wrong_arity(&shown))
+            }
+            _ => self.reply_error(connection, &unknown_subcommand("inbox", args[1])),
+        }
+    }
+
+    /// Asks every node within reach, this one first; the reply waits.
+    fn ask_inboxes(&mut self, connection: ConnectionId, spec: &'static Spec, what: What, ask: Ask) -> Flow {
+        let Some(slot) = self.hold_reply(connection) else { return Flow::Continue };
+        let protocol = self.sessions.get(connection).map_or(Protocol::Resp2, |session| session.protocol);
+        let asked = self.peers.iter().filter(|(_, version)| **version >= crate::leaderless::SINCE_VERSION);
+        let waits_for: BTreeSet<NodeId> = asked.map(|(node, _)| *node).collect();
+        self.inbox.asked += 1;
+        let number = self.inbox.asked;
+        for node in &waits_for {
+            self.send(*node, PeerMessage::InboxAsk { question: number, ask: ask.clone() });
+        }
+        let mut found = Gathered::default();
+        found.take(self.look_in_inbox(&ask));
+        let deadline = self.now.instant + PATIENCE;
+        let question =
+            Question { number, connection, slot, protocol, spec, what, waits_for, found, deadline };
+        self.inbox.questions.push(question);
+        self.tend_inbox_questions();
+        Flow::Continue
+    }
+
+    pub(crate) fn on_inbox_ask(&mut self, from: NodeId, question: u64, ask: &Ask) {
+        let answer = self.look_in_inbox(ask);
+        self.send(from, PeerMessage::InboxAnswer { question, answer });
+    }
+
+    pub(crate) fn on_inbox_answer(&mut self, from: NodeId, number: u64, answer: Answer) {
+        let question = self.inbox.questions.iter_mut().find(|question| question.number == number);
+        if let Some(question) = question
+            && question.waits_for.remove(&from)
+        {
+            question.found.take(answer);
+        }
+        self.tend_inbox_questions();
+    }
+
+    /// Questions that every node answered that still can, or whose time is over.
+    pub(crate) fn tend_inbox_questions(&mut self) {
+        let now = self.now.instant;
+        let peers = &self.peers;
+        let waits =
+            |it: &Question| now < it.deadline && it.waits_for.iter().any(|node| peers.contains_key(node));
+        let mut done = Vec::new();
+        let mut at = 0;
+        while at < self.inbox.questions.len() {
+            match waits(&self.inbox.questions[at]) {
+                true => at += 1,
+                false => done.push(self.inbox.questions.remove(at)),
+            }
+        }
+        done.into_iter().for_each(|question| self.end_inbox_question(question));
+    }
+
+    fn end_inbox_question(&mut self, mut question: Question) {
+        question.found.finish();
+        // A copy that did not answer may hold more: the reply names its node.
+        let silent: Vec<&str> = self
+            .map
+            .nodes
+            .values()
+            .filter(|node| {
+                node.id != self.config.node
+                    && (!self.peers.contains_key(&node.id) || question.waits_for.contains(&node.id))
+            })
+            .map(|node| node.name.as_str())
+            .collect();
+        let mut bytes = Vec::new();
+        let w = &mut ReplyWriter::new(&mut bytes, question.protocol);
+        let id = match &question.what {
+            What::List => {
+                w.map(4);
+                w.bulk(b"items");
+                w.array(question.found.items.len());
+                question.found.items.values().for_each(|item| self.write_conflict(item, w));
+                w.bulk(b"more");
+                w.boolean(question.found.more);
+                w.bulk(b"dropped");
+                w.integer(i64::try_from(question.found.dropped()).unwrap_or(i64::MAX));
+                w.bulk(b"unreachable");
+                w.array(silent.len());
+                silent.iter().for_each(|name| w.bulk(name.as_bytes()));
+                return self.fill(question.connection, question.slot, &bytes);
+            }
+            What::Get(id) | What::Resolve(id, _) | What::Acknowledge(id) => *id,
+        };
+        match (question.found.items.get(&id), &question.what) {
+            (Some(item), What::Get(_)) => self.write_conflict(item, w),
+            (None, What::Get(_)) if silent.is_empty() => w.null(),
+            (Some(item), What::Resolve(_, word)) => {
+                match wish_of(item, word, &self.asker(question.connection)) {
+                    Ok(wish) => return self.settle(&question, item, wish),
+                    Err(text) => w.error(text),
+                }
+            }
+            (Some(item), _) if item.decisions.is_empty() => {
+                w.error("ERR this conflict lasts: INBOX RESOLVE says what it comes to");
+            }
+            (Some(item), _) => {
+                let decisions = item.decisions.iter().map(|told| told.mark.dot).collect();
+                return self.settle(&question, item, Wish::Forget { decisions });
+            }
+            (None, _) if silent.is_empty() => {
+                w.error("ERR no such item: it was let go, or more versions came to it; INBOX LIST shows what there is");
+            }
+            (None, _) => {
+                w.error(&format!(
+                    "TRYAGAIN no node within reach has it, {} did not answer",
+                    silent.join(", ")
+                ));
+            }
+        }
+        self.fill(question.connection, question.slot, &bytes);
+    }
+
+    fn settle(&mut self, question: &Question, item: &Item, wish: Wish) {
+        let place = (question.connection, question.slot, question.protocol);
+        self.write_for(place, item.keyspace, item.key.clone(), wish, question.spec);
+    }
+
+    /// Who asks, for the audit trail.
+    fn asker(&self, connection: ConnectionId) -> Blob {
+        let node = self.map.nodes.get(&self.config.node).map_or("", |node| &node.name);
+        let who = self.sessions.get(connection).map_or_else(String::new, |session| match &session.name[..] {
+            "" => session.address.clone(),
+            name => format!("{name} {}", session.address),
+        });
+        format!("{who} at {node}").into_bytes().into()
+    }
+
+    fn write_conflict(&self, item: &Item, w: &mut ReplyWriter<'_>) {
+        let policy = self.map.leaderless.get(&item.keyspace).map(|it| it.policy.conflict).unwrap_or_default();
+        let state = match (item.decisions.is_empty(), policy.family()) {
+            (false, _) => "settled",
+            (true, Family::Resolve) => "open",
+            (true, Family::Converge | Family::Avoid) => "decided",
+        };
+        w.map(8);
+        for (name, value) in [
+            ("id", item.id.to_string()),
+            ("keyspace", self.keyspace_name(item.keyspace)),
+            ("policy", policy.name().to_string()),
+            ("state", state.to_string()),
+        ] {
+            w.bulk(name.as_bytes());
+            w.bulk(value.as_bytes());
+        }
+        w.bulk(b"key");
+        w.bulk(&item.key);
+        w.bulk(b"fields");
+        w.array(item.path.len());
+        item.path.iter().for_each(|field| w.bulk(field));
+        w.bulk(b"versions");
+        w.array(item.versions.len());
+        for version in &item.versions {
+            w.map(5);
+            w.bulk(b"value");
+            match &version.value {
+                Some(value) => w.bulk(value),
+                None => w.null(),
+            }
+            w.bulk(b"type");
+            w.bulk(type_of(version).as_bytes());
+            self.write_mark(version.mark, w);
+        }
+        w.bulk(b"decisions");
+        w.array(item.decisions.len());
+        for told in &item.decisions {
+            w.map(6);
+            let (how, by): (&str, &[u8]) = match &told.how {
+                How::Overwritten => ("overwritten", b""),
+                How::Deleted => ("deleted", b""),
+                How::Resolved { by } => ("resolved", by),
+            };
+            w.bulk(b"how");
+            w.bulk(how.as_bytes());
+            w.bulk(b"by");
+            w.bulk(by);
+            w.bulk(b"dropped-before");
+            w.integer(i64::try_from(told.dropped).unwrap_or(i64::MAX));
+            self.write_mark(told.mark, w);
+        }
+    }
+
+    /// Three fields: when, by which node's copy, and the name of the write.
+    fn write_mark(&self, mark: Mark, w: &mut ReplyWriter<'_>) {
+        let node = mark.dot.actor.node;
+        w.bulk(b"time-ms");
+        w.integer(mark.stamp.ms());
+        w.bulk(b"node");
+        let name = self.map.nodes.get(&node).map_or_else(|| format!("{}", node.0), |it| it.name.clone());
+        w.bulk(name.as_bytes());
+        w.bulk(b"dot");
+        w.bulk(format!("{}", mark.dot).as_bytes());
+    }
+
+    /// Keys with news of the shards whose first living copy is this node's.
+    pub(crate) fn take_conflict_news(&mut self) -> Vec<(KeyspaceId, data::GroupId, Vec<Blob>)> {
+        self.take_leaderless_news()
+    }
+}
+
+fn type_of(version: &Version) -> &'static str {
+    match (version.kind, &version.value) {
+        (Kind::Last, None) => "deleted",
+        (kind, _) => kind.name(),
+    }
+}
+
+fn wish_of(item: &Item, word: &Word, by: &Blob) -> Result<Wish, &'static str> {
+    let mut versions = item.versions.clone();
+    let value = match word {
+        Word::Value(value) => Some(value.clone()),
+        Word::Delete => None,
+        Word::Keep(n) => match item.versions.get(*n) {
+            None => return Err("ERR the conflict has no such version: they are counted from 0"),
+            Some(Version { value: Some(value), .. }) => Some(value.clone()),
+            Some(Version { kind: Kind::Last, .. }) => None,
+            // A collection is not written again: it stays, and the others go.
+            Some(_) => {
+                versions.remove(*n);
+                None
+            }
+        },
+    };
+    Ok(Wish::Settle { path: item.path.clone(), versions, value, by: by.clone() })
+}

@@ -118,12 +118,12 @@ fn agree(cluster: &Cluster, nodes: &[usize], count: i64) -> Result<()> {
 fn leader_at(cluster: &Cluster, site: &str) -> Result<usize> {
     let found = wait_for("the leader of a site", LONG, || {
         let status: Json = serde_json::from_str(&cluster.status_json().ok()?).ok()?;
-        let groups = status["groups"].as_array()?.clone();
-        groups.iter().filter(|group| group["keyspace"] == "world").find_map(|group| {
-            let leader = group["leader"].as_u64()?;
-            let node = usize::try_from(leader).ok()?.checked_sub(1)?;
-            (SITES.get(node) == Some(&site)).then_some(node)
-        })
+        let node = |id: &Json| {
+            let known = status["nodes"].as_array()?.iter().find(|node| node["id"] == *id)?;
+            cluster.nodes.iter().position(|node| known["name"] == node.name.as_str())
+        };
+        let of = status["groups"].as_array()?.iter().filter(|group| group["keyspace"] == "world");
+        of.filter_map(|group| node(&group["leader"])).find(|node| SITES[*node] == site)
     })?;
     Ok(found)
 }

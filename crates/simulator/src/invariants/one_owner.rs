@@ -36,7 +36,9 @@ impl OneOwner {
         }
         let leads =
             |epoch: Option<Epoch>, group| epoch.is_some() && epoch == self.newest.get(&group).copied();
-        for state in node.group_states().filter(|state| leads(state.replica.leads(), state.group)) {
+        // Each site of a multi-leader keyspace owns all slots, and they stay where they are.
+        let owners = node.group_states().filter(|state| state.site.is_none());
+        for state in owners.filter(|state| leads(state.replica.leads(), state.group)) {
             let Some(mine) = node.serves(state.group) else { continue };
             for other in hosts.values().filter_map(|host| host.node.as_ref()) {
                 let its = other.group_states().filter(|it| {

@@ -242,6 +242,11 @@ const SENTENCES: &[&str] = &[
     crate::map::HOMES_STAY,
     crate::map::SITES_NOT_SITE,
     crate::map::HOME_KEEPS,
+    crate::map::SITES_MISS_NOTHING,
+    "BACKLOG must be between 1 KiB and 1 GiB",
+    "COMMIT best-effort takes LOG row: behind a gap a command would compute something else, and whole values would mix what is missing with what is not",
+    "COMMIT best-effort does not go with FAN-OUT: only a leader drops what a follower misses",
+    crate::map::ALONE_AT_SITE,
     "the settings contradict themselves",
 ];
 

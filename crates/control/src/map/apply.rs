@@ -33,6 +33,7 @@ impl Advice {
 
 const TOO_FEW: &str =
     "a keyspace could not meet its commit rule any more: let another node join first, or ALTER that keyspace";
+pub(crate) const ALONE_AT_SITE: &str = "a keyspace has its copies at this node's site, and no other node is there: let one join first, or ALTER that keyspace";
 
 impl ClusterMap {
     /// Carries out one command of the control log; `version` is the entry's index. A refused command changes nothing but
@@ -159,9 +160,13 @@ impl ClusterMap {
         // A set that may shrink no further would count on the node for ever.
         let minimum = |view: &View| view.rule.nodes_needed().max(view.settings.commit.nodes_needed());
         let least = self.views().map(minimum).max().unwrap_or(0).max(self.copies_needed());
+        let alone = self.is_alone_at_a_site(node);
         let known = self.nodes.get_mut(&node).ok_or(Refusal::UnknownNode)?;
         if known.state == NodeState::Leaving {
             return Ok(Applied::Done);
+        }
+        if alone {
+            return Err(Refusal::Invalid(ALONE_AT_SITE));
         }
         if active <= 1 {
             return Err(Refusal::LastNode);
@@ -172,6 +177,15 @@ impl ClusterMap {
         known.state = NodeState::Leaving;
         self.remember(Change::NodeLeaving(node));
         Ok(Applied::Done)
+    }
+
+    /// Whether a group has its copies at one site, and of the nodes there only this one stays: it could never go.
+    fn is_alone_at_a_site(&self, node: NodeId) -> bool {
+        let stays = |other: &Node| other.id != node && other.state == NodeState::Active;
+        let sites = self.views().filter_map(|view| view.settings.site);
+        sites
+            .filter(|site| self.is_at(node, Some(*site)))
+            .any(|site| !self.nodes.values().any(|other| stays(other) && self.is_at(other.id, Some(site))))
     }
 
     fn forget_node(&mut self, node: NodeId) -> Result<Applied, Refusal> {

@@ -20,10 +20,13 @@ use data::view::View;
 use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, SlotSet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub(crate) use apply::ALONE_AT_SITE;
 pub use apply::{Advice, NUMBERED_KEYSPACES};
 pub use leaderless::{Leaderless, LeaderlessChange, Shard};
 pub(crate) use leaderless::{NOT_ALTERED, TOO_FEW_NODES};
-pub(crate) use multi_leader::{CHANGED, HOME_KEEPS, HOMES_STAY, SHARDS_STAY, SITES_NOT_SITE};
+pub(crate) use multi_leader::{
+    CHANGED, HOME_KEEPS, HOMES_STAY, SHARDS_STAY, SITES_MISS_NOTHING, SITES_NOT_SITE,
+};
 pub use multi_leader::{MultiLeader, MultiLeaderChange, SiteGroups};
 
 /// Changes that the map remembers: a guess, enough for an operator's first look.

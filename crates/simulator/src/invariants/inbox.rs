@@ -80,7 +80,9 @@ impl Writes {
         }
         for operation in &world.history {
             let Did::Write { value } = operation.did else { continue };
-            let is_led = world.spaces.get(operation.keyspace).is_none_or(|space| space.quorums.is_none());
+            let space = world.spaces.get(operation.keyspace);
+            // Of sites' keyspaces the inbox tells nothing yet.
+            let is_led = space.is_none_or(|space| space.quorums.is_none() || space.has_sites);
             if is_led || operation.outcome != Outcome::Ok {
                 continue;
             }

@@ -6,12 +6,13 @@ use crate::random::Random;
 use commands::spec;
 
 /// Left out, and why: they end the process or the connection, stop replies, or change how replies are read.
-const LEFT_OUT: [&str; 12] = [
+const LEFT_OUT: [&str; 13] = [
     "shutdown",
     "quit",
     "reset",
     "hello",
     "client",
+    "inbox",
     "subscribe",
     "psubscribe",
     "unsubscribe",

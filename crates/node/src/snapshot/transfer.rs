@@ -124,8 +124,8 @@ impl Node {
 
     /// Whether a snapshot of this position would become the group's state: it is the one that was asked for, and the replica
     /// still follows. To be asked before the log is told of it.
-    /// `starts`: where the epochs of its log begin; `giver`: what its table lacks. What this copy alone holds goes to the ledger first; until it is durable
-    /// there the answer is no, and the leader offers again.
+    /// `starts`: where the epochs of its log begin; `giver`: what its table lacks. What this copy alone holds goes to the ledger
+    /// first; until it is durable there the answer is no, and the leader offers again.
     pub fn accepts_snapshot(
         &mut self,
         now: Now,
@@ -149,8 +149,9 @@ impl Node {
         }
         let Some(it) = self.groups.get_mut(&group) else { return false };
         if rebuilds && !stranded {
-            // The log stays: nothing is lost.
-            return true;
+            // The log stays: nothing is lost. It must go on behind the snapshot: a gap that has come since the offer may not.
+            let next = mark.position.index.next();
+            return !it.shortfall.own().covers(next) && !it.replica.log().splits_gap(mark.position.index);
         }
         let mut out = Vec::new();
         let free = it.replica.may_be_replaced(mark, starts, &mut out);

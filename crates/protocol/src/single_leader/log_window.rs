@@ -284,6 +284,11 @@ impl LogWindow {
             self.batches.pop_front();
         }
     }
+    /// Whether a gap in the window covers this entry and the next one: nothing can go on between them.
+    pub fn splits_gap(&self, index: Index) -> bool {
+        let at = self.batches.partition_point(|batch| batch.last <= index);
+        self.batches.get(at).is_some_and(|batch| batch.gap && batch.first <= index)
+    }
     /// Calls `each` for the records of `from..=to` that are in the window, in order.
     pub fn each(&self, from: Index, to: Index, mut each: impl FnMut(&Record<'_>)) {
         let at = self.batches.partition_point(|batch| batch.last < from);
@@ -310,6 +315,23 @@ mod tests {
             window.push(position, Mark { position, hash: at }, 0, Bytes::from(alloc::vec![at as u8; *size]));
         }
         window
+    }
+
+    #[test]
+    fn a_snapshot_within_a_gap_is_told_from_one_at_its_end() {
+        let mut window = window(&[10, 10]);
+        let position = Position::new(1, 6);
+        let before = window.last();
+        window.batches.push_back(Batch {
+            before,
+            first: Index(3),
+            last: Index(6),
+            records: Bytes::new(),
+            gap: true,
+        });
+        window.last = Mark { position, hash: 6 };
+        let splits: Vec<bool> = (1..=7).map(|index| window.splits_gap(Index(index))).collect();
+        assert_eq!(splits, [false, false, true, true, true, false, false]);
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl Node {
         }
         // bugs: X-02. Where the leader alone is enough it goes on no longer than nobody else can be elected.
         let unleased = self.now.instant >= self.control_lease.0 && !plant::is(Bug::WritesUnleased);
-        if view.elects_best() && view.electable.len() > 1 && unleased {
+        if view.elects_best() && it.replica.may_be_succeeded() && unleased {
             self.statistics.refused_writes += 1;
             return Some(String::from(
                 "TRYAGAIN the control plane cannot be reached, and under this commit rule another leader may be elected meanwhile",

@@ -40,6 +40,12 @@ pub(super) struct Proposal {
 }
 
 impl Replica {
+    /// Whether an election may find others than this leader electable: recorded, or proposed and perhaps recorded without its knowing.
+    pub fn may_be_succeeded(&self) -> bool {
+        let several = self.view.as_ref().is_some_and(|view| view.electable.len() > 1);
+        several || matches!(&self.role, Role::Leader(leader) if leader.proposal.is_some())
+    }
+
     /// The control plane's log holds a refusal of this very proposal at the present view number: it can never be accepted
     /// later, so the leader is free to propose what fits now.
     pub(super) fn on_refused(&mut self, number: ViewNumber, rule: CommitRule, electable: &[view::Replica]) {

@@ -221,6 +221,18 @@ fn quorum_clients(all: &[Space], spaces: std::ops::Range<usize>, random: &mut Ra
     clients
 }
 
+/// A set that may shrink to one copy does not outlive damage of that copy's disk: where disks are damaged it keeps two.
+fn keep_two(spaces: &mut [Space], mix: &Mix) {
+    let damages = [Fault::BitFlip, Fault::LostWrite, Fault::StrayWrite].iter().any(|fault| mix.has(*fault));
+    for space in spaces.iter_mut().filter(|_| damages && mix.nodes > 1) {
+        for at in 1..space.options.len() {
+            if space.options[at - 1] == "ACKS" && space.options[at] == "0" {
+                space.options[at] = "1".to_owned();
+            }
+        }
+    }
+}
+
 /// Each keyspace logs in one of the formats. Older programs read rows only.
 // catalogue: B5 D1 D4
 fn draw_formats(spaces: &mut [Space], mix: &Mix, random: &mut Random) {
@@ -347,6 +359,7 @@ pub fn run(plan: &Plan) -> Outcome {
         None => {
             let mut all = spaces(&mix, plan.keyspaces.as_deref(), &mut setup);
             draw_formats(&mut all, &mix, &mut Random::new(plan.seed, 12));
+            keep_two(&mut all, &mix);
             all
         }
     };

@@ -104,7 +104,7 @@ pub enum Command {
     /// Leaderless keyspaces, and who holds their shards.
     ChangeLeaderless(LeaderlessChange),
     /// Multi-leader keyspaces, and their sites.
-    ChangeMultiLeader(MultiLeaderChange),
+    ChangeMultiLeader(Box<MultiLeaderChange>),
 }
 
 /// What a change led to.
@@ -444,7 +444,7 @@ impl Command {
             },
             20 => Command::ChangeShards(ShardChange::decode(r)?),
             30 => Command::ChangeLeaderless(LeaderlessChange::decode(r)?),
-            60 => Command::ChangeMultiLeader(MultiLeaderChange::decode(r)?),
+            60 => Command::ChangeMultiLeader(Box::new(MultiLeaderChange::decode(r)?)),
             _ => return Err(DecodeError::Invalid("control command")),
         })
     }

@@ -254,8 +254,7 @@ impl Gathered {
         if let Some(horizon) = self.horizon {
             self.items.retain(|id, _| *id <= horizon);
         }
-        let mut by_place: BTreeMap<(KeyspaceId, Blob, Vec<Blob>), Vec<(ItemId, BTreeSet<Dot>)>> =
-            BTreeMap::new();
+        let mut by_place: BTreeMap<Place, Vec<(ItemId, BTreeSet<Dot>)>> = BTreeMap::new();
         for item in self.items.values() {
             let place = (item.keyspace, item.key.clone(), item.path.clone());
             by_place.entry(place).or_default().push((item.id, item.dots()));
@@ -270,6 +269,9 @@ impl Gathered {
         }
     }
 }
+
+/// A keyspace, a key in it, and a path of fields below that.
+type Place = (KeyspaceId, Blob, Vec<Blob>);
 
 /// What a node keeps for the inbox: who asks, and what was announced.
 #[derive(Default)]

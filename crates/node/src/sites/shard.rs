@@ -94,6 +94,9 @@ pub(crate) fn policy_of(conflict: Conflict) -> Policy {
     }
 }
 
+/// What was read for another site: the peer, behind which index, and what was there.
+type Answer = (SiteId, Index, Fetched);
+
 impl SiteShard {
     /// `through`: the snapshot's index; `applied`: that of the last committed entry on this disk.
     pub fn open(
@@ -257,11 +260,7 @@ impl SiteShard {
         Err((self.readings.len() == 1).then_some((from, bytes_max)))
     }
     /// What was read of the log: whom it is for. `Err` asks for a further read.
-    pub fn read(
-        &mut self,
-        now: Instant,
-        records: &[u8],
-    ) -> Result<Option<(SiteId, Index, Fetched)>, (Index, u64)> {
+    pub fn read(&mut self, now: Instant, records: &[u8]) -> Result<Option<Answer>, (Index, u64)> {
         let Some(reading) = self.readings.front_mut() else { return Ok(None) };
         let mut found = Vec::new();
         let (mut rest, mut next, mut any) = (records, reading.next, false);

@@ -5,6 +5,7 @@ use super::Counts;
 use crate::admin::parse_settings;
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -128,7 +129,7 @@ impl Node {
             topology: asked.topology.unwrap_or_default(),
             sites,
         };
-        self.administrate(connection, Command::ChangeMultiLeader(change))
+        self.administrate(connection, Command::ChangeMultiLeader(Box::new(change)))
     }
 
     /// The sites that nodes are at, by name.
@@ -164,7 +165,7 @@ impl Node {
                     topology: asked.topology.unwrap_or(topology),
                     sites: asked.sites.unwrap_or(sites),
                 };
-                self.administrate(connection, Command::ChangeMultiLeader(change))
+                self.administrate(connection, Command::ChangeMultiLeader(Box::new(change)))
             }
             Err(error) => self.reply_error(connection, &error),
         }

@@ -70,7 +70,7 @@
 //!    the replaced replica it counts no more. The next change waits until the newcomer is ready.
 //!
 //! 10. *What deletes leave behind* goes behind a barrier (`barrier`) that every replica and every stand-in has passed, never by time
-//!    (bugs: LL-07, LL-08).
+//!     (bugs: LL-07, LL-08).
 //!
 //! # What is left out here
 //!

@@ -117,7 +117,7 @@ impl Writes {
             let is_told = decided.any(|(_, it)| it.versions.iter().any(|version| version.mark.dot == *dot));
             // Each of them ended it together with another value, and so a conflict.
             let in_conflict =
-                by.iter().all(|mint| all.iter().any(|other| other.dot != *dot && ends(&mint, &other.dot)));
+                by.iter().all(|mint| all.iter().any(|other| other.dot != *dot && ends(mint, &other.dot)));
             if in_conflict && !is_told && dropped.unwrap_or(0) == 0 {
                 return told("was ended in a conflict, and the inbox does not tell");
             }

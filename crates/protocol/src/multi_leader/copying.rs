@@ -70,19 +70,30 @@ fn length(key: &[u8], held: &Held) -> u64 {
 
 /// Taking.
 impl Exchange {
-    pub(super) fn tick_copy(&mut self, now: Instant, out: &mut Vec<Output>) {
+    pub(super) fn tick_copy(&mut self, now: Now, out: &mut Vec<Output>) {
         let resend_after = self.limits.resend_after;
         let Some(copying) = &mut self.copying else {
-            return self.begin_copy(now, out);
+            self.resume_copies(now, out);
+            return self.begin_copy(now.instant, out);
         };
-        if copying.asked.is_some_and(|at| now.since(at) < resend_after) {
+        if copying.asked.is_some_and(|at| now.instant.since(at) < resend_after) {
             return;
         }
         copying.tries += 1;
         if copying.tries > TRIES_MAX {
             return self.abandon_copy(out);
         }
-        self.ask_copy(now, out);
+        self.ask_copy(now.instant, out);
+    }
+    /// The time has come that was too far ahead in the state of a peer.
+    fn resume_copies(&mut self, now: Now, out: &mut Vec<Output>) {
+        let ahead_ms_max = self.limits.ahead_ms_max.max(0);
+        for (site, link) in &mut self.links {
+            let has_come = |ms: &mut i64| ms.saturating_sub(now.wall.latest_ms) <= ahead_ms_max;
+            if link.copy_ahead.take_if(has_come).is_some() && link.stopped.is_none() {
+                out.push(Output::Report(Report::Resumed { peer: *site }));
+            }
+        }
     }
     /// Asks for what comes next of the copy under way.
     fn ask_copy(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -106,7 +117,8 @@ impl Exchange {
             !self.state.is_ready || (is_lacking && (link.has_overflowed || is_beyond))
         };
         let can = |link: &super::link::Link| {
-            link.is_up(now, dead_after) && link.status.as_ref().is_some_and(|status| status.is_ready)
+            let is_ready = link.status.as_ref().is_some_and(|status| status.is_ready);
+            link.is_up(now, dead_after) && is_ready && link.copy_ahead.is_none()
         };
         let mut from = self.links.iter().filter(|(_, link)| can(link) && wanted(link)).map(|(site, _)| *site);
         // In turn, so that one that never answers does not hold up a site that joins.
@@ -175,7 +187,12 @@ impl Exchange {
             use data::causal::Store;
             entry.held.object.newest().map(|mark| mark.stamp)
         });
-        if let Some(Err(ahead)) = newest.max().map(|stamp| self.clock.observe(stamp, now.wall)) {
+        if let Some(newest) = newest.max()
+            && let Err(ahead) = self.clock.observe(newest, now.wall)
+        {
+            if let Some(link) = self.links.get_mut(&from) {
+                link.copy_ahead = Some(newest.ms());
+            }
             out.push(Output::Report(Report::Stopped { peer: from, by_ms: ahead.by_ms }));
             return self.abandon_copy(out);
         }

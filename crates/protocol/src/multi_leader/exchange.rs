@@ -420,7 +420,7 @@ impl Exchange {
         self.reroute(now.instant, out);
         self.tick_links(now.instant, out);
         self.tick_waiting(now.instant);
-        self.tick_copy(now.instant, out);
+        self.tick_copy(now, out);
         self.tick_status(now.instant, out);
         self.pump_all(now.instant, out);
     }

@@ -76,6 +76,9 @@ pub(super) struct Link {
     refilled: Instant,
     /// This write's time lies too far ahead, by so many ms: nothing of the peer is taken before it is right.
     pub stopped: Option<(WriteStamp, i64)>,
+    /// A copy of the peer's state was refused: a time in it lies too far ahead, this many ms since 1970. The next copy would be
+    /// refused too as long as that has not come.
+    pub copy_ahead: Option<i64>,
     /// A write of this peer found no room.
     pub has_overflowed: bool,
     /// Since when it says that what is lacking here is beyond its log.
@@ -100,6 +103,7 @@ impl Link {
             budget: 0,
             refilled: now,
             stopped: None,
+            copy_ahead: None,
             has_overflowed: false,
             beyond_since: None,
         }
@@ -133,6 +137,7 @@ impl Link {
             self.acknowledged = status.vector.clone();
             // Perhaps it no longer has the write that this one stopped at.
             self.stopped = None;
+            self.copy_ahead = None;
             self.rewind(marks, true);
         } else {
             self.acknowledged.merge(&status.vector);

@@ -215,6 +215,7 @@ impl World {
             Fault::ClockJump => {
                 let by = random.between(0, 7_200_000) as i64 - 3_600_000;
                 host.clock.set_wall(by, 5);
+                self.wall_ahead_ms = self.wall_ahead_ms.max(by);
             }
             Fault::WallClock => {
                 match random.below(3) {
@@ -372,7 +373,7 @@ impl World {
             }
             Undo::TrueWall(id) => {
                 if let Some(host) = self.hosts.get_mut(&id) {
-                    host.clock.set_wall(0, 5);
+                    host.clock.set_wall(self.wall_leap_ms, 5);
                     host.clock.freeze_wall(None);
                 }
             }

@@ -210,7 +210,8 @@ impl World {
             return;
         }
         self.trace.note(self.now, || format!("machine {machine} is {id} from now on"));
-        let clock = self.mix.clock(self.now, &mut self.streams.members);
+        let mut clock = self.mix.clock(self.now, &mut self.streams.members);
+        clock.set_wall(self.wall_leap_ms, 5);
         let mut host = Host::new(id, machine, false, clock);
         if let Err(error) = host.disk.remember(map) {
             return self.invariants.fail("empty disks can be written", format!("{id}: {error}"));

@@ -361,6 +361,30 @@ fn a_clock_far_ahead_stops_its_links() {
     assert_eq!(reports(&sites, |it| matches!(it, Report::Resumed { .. })), 2);
 }
 
+/// The state of a site whose clock ran far ahead is refused once, and copied when its time has come: not asked for again and again
+/// in between.
+#[test]
+fn a_state_far_ahead_is_copied_when_its_time_has_come() {
+    let mut sites = sites(2, Topology::AllToAll, Policy::Crdt);
+    sites.run(100);
+    sites.cut(1, 2, 300);
+    sites.at(SiteId(1)).skew_ms = 5_000;
+    for number in 0..200 {
+        sites.write(1, "s", Act::Add(format!("member {number}")));
+        sites.run(1);
+    }
+    sites.trim(SiteId(1));
+    sites.at(SiteId(1)).skew_ms = 0;
+    sites.run(3_000);
+    assert_eq!(sites.get(2, "s"), "nothing", "its time has not come");
+    let begun = reports(&sites, |it| matches!(it, Report::CopyStarted { from: SiteId(1) }));
+    assert_eq!(begun, 1, "a copy that would be refused again is not asked for");
+    assert_eq!(reports(&sites, |it| matches!(it, Report::Stopped { peer: SiteId(1), .. })), 1);
+    well(&mut sites);
+    assert_eq!(reports(&sites, |it| matches!(it, Report::Resumed { peer: SiteId(1) })), 1);
+    assert_eq!(reports(&sites, |it| matches!(it, Report::CopyDone { from: SiteId(1) })), 1);
+}
+
 /// In flight and per second no more than allowed.
 #[test]
 fn a_link_is_bounded() {

@@ -7,7 +7,8 @@
 //! the leader took after the audit, replays its own log behind it, and is shown again.
 //!
 //! A leader in doubt serves nobody: it hands leadership over to a copy that is not. Copies in doubt are elected like others, for
-//! what an election needs is their logs, and then do the same.
+//! what an election needs is their logs, and then do the same. A leader that outvoted itself may be gone before it could tell those who
+//! were right, and then all are in doubt: nobody is better, so whoever leads first has them vote anew.
 //!
 //! What a difference shows as, and is left out: a range is compared when its turn comes, so a damaged value can be read until then;
 //! of two copies nobody can tell which is right. The table of answers is not compared.
@@ -39,6 +40,8 @@ const RANGE_BYTES: usize = 256 << 10;
 const ROUNDS_MAX: usize = 4;
 /// A copy in doubt tells so again, and a leader in doubt asks for another leader again. A guess: longer than a switchover's pause.
 const REPEAT: Duration = Duration::from_millis(1200);
+/// A leader in doubt waits so long for others to tell that they are in doubt too. Longer than until they tell so again.
+const PATIENCE: Duration = Duration::from_millis(1800);
 const REPLAY_BYTES: usize = 1 << 20;
 
 /// How often a leader has a range compared.
@@ -156,6 +159,7 @@ pub struct Audit {
     /// Copies that were outvoted, and the audit since which they are.
     wrong: BTreeMap<NodeId, Index>,
     wanted_by: BTreeMap<NodeId, Index>,
+    led_since: Instant,
     handed_at: Instant,
     handed: usize,
 }
@@ -224,6 +228,10 @@ impl Audit {
         (self.made_at, self.log_bytes, self.handed_at, self.untold) = (now, 0, Instant::ZERO, true);
         self.again = self.doubt.map(|doubt| doubt.range);
     }
+    /// The leader-elect leads now. What followers have told it since it was elected stands.
+    pub(crate) fn begin_leading(&mut self, now: Instant) {
+        (self.made_at, self.led_since, self.log_bytes) = (now, now, 0);
+    }
     /// The table was replaced by the state at some position of the group's history.
     fn renewed(&mut self) {
         self.doubt = None;
@@ -270,7 +278,9 @@ impl Group {
     fn finding(&self) -> Option<Finding> {
         let nothing = Claim { range: HashRange::default(), sum: RangeSum::default() };
         let stuck = self.audit.stuck;
-        let (position, found) = self.audit.last.or(stuck.then_some((self.applied_position(), nothing)))?;
+        // In doubt there is something to tell even if nothing was compared since the start.
+        let tells = stuck || self.audit.doubt.is_some();
+        let (position, found) = self.audit.last.or(tells.then_some((self.applied_position(), nothing)))?;
         let doubt = self.audit.doubt.map(|doubt| doubt.range);
         Some(Finding { position, found, doubt, stuck, after: self.after() })
     }
@@ -280,7 +290,8 @@ impl Group {
         let waited = now.since(audit.made_at);
         let due = waited >= pace.every
             || audit.log_bytes >= pace.log_bytes
-            || (audit.again.is_some() && waited >= pace.every.min(REPEAT));
+            || (audit.again.is_some() && waited >= pace.every.min(REPEAT))
+            || (audit.doubt.is_some() && audit.rounds.is_empty());
         if self.site.is_some() {
             // Its table is empty, and nothing compares its state yet.
             return None;

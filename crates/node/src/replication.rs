@@ -278,7 +278,10 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let epoch = it.replica.promised();
         it.read_until = Instant::ZERO;
-        it.audit.forget_followers(self.now.instant);
+        match role {
+            RoleName::Leader => it.audit.begin_leading(self.now.instant),
+            _ => it.audit.forget_followers(self.now.instant),
+        }
         match role {
             RoleName::LeaderElect => {
                 self.statistics.elections_won += 1;

@@ -1,6 +1,6 @@
 //! Rounds of audits: made by the leader, answered by its followers, counted, and what follows from the count.
 
-use super::{Claim, Doubt, Finding, REPEAT, REPLAY_BYTES, SINCE_VERSION, Told};
+use super::{Claim, Doubt, Finding, PATIENCE, REPEAT, REPLAY_BYTES, SINCE_VERSION, Told};
 use crate::group::Group;
 use crate::io::{Event, Output};
 use crate::message::PeerMessage;
@@ -32,10 +32,10 @@ impl Node {
         let Some(it) = self.groups.get(&group) else { return };
         match it.replica.role() {
             RoleName::Leader => {
-                if it.audit.doubt.is_some() || it.audit.replaying {
-                    self.hand_over(group);
+                // As long as somebody may be better, an audit would only put others in doubt.
+                if it.audit.is_sound() || !self.hand_over(group) {
+                    self.audit_range(group);
                 }
-                self.audit_range(group);
             }
             RoleName::Follower => self.tell_finding(group),
             RoleName::LeaderElect | RoleName::Sealed | RoleName::Removed => {}
@@ -256,28 +256,36 @@ impl Node {
         self.replay(group);
     }
 
-    /// A leader in doubt serves nobody: it asks for another one, each of the followers in turn, those not in doubt first.
-    fn hand_over(&mut self, group: GroupId) {
+    /// A leader in doubt serves nobody: it asks for another one, each of the followers in turn. Those first who tell that they are
+    /// not in doubt, then those who tell nothing; if all are in doubt the vote has its time before. Returns whether anybody may be
+    /// better than this copy.
+    fn hand_over(&mut self, group: GroupId) -> bool {
         let (now, me) = (self.now.instant, self.config.node);
-        let Some(it) = self.groups.get_mut(&group) else { return };
-        if now.since(it.audit.handed_at) < REPEAT || it.paused.is_some() {
-            return;
-        }
-        let Some(view) = it.replica.view() else { return };
+        let Some(it) = self.groups.get_mut(&group) else { return false };
+        let Some(view) = it.replica.view() else { return false };
         let able = |node: &NodeId| {
             let progress = it.replica.followers().find(|(follower, _)| follower == node);
             *node != me && self.peers.contains_key(node) && progress.is_some_and(|(_, p)| p.is_replicating())
         };
         let mut able: Vec<NodeId> = view.electable.iter().map(|replica| replica.node).filter(able).collect();
-        let doubted = |node: &NodeId| it.audit.finding_of(*node).is_some_and(|told| told.doubted);
-        if !able.iter().all(doubted) {
-            able.retain(|node| !doubted(node));
+        // Not in doubt, or nothing told, or in doubt.
+        let rank = |node: &NodeId| match it.audit.finding_of(*node) {
+            Some(told) if told.doubted => 2,
+            Some(_) => 0,
+            None => 1,
+        };
+        let is_new = now.since(it.audit.led_since) < PATIENCE;
+        let best = able.iter().map(rank).min().unwrap_or(if is_new { 1 } else { 2 });
+        able.retain(|node| rank(node) == best);
+        if (is_new && best > 0) || now.since(it.audit.handed_at) < REPEAT || it.paused.is_some() {
+            return best < 2;
         }
         it.audit.handed_at = now;
         it.audit.handed += 1;
-        let Some(target) = able.get(it.audit.handed % able.len().max(1)).copied() else { return };
+        let Some(target) = able.get(it.audit.handed % able.len().max(1)).copied() else { return false };
         let ticket = self.new_ticket(None);
         self.control(control::Input::Switchover { ticket, group, target: Some(target) });
+        best < 2
     }
 
     /// Changes a bit of this node's copy of a group, as failing memory would. For simulators and tests.

@@ -175,6 +175,37 @@ fn a_leader_in_doubt_serves_nobody() {
     assert_eq!(cluster.leader(), Some(third), "{:#?}", cluster.story);
 }
 
+/// A leader raises the doubts of those who were right before they outvote it, and is cut off before it could tell them.
+#[test]
+fn copies_that_are_all_in_doubt_do_not_hand_leadership_around_for_ever() {
+    let (mut cluster, leader) = filled(300);
+    let [second, third] = others(leader);
+    cluster.hop_ms = 20;
+    cluster.run(1000);
+    let key = damage(&mut cluster, leader);
+    for _ in 0..2000 {
+        if is_doubted(&cluster, leader) {
+            break;
+        }
+        cluster.run(1);
+    }
+    for other in [second, third] {
+        cluster.cut.extend([(leader, other), (other, leader)]);
+    }
+    cluster.run(100);
+    assert!(cluster.nodes.keys().all(|id| is_doubted(&cluster, *id)), "{:#?}", cluster.story);
+    cluster.run(4000);
+    cluster.cut.clear();
+    cluster.run(8000);
+    assert!(cluster.nodes.keys().all(|id| !is_doubted(&cluster, *id)), "{:#?}", cluster.story);
+    assert!(told(&cluster, leader, "Rebuilt"), "{:#?}", cluster.story);
+    assert_level(&cluster);
+    let led = cluster.leader().expect("a leader");
+    let client = cluster.connect(led);
+    let shown = cluster.ask(client, &format!("GET key{key}"));
+    assert!(shown.ends_with(&format!("value{key}")), "{shown}");
+}
+
 #[test]
 fn of_two_copies_nobody_can_tell_and_a_restart_reads_the_log_again() {
     let mut cluster = Cluster::audited(2, 300);

@@ -54,6 +54,13 @@ impl Answers {
     pub fn len(&self) -> usize {
         self.states.len()
     }
+    /// Another ring. The word of a replica that is none any more may be older than what others have acknowledged since; one
+    /// that stood in and is a replica now has more to say.
+    // bugs: LL-18
+    pub fn place(&mut self, placement: &Placement) {
+        self.states.retain(|node, (_, stand_in, _)| placement.is_replica(*node) != *stand_in);
+        self.asked.retain(|node| placement.is_replica(*node) || placement.stand_ins.contains(node));
+    }
     /// What they know together.
     pub fn together(&self) -> KeyState {
         let mut states = self.states.values();
@@ -89,9 +96,8 @@ struct Repairing {
 }
 
 impl Read {
-    /// The word of a replica that is none any more may be older than what others have acknowledged since.
     pub fn place(&mut self, placement: &Placement) {
-        self.answers.states.retain(|node, (_, stand_in, _)| *stand_in || placement.is_replica(*node));
+        self.answers.place(placement);
         if let Some(repairing) = &mut self.repairing {
             repairing.holders.retain(|node, _| placement.is_replica(*node));
             repairing.receipt.stale.retain(|node| placement.is_replica(*node));

@@ -50,9 +50,13 @@ impl Writing {
 
 impl Writing {
     pub(super) fn place(&mut self, placement: &Placement) {
-        if let Phase::Spreading { holders, asked, .. } = &mut self.phase {
-            holders.retain(|target, _| placement.is_replica(*target));
-            asked.retain(|target, _| placement.is_replica(*target));
+        match &mut self.phase {
+            Phase::Observing(answers) => answers.place(placement),
+            Phase::Minting { .. } => {}
+            Phase::Spreading { holders, asked, .. } => {
+                holders.retain(|target, _| placement.is_replica(*target));
+                asked.retain(|target, _| placement.is_replica(*target));
+            }
         }
     }
 }

@@ -178,8 +178,10 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<
         space("hubbed", "REPLICAS 3 COMMIT in-sync-set ACKS 0 TOPOLOGY star:eu-west"),
         space("spread", "REPLICAS 3 COMMIT majority SHARDS 2"),
     ];
+    // The last node of a site cannot go, nor be replaced: its copies have no other place.
+    let stays = ![Fault::Leave, Fault::Replace, Fault::Wipe].iter().any(|fault| mix.has(*fault));
     let possible =
-        mix.nodes >= 3 && mix.has(Fault::Sites) && !mix.has(Fault::Upgrade) && !mix.has(Fault::Wan);
+        mix.nodes >= 3 && mix.has(Fault::Sites) && stays && !mix.has(Fault::Upgrade) && !mix.has(Fault::Wan);
     random.shuffle(&mut all);
     match among {
         _ if !possible => all.clear(),

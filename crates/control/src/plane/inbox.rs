@@ -21,6 +21,7 @@ impl Plane {
             }
             Message::Heartbeat { sequence, process, version, waited } => {
                 let Some((term, supervisor)) = &mut self.supervisor else {
+                    self.predecessor.heard_as_node(now, from);
                     self.turn_away(now, from, None, out);
                     return;
                 };

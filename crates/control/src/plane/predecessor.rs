@@ -27,6 +27,13 @@ impl Predecessor {
         self.detector.heard(now, leader);
     }
 
+    /// A node sends its heartbeat. One that led before lives, though it says nothing as control leader any more.
+    pub fn heard_as_node(&mut self, now: Instant, from: NodeId) {
+        if self.node == Some(from) {
+            self.detector.heard(now, from);
+        }
+    }
+
     /// While this process was away it could hear nobody.
     pub fn on_tick(&mut self, now: Instant) {
         self.detector.look(now, core::iter::empty());

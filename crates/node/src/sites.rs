@@ -20,7 +20,7 @@
 //! id is known to one log only.
 // catalogue: I1 I2 I3
 
-pub(crate) mod entry;
+pub mod entry;
 mod execute;
 mod receipt;
 pub(crate) mod shard;

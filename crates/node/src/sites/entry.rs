@@ -10,7 +10,7 @@ pub(crate) fn write(w: &mut Writer<'_>, answer: Option<&[u8]>, record: &Record) 
 
 /// # Errors
 /// When the bytes are not what [`write`] writes.
-pub(crate) fn read(payload: &[u8]) -> Result<(Option<&[u8]>, Record), DecodeError> {
+pub fn read(payload: &[u8]) -> Result<(Option<&[u8]>, Record), DecodeError> {
     let r = &mut Reader::new(payload);
     let answer = match r.u8()? {
         0 => None,

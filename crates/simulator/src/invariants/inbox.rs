@@ -11,7 +11,6 @@ use crate::history::{Did, Outcome};
 use crate::world::World;
 use data::GroupId;
 use data::causal::{Causal, Dot, Object, ShardCopy};
-use data::record::{Kind, Record};
 use data::value::Blob;
 use protocol::leaderless::{Logged, Record as Change};
 use std::collections::BTreeMap;
@@ -45,28 +44,18 @@ fn number(value: &Blob) -> Option<i64> {
 
 impl Writes {
     /// A node writes to its log.
-    pub fn logged(&mut self, mut records: &[u8]) {
-        while let Ok(record) = Record::parse(records) {
-            records = &records[record.len..];
-            if record.header.kind != Kind::Leaderless {
-                continue;
+    pub fn logged(&mut self, group: GroupId, logged: &Logged) {
+        let Logged::Change(Change::Mint { key, delta, .. }) = logged else { return };
+        if !key.starts_with(b"qregister") {
+            return;
+        }
+        for (dot, value) in dots_of(&delta.store) {
+            if let Some(value) = value.as_ref().and_then(number) {
+                let known = self.by_value.entry(value).or_insert_with(|| (group, key.clone(), Vec::new()));
+                known.2.push(dot);
             }
-            let Ok(Logged::Change(Change::Mint { key, delta, .. })) = Logged::decode(record.payload) else {
-                continue;
-            };
-            if !key.starts_with(b"qregister") {
-                continue;
-            }
-            let group = record.header.group;
-            for (dot, value) in dots_of(&delta.store) {
-                if let Some(value) = value.as_ref().and_then(number) {
-                    let known =
-                        self.by_value.entry(value).or_insert_with(|| (group, key.clone(), Vec::new()));
-                    known.2.push(dot);
-                }
-                let mint = Mint { dot, delta: delta.clone() };
-                self.by_key.entry((group, key.clone())).or_default().push(mint);
-            }
+            let mint = Mint { dot, delta: delta.clone() };
+            self.by_key.entry((group, key.clone())).or_default().push(mint);
         }
     }
 

@@ -1,15 +1,44 @@
 //! After all faults have ended and a bound has passed, every copy of a multi-leader shard holds the same, at every site: the same
 //! writes, the same keys, the same context; no write waits for its cause, and no site is still copying another.
 //!
+//! At any time: no log holds a write twice. A write that comes again changes nothing in a value, so copies would stay equal; what
+//! it costs are logs and links that carry it on for ever.
+//!
 //! Source: DESIGN section 8, CATALOGUE J17; bugs: ML-01, ML-02, ML-03, ML-06, ML-11, ML-12, ML-13, ML-15
 
 use super::{Violation, liveness};
 use crate::world::World;
-use data::NodeId;
+use data::record::Header;
+use data::{Epoch, Index, NodeId, WriteStamp};
 use node::sites::SiteGroupState;
+use node::sites::entry::read;
+use protocol::multi_leader::Record;
 use std::collections::BTreeMap;
 
 pub const NAME: &str = "sites become equal";
+pub const ONCE: &str = "a site logs a write once";
+
+/// Where each write lies in the log of each group, by the epoch that wrote it there: what one leader had not committed its successor
+/// may have to take again.
+#[derive(Default)]
+pub struct Logged {
+    at: BTreeMap<(data::GroupId, Epoch, WriteStamp), Index>,
+}
+
+impl Logged {
+    /// A node writes to its log.
+    pub fn note(&mut self, header: &Header, payload: &[u8]) -> Option<Violation> {
+        let Ok((_, Record::Write(write))) = read(payload) else { return None };
+        let at = *self.at.entry((header.group, header.epoch, write.stamp)).or_insert(header.index);
+        let text = || {
+            format!(
+                "{} holds {:?} at {at} and at {} of {}",
+                header.group, write.stamp, header.index, header.epoch
+            )
+        };
+        (at != header.index).then(|| Violation { property: ONCE, text: text() })
+    }
+}
 
 /// What is still missing, if anything is.
 pub fn missing(world: &World) -> Option<Violation> {

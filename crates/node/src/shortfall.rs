@@ -144,9 +144,9 @@ impl Group {
                         return;
                     }
                     let position = header.position();
-                    let told = !news.wide && header.request.is_none() && self.told.knows(position);
+                    let mark = self.mark(position, header.request, news.lost_to);
                     items.push(Item {
-                        mark: if told { Mark::Acknowledged } else { Mark::Perhaps },
+                        mark: if news.wide { Mark::Perhaps } else { mark },
                         time_ms: header.time_ms,
                         request: header.request,
                         payload: Some(Bytes::copy_from_slice(record.payload)),

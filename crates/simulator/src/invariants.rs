@@ -258,7 +258,7 @@ impl Invariants {
     /// A node no longer holds a copy of the group.
     pub fn gave_back(&mut self, id: NodeId, group: GroupId) {
         self.durable.gave_back(id, group);
-        self.audits.is_sound(id, group);
+        self.audits.gave_back(id, group);
         self.holders.gave_back(id, group);
     }
     pub fn stopped(&mut self, id: NodeId) {

@@ -21,7 +21,7 @@ use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous|chain] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s] [LOG row|statement|physical]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT best-effort|async|semi-sync|majority|in-sync-set|synchronous|chain] [BACKLOG n] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s] [LOG row|statement|physical]",
     "CREATE <name> MULTI-LEADER [SITES eu,us,ap] [TOPOLOGY all-to-all|circular|star:<hub>|tree:<child>-><parent>,...] [CONFLICT crdt|siblings|last-write-wins|home] [options of SINGLE-LEADER, of each site's group]",
     "CREATE <name> LEADERLESS [N n] [W w] [R r] [SLOPPY on|off] [READ-REPAIR blocking|background|off] [CONFLICT crdt|siblings|last-write-wins] [ON-SIBLINGS show|error] [SHARDS n]",
     "ALTER <name> [options of CREATE]",

@@ -64,9 +64,17 @@ impl Replica {
             self.standing.lacks = lacks.clone();
         }
     }
-    /// What the first entry of an epoch that this replica leads tells.
-    pub(super) fn own_gaps(&self) -> &Gaps {
-        &self.standing.lacks
+    /// What the first entry of an epoch that this replica leads tells: what the node told, and the gaps behind what it has applied.
+    pub(super) fn own_gaps(&self) -> Gaps {
+        let mut lacks = self.standing.lacks.clone();
+        if self.view.as_ref().is_some_and(allows_gaps) {
+            self.log.each(self.applied.next(), self.log.last().position.index, |record| {
+                if let Some(gap) = record.gap() {
+                    lacks.note(gap.first, record.header.index);
+                }
+            });
+        }
+        lacks
     }
     /// Entries that this copy's table lacks and its leader's has, as it was told itself.
     pub fn missed(&self) -> u64 {
@@ -100,10 +108,13 @@ impl Replica {
     /// Whether this leader may let a follower go on without entries.
     pub(super) fn may_skip(&self, node: NodeId) -> bool {
         let (Role::Leader(leader), Some(view)) = (&self.role, &self.view) else { return false };
+        if !allows_gaps(view) {
+            return false;
+        }
         let life = leader.followers.get(&node).and_then(|it| it.incarnation);
         let counts = life.is_some_and(|incarnation| view.is_electable(view::Replica { node, incarnation }));
         let stays = leader.proposal.as_ref().is_none_or(|proposal| proposal.rule == view.rule);
-        leader.ready && counts && stays && leader.preparing.is_none() && allows_gaps(view)
+        leader.ready && counts && stays && leader.preparing.is_none()
     }
 
     /// Sends a follower a gap in place of what it lacks, if that is more than the backlog; true when it did. The follower's log and

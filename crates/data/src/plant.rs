@@ -78,6 +78,7 @@ pub enum Bug {
     MergesOverHoles,
     JudgesAnew = 140,
     EndsUnrecorded,
+    ListsOneCopy = 145,
     // Of multi-leader shards.
     DropsNoDuplicates = 150,
     DropsOwnOnly,
@@ -522,6 +523,14 @@ pub const POLICIES: [Planted; 3] = [
         "data/src/causal/conflict.rs",
     ),
 ];
+
+/// Bugs of commands about all keys of a leaderless keyspace: the simulator's general run hunts them.
+pub const LISTINGS: [Planted; 1] = [row(
+    Bug::ListsOneCopy,
+    "TC-62",
+    "where copies differ the names are those of one copy",
+    "protocol/src/leaderless/names.rs",
+)];
 
 /// Bugs of the multi-leader machines, which no node runs yet: the random world of `protocol/tests/it/multi_leader` hunts them.
 // bugs: ML-01, ML-02, ML-03, ML-04, ML-12, ML-13, ML-24

@@ -85,7 +85,10 @@ impl Outgoing {
     /// Whether a node of an older version would not understand it.
     pub fn asks_newly(&self) -> bool {
         self.options.is_some()
-            || matches!(self.work, Work::Fate { .. } | Work::Position | Work::Reapply { .. })
+            || matches!(
+                self.work,
+                Work::Fate { .. } | Work::Position | Work::Reapply { .. } | Work::Settle { .. }
+            )
     }
     /// A read that waits for no data and was not sent yet.
     pub fn new(
@@ -202,6 +205,7 @@ fn size(work: &Work) -> usize {
         Work::Transaction { commands, .. } => commands.iter().map(args).sum(),
         Work::Watch { keys, .. } => args(keys),
         Work::Reapply { item, .. } => item.payload.len(),
+        Work::Settle { key, wish } => key.len() + wish.len(),
         Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => 0,
     }
 }

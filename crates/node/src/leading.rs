@@ -65,6 +65,7 @@ impl Node {
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), moved_at);
             }
             Work::Reapply { item, force } => self.reapply_here(from, group, request, protocol, &item, force),
+            Work::Settle { key, wish } => self.settle_here(from, group, request, protocol, (&key, &wish)),
             Work::Holders { position } => {
                 let reply = Bytes::from(wait::encode_holders(&self.holders(group, position)));
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);

@@ -70,6 +70,8 @@ pub enum PeerMessage {
     Leaderless { group: GroupId, ring: u64, message: protocol::leaderless::Message },
     /// From the leader of one site's group to that of another one's, about their shard (since version 6).
     Site { group: GroupId, origin: GroupId, message: protocol::multi_leader::Message },
+    /// What the sender's wall clock shows, in ms since 1970 (since version 6).
+    Clock { wall_ms: i64 },
     /// Of a leader that measures a write: how long will this entry, which comes next, take until it is persisted (since version 5)?
     LatencyAsk { group: GroupId, position: Position },
     /// It is persisted; so many microseconds after it arrived, if that is known (since version 5).
@@ -114,6 +116,11 @@ pub enum Work {
     Reapply {
         item: ledger::Entry,
         force: bool,
+    },
+    /// A word on a conflict between sites, an encoded wish (since version 6).
+    Settle {
+        key: Bytes,
+        wish: Bytes,
     },
     /// Which followers hold everything up to this position, as the keyspace asks: their numbers as a RESP array.
     Holders {
@@ -161,6 +168,7 @@ impl PeerMessage {
             PeerMessage::AuditOffer { .. } => 42,
             PeerMessage::Leaderless { .. } => 50,
             PeerMessage::Site { .. } => 60,
+            PeerMessage::Clock { .. } => 61,
             PeerMessage::LatencyAsk { .. } => 75,
             PeerMessage::LatencyAnswer { .. } => 76,
             PeerMessage::InboxAsk { .. } => 90,
@@ -182,7 +190,7 @@ impl PeerMessage {
             PeerMessage::Leaderless { .. }
             | PeerMessage::InboxAsk { .. }
             | PeerMessage::InboxAnswer { .. } => crate::leaderless::SINCE_VERSION,
-            PeerMessage::Site { .. } => crate::sites::SINCE_VERSION,
+            PeerMessage::Site { .. } | PeerMessage::Clock { .. } => crate::sites::SINCE_VERSION,
             PeerMessage::LatencyAsk { .. } | PeerMessage::LatencyAnswer { .. } => latency::SINCE_VERSION,
             _ => 1,
         }
@@ -203,6 +211,7 @@ impl PeerMessage {
             PeerMessage::Forward(forward) => forward.group,
             PeerMessage::Move(piece) => piece.group(),
             PeerMessage::Lease(_)
+            | PeerMessage::Clock { .. }
             | PeerMessage::Control(_)
             | PeerMessage::Answer { .. }
             | PeerMessage::Cancel { .. }
@@ -298,6 +307,7 @@ impl PeerMessage {
                 origin.encode(w);
                 message.encode(w);
             }
+            PeerMessage::Clock { wall_ms } => w.i64(*wall_ms),
             PeerMessage::LatencyAsk { group, position } => {
                 group.encode(w);
                 position.encode(w);
@@ -384,6 +394,7 @@ impl PeerMessage {
                 origin: GroupId::decode(r)?,
                 message: protocol::multi_leader::Message::decode(r)?,
             },
+            61 => PeerMessage::Clock { wall_ms: r.i64()? },
             75 => PeerMessage::LatencyAsk { group: GroupId::decode(r)?, position: Position::decode(r)? },
             76 => PeerMessage::LatencyAnswer {
                 group: GroupId::decode(r)?,
@@ -407,7 +418,10 @@ impl Forward {
     /// Whether it says what nodes before version 3 do not read.
     fn is_new(&self) -> bool {
         self.options.is_some()
-            || matches!(self.work, Work::Fate { .. } | Work::Position | Work::Reapply { .. })
+            || matches!(
+                self.work,
+                Work::Fate { .. } | Work::Position | Work::Reapply { .. } | Work::Settle { .. }
+            )
     }
     fn encode(&self, w: &mut Writer<'_>) {
         self.request.encode(w);
@@ -446,6 +460,11 @@ impl Forward {
                 w.option(client.as_ref(), |w, client| client.encode(w));
             }
             Work::Position => w.u8(7),
+            Work::Settle { key, wish } => {
+                w.u8(9);
+                w.bytes(key);
+                w.bytes(wish);
+            }
             Work::Reapply { item, force } => {
                 w.u8(8);
                 item.encode(w);
@@ -477,6 +496,7 @@ impl Forward {
                     client: r.option(ClientRequest::decode)?,
                 },
                 7 if new => Work::Position,
+                9 if new => Work::Settle { key: owned(r)?, wish: owned(r)? },
                 8 if new => Work::Reapply { item: ledger::Entry::decode(r)?, force: r.bool()? },
                 _ => return Err(DecodeError::Invalid("forwarded work")),
             },

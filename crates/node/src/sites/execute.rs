@@ -75,7 +75,7 @@ impl Group {
         }
     }
 
-    fn write_site(
+    pub(super) fn write_site(
         &mut self,
         context: &mut Context<'_>,
         changes: &[(Blob, data::causal::Wish)],
@@ -227,6 +227,9 @@ fn refusal_text(site: &SiteShard, refusal: &Refusal) -> String {
         Refusal::Joining => JOINING.into(),
         Refusal::Clock(ahead) => format!(
             "TRYAGAIN this site's clock is too far behind what it has seen ({ahead}): nothing was written; set the clocks of its nodes"
+        ),
+        Refusal::Ahead { by_ms } => format!(
+            "TRYAGAIN the clock of this site's leader is {by_ms} ms ahead of most others: nothing was written; set the clocks of its nodes"
         ),
         Refusal::Elsewhere { home } => {
             let name = site.names.get(home).map_or_else(|| format!("{home}"), |name| format!("{name}"));

@@ -137,7 +137,7 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
         ),
         Conflict::LastWriteWins => claim(
             false,
-            "Of concurrent writes of one string or field the highest stamp stays, and what loses is counted and reported, not kept (CONFLICT last-write-wins, family converge): clocks that differ decide wrongly.".to_string(),
+            "Of concurrent writes of one string or field the highest stamp stays, and what loses lies in the inbox (CONFLICT last-write-wins, family converge): clocks that differ decide wrongly.".to_string(),
             CONVERGES,
         ),
         Conflict::Home => {

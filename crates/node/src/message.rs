@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
-use data::{GroupId, KeyspaceId, Position, Process, RequestId};
+use data::{GroupId, KeyspaceId, Position, Process, RequestId, SiteId};
 use protocol::single_leader::Mark;
 use protocol::{lease, single_leader};
 use wire::Protocol;
@@ -122,6 +122,11 @@ pub enum Work {
         key: Bytes,
         wish: Bytes,
     },
+    /// Gives a slot's home to another site (since version 6).
+    MoveHome {
+        slot: u16,
+        to: SiteId,
+    },
     /// Which followers hold everything up to this position, as the keyspace asks: their numbers as a RESP array.
     Holders {
         position: Position,
@@ -141,6 +146,8 @@ pub enum ForwardOutcome {
     /// The reply in the protocol that was asked for, and where the write stands (zero for reads). `seen`: what a read showed was
     /// committed through here (since version 3; nothing when nothing was executed).
     Reply { bytes: Bytes, position: Position, seen: Option<Position> },
+    /// The key is at home at another site, in this group of it: nothing was done (since version 6).
+    AtHome { group: GroupId },
     /// Not the leader (any more). Ask the next one, under the same request id: what this one did may or may not survive.
     NotLeader,
 }
@@ -248,6 +255,10 @@ impl PeerMessage {
                         seen.encode(w);
                     }
                     ForwardOutcome::NotLeader => w.u8(2),
+                    ForwardOutcome::AtHome { group } => {
+                        w.u8(4);
+                        group.encode(w);
+                    }
                 }
             }
             PeerMessage::Cancel { request } => request.encode(w),
@@ -349,6 +360,7 @@ impl PeerMessage {
                         seen: Some(Position::decode(r)?),
                     },
                     2 => ForwardOutcome::NotLeader,
+                    4 => ForwardOutcome::AtHome { group: GroupId::decode(r)? },
                     _ => return Err(DecodeError::Invalid("forward outcome")),
                 },
             },
@@ -420,7 +432,11 @@ impl Forward {
         self.options.is_some()
             || matches!(
                 self.work,
-                Work::Fate { .. } | Work::Position | Work::Reapply { .. } | Work::Settle { .. }
+                Work::Fate { .. }
+                    | Work::Position
+                    | Work::Reapply { .. }
+                    | Work::Settle { .. }
+                    | Work::MoveHome { .. }
             )
     }
     fn encode(&self, w: &mut Writer<'_>) {
@@ -465,6 +481,11 @@ impl Forward {
                 w.bytes(key);
                 w.bytes(wish);
             }
+            Work::MoveHome { slot, to } => {
+                w.u8(10);
+                w.u16(*slot);
+                to.encode(w);
+            }
             Work::Reapply { item, force } => {
                 w.u8(8);
                 item.encode(w);
@@ -497,6 +518,7 @@ impl Forward {
                 },
                 7 if new => Work::Position,
                 9 if new => Work::Settle { key: owned(r)?, wish: owned(r)? },
+                10 if new => Work::MoveHome { slot: r.u16()?, to: SiteId::decode(r)? },
                 8 if new => Work::Reapply { item: ledger::Entry::decode(r)?, force: r.bool()? },
                 _ => return Err(DecodeError::Invalid("forwarded work")),
             },

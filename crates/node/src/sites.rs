@@ -9,6 +9,7 @@
 //! | `entry` | the payload of a `site` entry |
 //! | `execute` | commands on a causal shard |
 //! | `show` | KEYSPACE CREATE, ALTER and INFO, counters, looks for metrics and judges |
+//! | `home` | commands go where their key is at home; homes move |
 //! | `inbox` | conflicts between sites, and words on them |
 //! | `receipt` | which sites hold a write |
 //! | `sheet` | what a keyspace promises |
@@ -25,6 +26,7 @@
 mod clocks;
 pub(crate) mod entry;
 mod execute;
+mod home;
 mod inbox;
 mod receipt;
 pub(crate) mod shard;

@@ -68,6 +68,16 @@ impl Node {
         let mut bytes = Vec::new();
         wish.encode(&mut Writer::new(&mut bytes));
         let work = Work::Settle { key: Bytes::copy_from_slice(key), wish: Bytes::from(bytes) };
+        self.write_at_site((connection, slot, protocol), keyspace, work);
+    }
+
+    /// A write that is no command, for one whose reply has its place already.
+    pub(super) fn write_at_site(
+        &mut self,
+        (connection, slot, protocol): (ConnectionId, SlotId, Protocol),
+        keyspace: KeyspaceId,
+        work: Work,
+    ) {
         let origin = Origin::Client { connection, slot, purpose: Purpose::Command };
         let deadline = Some(self.patience_of(connection));
         let outgoing = Outgoing::new(keyspace, protocol, work, origin, deadline);

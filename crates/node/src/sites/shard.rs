@@ -214,6 +214,11 @@ impl SiteShard {
         self.readings.clear();
         self.stamps.clear();
     }
+    /// Where a slot is at home: as proposed where this node leads, else as committed.
+    pub fn home(&self, slot: u16) -> SiteId {
+        let state = self.exchange.as_ref().map_or(&self.state, |exchange| exchange.state());
+        state.home(slot).0
+    }
     pub fn proposed(&mut self, index: Index, record: Record, len: usize) {
         self.proposed.push_back((index, record, len));
     }

@@ -260,7 +260,7 @@ fn policies_settle_what_is_concurrent() {
     }
     is_equal(&mut cluster);
 
-    let (mut cluster, clients) = with(3, "CONFLICT home");
+    let (mut cluster, clients) = with(3, "CONFLICT home FORWARD off");
     let replies: Vec<String> = clients.iter().map(|client| cluster.ask(*client, "SET a 1")).collect();
     assert_eq!(replies.iter().filter(|reply| *reply == "+OK").count(), 1, "{replies:?}");
     assert_eq!(
@@ -429,4 +429,82 @@ fn subscribers_hear_of_conflicts_between_sites_once() {
     cluster.run(500);
     let heard = cluster.received(listener);
     assert_eq!(heard.matches("\"state\":\"conflict\"").count(), 1, "{heard}");
+}
+
+/// The site that a receipt names.
+fn home_of(cluster: &mut Cluster, client: Client, key: &str) -> String {
+    let receipt = receipt_of(cluster, client, &format!("SET {key} v"));
+    field(&receipt, "site")
+}
+
+/// Under `home` any node takes any command; a key's commands are executed at one site, reads too, and it moves while they go on.
+// catalogue: J3 J4
+#[test]
+fn commands_go_to_the_home_of_their_key_and_homes_move_live() {
+    let (mut cluster, clients) = with(9, "REPLICAS 3 COMMIT majority CONFLICT home");
+    let mut homes = std::collections::BTreeSet::new();
+    for n in 0..12 {
+        let key = format!("k{n}");
+        let of: Vec<String> = clients[..3].iter().map(|it| home_of(&mut cluster, *it, &key)).collect();
+        assert!(of.iter().all(|site| *site == of[0]), "one home for all: {of:?}");
+        homes.insert(of[0].clone());
+    }
+    assert_eq!(homes.len(), 3, "slots are divided among the founders");
+    // One order for each key: whoever reads sees what was acknowledged anywhere.
+    for n in 0..30 {
+        let (writer, reader) = (clients[n % 9], clients[(n + 1) % 9]);
+        assert_eq!(cluster.ask(writer, "INCR n"), format!(":{}", n + 1));
+        assert_eq!(cluster.ask(reader, "GET n"), format!("${} {}", (n + 1).to_string().len(), n + 1));
+    }
+    let from = home_of(&mut cluster, clients[0], "price");
+    let to = SITES.iter().find(|site| **site != from).expect("another one");
+    let admin = cluster.connect(NodeId(6));
+    for n in 0..40 {
+        if n == 20 {
+            // Behind this reply the old home refuses; the new one may not have heard yet.
+            cluster.send(admin, &format!("KEYSPACE MOVE-HOME world price TO {to}"));
+        }
+        assert_eq!(cluster.ask(clients[n % 9], &format!("SET price {n}")), "+OK");
+        let shown = format!("${} {n}", n.to_string().len());
+        assert_eq!(cluster.ask(clients[(n + 4) % 9], "GET price"), shown);
+    }
+    assert_eq!(cluster.received(admin), "+OK");
+    assert_eq!(home_of(&mut cluster, clients[0], "price"), *to);
+    is_equal(&mut cluster);
+    for (line, error) in [
+        ("KEYSPACE MOVE-HOME world price", "-ERR KEYSPACE MOVE-HOME"),
+        ("KEYSPACE MOVE-HOME world price INTO eu", "-ERR KEYSPACE MOVE-HOME"),
+        ("KEYSPACE MOVE-HOME world price TO sa", "-ERR no such site"),
+        ("KEYSPACE MOVE-HOME none price TO eu", "-ERR no such keyspace"),
+        ("KEYSPACE MOVE-HOME 0 price TO eu", "-ERR keys have a home in"),
+        ("MSET a 1 b 2", "-CROSSSLOT"),
+    ] {
+        let reply = cluster.ask(clients[0], line);
+        assert!(reply.starts_with(error), "{line}: {reply}");
+    }
+}
+
+/// A home that cannot be reached refuses nobody else's keys; what was sent there is not done elsewhere; what is asked of a copy is answered.
+#[test]
+fn a_home_out_of_reach_takes_its_keys_along_and_copies_still_answer() {
+    let (mut cluster, clients) = with(9, "REPLICAS 3 COMMIT majority CONFLICT home");
+    let key_at = |cluster: &mut Cluster, site: &str| {
+        let mut keys = (0..64).map(|n| format!("k{n}"));
+        keys.find(|key| home_of(cluster, clients[0], key) == site).expect("a key at home there")
+    };
+    let (near, far) = (key_at(&mut cluster, "eu"), key_at(&mut cluster, "us"));
+    is_equal(&mut cluster);
+    cut(&mut cluster, "us", true);
+    cluster.run(50);
+    assert_eq!(cluster.ask(clients[0], &format!("SET {near} 1")), "+OK");
+    cluster.send(clients[0], &format!("SET {far} 1"));
+    cluster.run(2500);
+    let reply = cluster.received(clients[0]);
+    assert!(reply.starts_with("-INDETERMINATE") || reply.starts_with("-CLUSTERDOWN"), "{reply}");
+    assert_eq!(cluster.ask(clients[0], "CONSISTENCY READ nearest"), "+OK");
+    assert_eq!(cluster.ask(clients[0], &format!("GET {far}")), "$1 v");
+    cut(&mut cluster, "us", false);
+    insists(&mut cluster, clients[1], &format!("SET {far} 2"), "+OK");
+    is_equal(&mut cluster);
+    assert_eq!(cluster.ask(clients[2], &format!("GET {far}")), "$1 2");
 }

@@ -327,6 +327,7 @@ impl Node {
         self.shard_states()
             .filter(|state| state.is_replica)
             .map(|state| (state.keyspace, state.group, state.copy))
+            .chain(self.site_copies())
     }
 
     /// What this node's copies have to say.

@@ -22,7 +22,7 @@
 //! | `storm` | no message, answer or wish breeds more of itself |
 //! | `suspicion` | a control leader suspects nobody whom it hears |
 //! | `copies` | after the faults: copies of leaderless shards are equal, and no hint is left |
-//! | `sites` | a site logs a write once; after the faults all sites of a multi-leader keyspace hold the same |
+//! | `sites` | a site logs a write once; no stamp far ahead; after the faults all sites of a multi-leader keyspace hold the same |
 //! | `liveness` | after the faults: a leader, progress, convergence, nothing held back |
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
@@ -55,7 +55,6 @@ use crate::verdict::{quorum, site};
 use data::record::{Kind, Record};
 use data::{GroupId, NodeId};
 use node::Event;
-use protocol::leaderless::Logged;
 use protocol::single_leader::{Report, RoleName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +66,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 47] = [
+pub const ALL: [(&str, &str); 48] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -97,6 +96,10 @@ pub const ALL: [(&str, &str); 47] = [
     (copies::NAME, "after healing: no hints, nothing to rebuild, equal copies, trees and contexts"),
     (sites::NAME, "after healing: equal writes, keys and contexts on every copy at every site"),
     (sites::ONCE, "no leader of a site's group logs a write of any site twice"),
+    (
+        sites::TIMES,
+        "no stamp lies further ahead of the truth than receivers take, while most clocks are right",
+    ),
     (site::SURVIVES, "at the end of a run everything that any site acknowledged is at all of them"),
     (site::ONCE, "INCR at several sites: between what was acknowledged and what was begun"),
     (site::DELETED, "SADD, SREM: who removed it at a site removed it everywhere"),
@@ -203,7 +206,7 @@ impl Invariants {
             let seven = self.recorded.check(host, &state, &self.holders, lossy);
             let eight = self.own_epoch.check(host, &state);
             let nine = self.durable.check(host, &state, lossy);
-            let ten = self.gaps.check(host, &state);
+            let ten = self.gaps.check(host, &state).or_else(|| sites::check(now, host, &state));
             found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight).or(nine).or(ten);
             if found.is_some() {
                 break;
@@ -228,19 +231,12 @@ impl Invariants {
     pub fn logged(&mut self, id: NodeId, mut records: &[u8]) {
         while let Ok(record) = Record::parse(records) {
             records = &records[record.len..];
-            let header = &record.header;
-            match header.kind {
-                Kind::Leaderless => {
-                    let Ok(logged) = Logged::decode(record.payload) else { continue };
-                    self.writes.logged(header.group, &logged);
-                    self.hints.logged(id, header.group, &logged);
-                }
-                Kind::Site => {
-                    if let Some(violation) = self.at_sites.note(header, record.payload) {
-                        self.fail(violation.property, violation.text);
-                    }
-                }
-                _ => {}
+            self.writes.logged(&record);
+            self.hints.logged(id, &record);
+            if record.header.kind == Kind::Site
+                && let Some(violation) = self.at_sites.note(&record.header, record.payload)
+            {
+                self.fail(violation.property, violation.text);
             }
         }
     }
@@ -287,7 +283,7 @@ impl Invariants {
     /// A node no longer holds a copy of the group.
     pub fn gave_back(&mut self, id: NodeId, group: GroupId) {
         self.durable.gave_back(id, group);
-        self.audits.is_sound(id, group);
+        self.audits.gave_back(id, group);
         self.holders.gave_back(id, group);
     }
     pub fn stopped(&mut self, id: NodeId) {

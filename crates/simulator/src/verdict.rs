@@ -67,7 +67,8 @@ pub fn judge(
         // What was asked for without stand-ins is promised without them, whatever the keyspace takes.
         let promise = promise.map(|it| crate::world::Quorums { strict: it.strict || is_strict(key), ..it });
         let lost = match operations.first().map(|operation| &operation.did) {
-            _ if has_sites.get(keyspace) == Some(&true) => {
+            // With homes a key has one order: judged below.
+            _ if has_sites.get(keyspace) == Some(&true) && promise.is_some() => {
                 promise.map_or(Ok(0), |promise| site::judge(&operations, promise, calm_at))
             }
             _ if promise.is_some() => {

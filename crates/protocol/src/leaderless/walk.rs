@@ -158,11 +158,8 @@ impl Replica {
         match &mut self.walk {
             None if now >= self.walk_at => self.begin_walk(now, out),
             None => {}
-            Some(walk) if walk.asked.is_empty() => {
-                if now >= walk.at {
-                    self.ask_next(now, out);
-                }
-            }
+            Some(walk) if walk.asked.is_empty() && now >= walk.at => self.ask_next(now, out),
+            Some(walk) if walk.asked.is_empty() => {}
             Some(walk) if now < walk.at + self.limits.resend_after => {}
             Some(walk) if walk.tries >= TRIES_MAX => self.abandon(now, out),
             Some(walk) => {

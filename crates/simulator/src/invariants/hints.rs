@@ -8,6 +8,7 @@
 //! Source: DESIGN section 9, "hints are durable before they count"; bugs: LL-16
 
 use super::Violation;
+use data::record::{Kind, Record};
 use data::{GroupId, NodeId};
 use node::PeerMessage;
 use protocol::leaderless::{Logged, Message, Record as Change};
@@ -23,9 +24,10 @@ pub struct Hints {
 
 impl Hints {
     /// A node writes to its log.
-    pub fn logged(&mut self, id: NodeId, group: GroupId, logged: &Logged) {
-        if let Logged::Change(Change::Hint { .. }) = logged {
-            self.counts.entry((id, group)).or_default().0 += 1;
+    pub fn logged(&mut self, id: NodeId, record: &Record<'_>) {
+        let is_of_copy = record.header.kind == Kind::Leaderless;
+        if is_of_copy && let Ok(Logged::Change(Change::Hint { .. })) = Logged::decode(record.payload) {
+            self.counts.entry((id, record.header.group)).or_default().0 += 1;
         }
     }
     /// A node says something.

@@ -8,6 +8,7 @@
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
 //! | `completeness` | a new leader holds everything that was committed before |
 //! | `gaps` | copies go on without entries under `best-effort` alone, and count under no other rule then |
+//! | `hints` | a stand-in keeps in its log what it says that it keeps |
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
 //! | `durable` | a life of a node comes back with all that it had persisted |
 //! | `own_epoch` | a leader commits nothing older before its own first entry |
@@ -21,7 +22,7 @@
 //! | `storm` | no message, answer or wish breeds more of itself |
 //! | `suspicion` | a control leader suspects nobody whom it hears |
 //! | `copies` | after the faults: copies of leaderless shards are equal, and no hint is left |
-//! | `sites` | after the faults: all sites of a multi-leader keyspace hold the same; no stamp far ahead |
+//! | `sites` | a site logs a write once; no stamp far ahead; after the faults all sites of a multi-leader keyspace hold the same |
 //! | `liveness` | after the faults: a leader, progress, convergence, nothing held back |
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
@@ -32,6 +33,7 @@ mod completeness;
 pub mod copies;
 mod durable;
 pub mod gaps;
+pub mod hints;
 mod holders;
 pub mod inbox;
 mod leases;
@@ -50,6 +52,7 @@ mod suspicion;
 
 use crate::host::{Harm, Host};
 use crate::verdict::{quorum, site};
+use data::record::{Kind, Record};
 use data::{GroupId, NodeId};
 use node::Event;
 use protocol::single_leader::{Report, RoleName};
@@ -63,7 +66,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 46] = [
+pub const ALL: [(&str, &str); 48] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -71,6 +74,7 @@ pub const ALL: [(&str, &str); 46] = [
     (completeness::NAME, "a leader holds all that was committed before its epoch"),
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
     (gaps::NAME, "under best-effort alone; a copy that lacks what its leader has counts under no other rule"),
+    (hints::NAME, "a stand-in has not acknowledged more than its log holds"),
     (durable::NAME, "a restarted life has at least what it had persisted"),
     (own_epoch::NAME, "a leader-elect commits nothing before its empty entry"),
     (ledger::NAME, "the ledgers hold acknowledged minus surviving; what is more is marked perhaps"),
@@ -91,6 +95,7 @@ pub const ALL: [(&str, &str); 46] = [
     (inbox::NAME, "every acknowledged string is shown, replaced by a write that held it, or in the inbox"),
     (copies::NAME, "after healing: no hints, nothing to rebuild, equal copies, trees and contexts"),
     (sites::NAME, "after healing: equal writes, keys and contexts on every copy at every site"),
+    (sites::ONCE, "no leader of a site's group logs a write of any site twice"),
     (
         sites::TIMES,
         "no stamp lies further ahead of the truth than receivers take, while most clocks are right",
@@ -138,6 +143,8 @@ pub struct Invariants {
     recorded: recorded::Recorded,
     durable: durable::Durable,
     pub gaps: gaps::Gapped,
+    pub hints: hints::Hints,
+    at_sites: sites::Logged,
     own_epoch: own_epoch::OwnEpoch,
     leases: leases::Leases,
     pub one_owner: one_owner::OneOwner,
@@ -217,6 +224,20 @@ impl Invariants {
         }
         if let Some(violation) = self.leases.check(now, hosts, id, &self.lossy, whole_turns) {
             self.fail(violation.property, violation.text);
+        }
+    }
+
+    /// A node writes to its log.
+    pub fn logged(&mut self, id: NodeId, mut records: &[u8]) {
+        while let Ok(record) = Record::parse(records) {
+            records = &records[record.len..];
+            self.writes.logged(&record);
+            self.hints.logged(id, &record);
+            if record.header.kind == Kind::Site
+                && let Some(violation) = self.at_sites.note(&record.header, record.payload)
+            {
+                self.fail(violation.property, violation.text);
+            }
         }
     }
 

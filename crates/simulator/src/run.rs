@@ -1,7 +1,7 @@
 //! One run: a world is set up, harmed, healed, read back and judged.
 
 use crate::client::{Client, Roams};
-use crate::faults::{Choice, Fault, Mix, Skip, Strike};
+use crate::faults::{Choice, Fault, Mix, NO_SITES, Skip, Strike};
 use crate::history::Operation;
 use crate::invariants::Violation;
 use crate::network::MS;
@@ -122,6 +122,9 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
         all.push(space("strong", "REPLICAS 3 COMMIT majority", true));
     }
     random.shuffle(&mut all);
+    if mix.has(Fault::Overflow) {
+        all.sort_by_key(|space| space.name != "ingest");
+    }
     all.truncate(random.between(1, 3) as usize);
     // The first numbered keyspace is there by itself; it may be divided before it is used.
     all.push(space("0", if random.chance(300) { "SHARDS 2" } else { "" }, true));
@@ -181,10 +184,7 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<
         // One order for each key: judged as with a single leader.
         Space { quorums: None, ..space("homes", "REPLICAS 3 COMMIT majority CONFLICT home") },
     ];
-    // The last node of a site cannot go, nor be replaced: its copies have no other place.
-    let stays = ![Fault::Leave, Fault::Replace, Fault::Wipe].iter().any(|fault| mix.has(*fault));
-    let possible =
-        mix.nodes >= 3 && mix.has(Fault::Sites) && stays && !mix.has(Fault::Upgrade) && !mix.has(Fault::Wan);
+    let possible = mix.nodes >= 3 && mix.has(Fault::Sites) && !NO_SITES.iter().any(|fault| mix.has(*fault));
     random.shuffle(&mut all);
     match among {
         _ if !possible => all.clear(),

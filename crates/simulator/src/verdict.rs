@@ -6,6 +6,7 @@ pub mod site;
 
 use crate::history::{Did, Operation, Outcome};
 use crate::invariants::Violation;
+use crate::workload::quorum::is_strict;
 use checker::{Action, Kind, Model};
 use std::collections::BTreeMap;
 
@@ -63,6 +64,8 @@ pub fn judge(
     for ((keyspace, key), operations) in keys {
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
         let promise = quorums.get(keyspace).copied().flatten();
+        // What was asked for without stand-ins is promised without them, whatever the keyspace takes.
+        let promise = promise.map(|it| crate::world::Quorums { strict: it.strict || is_strict(key), ..it });
         let lost = match operations.first().map(|operation| &operation.did) {
             // With homes a key has one order: judged below.
             _ if has_sites.get(keyspace) == Some(&true) && promise.is_some() => {

@@ -52,6 +52,7 @@ pub enum Kind {
     QuorumRegister,
     QuorumCounter,
     QuorumSet,
+    QuorumStrict,
     QuorumKeys,
     /// In multi-leader keyspaces.
     SiteRegister,
@@ -282,9 +283,11 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             let task = Task::new("signed".into(), Did::Observe { answer: 0, question: 0, copies: false }, 2);
             (Task { second: Some(Second::QuestionSigned), ..task }, within("answers", &["GET", "signed"]))
         }
-        Kind::QuorumRegister | Kind::QuorumCounter | Kind::QuorumSet | Kind::QuorumKeys => {
-            quorum::begin(kind, now, unique, random)
-        }
+        Kind::QuorumRegister
+        | Kind::QuorumCounter
+        | Kind::QuorumSet
+        | Kind::QuorumStrict
+        | Kind::QuorumKeys => quorum::begin(kind, now, unique, random),
         Kind::SiteRegister | Kind::SiteAsk | Kind::SiteAnswer | Kind::SiteObserve => {
             sites::begin(kind, now, unique, random)
         }

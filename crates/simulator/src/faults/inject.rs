@@ -113,6 +113,7 @@ impl World {
             Fault::Squeeze => self.squeeze(random),
             Fault::Cascade => self.cascade(random),
             Fault::Latecomer => self.lose_follower(random),
+            Fault::Overflow => self.overflow(random),
             Fault::Restore => self.back_up_or_restore(victim, length, random),
             Fault::Upgrade => self.change_version(victim, length, random),
             Fault::SiteCut => {

@@ -4,7 +4,7 @@
 use super::{Fault, Undo};
 use crate::network::MS;
 use crate::random::Random;
-use crate::workload::command;
+use crate::workload::{Command, command};
 use crate::world::{Event, World};
 use data::{GroupId, NodeId};
 use node::Event as Said;
@@ -24,6 +24,11 @@ pub enum Blow {
         at: NodeId,
         group: GroupId,
         target: NodeId,
+    },
+    /// What an operator wants, if the node still runs.
+    Order {
+        at: NodeId,
+        commands: Vec<Command>,
     },
 }
 
@@ -82,6 +87,7 @@ impl World {
         self.strike_newcomer(id, said);
         self.go_on_with_cascade(id, said);
         self.strike_latecomer(id, said);
+        self.strike_gapped(id, said);
     }
 
     /// A node says that it was elected, or is asked to take part in an election: sometimes that is the moment when it fails.
@@ -132,6 +138,11 @@ impl World {
                 if self.running().contains(&at) {
                     let words = ["KEYSPACE", "SWITCHOVER", &group.0.to_string(), &target.0.to_string()];
                     self.order(at, vec![command(&words)]);
+                }
+            }
+            Blow::Order { at, commands } => {
+                if self.running().contains(&at) {
+                    self.order(at, commands);
                 }
             }
         }

@@ -68,26 +68,23 @@ fn number(value: &Blob) -> Option<i64> {
 
 impl Writes {
     /// A node writes to its log.
-    pub fn logged(&mut self, mut records: &[u8]) {
-        while let Ok(record) = Record::parse(records) {
-            records = &records[record.len..];
-            let (keyspace, group) = (record.header.keyspace, record.header.group);
-            let is_site = record.header.kind == Kind::Site;
-            for (key, delta) in minted(&record) {
-                if !key.starts_with(b"qregister") && !key.starts_with(b"sregister") {
+    pub fn logged(&mut self, record: &Record<'_>) {
+        let (keyspace, group) = (record.header.keyspace, record.header.group);
+        let is_site = record.header.kind == Kind::Site;
+        for (key, delta) in minted(record) {
+            if !key.starts_with(b"qregister") && !key.starts_with(b"sregister") {
+                continue;
+            }
+            for (dot, value) in dots_of(&delta.store) {
+                if is_site && !self.met.insert(dot) {
                     continue;
                 }
-                for (dot, value) in dots_of(&delta.store) {
-                    if is_site && !self.met.insert(dot) {
-                        continue;
-                    }
-                    if let Some(value) = value.as_ref().and_then(number) {
-                        let first = || (keyspace, group, key.clone(), Vec::new());
-                        self.by_value.entry(value).or_insert_with(first).3.push(dot);
-                    }
-                    let mint = Mint { dot, delta: delta.clone() };
-                    self.by_key.entry((keyspace, key.clone())).or_default().push(mint);
+                if let Some(value) = value.as_ref().and_then(number) {
+                    let first = || (keyspace, group, key.clone(), Vec::new());
+                    self.by_value.entry(value).or_insert_with(first).3.push(dot);
                 }
+                let mint = Mint { dot, delta: delta.clone() };
+                self.by_key.entry((keyspace, key.clone())).or_default().push(mint);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! After all faults have ended and a bound has passed, every copy of a multi-leader shard holds the same, at every site: the same
 //! writes, the same keys, the same context; no write waits for its cause, and no site is still copying another.
 //!
-//! And at all times: nothing that a site holds is stamped so far ahead of the truth that other sites would not take it, whatever the
-//! wall clocks of fewer than half of the nodes do.
+//! And at all times: no log holds a write twice. A write that comes again changes nothing in a value, so copies would stay equal; what
+//! it costs are logs and links that carry it on for ever. And nothing that a site holds is stamped so far ahead of the truth that other
+//! sites would not take it, whatever the wall clocks of fewer than half of the nodes do.
 //!
 //! Source: DESIGN section 8, CATALOGUE J17; bugs: ML-01, ML-02, ML-03, ML-06, ML-11, ML-12, ML-13, ML-15, TC-79
 
@@ -10,11 +11,37 @@ use super::{Violation, liveness};
 use crate::clocks::true_ms;
 use crate::host::Host;
 use crate::world::World;
-use data::NodeId;
-use node::sites::SiteGroupState;
+use data::record::Header;
+use data::{Epoch, Index, NodeId, WriteStamp};
+use node::sites::{SiteGroupState, record_of};
+use protocol::multi_leader::Record;
 use std::collections::BTreeMap;
 
 pub const NAME: &str = "sites become equal";
+pub const ONCE: &str = "a site logs a write once";
+
+/// Where each write lies in the log of each group, by the epoch that wrote it there: what one leader had not committed its successor
+/// may have to take again.
+#[derive(Default)]
+pub struct Logged {
+    at: BTreeMap<(data::GroupId, Epoch, WriteStamp), Index>,
+}
+
+impl Logged {
+    /// A node writes to its log.
+    pub fn note(&mut self, header: &Header, payload: &[u8]) -> Option<Violation> {
+        let Some(Record::Write(write)) = record_of(payload) else { return None };
+        let at = *self.at.entry((header.group, header.epoch, write.stamp)).or_insert(header.index);
+        let text = || {
+            format!(
+                "{} holds {:?} at {at} and at {} of {}",
+                header.group, write.stamp, header.index, header.epoch
+            )
+        };
+        (at != header.index).then(|| Violation { property: ONCE, text: text() })
+    }
+}
+
 pub const TIMES: &str = "no site writes ahead of its time";
 
 /// After a turn: the newest stamp of a copy lies within what receivers take.

@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::reply::Reply;
 
 /// Kinds of work in leaderless keyspaces, their names, and what clients of them do.
-pub const ALL: [(Kind, &str, &str); 4] = [
+pub const ALL: [(Kind, &str, &str); 5] = [
     (Kind::QuorumRegister, "quorum-register", "SET and GET of few registers, of single requests W 3 or R 3"),
     (Kind::QuorumCounter, "quorum-counter", "INCR and GET of counters; DEL of one of them"),
     (
@@ -14,8 +14,18 @@ pub const ALL: [(Kind, &str, &str); 4] = [
         "quorum-set",
         "SADD, SREM of what came before, and SMEMBERS; RPUSH, LPUSH, LREM and LRANGE of a list",
     ),
+    (
+        Kind::QuorumStrict,
+        "quorum-strict",
+        "SADD and SMEMBERS under WITH SLOPPY off, also where a keyspace takes stand-ins",
+    ),
     (Kind::QuorumKeys, "quorum-keys", "SET and DEL of keys that come and go, and KEYS"),
 ];
+
+/// Whether every request of this key said that stand-ins shall not count.
+pub fn is_strict(key: &str) -> bool {
+    key.starts_with("qstrict")
+}
 
 /// An element goes to the set, or the list, that its number says: who removes it knows where it is.
 fn set_of(now: u64, element: i64) -> String {
@@ -62,6 +72,14 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
                 0..=3 => single(key.clone(), Did::Count { seen: 0 }, &["GET", &key]),
                 _ => single(key.clone(), Did::Increment { seen: 0 }, &["INCR", &key]),
             }
+        }
+        Kind::QuorumStrict => {
+            let key = format!("qstrict{era}");
+            let (did, words) = match random.below(2) {
+                0 => (Did::Members { seen: Vec::new() }, vec!["SMEMBERS", &key]),
+                _ => (Did::Add { element: unique }, vec!["SADD", &key, &value]),
+            };
+            single(key.clone(), did, &[&["WITH", "SLOPPY", "off", "DO"], &words[..]].concat())
         }
         Kind::QuorumSet => match random.below(10) {
             0..=3 => {

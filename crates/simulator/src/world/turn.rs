@@ -169,7 +169,7 @@ impl World {
         match output {
             Output::Send { to, message } => self.send(id, to, &message),
             Output::Persist { token, records, flush } => {
-                self.invariants.writes.logged(&records);
+                self.invariants.logged(id, &records);
                 let result = host.disk.persist(token, records, flush);
                 self.check_disk(id, result);
             }
@@ -271,6 +271,9 @@ impl World {
         // Said before the node heard of this connection, for the one before it.
         if message.since_version() > current.version {
             return;
+        }
+        if let Some(violation) = self.invariants.hints.said(from, message) {
+            self.invariants.fail(violation.property, violation.text);
         }
         let mut body = Vec::new();
         message.encode(&mut Writer::new(&mut body));

@@ -75,6 +75,8 @@ pub(crate) struct SiteShard {
     recent_from: Index,
     recent_bytes: usize,
     readings: VecDeque<Reading>,
+    /// The read of the log under way: from which index on, and since when.
+    asked: Option<(Index, Instant)>,
     pub stamps: VecDeque<(Index, WriteStamp)>,
     pub exchange: Option<Exchange>,
     /// What the exchange wants done and nobody has looked at.
@@ -122,6 +124,7 @@ impl SiteShard {
             recent_from: applied.next(),
             recent_bytes: 0,
             readings: VecDeque::new(),
+            asked: None,
             stamps: VecDeque::new(),
             exchange: None,
             late: Vec::new(),
@@ -211,6 +214,7 @@ impl SiteShard {
         self.recent.clear();
         self.recent_bytes = 0;
         self.readings.clear();
+        self.asked = None;
         self.stamps.clear();
     }
     pub fn proposed(&mut self, index: Index, record: Record, len: usize) {
@@ -256,12 +260,20 @@ impl SiteShard {
         self.readings.retain(|reading| reading.peer != peer && now.since(reading.at) < READ_PATIENCE);
         let reading = Reading { peer, from, next: from, bytes_max, at: now };
         self.readings.push_back(reading);
-        // One at a time: answers do not say whom they are for.
-        Err((self.readings.len() == 1).then_some((from, bytes_max)))
+        Err(self.next_reading(now))
     }
-    /// What was read of the log: whom it is for. `Err` asks for a further read.
-    pub fn read(&mut self, now: Instant, records: &[u8]) -> Result<Option<Answer>, (Index, u64)> {
-        let Some(reading) = self.readings.front_mut() else { return Ok(None) };
+    /// What was read of the log from this index on: whom it is for. `Err` asks for a further read.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        asked: Index,
+        records: &[u8],
+    ) -> Result<Option<Answer>, (Index, u64)> {
+        // The answer to a question that was given up says nothing of where the log begins for another peer.
+        if self.asked.take_if(|(from, _)| *from == asked).is_none() {
+            return Ok(None);
+        }
+        let Some(reading) = self.readings.front_mut().filter(|it| it.next == asked) else { return Ok(None) };
         let mut found = Vec::new();
         let (mut rest, mut next, mut any) = (records, reading.next, false);
         while let Ok(record) = data::record::Record::parse(rest) {
@@ -285,16 +297,77 @@ impl SiteShard {
             // Nothing but other entries: on with what follows.
             reading.next = next;
             reading.at = now;
+            self.asked = Some((next, now));
             return Err((next, reading.bytes_max));
         }
         let Some(Reading { peer, from, .. }) = self.readings.pop_front() else { return Ok(None) };
         let fetched = if any { Fetched::Records(found) } else { Fetched::Gone { first: from.next() } };
         Ok(Some((peer, from, fetched)))
     }
-    /// The next read of the log that waits for its turn.
+    /// The next read of the log that waits for its turn. One at a time: answers do not say whom they are for.
     pub fn next_reading(&mut self, now: Instant) -> Option<(Index, u64)> {
+        if self.asked.is_some_and(|(_, at)| now.since(at) < READ_PATIENCE) {
+            return None;
+        }
         let reading = self.readings.front_mut()?;
         reading.at = now;
+        self.asked = Some((reading.next, now));
         Some((reading.next, reading.bytes_max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::record::{Header, Record as Entry};
+
+    /// A read for one peer took so long that it asked again, and another peer's question was the first by then.
+    #[test]
+    fn an_answer_to_another_question_does_not_say_that_the_log_is_gone() {
+        let site = Site::named("eu").expect("a site");
+        let (first, second) = (SiteId(2), SiteId(3));
+        let restored = RestoredSite::default();
+        let through = (Index(0), Index(50));
+        let setting = (Conflict::Crdt, Seed(1, 2));
+        let mut shard = SiteShard::open((SiteId(1), site), &[SiteId(1)], setting, restored, through);
+        let at = |ms: u64| Instant::ZERO + core::time::Duration::from_millis(ms);
+        // Entries of another kind count as well: they say that the log is there.
+        let piece = |from: u64| {
+            let mut bytes = Vec::new();
+            for index in from..=50 {
+                let header = Header { kind: Kind::Audit, index: Index(index), ..header() };
+                Entry::write(&mut bytes, &header, 0, |_| ());
+            }
+            bytes
+        };
+        assert_eq!(shard.fetch(at(0), (first, Index(10), 100)).unwrap_err(), Some((Index(10), 100)));
+        assert_eq!(shard.fetch(at(1), (second, Index(30), 100)).unwrap_err(), None);
+        assert_eq!(shard.fetch(at(2500), (first, Index(10), 100)).unwrap_err(), Some((Index(10), 100)));
+        assert_eq!(shard.fetch(at(2600), (second, Index(30), 100)).unwrap_err(), None);
+        assert_eq!(shard.fetch(at(2700), (first, Index(20), 100)).unwrap_err(), None);
+        // The second peer's question is the first now, and this is the answer to one that was given up.
+        assert_eq!(shard.read(at(2800), Index(10), &piece(10)), Ok(None));
+        assert_eq!(shard.next_reading(at(2800)), Some((Index(30), 100)));
+        assert_eq!(shard.read(at(2900), Index(10), &piece(10)), Ok(None), "it came twice");
+        assert_eq!(shard.next_reading(at(2900)), None);
+        let found = Fetched::Records(Vec::new());
+        assert_eq!(shard.read(at(3000), Index(30), &piece(30)), Ok(Some((second, Index(30), found))));
+        // A log that does not reach back so far says so, to whom it was asked for.
+        assert_eq!(shard.next_reading(at(3000)), Some((Index(20), 100)));
+        let gone = Fetched::Gone { first: Index(21) };
+        assert_eq!(shard.read(at(3100), Index(20), &[]), Ok(Some((first, Index(20), gone))));
+    }
+
+    fn header() -> Header {
+        Header {
+            kind: Kind::Site,
+            keyspace: data::KeyspaceId(1),
+            group: data::GroupId(1),
+            epoch: data::Epoch(1),
+            index: Index(0),
+            commit: Index(0),
+            time_ms: 0,
+            request: RequestId::NONE,
+        }
     }
 }

@@ -129,6 +129,11 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
     );
     claim(true, "An increment counts once at each site, whatever comes twice.".to_string(), ONCE);
     claim(
+        false,
+        "A write that a client sends again is another write: no id of a client is known at all sites, so WITH REQUEST is refused.".to_string(),
+        ONCE,
+    );
+    claim(
         true,
         "A removal that has reached a site is not undone there by what its site had seen.".to_string(),
         DELETED,

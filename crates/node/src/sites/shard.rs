@@ -68,6 +68,8 @@ pub(crate) struct SiteShard {
     pub state: SiteState,
     marks: Marks,
     pub applied: Index,
+    /// Why a committed entry could not be read: what lies behind it is not applied, and the node stops.
+    pub broken: Option<DecodeError>,
     proposed: VecDeque<(Index, Record, usize)>,
     /// Committed, and not told to the exchange yet.
     fresh: Vec<(Index, Record)>,
@@ -118,6 +120,7 @@ impl SiteShard {
             state,
             marks,
             applied,
+            broken: None,
             proposed: VecDeque::new(),
             fresh: Vec::new(),
             recent: VecDeque::new(),
@@ -155,12 +158,12 @@ impl SiteShard {
     /// Applies what is committed and not applied yet. `executed`: the answers of entries through here are known.
     pub fn advance(&mut self, log: &LogWindow, executed: Index, commit: Index, answers: &mut Answers) {
         let from = self.applied.next();
-        if from > commit {
+        if from > commit || self.broken.is_some() {
             return;
         }
         log.each(from, commit, |record| {
             let header = &record.header;
-            if header.kind != Kind::Site {
+            if header.kind != Kind::Site || self.broken.is_some() {
                 return;
             }
             while self.proposed.front().is_some_and(|(index, ..)| *index < header.index) {
@@ -172,16 +175,21 @@ impl SiteShard {
             {
                 return self.apply(index, its, len);
             }
-            let Ok((answer, its)) = entry::read(record.payload) else {
-                debug_assert!(false, "a checked record decodes");
-                return;
+            let (answer, its) = match entry::read(record.payload) {
+                Ok(read) => read,
+                Err(error) => {
+                    self.broken = Some(error);
+                    return;
+                }
             };
             if let Some(answer) = answer.filter(|_| header.index > executed && !header.request.is_none()) {
                 answers.insert(header.request, header.position(), answer);
             }
             self.apply(header.index, its, len);
         });
-        self.applied = commit;
+        if self.broken.is_none() {
+            self.applied = commit;
+        }
     }
     /// A snapshot takes the place of everything.
     pub fn install(&mut self, state: SiteState, through: Index) -> SiteState {
@@ -319,7 +327,9 @@ impl SiteShard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use data::Position;
     use data::record::{Header, Record as Entry};
+    use protocol::single_leader::Mark;
 
     /// A read for one peer took so long that it asked again, and another peer's question was the first by then.
     #[test]
@@ -356,6 +366,23 @@ mod tests {
         assert_eq!(shard.next_reading(at(3000)), Some((Index(20), 100)));
         let gone = Fetched::Gone { first: Index(21) };
         assert_eq!(shard.read(at(3100), Index(20), &[]), Ok(Some((first, Index(20), gone))));
+    }
+
+    /// A record that was skipped made a copy that differs, and nobody knew.
+    #[test]
+    fn an_entry_that_cannot_be_read_is_not_skipped() {
+        let site = Site::named("eu").expect("a site");
+        let through = (Index(0), Index(10));
+        let setting = (Conflict::Crdt, Seed(1, 2));
+        let restored = RestoredSite::default();
+        let mut shard = SiteShard::open((SiteId(1), site), &[SiteId(1)], setting, restored, through);
+        let mut log = LogWindow::new(Mark { position: Position::new(1, 10), hash: 0 }, Vec::new(), 0);
+        let (mut bytes, first) = (Vec::new(), Header { index: Index(11), ..header() });
+        let hash = Entry::write(&mut bytes, &first, 0, |w| w.u8(9));
+        log.push(first.position(), Mark { position: first.position(), hash }, 0, bytes.into());
+        shard.advance(&log, Index(10), Index(11), &mut Answers::default());
+        assert!(shard.broken.is_some());
+        assert_eq!(shard.applied, Index(10));
     }
 
     fn header() -> Header {

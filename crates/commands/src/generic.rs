@@ -10,6 +10,7 @@ use crate::describe::Family;
 use crate::spec::{Flags, Keys, Spec};
 
 pub(crate) use sort::{destination, names_keys};
+pub use walks::{KeyScan, flush_options};
 
 const GENERIC: Family = Family("generic");
 const SERVER: Family = Family("server");

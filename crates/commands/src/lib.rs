@@ -31,5 +31,10 @@ mod walk;
 pub mod with;
 mod zset;
 
+/// What the commands about all keys ask for.
+pub mod keys {
+    pub use crate::generic::{KeyScan, flush_options};
+}
+
 pub use call::{Call, CommandError, Ops, Random, View};
 pub use spec::{Class, Flags, Keys, Spec, find};

@@ -78,6 +78,7 @@ pub enum Bug {
     MergesOverHoles,
     JudgesAnew = 140,
     EndsUnrecorded,
+    ListsOneCopy = 145,
     // Of multi-leader shards.
     DropsNoDuplicates = 150,
     DropsOwnOnly,
@@ -95,6 +96,7 @@ pub enum Bug {
     WithholdsOne,
     LastArrivalWins,
     WritesAwayFromHome,
+    MintsAhead,
 }
 
 /// A row of the list.
@@ -113,7 +115,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 49] = [
+pub const ALL: [Planted; 50] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -383,6 +385,12 @@ pub const ALL: [Planted; 49] = [
         "what a new leader was told to go on without is in no ledger",
         "node/src/shortfall.rs",
     ),
+    row(
+        Bug::MintsAhead,
+        "TC-79",
+        "a site's leader writes by a clock that all others contradict",
+        "protocol/src/multi_leader/clocks.rs",
+    ),
 ];
 
 /// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
@@ -522,6 +530,14 @@ pub const POLICIES: [Planted; 3] = [
         "data/src/causal/conflict.rs",
     ),
 ];
+
+/// Bugs of commands about all keys of a leaderless keyspace: the simulator's general run hunts them.
+pub const LISTINGS: [Planted; 1] = [row(
+    Bug::ListsOneCopy,
+    "TC-62",
+    "where copies differ the names are those of one copy",
+    "protocol/src/leaderless/names.rs",
+)];
 
 /// Bugs of the multi-leader machines, which no node runs yet: the random world of `protocol/tests/it/multi_leader` hunts them.
 // bugs: ML-01, ML-02, ML-03, ML-04, ML-12, ML-13, ML-24

@@ -312,6 +312,8 @@ impl Seen<'_> {
     fn told(self, id: ItemId) -> Item {
         let mut decisions = self.decisions;
         decisions.sort_by_key(|(mark, _)| *mark);
+        // Several copies of this node may tell of the same.
+        decisions.dedup_by_key(|(mark, _)| *mark);
         let told = |(mark, decision): (Mark, &Decision)| Told {
             mark,
             how: decision.how.clone(),
@@ -385,6 +387,7 @@ impl Node {
         self.shard_states()
             .filter(|state| state.is_replica)
             .map(|state| (state.keyspace, state.group, state.copy))
+            .chain(self.site_copies())
     }
 
     /// What this node's copies have to say.

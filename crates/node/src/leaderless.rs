@@ -7,6 +7,7 @@
 //! | `log` | records of a copy in the node's log, checkpoints, what a restart finds |
 //! | `serve` | a client's command becomes reads and writes of keys, their ends become its reply |
 //! | `barrier` | asks the map for barriers, and to be counted for them |
+//! | `names` | commands about all keys: KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB |
 //! | `levels` | W, R and the words of Cassandra and Riak for one request |
 //! | `receipt` | what a command achieved |
 //! | `show` | KEYSPACE INFO, counters |
@@ -25,6 +26,7 @@
 mod barrier;
 pub(crate) mod levels;
 mod log;
+mod names;
 mod receipt;
 mod serve;
 pub mod sheet;
@@ -41,6 +43,7 @@ use data::leaderless::{Policy, ReadRepair};
 use data::{GroupId, Incarnation, KeyspaceId, NodeId};
 pub use log::RestoredShard;
 use log::ShardLog;
+use names::Surveys;
 use protocol::leaderless::{
     Alive, Coordinator, Durable, Life, Limits, Message, Output as ReplicaOutput, Placement, Repair, Replica,
     Report, coordinator,
@@ -51,6 +54,8 @@ pub use show::ShardState;
 
 /// Nodes of this message version take part in leaderless shards.
 pub(crate) const SINCE_VERSION: u8 = 5;
+/// Copies tell which keys there are since this version.
+pub(crate) const NEWER_SINCE: u8 = 7;
 
 /// Counts for INFO and the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -105,6 +110,7 @@ pub(crate) struct Leaderless {
     /// What the disk has of shards that no map has named yet.
     pub restored: BTreeMap<GroupId, RestoredShard>,
     calls: Calls,
+    surveys: Surveys,
     /// The newest life of each peer that was heard.
     lives: BTreeMap<NodeId, Incarnation>,
     /// Messages of this node to itself.
@@ -327,7 +333,8 @@ impl Node {
         }
         let Some(it) = self.leaderless.shards.get(&group) else { return };
         // A machine may not have heard yet that the connection is gone, or is of an older version.
-        if self.peers.get(&to).is_some_and(|version| *version >= SINCE_VERSION) {
+        let since = if message.is_newer() { NEWER_SINCE } else { SINCE_VERSION };
+        if self.peers.get(&to).is_some_and(|version| *version >= since) {
             let ring = it.placement.ring;
             self.send(to, PeerMessage::Leaderless { group, ring, message });
         }

@@ -91,6 +91,10 @@ impl Ledger {
         self.bytes -= item.bytes();
         Some(item)
     }
+    /// Items were added late: some may be there by now.
+    pub(crate) fn look_again(&mut self, group: GroupId) {
+        self.looked_through.remove(&group);
+    }
     pub fn get(&self, id: ItemId) -> Option<&Item> {
         self.items.get(&id)
     }
@@ -326,7 +330,8 @@ impl Node {
             ids.extend(self.ledger.of(group).filter(back).map(|item| item.id));
         }
         // Of its history nothing older can come any more: once an epoch is enough.
-        if let Some(epoch) = replica.settled_in()
+        // A table that is replayed does not know yet what its leader went on without.
+        if let Some(epoch) = replica.settled_in().filter(|_| !it.audit.is_replaying())
             && self.ledger.looked_through.insert(group, epoch) != Some(epoch)
         {
             let commit = replica.commit();

@@ -80,6 +80,7 @@ pub struct Node {
     pub(crate) refused: BTreeSet<(GroupId, NodeId)>,
     pub(crate) lives: Lives,
     pub(crate) heartbeat_at: Instant,
+    pub(crate) clocks: crate::sites::ClockWatch,
     pub(crate) token: u64,
     /// The last log write that is done.
     pub(crate) persisted: u64,
@@ -162,6 +163,7 @@ impl Node {
                 durable: restored.log_batches,
             }),
             heartbeat_at: Instant::ZERO,
+            clocks: crate::sites::ClockWatch::default(),
             token: 0,
             persisted: 0,
             control_persisting: alloc::collections::VecDeque::new(),
@@ -230,6 +232,7 @@ impl Node {
     fn on_tick(&mut self) {
         self.control(control::Input::Tick);
         self.send_heartbeats();
+        self.tell_clock();
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
             self.feed(group, single_leader::Input::Tick);

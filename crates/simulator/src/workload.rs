@@ -52,6 +52,7 @@ pub enum Kind {
     QuorumRegister,
     QuorumCounter,
     QuorumSet,
+    QuorumKeys,
     /// In multi-leader keyspaces.
     SiteRegister,
     SiteAsk,
@@ -92,7 +93,7 @@ impl Kind {
 /// In one slot: a transfer is one entry.
 pub const ACCOUNTS: u64 = 4;
 /// Virtual time after which keys get new names: bounds the history of each.
-const KEYS_LIVE: u64 = 10_000_000_000;
+pub const KEYS_LIVE: u64 = 10_000_000_000;
 
 /// One operation under way.
 pub struct Task {
@@ -281,7 +282,7 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
             let task = Task::new("signed".into(), Did::Observe { answer: 0, question: 0, copies: false }, 2);
             (Task { second: Some(Second::QuestionSigned), ..task }, within("answers", &["GET", "signed"]))
         }
-        Kind::QuorumRegister | Kind::QuorumCounter | Kind::QuorumSet => {
+        Kind::QuorumRegister | Kind::QuorumCounter | Kind::QuorumSet | Kind::QuorumKeys => {
             quorum::begin(kind, now, unique, random)
         }
         Kind::SiteRegister | Kind::SiteAsk | Kind::SiteAnswer | Kind::SiteObserve => {
@@ -334,6 +335,10 @@ pub fn read_back(did: &Did, key: &str) -> Option<(Task, Vec<Command>)> {
         Did::Increment { .. } => single(name, Did::Count { seen: 0 }, &["GET", key]),
         Did::Add { .. } | Did::Remove { .. } if quorum::is_list(key) => {
             single(name, Did::Members { seen: Vec::new() }, &["LRANGE", key, "0", "-1"])
+        }
+        Did::Add { .. } | Did::Remove { .. } if quorum::is_names(key) => {
+            let [verb, pattern] = quorum::keys_of(key);
+            single(name, Did::Members { seen: Vec::new() }, &[&verb, &pattern])
         }
         Did::Add { .. } | Did::Remove { .. } => {
             single(name, Did::Members { seen: Vec::new() }, &["SMEMBERS", key])
@@ -483,6 +488,10 @@ impl Task {
             Did::Remove { gone, .. } => *gone = number == Some(1),
             Did::Observe { question, .. } => *question = number.unwrap_or(0),
             Did::Count { seen } => *seen = number.unwrap_or(0),
+            Did::Members { seen } if quorum::is_names(&self.key) => match quorum::elements_of(reply) {
+                Some(elements) => *seen = elements,
+                None => return Outcome::Info,
+            },
             Did::Members { seen } | Did::Range { seen } => match reply.numbers() {
                 Some(numbers) => *seen = numbers,
                 None => return Outcome::Info,

@@ -29,7 +29,7 @@ const BYTES: Kind =
 const RENAME: Kind = Kind::Exclusive("write the new key and delete the old one");
 const RANGE: Kind = Kind::Exclusive("read the range and remove its members by ZREM");
 const AT_ONCE: Kind = Kind::Exclusive("each write is one by itself here");
-const WALK: Kind = Kind::Missing("walks over all keys are not made yet");
+const WALK: Kind = Kind::Missing("walks over all keys are not made for it yet");
 
 use Kind::{Exclusive, Missing, Node, Read, Write};
 

@@ -35,30 +35,69 @@ pub(super) fn keys(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
-pub(super) fn scan(call: &mut Call<'_, '_>) -> CommandResult {
-    let mut cursor = cursor_of(call.key(1))?;
-    let (mut pattern, mut kind, mut count) = (None, None, COUNT_DEFAULT);
-    let mut options = call.rest(2).iter();
-    while let Some(option) = options.next() {
-        let value = options.next().ok_or(CommandError::SYNTAX)?;
-        if is(option, "MATCH") {
-            pattern = Some(*value);
-        } else if is(option, "TYPE") {
-            kind = Some(*value);
-        } else if is(option, "COUNT") {
-            let number = integer(value)?;
-            count = usize::try_from(number).ok().filter(|n| *n > 0).ok_or(CommandError::SYNTAX)?;
-        } else {
-            return Err(CommandError::SYNTAX);
+/// What a SCAN asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyScan<'a> {
+    pub cursor: u64,
+    pub count: usize,
+    pattern: Option<&'a [u8]>,
+    /// The type's name, in any case of letters.
+    kind: Option<&'a [u8]>,
+}
+
+impl<'a> KeyScan<'a> {
+    /// Reads a command line of SCAN.
+    ///
+    /// # Errors
+    /// In the words of Redis.
+    pub fn parse(args: &[&'a [u8]]) -> Result<KeyScan<'a>, CommandError> {
+        let cursor = cursor_of(args.get(1).copied().unwrap_or_default())?;
+        let mut scan = KeyScan { cursor, count: COUNT_DEFAULT, pattern: None, kind: None };
+        let mut options = args.get(2..).unwrap_or_default().iter();
+        while let Some(option) = options.next() {
+            let value = options.next().ok_or(CommandError::SYNTAX)?;
+            if is(option, "MATCH") {
+                scan.pattern = Some(*value);
+            } else if is(option, "TYPE") {
+                scan.kind = Some(*value);
+            } else if is(option, "COUNT") {
+                let number = integer(value)?;
+                scan.count = usize::try_from(number).ok().filter(|n| *n > 0).ok_or(CommandError::SYNTAX)?;
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
         }
+        Ok(scan)
     }
+    /// Whether it shows this key, of this type.
+    pub fn shows(&self, key: &[u8], kind: &str) -> bool {
+        self.kind.is_none_or(|wanted| is(wanted, kind))
+            && self.pattern.is_none_or(|pattern| glob::matches(pattern, key))
+    }
+}
+
+/// Whether a FLUSHDB or FLUSHALL with these options is one.
+///
+/// # Errors
+/// In the words of Redis.
+pub fn flush_options(options: &[&[u8]]) -> Result<(), CommandError> {
+    match options {
+        [] => Ok(()),
+        // Replicas free the memory in their own time either way.
+        [mode] if is(mode, "SYNC") || is(mode, "ASYNC") => Ok(()),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+pub(super) fn scan(call: &mut Call<'_, '_>) -> CommandResult {
+    let scan = KeyScan::parse(call.args)?;
+    let (mut cursor, count) = (scan.cursor, scan.count);
     let (mut found, mut seen, mut steps): (Vec<Box<[u8]>>, usize, usize) = (Vec::new(), 0, 0);
     loop {
         steps += 1;
         cursor = call.view.scan(cursor, &mut |key, value| {
             seen += 1;
-            let typed = kind.is_none_or(|kind| is(kind, value.value.kind().name()));
-            if typed && pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
+            if scan.shows(key, value.value.kind().name()) {
                 found.push(key.into());
             }
         });
@@ -91,12 +130,7 @@ pub(super) fn dbsize(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub(super) fn flushdb(call: &mut Call<'_, '_>) -> CommandResult {
-    match call.rest(1) {
-        [] => {}
-        // Replicas free the memory in their own time either way.
-        [mode] if is(mode, "SYNC") || is(mode, "ASYNC") => {}
-        _ => return Err(CommandError::SYNTAX),
-    }
+    flush_options(call.rest(1))?;
     if !call.view.is_empty() {
         call.op(Operation::Flush);
     }

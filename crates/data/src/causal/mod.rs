@@ -112,7 +112,7 @@ pub use siblings::{Flag, Payload, Siblings};
 pub use stamp::{HybridClock, Stamp, TooFarAhead};
 pub use step::{Step, read_context, read_delta, write_context, write_delta};
 pub use store::{Causal, Losers, Lost, Store, decode_store, encode_store};
-pub use tree::{DEPTH, FAN_OUT, HashTree, Range, Span, Summaries, Summary};
+pub use tree::{DEPTH, FAN_OUT, HashTree, LEAVES, Range, Span, Summaries, Summary};
 pub use vector::VersionVector;
 pub use wish::{Outcome, SIBLINGS_MAX, Unfit, Wish};
 pub use zset::{Score, ZSet};

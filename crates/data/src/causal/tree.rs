@@ -20,6 +20,8 @@ pub const FAN_OUT: usize = 16;
 pub const DEPTH: u8 = 4;
 /// Bits of a place that one level decides.
 const BITS: u32 = FAN_OUT.ilog2();
+/// Leaves of the whole tree.
+pub const LEAVES: u32 = 1 << (BITS * DEPTH as u32);
 
 /// What is compared of a range.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -97,6 +99,15 @@ impl Range {
     pub fn leaf_of(place: u64) -> Range {
         Range { level: DEPTH, index: (place >> (64 - BITS * u32::from(DEPTH))) as u32 }
     }
+    /// The leaf of this number, in the order of places, from 0 to [`LEAVES`] - 1.
+    pub fn leaf(index: u32) -> Option<Range> {
+        (index < LEAVES).then_some(Range { level: DEPTH, index })
+    }
+    /// The first and the last leaf in it.
+    pub fn leaves(self) -> (u32, u32) {
+        let below = BITS * u32::from(DEPTH - self.level);
+        (self.index << below, ((self.index + 1) << below) - 1)
+    }
     pub fn is_leaf(self) -> bool {
         self.level == DEPTH
     }
@@ -166,6 +177,15 @@ impl HashTree {
             }
         }
         Some(branch.summaries.map(Summary::told))
+    }
+    /// The summary of one range.
+    pub fn summary(&self, range: Range) -> Summary {
+        if range.level == 0 {
+            return self.whole();
+        }
+        let above = Range { level: range.level - 1, index: range.index >> BITS };
+        let summaries = self.children(above).unwrap_or_default();
+        summaries[range.index as usize % FAN_OUT]
     }
     /// How much lies in the whole tree.
     pub fn whole(&self) -> Summary {

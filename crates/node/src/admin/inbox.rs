@@ -16,7 +16,7 @@ use commands::spec::unknown_subcommand;
 use data::causal::{How, Kind, Mark, Version, Wish};
 use data::leaderless::Family;
 use data::value::Blob;
-use data::{KeyspaceId, NodeId};
+use data::{KeyspaceId, NodeId, SiteId};
 use wire::ReplyWriter;
 use wire::number::parse_integer;
 
@@ -216,6 +216,9 @@ impl Node {
 
     fn settle(&mut self, question: &Question, item: &Item, wish: Wish) {
         let place = (question.asker.connection, question.asker.slot, question.asker.protocol);
+        if self.is_multi_leader(item.keyspace) {
+            return self.settle_at_site(place, item.keyspace, &item.key, &wish);
+        }
         self.write_for(place, item.keyspace, item.key.clone(), wish, question.what.spec);
     }
 
@@ -230,17 +233,24 @@ impl Node {
     }
 
     fn write_conflict(&self, item: &Item, w: &mut ReplyWriter<'_>) {
-        let policy = self.map.leaderless.get(&item.keyspace).map(|it| it.policy.conflict).unwrap_or_default();
-        let state = match (item.decisions.is_empty(), policy.family()) {
+        let (policy, is_asked) = match self.map.multi_leader.get(&item.keyspace) {
+            Some(it) => (it.conflict.name(), it.conflict == data::multi_leader::Conflict::Siblings),
+            None => {
+                let of = self.map.leaderless.get(&item.keyspace);
+                let policy = of.map(|it| it.policy.conflict).unwrap_or_default();
+                (policy.name(), policy.family() == Family::Resolve)
+            }
+        };
+        let state = match (item.decisions.is_empty(), is_asked) {
             (false, _) => "settled",
-            (true, Family::Resolve) => "open",
-            (true, Family::Converge | Family::Avoid) => "decided",
+            (true, true) => "open",
+            (true, false) => "decided",
         };
         w.map(8);
         for (name, value) in [
             ("id", item.id.to_string()),
             ("keyspace", self.keyspace_name(item.keyspace)),
-            ("policy", policy.name().to_string()),
+            ("policy", policy.to_string()),
             ("state", state.to_string()),
         ] {
             w.bulk(name.as_bytes());
@@ -262,7 +272,7 @@ impl Node {
             }
             w.bulk(b"type");
             w.bulk(type_of(version).as_bytes());
-            self.write_mark(version.mark, w);
+            self.write_mark(item.keyspace, version.mark, w);
         }
         w.bulk(b"decisions");
         w.array(item.decisions.len());
@@ -279,25 +289,34 @@ impl Node {
             w.bulk(by);
             w.bulk(b"dropped-before");
             w.integer(i64::try_from(told.dropped).unwrap_or(i64::MAX));
-            self.write_mark(told.mark, w);
+            self.write_mark(item.keyspace, told.mark, w);
         }
     }
 
-    /// Three fields: when, by which node's copy, and the name of the write.
-    fn write_mark(&self, mark: Mark, w: &mut ReplyWriter<'_>) {
+    /// Three fields: when, by which node's copy or at which site, and the name of the write.
+    fn write_mark(&self, keyspace: KeyspaceId, mark: Mark, w: &mut ReplyWriter<'_>) {
         let node = mark.dot.actor.node;
         w.bulk(b"time-ms");
         w.integer(mark.stamp.ms());
-        w.bulk(b"node");
-        let name = self.map.nodes.get(&node).map_or_else(|| format!("{}", node.0), |it| it.name.clone());
-        w.bulk(name.as_bytes());
+        if self.is_multi_leader(keyspace) {
+            // There the actor is a leader of a site.
+            let site = self.site_name(keyspace, SiteId(node.0));
+            w.bulk(b"site");
+            w.bulk(site.map_or_else(|| format!("{}", SiteId(node.0)), |it| it.to_string()).as_bytes());
+        } else {
+            w.bulk(b"node");
+            let name = self.map.nodes.get(&node).map_or_else(|| format!("{}", node.0), |it| it.name.clone());
+            w.bulk(name.as_bytes());
+        }
         w.bulk(b"dot");
         w.bulk(format!("{}", mark.dot).as_bytes());
     }
 
     /// Keys with news of the shards whose first living copy is this node's.
     pub(crate) fn take_conflict_news(&mut self) -> Vec<(KeyspaceId, data::GroupId, Vec<Blob>)> {
-        self.take_leaderless_news()
+        let mut news = self.take_leaderless_news();
+        news.extend(self.take_site_news());
+        news
     }
 }
 

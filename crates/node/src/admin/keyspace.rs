@@ -38,6 +38,8 @@ const HELP: &[&str] = &[
     "MOVE-SLOTS <name> <first>-<last> TO <group>",
     "    Gives slots to another group of the keyspace, while both serve.",
     "CANCEL-MOVE <move>",
+    "MOVE-HOME <name> <key> TO <site>",
+    "    Under CONFLICT home: the keys of this one's slot are at home there from now on, while both sites serve.",
     "REMOVE-NODE <node>",
     "HELP",
 ];
@@ -68,6 +70,7 @@ impl Node {
                 self.reply(connection, |w| w.bulk(text.as_bytes()))
             }
             (b"move-slots", args) => self.move_slots(connection, args),
+            (b"move-home", args) => self.move_home(connection, args),
             (b"cancel-move", [id]) => self.cancel_move(connection, id),
             (b"switchover", [group, node]) => self.switchover(connection, group, node),
             (b"promote", [group, node, accepted]) if accepted.eq_ignore_ascii_case(b"ACCEPT-LOSS") => {
@@ -116,7 +119,7 @@ impl Node {
         Flow::Continue
     }
 
-    pub(super) fn hold_reply(&mut self, connection: ConnectionId) -> Option<crate::replies::SlotId> {
+    pub(crate) fn hold_reply(&mut self, connection: ConnectionId) -> Option<crate::replies::SlotId> {
         let session = self.sessions.get_mut(connection)?;
         session.replies.begin();
         session.replies.rollback();

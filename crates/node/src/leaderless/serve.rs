@@ -62,7 +62,8 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    fn next(&mut self) -> u64 {
+    /// A name for a client of a coordinator that no other one has.
+    pub fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -89,6 +90,9 @@ impl Node {
         spec: &'static Spec,
         args: &[&[u8]],
     ) -> Flow {
+        if let Some(flow) = self.survey_keys(connection, keyspace, spec, args) {
+            return flow;
+        }
         match self.plan_leaderless(keyspace, spec, args) {
             Ok((plan, w, r)) => self.begin_call(connection, keyspace, spec, args, plan, (w, r)),
             Err(error) => self.reply_error(connection, &error),
@@ -100,12 +104,8 @@ impl Node {
         Setting { now_ms: self.now.wall.middle_ms(), seed }
     }
 
-    fn plan_leaderless<'a>(
-        &self,
-        keyspace: KeyspaceId,
-        spec: &'static Spec,
-        args: &[&'a [u8]],
-    ) -> Result<(Plan<'a>, Level, Level), String> {
+    /// W and R of a request, or why it cannot be served here.
+    pub(super) fn levels_of_request(&self, keyspace: KeyspaceId) -> Result<(Level, Level), String> {
         let policy = self.policy_of(keyspace).ok_or("ERR no such keyspace")?;
         if let Some(reason) = &self.stopped {
             return Err(format!("NOQUORUM this node's disk failed ({reason}): ask another node"));
@@ -120,7 +120,16 @@ impl Node {
             Some(options) => options.levels,
             None => Default::default(),
         };
-        let (w, r) = levels.levels(&policy)?;
+        levels.levels(&policy)
+    }
+
+    fn plan_leaderless<'a>(
+        &self,
+        keyspace: KeyspaceId,
+        spec: &'static Spec,
+        args: &[&'a [u8]],
+    ) -> Result<(Plan<'a>, Level, Level), String> {
+        let (w, r) = self.levels_of_request(keyspace)?;
         let plan =
             causal::plan(spec, args, &self.setting(keyspace)).map_err(|error| String::from(error.text()))?;
         let keys = match &plan {
@@ -257,7 +266,9 @@ impl Node {
 
     /// One key has its end.
     pub(super) fn on_quorum_reply(&mut self, client: u64, reply: Reply) {
-        let Some((number, at, _)) = self.leaderless.calls.requests.remove(&client) else { return };
+        let Some((number, at, _)) = self.leaderless.calls.requests.remove(&client) else {
+            return self.on_survey_reply(client, reply);
+        };
         let counts = &mut self.leaderless.counts;
         match &reply {
             Reply::NoQuorum { .. } => counts.no_quorum += 1,
@@ -265,6 +276,7 @@ impl Node {
             Reply::Value { receipt, .. } => counts.stale += receipt.stale.len() as u64,
             Reply::Indeterminate { .. } => self.statistics.indeterminate += 1,
             Reply::Refused(_) | Reply::Busy => self.statistics.refused_writes += 1,
+            Reply::Names { .. } | Reply::Count { .. } => {}
         }
         let Some(call) = self.leaderless.calls.calls.get_mut(&number) else { return };
         call.ends[at] = Some(reply);
@@ -289,6 +301,9 @@ impl Node {
                 outcome: None,
             };
             self.on_quorum_reply(client, Reply::Indeterminate { acknowledged, required, receipt });
+        }
+        for client in self.leaderless.surveys.of_group(group) {
+            self.on_survey_reply(client, Reply::Busy);
         }
     }
 
@@ -408,7 +423,7 @@ fn answer_write(
                 refusal.get_or_insert_with(|| refused(*why).into());
                 receipt.outcome = "refused";
             }
-            Some(Reply::Busy | Reply::Value { .. }) | None => {
+            Some(Reply::Busy | Reply::Value { .. } | Reply::Names { .. } | Reply::Count { .. }) | None => {
                 let text = "TRYAGAIN too many requests are under way on this node: nothing was written";
                 refusal.get_or_insert_with(|| text.into());
                 receipt.outcome = "refused";
@@ -440,7 +455,7 @@ fn answer_write(
 }
 
 /// Why a replica did nothing, for a client.
-fn refused(why: Why) -> &'static str {
+pub(super) fn refused(why: Why) -> &'static str {
     match why {
         Why::NotReplica => "TRYAGAIN the shard has other copies now: nothing was written",
         Why::Rebuilding => "TRYAGAIN the copies that can be reached are being rebuilt: nothing was written",

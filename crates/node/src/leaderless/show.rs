@@ -76,7 +76,7 @@ impl Node {
     }
     /// Commands that wait for copies.
     pub fn quorum_calls(&self) -> usize {
-        self.leaderless.calls.count()
+        self.leaderless.calls.count() + self.leaderless.surveys.count()
     }
 
     pub(crate) fn create_leaderless(

@@ -46,6 +46,9 @@ impl Group {
             }
             _ if !exchange.state().is_ready() => self.refuse(context, start, reply, Index(0), JOINING),
             Plan::Read(keys) => {
+                if let Some(home) = self.home_elsewhere(keys.iter().copied()) {
+                    return Executed::AtHome(home);
+                }
                 let depends = self.depends_on(keys.iter().copied());
                 let copy = exchange.state().copy();
                 let found: Vec<(&[u8], Option<&Object>)> =
@@ -59,6 +62,9 @@ impl Group {
                 }
             }
             Plan::Write { writes, form } => {
+                if let Some(home) = self.home_elsewhere(writes.iter().map(|(key, _)| &**key)) {
+                    return Executed::AtHome(home);
+                }
                 let depends = self.depends_on(writes.iter().map(|(key, _)| *key));
                 let changes: Vec<(Blob, _)> =
                     writes.into_iter().map(|(key, wish)| (Blob::from(key), wish)).collect();
@@ -75,7 +81,7 @@ impl Group {
         }
     }
 
-    fn write_site(
+    pub(super) fn write_site(
         &mut self,
         context: &mut Context<'_>,
         changes: &[(Blob, data::causal::Wish)],
@@ -116,7 +122,7 @@ impl Group {
         }
     }
 
-    fn site_late(&mut self, output: Output) {
+    pub(super) fn site_late(&mut self, output: Output) {
         if let Some(site) = &mut self.site {
             site.late.push(output);
         }
@@ -227,6 +233,9 @@ fn refusal_text(site: &SiteShard, refusal: &Refusal) -> String {
         Refusal::Joining => JOINING.into(),
         Refusal::Clock(ahead) => format!(
             "TRYAGAIN this site's clock is too far behind what it has seen ({ahead}): nothing was written; set the clocks of its nodes"
+        ),
+        Refusal::Ahead { by_ms } => format!(
+            "TRYAGAIN the clock of this site's leader is {by_ms} ms ahead of most others: nothing was written; set the clocks of its nodes"
         ),
         Refusal::Elsewhere { home } => {
             let name = site.names.get(home).map_or_else(|| format!("{home}"), |name| format!("{name}"));

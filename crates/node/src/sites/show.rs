@@ -256,7 +256,10 @@ impl Node {
     pub(crate) fn write_sites(&self, field: &mut dyn FnMut(&str, String)) {
         let (mut groups, mut led, mut keys, mut waiting, mut lag, mut lag_ms, mut away) =
             (0, 0, 0, 0, 0, 0, 0);
+        let mut inbox = (0, 0);
         for state in self.site_states() {
+            inbox.0 += state.state.copy().disputed().count() as u64;
+            inbox.1 += state.state.copy().decision_bytes();
             groups += 1;
             led += u64::from(state.is_leader);
             keys += state.state.copy().len();
@@ -286,6 +289,10 @@ impl Node {
             ("sites_copies_abandoned", counts.copies_abandoned),
             ("sites_overdue", counts.overdue),
             ("sites_stopped", counts.stopped),
+            ("sites_clock_ahead", counts.clock_ahead),
+            ("sites_inbox_keys", inbox.0),
+            ("sites_inbox_bytes", inbox.1),
+            ("sites_inbox_dropped", counts.inbox_dropped),
             ("sites_dropped", counts.dropped),
         ] {
             field(name, format!("{value}"));

@@ -56,7 +56,7 @@ fn any_node_takes_reads_and_writes() {
     assert!(cluster.ask(clients[3], "INCR s").starts_with("-WRONGTYPE"));
     assert!(cluster.ask(clients[3], "SETNX a 1").starts_with("-EXCLUSIVE"));
     assert!(cluster.ask(clients[3], "MULTI").starts_with("-EXCLUSIVE"));
-    assert!(cluster.ask(clients[3], "KEYS *").starts_with("-ERR"));
+    assert_eq!(cluster.ask(clients[3], "KEYS *").split(' ').next(), Some("*2"));
     cluster.pipeline(clients[0], &["SET p 1", "INCR p", "GET p"]);
     cluster.run(50);
     assert_eq!(cluster.received(clients[0]), "+OK :2 $1 2");
@@ -305,4 +305,99 @@ fn what_contradicts_itself_is_refused_and_what_is_promised_is_shown() {
     assert!(sheet.contains("1 + 1 is not above 3"), "{sheet}");
     assert!(cluster.ask(client, "KEYSPACE ALTER a SHARDS 2").contains("cannot be altered"));
     assert!(cluster.ask(client, "INFO leaderless").contains("leaderless_copies:1"));
+}
+
+fn words(reply: &str) -> Vec<String> {
+    let mut words: Vec<String> =
+        reply.split(' ').filter(|word| !word.starts_with(['*', '$'])).map(str::to_owned).collect();
+    words.sort();
+    words
+}
+
+/// All keys that a walk shows, each step at the next node.
+fn walk(cluster: &mut Cluster, clients: &[Client], options: &str) -> Vec<String> {
+    let (mut cursor, mut keys) = ("0".to_owned(), Vec::new());
+    for step in 0..2000 {
+        let reply = cluster.ask(clients[step % clients.len()], &format!("SCAN {cursor} {options}"));
+        let mut parts = reply.splitn(4, ' ');
+        assert_eq!(parts.next(), Some("*2"), "{reply}");
+        cursor = parts.nth(1).expect("a cursor").to_owned();
+        let names = parts.next().expect("names");
+        keys.extend(names.split(' ').filter(|word| !word.starts_with(['*', '$'])).map(str::to_owned));
+        if cursor == "0" {
+            keys.sort();
+            return keys;
+        }
+    }
+    panic!("the walk has no end: {cursor}");
+}
+
+#[test]
+fn commands_about_all_keys_show_what_a_quorum_holds() {
+    let (mut cluster, clients) = with(5, "SHARDS 3");
+    assert_eq!(cluster.ask(clients[0], "KEYS *"), "*0");
+    assert_eq!(cluster.ask(clients[0], "DBSIZE"), ":0");
+    assert_eq!(cluster.ask(clients[0], "RANDOMKEY"), "$-1");
+    assert!(walk(&mut cluster, &clients, "COUNT 10").is_empty());
+    let mut all = Vec::new();
+    for number in 0..90 {
+        let client = clients[number % 5];
+        assert_eq!(cluster.ask(client, &format!("SET key{number} {number}")), "+OK");
+        all.push(format!("key{number}"));
+    }
+    assert_eq!(cluster.ask(clients[1], "SADD a-set m"), ":1");
+    assert_eq!(cluster.ask(clients[1], "SET gone-soon 1 PX 300"), "+OK");
+    assert_eq!(cluster.ask(clients[2], "DBSIZE"), ":92");
+    cluster.run(400);
+    assert_eq!(cluster.ask(clients[2], "DEL key3 key4"), ":2");
+    all.retain(|key| key != "key3" && key != "key4");
+    all.push("a-set".into());
+    all.sort();
+    assert_eq!(words(&cluster.ask(clients[3], "KEYS *")), all);
+    assert_eq!(words(&cluster.ask(clients[3], "KEYS key1?")).len(), 10);
+    assert_eq!(cluster.ask(clients[4], "DBSIZE"), ":89");
+    assert_eq!(walk(&mut cluster, &clients, "COUNT 7"), all);
+    assert_eq!(walk(&mut cluster, &clients, "COUNT 1000 TYPE set"), ["a-set"]);
+    assert_eq!(walk(&mut cluster, &clients, "MATCH key8*").len(), 11);
+    let drawn = cluster.ask(clients[0], "RANDOMKEY");
+    assert!(all.contains(&words(&drawn)[0]), "{drawn}");
+    assert!(cluster.ask(clients[0], "SCAN x").starts_with("-ERR invalid cursor"));
+    assert!(cluster.ask(clients[0], "SCAN 0 COUNT 0").starts_with("-ERR syntax"));
+    // Behind the last place of the last shard.
+    assert_eq!(cluster.ask(clients[0], "SCAN 18446744073709551615"), "*2 $1 0 *0");
+    assert!(cluster.ask(clients[0], "WITH REQUEST a:1 DO FLUSHDB").starts_with("-ERR REQUEST"));
+    assert_eq!(cluster.ask(clients[1], "FLUSHDB"), "+OK");
+    assert_eq!(cluster.ask(clients[0], "KEYS *"), "*0");
+    assert_eq!(cluster.ask(clients[0], "DBSIZE"), ":0");
+}
+
+/// One copy was away: it lacks keys and has others that were deleted. What it says alone is never shown at R of two.
+#[test]
+fn a_copy_that_was_away_neither_hides_keys_nor_brings_deleted_ones_back() {
+    let (mut cluster, _) = with(3, "N 3");
+    let client = cluster.connect(NodeId(1));
+    assert_eq!(cluster.ask(client, "SELECT carts"), "+OK");
+    for number in 0..40 {
+        assert_eq!(cluster.ask(client, &format!("WITH W 3 DO SET old{number} 1")), "+OK");
+    }
+    cluster.kill(NodeId(3));
+    cluster.run(50);
+    for number in 0..40 {
+        assert_eq!(cluster.ask(client, &format!("SET new{number} 1")), "+OK");
+        assert_eq!(cluster.ask(client, &format!("DEL old{number}")), ":1");
+    }
+    cluster.start(NodeId(3));
+    cluster.run(20);
+    let returned = cluster.connect(NodeId(3));
+    insists(&mut cluster, returned, "SELECT carts", "+OK");
+    cluster.kill(NodeId(1));
+    insists(&mut cluster, returned, "DBSIZE", ":40");
+    let keys = words(&cluster.ask(returned, "KEYS *"));
+    assert!(keys.len() == 40 && keys.iter().all(|key| key.starts_with("new")), "{keys:?}");
+    cluster.kill(NodeId(2));
+    cluster.run(50);
+    assert!(cluster.ask(returned, "KEYS *").starts_with("-NOQUORUM 2 copies"));
+    assert!(cluster.ask(returned, "DBSIZE").starts_with("-NOQUORUM 2 copies"));
+    assert!(cluster.ask(returned, "FLUSHDB").starts_with("-NOQUORUM 2 copies"));
+    assert_eq!(cluster.ask(returned, "WITH R 1 DO DBSIZE"), ":40");
 }

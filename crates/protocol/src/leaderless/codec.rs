@@ -1,6 +1,7 @@
 //! Messages as bytes: a number for each kind, then its fields. What is read is believed no more than any other message.
 
 use super::message::{Lives, Message, Why};
+use super::names::Leaf;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use data::causal::{
@@ -149,6 +150,29 @@ impl Message {
             | Message::WalkSums { .. }
             | Message::WalkSpan { .. }
             | Message::WalkBack { .. } => self.encode_walk(w),
+            Message::Names { request, first, through, count_max } => {
+                w.u8(20);
+                request.encode(w);
+                [first, through, count_max].into_iter().for_each(|number| w.u32(*number));
+            }
+            Message::Named { request, last, leaves } => {
+                w.u8(21);
+                request.encode(w);
+                w.u32(*last);
+                w.list(leaves, |w, leaf| leaf.encode(w));
+            }
+            Message::Count { request, range, now_ms } => {
+                w.u8(22);
+                request.encode(w);
+                range.encode(w);
+                w.u64(*now_ms as u64);
+            }
+            Message::Counted { request, sums, shown } => {
+                w.u8(23);
+                request.encode(w);
+                write_sums(w, sums);
+                w.list(shown, |w, shown| w.option(*shown, |w, count| w.u64(count)));
+            }
         }
     }
 
@@ -258,6 +282,27 @@ impl Message {
                 let (walk, span, entries, context) = read_part(r)?;
                 Message::WalkBack { walk, span, entries, context }
             }
+            20 => Message::Names {
+                request: RequestId::decode(r)?,
+                first: r.u32()?,
+                through: r.u32()?,
+                count_max: r.u32()?,
+            },
+            21 => Message::Named {
+                request: RequestId::decode(r)?,
+                last: r.u32()?,
+                leaves: r.list(Leaf::decode)?,
+            },
+            22 => Message::Count {
+                request: RequestId::decode(r)?,
+                range: Range::decode(r)?,
+                now_ms: r.u64()? as i64,
+            },
+            23 => Message::Counted {
+                request: RequestId::decode(r)?,
+                sums: read_sums(r)?,
+                shown: r.list(|r| r.option(Reader::u64))?,
+            },
             _ => return Err(DecodeError::Invalid("message of a leaderless shard")),
         })
     }
@@ -269,10 +314,14 @@ impl Message {
             | Message::Applied { .. }
             | Message::State { .. }
             | Message::Repaired { .. }
+            | Message::Named { .. }
+            | Message::Counted { .. }
             | Message::Refused { .. } => true,
             Message::Mint { .. }
             | Message::Apply { .. }
             | Message::Read { .. }
+            | Message::Names { .. }
+            | Message::Count { .. }
             | Message::Repair { .. }
             | Message::Handoff { .. }
             | Message::HandedOff { .. }
@@ -285,6 +334,13 @@ impl Message {
             | Message::WalkSpan { .. }
             | Message::WalkBack { .. } => false,
         }
+    }
+    /// Whether a node of the first message version that has leaderless shards could not read it.
+    pub fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Message::Names { .. } | Message::Named { .. } | Message::Count { .. } | Message::Counted { .. }
+        )
     }
     /// Whether what it leads to must go to the disk: a node whose disk is full lets it pass.
     pub fn writes(&self) -> bool {

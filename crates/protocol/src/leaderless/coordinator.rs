@@ -3,13 +3,14 @@
 // catalogue: K1 K2 K3 K5 K6 K8 K9 K16 K20
 
 use super::message::{Message, Why};
+use super::names::{Listing, Name, Question, Unsettled};
 use super::quorum::{Alive, Placement};
 use super::read::Read;
 use super::write::Writing;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::causal::{Causal, KeyState, Object, Outcome, Wish};
+use data::causal::{Causal, KeyState, Object, Outcome, Range, Wish};
 use data::plant::{self, Bug};
 use data::value::Blob;
 use data::{Incarnation, Instant, NodeId, Process, RequestId};
@@ -101,6 +102,20 @@ pub enum Reply {
         state: KeyState,
         receipt: ReadReceipt,
     },
+    /// The keys in all leaves that were asked for through `last`: names that r copies agree on, expired ones among them, and
+    /// keys of which they hold different things, each to be read by itself.
+    Names {
+        last: u32,
+        names: Vec<Name>,
+        doubtful: Vec<Blob>,
+        receipt: ReadReceipt,
+    },
+    /// So many keys are seen where r copies agree; the other parts of the range are left to be asked about.
+    Count {
+        count: u64,
+        left: Vec<Unsettled>,
+        receipt: ReadReceipt,
+    },
     /// Too few are alive, or answered a read: nothing was done.
     NoQuorum {
         required: usize,
@@ -134,6 +149,7 @@ pub enum Output {
 pub(super) enum Task {
     Read(Read),
     Write(Writing),
+    List(Listing),
 }
 
 /// A request under way.
@@ -231,6 +247,7 @@ impl Coordinator {
             match &mut request.task {
                 Task::Read(read) => read.place(&placement),
                 Task::Write(writing) => writing.place(&placement),
+                Task::List(listing) => listing.place(&placement),
             }
         }
         self.placement = placement;
@@ -271,6 +288,34 @@ impl Coordinator {
         let needed = Level { required: r.required.max(1), ..r };
         self.begin(now, client, key, needed, Task::Read(Read::new(repair, everybody)), out);
     }
+    /// Asks for the names in the leaves from `first` through `through`, about `count_max` of them. Only replicas count.
+    pub fn names(
+        &mut self,
+        now: Instant,
+        client: u64,
+        (first, through): (u32, u32),
+        count_max: u32,
+        r: usize,
+        out: &mut Vec<Output>,
+    ) {
+        self.list(now, client, Question::Names { first, through, count_max }, r, out);
+    }
+    /// Asks how many keys a reader sees at `now_ms`, ms since 1970, in a range that is no leaf. Only replicas count.
+    pub fn count(
+        &mut self,
+        now: Instant,
+        client: u64,
+        range: Range,
+        now_ms: i64,
+        r: usize,
+        out: &mut Vec<Output>,
+    ) {
+        self.list(now, client, Question::Count { range, now_ms }, r, out);
+    }
+    fn list(&mut self, now: Instant, client: u64, question: Question, r: usize, out: &mut Vec<Output>) {
+        let needed = Level { required: r.max(1), sloppy: false };
+        self.begin(now, client, Blob::default(), needed, Task::List(Listing::new(question)), out);
+    }
     fn begin(
         &mut self,
         now: Instant,
@@ -283,7 +328,7 @@ impl Coordinator {
         let bytes = key.len()
             + match &task {
                 Task::Write(writing) => writing.bytes(),
-                Task::Read(_) => 0,
+                Task::Read(_) | Task::List(_) => 0,
             };
         // One that is larger than the bound may go alone.
         let is_full = !self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max;
@@ -331,6 +376,8 @@ impl Coordinator {
             | Message::Applied { request, .. }
             | Message::State { request, .. }
             | Message::Repaired { request, .. }
+            | Message::Named { request, .. }
+            | Message::Counted { request, .. }
             | Message::Refused { request, .. } => *request,
             _ => return,
         };
@@ -369,6 +416,7 @@ impl Request {
         match &self.task {
             Task::Read(_) => self.start_read(ring, out),
             Task::Write(_) => self.start_write(ring, out),
+            Task::List(_) => self.start_listing(ring, out),
         }
     }
     fn receive(
@@ -381,12 +429,14 @@ impl Request {
         match &self.task {
             Task::Read(_) => self.receive_read(from, message, out),
             Task::Write(_) => self.receive_write(from, message, ring, out),
+            Task::List(_) => self.receive_listing(from.0, message, out),
         }
     }
     fn resend(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
         match &self.task {
             Task::Read(_) => self.resend_read(ring, out),
             Task::Write(_) => self.resend_write(ring, out),
+            Task::List(_) => self.resend_listing(ring, out),
         }
     }
     /// The time is over.
@@ -394,6 +444,7 @@ impl Request {
         match &self.task {
             Task::Read(_) => self.expire_read(out),
             Task::Write(_) => self.expire_write(out),
+            Task::List(_) => self.expire_listing(out),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What coordinators, replicas, stand-ins and walkers say to each other.
 
+use super::names::Leaf;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use data::causal::{Causal, Context, Entry, KeyState, Object, Outcome, Range, Span, Summaries, Unfit, Wish};
@@ -80,6 +81,31 @@ pub enum Message {
     Refused {
         request: RequestId,
         why: Why,
+    },
+    /// Which keys are in the leaves from `first` on, at most through the leaf `through`? About `count_max` of them.
+    Names {
+        request: RequestId,
+        first: u32,
+        through: u32,
+        count_max: u32,
+    },
+    /// These, in all leaves through `last`; leaves without keys are left out.
+    Named {
+        request: RequestId,
+        last: u32,
+        leaves: Vec<Leaf>,
+    },
+    /// How many keys does a reader see at this time, ms since 1970, in each range in this one?
+    Count {
+        request: RequestId,
+        range: Range,
+        now_ms: i64,
+    },
+    /// So many; nothing for a range that holds too much to count at one time.
+    Counted {
+        request: RequestId,
+        sums: Box<Summaries>,
+        shown: Vec<Option<u64>>,
     },
 
     Handoff {

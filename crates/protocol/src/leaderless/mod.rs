@@ -13,7 +13,7 @@
 //!
 //! | role | file | keeps |
 //! |---|---|---|
-//! | coordinator | `coordinator`, `write`, `read` | nothing that a restart needs |
+//! | coordinator | `coordinator`, `write`, `read`, `names` | nothing that a restart needs |
 //! | replica | `replica` | a [`data::causal::ShardCopy`]; mints dots as one actor |
 //! | stand-in | `hints`, `handoff` | deltas for replicas that are away; it mints nothing |
 //! | keeper of the inbox | `inbox` | nothing: decisions on conflicts lie in the copy, here they are kept within bounds |
@@ -32,6 +32,8 @@
 //! | `Apply` | coordinator → replica or stand-in | take this delta; a stand-in for whom |
 //! | `Applied` | back | it is durable here |
 //! | `Read`, `State` | coordinator ↔ replica | what is known of a key, with the copy's context |
+//! | `Names`, `Named` | coordinator ↔ replica | names in a row of leaves, and the leaves' sums |
+//! | `Count`, `Counted` | coordinator ↔ replica | how many keys lie in a range, by its parts |
 //! | `Repair`, `Repaired` | coordinator ↔ replica | what several copies know of a key together |
 //! | `Refused` | back | nothing was done, and why |
 //! | `Handoff`, `HandedOff` | stand-in ↔ replica | a hint, until it is acknowledged |
@@ -59,8 +61,9 @@
 //!    when the target, or a replica that took its place, has them durably. What does not fit is refused; what grows too
 //!    old is dropped, and its target told to compare its copy with everybody (bugs: LL-16, LL-17).
 //! 8. *Walks* compare sixteen sums per range, from above, and exchange only the spans of leaves that differ. One walk at
-//!    a time, one message in flight, in parts, pausable. A context is taken over when everything under it was joined
-//!    ([`data::causal::ShardCopy`]), which closes all holes.
+//!    a time, few messages in flight, in parts, pausable. A walker that the other copy is ahead of takes, and sends nothing
+//!    (`walk`). A context is taken over when everything under it was joined ([`data::causal::ShardCopy`]), which closes all
+//!    holes.
 //!
 //! 9. *Rings* change by one replica at a time. The version of the ring is checked outside: a node gives a machine only
 //!    messages that name the version it was [placed](Replica::place) under. The newcomer is a copy that is being rebuilt. It takes
@@ -93,6 +96,7 @@ pub mod hints;
 mod inbox;
 pub mod message;
 mod minted;
+mod names;
 pub mod quorum;
 mod read;
 pub mod replica;
@@ -104,6 +108,7 @@ pub use coordinator::{Coordinator, ReadReceipt, Repair, Reply, WriteReceipt};
 pub use durable::{Durable, Record};
 pub use hints::Hint;
 pub use message::{Message, Why};
+pub use names::{Leaf, Name, Unsettled};
 pub use quorum::{Alive, Placement};
 pub use replica::{Life, Limits, Output, Replica, Report};
 pub use walk::Tally;

@@ -264,6 +264,14 @@ impl Replica {
                 let answer = self.read(request, &key);
                 self.say(from, answer, out);
             }
+            Message::Names { request, first, through, count_max } => {
+                let answer = self.tell_names(request, first, through, count_max);
+                self.say(from, answer, out);
+            }
+            Message::Count { request, range, now_ms } => {
+                let answer = self.tell_count(request, range, now_ms);
+                self.say(from, answer, out);
+            }
             Message::Repair { request, key, together } => {
                 let answer = match self.refusal() {
                     Some(Why::NotReplica) => Message::Refused { request, why: Why::NotReplica },
@@ -296,12 +304,14 @@ impl Replica {
             | Message::Applied { .. }
             | Message::State { .. }
             | Message::Repaired { .. }
+            | Message::Named { .. }
+            | Message::Counted { .. }
             | Message::Refused { .. } => out.push(Output::Report(Report::Dropped("for a coordinator"))),
         }
     }
 
     /// Why this node may not answer for the shard.
-    fn refusal(&self) -> Option<Why> {
+    pub(super) fn refusal(&self) -> Option<Why> {
         if !self.placement.is_replica(self.life.node) {
             Some(Why::NotReplica)
         } else if !self.durable.is_ready {

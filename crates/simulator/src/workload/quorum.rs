@@ -1,11 +1,12 @@
-//! What clients of leaderless keyspaces do: registers, counters, and sets whose members come and go, through any node.
+//! What clients of leaderless keyspaces do: registers, counters, sets whose members come and go, and keys that do, through any node.
 
 use super::{Command, KEYS_LIVE, Kind, Task, single};
 use crate::history::Did;
 use crate::random::Random;
+use crate::reply::Reply;
 
 /// Kinds of work in leaderless keyspaces, their names, and what clients of them do.
-pub const ALL: [(Kind, &str, &str); 3] = [
+pub const ALL: [(Kind, &str, &str); 4] = [
     (Kind::QuorumRegister, "quorum-register", "SET and GET of few registers, of single requests W 3 or R 3"),
     (Kind::QuorumCounter, "quorum-counter", "INCR and GET of counters; DEL of one of them"),
     (
@@ -13,6 +14,7 @@ pub const ALL: [(Kind, &str, &str); 3] = [
         "quorum-set",
         "SADD, SREM of what came before, and SMEMBERS; RPUSH, LPUSH, LREM and LRANGE of a list",
     ),
+    (Kind::QuorumKeys, "quorum-keys", "SET and DEL of keys that come and go, and KEYS"),
 ];
 
 /// An element goes to the set, or the list, that its number says: who removes it knows where it is.
@@ -26,6 +28,25 @@ fn set_of(now: u64, element: i64) -> String {
 /// Whether the elements of this key stand in a list.
 pub fn is_list(key: &str) -> bool {
     key.starts_with("qlist")
+}
+
+/// Keys that are judged as one set: the history knows them by this name, and each ends with its element.
+const NAMES: &str = "qnames";
+
+/// Whether a history's key stands for the names of keys.
+pub fn is_names(key: &str) -> bool {
+    key.starts_with(NAMES)
+}
+
+/// The command that reads them.
+pub fn keys_of(names: &str) -> [String; 2] {
+    ["KEYS".to_owned(), format!("{names}-*")]
+}
+
+/// The elements that the reply to it tells of.
+pub fn elements_of(reply: &Reply) -> Option<Vec<i64>> {
+    let Reply::Array(items) = reply else { return None };
+    items.iter().map(|item| item.text()?.rsplit_once('-')?.1.parse().ok()).collect()
 }
 
 pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, Vec<Command>) {
@@ -69,6 +90,25 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
                 }
             }
         },
+        Kind::QuorumKeys => {
+            let names = format!("{NAMES}{era}");
+            match random.below(10) {
+                0..=3 => {
+                    let key = format!("{names}-{unique}");
+                    single(names, Did::Add { element: unique }, &["SET", &key, "1"])
+                }
+                4 | 5 => {
+                    let element = (unique - 1 - random.below(60) as i64).max(1);
+                    let did = Did::Remove { element, gone: false };
+                    let key = format!("{names}-{element}");
+                    single(names, did, &["DEL", &key])
+                }
+                _ => {
+                    let [verb, pattern] = keys_of(&names);
+                    single(names, Did::Members { seen: Vec::new() }, &[&verb, &pattern])
+                }
+            }
+        }
         _ => {
             let key = format!("qregister{era}-{}", random.below(3));
             let did = Did::Write { value: unique };

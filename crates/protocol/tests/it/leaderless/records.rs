@@ -1,11 +1,13 @@
 //! What lies on a replica's disk is read back as it was; what is cut or damaged is refused or read as something that a
 //! writer could have made, and nothing panics.
 
-use data::causal::{Actor, Amount, Context, Minter, Object, Outcome, Stamp, Step, Unfit, Write};
-use data::codec::Writer;
+use data::causal::{
+    Actor, Amount, Context, Kind, Minter, Object, Outcome, Range, Stamp, Step, Summary, Unfit, Write,
+};
+use data::codec::{Reader, Writer};
 use data::table::Seed;
 use data::{GroupId, Incarnation, NodeId, Process, RequestId};
-use protocol::leaderless::{Durable, Hint, Record};
+use protocol::leaderless::{Durable, Hint, Leaf, Message, Name, Record};
 
 fn records() -> Vec<Record> {
     let actor = Actor { node: NodeId(1), incarnation: Incarnation(2), shard: GroupId(3) };
@@ -48,5 +50,31 @@ fn records_survive_the_round_trip_and_damage_is_harmless() {
         }
         bytes.push(0);
         assert!(Record::decode(&bytes).is_err(), "{record:?} and a byte more");
+    }
+}
+
+/// What is asked and told about which keys there are.
+#[test]
+fn messages_about_names_survive_the_round_trip() {
+    let request = RequestId { origin: NodeId(1), process: Process(2), sequence: 3 };
+    let name = |expires_at_ms| Name { key: b"key".as_slice().into(), kind: Kind::Set, expires_at_ms };
+    let summary = Summary { entries: 2, sum: 99 };
+    let leaf = Leaf { leaf: 7, summary, names: vec![name(None), name(Some(-1))] };
+    let mut sums = Box::new([Summary::default(); 16]);
+    sums[3] = summary;
+    let range = Range::leaf(65_535).expect("a leaf");
+    for message in [
+        Message::Names { request, first: 1, through: 65_535, count_max: 10 },
+        Message::Named { request, last: 9, leaves: vec![leaf] },
+        Message::Count { request, range, now_ms: -5 },
+        Message::Counted { request, sums, shown: vec![None, Some(4)] },
+    ] {
+        let mut bytes = Vec::new();
+        message.encode(&mut Writer::new(&mut bytes));
+        assert_eq!(Message::decode(&mut Reader::new(&bytes)), Ok(message.clone()));
+        for at in 0..bytes.len() {
+            assert!(Message::decode(&mut Reader::new(&bytes[..at])).is_err(), "{message:?} cut at {at}");
+        }
+        assert!(message.is_newer() && !message.writes());
     }
 }

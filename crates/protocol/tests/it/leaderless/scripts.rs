@@ -5,12 +5,13 @@
 //! value; `get` with coordinator and key; `deliver` (all messages and disks, until quiet), `cut n...` (away, and everybody
 //! knows), `silence n...` (away, and nobody knows), `mend`, `hold n` and `release` (its disk), `wait ms`, `crash n`, `wipe n`,
 //! `restart n`, `walks on|off`, `status key`; `outcomes on|off` (whether receipts tell what writes came to), `over` with
-//! coordinator, key and value (in place of exactly what the last `get` of anybody showed); `skew n ms` (its wall clock).
+//! coordinator, key and value (in place of exactly what the last `get` of anybody showed); `skew n ms` (its wall clock); `names` with
+//! coordinator and number (of keys in a page, every page until the last), `count` with coordinator.
 // catalogue: K4 K5 K6 K9 K10 K11 K12 K16 K17 K18 K19 K20 K21 K22
 // bugs: LL-04, LL-05, LL-07, LL-08, LL-09, LL-16, LL-24
 
 use super::oracle::members_of;
-use data::causal::{Amount, Object, Wish};
+use data::causal::{Amount, LEAVES, Object, Range, Wish};
 use data::codec::Writer;
 use data::leaderless::Stage as Step;
 use data::table::Seed;
@@ -56,6 +57,8 @@ struct Stage {
     /// What the last read showed.
     read: Object,
     calls: u64,
+    /// Where the coordinator's next page of names begins.
+    page: Option<(u32, u32)>,
     text: String,
 }
 
@@ -81,6 +84,7 @@ impl Default for Stage {
             outcomes: false,
             read: Object::default(),
             calls: 0,
+            page: None,
             text: String::new(),
         }
     }
@@ -205,6 +209,22 @@ impl Stage {
                         }
                         Reply::Refused(why) => format!("refused: {why:?}"),
                         Reply::Busy => "busy".into(),
+                        Reply::Names { last, names, doubtful, receipt } => {
+                            if last < LEAVES - 1 {
+                                self.page = Some((id, last + 1));
+                            }
+                            let text = |key: &Blob| String::from_utf8_lossy(key).into_owned();
+                            let names: Vec<String> = names.iter().map(|name| text(&name.key)).collect();
+                            let doubtful: Vec<String> = doubtful.iter().map(text).collect();
+                            format!("{names:?}, in doubt {doubtful:?} (from {:?})", receipt.replicas)
+                        }
+                        Reply::Count { count, left, receipt } => {
+                            format!(
+                                "{count} keys, {} ranges are left (from {:?})",
+                                left.len(),
+                                receipt.replicas
+                            )
+                        }
                     };
                     self.say(format!("{client}: {text}"));
                 }
@@ -236,6 +256,8 @@ impl Stage {
                         | Message::Applied { .. }
                         | Message::State { .. }
                         | Message::Repaired { .. }
+                        | Message::Named { .. }
+                        | Message::Counted { .. }
                         | Message::Refused { .. }
                 ) {
                     let mut out = Vec::new();
@@ -290,6 +312,20 @@ impl Stage {
         if let Some(node) = self.nodes.get_mut(&id) {
             let key = key.as_bytes().into();
             node.coordinator.read(now, call, key, r, self.repair, self.everybody, &mut out);
+        }
+        self.coordinated(id, out);
+    }
+    /// Asks for a page of about so many names from a leaf on, or for their number.
+    fn list(&mut self, id: u32, page: Option<(u32, u32)>) {
+        self.calls += 1;
+        let (call, now, r) = (self.calls, self.now(0), self.level.1);
+        let mut out = Vec::new();
+        if let Some(node) = self.nodes.get_mut(&id) {
+            let it = &mut node.coordinator;
+            match page {
+                Some((first, max)) => it.names(now.instant, call, (first, LEAVES - 1), max, r, &mut out),
+                None => it.count(now.instant, call, Range::WHOLE, now.wall.middle_ms(), r, &mut out),
+            }
         }
         self.coordinated(id, out);
     }
@@ -388,6 +424,14 @@ impl Stage {
             "srem" => self.write(node(0)?, text(1)?, Wish::SetRemove { members: vec![blob(2)?] }),
             "del" => self.write(node(0)?, text(1)?, Wish::Delete),
             "get" => self.read(node(0)?, text(1)?),
+            "names" => {
+                self.page = Some((node(0)?, 0));
+                while let Some((id, first)) = self.page.take() {
+                    self.list(id, Some((first, number(1)? as u32)));
+                    self.deliver();
+                }
+            }
+            "count" => self.list(node(0)?, None),
             "deliver" => self.deliver(),
             "cut" | "silence" => {
                 for at in 0..args.len() {

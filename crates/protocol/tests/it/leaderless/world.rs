@@ -270,6 +270,8 @@ impl World {
             | Message::Applied { .. }
             | Message::State { .. }
             | Message::Repaired { .. }
+            | Message::Named { .. }
+            | Message::Counted { .. }
             | Message::Refused { .. } => {
                 let mut out = Vec::new();
                 node.coordinator.receive(from.0, from.1, message, &mut out);
@@ -627,7 +629,9 @@ impl World {
             (_, Reply::Indeterminate { .. }) => self.indeterminate += 1,
             (_, Reply::NoQuorum { .. }) => self.no_quorum += 1,
             (_, Reply::Refused(_) | Reply::Busy) => {}
-            (_, Reply::Value { .. }) => self.oracle.fail("a write was read".into()),
+            (_, Reply::Value { .. } | Reply::Names { .. } | Reply::Count { .. }) => {
+                self.oracle.fail("a write was read".into());
+            }
         }
     }
 

@@ -16,7 +16,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
 use core::str::FromStr;
-use data::causal::{ConflictId, Decisions, Dot, How, Mark, Object, ShardCopy, Stamp, Version};
+use data::causal::{
+    ConflictId, Decision, Decisions, Dot, How, Mark, Object, Rival, ShardCopy, Stamp, Version,
+};
 use data::codec::{DecodeError, Reader, Writer};
 use data::table::Seed;
 use data::value::Blob;
@@ -89,10 +91,6 @@ pub struct Item {
 }
 
 impl Item {
-    fn bytes(&self) -> usize {
-        let values = self.versions.iter().map(|version| 64 + version.value.as_ref().map_or(0, |it| it.len()));
-        128 + self.key.len() + values.sum::<usize>()
-    }
     fn dots(&self) -> BTreeSet<Dot> {
         self.versions.iter().map(|version| version.mark.dot).collect()
     }
@@ -297,28 +295,90 @@ impl Inbox {
     }
 }
 
-/// Everything that a key has to say.
-fn items_of(keyspace: KeyspaceId, group: GroupId, seed: Seed, key: &Blob, object: &Object) -> Vec<Item> {
-    let mut items: BTreeMap<ItemId, Item> = BTreeMap::new();
-    let mut add = |path: &[Blob], versions: &[Version], told: Option<Told>| {
-        let id = ItemId { group, conflict: ConflictId::new(seed, key, path, versions) };
-        let item = items.entry(id).or_insert_with(|| Item {
-            id,
-            keyspace,
-            key: key.clone(),
-            path: path.to_vec(),
-            versions: versions.to_vec(),
-            decisions: Vec::new(),
-        });
-        item.decisions.extend(told);
-        item.decisions.sort_by_key(|told| told.mark);
-    };
-    object.conflicts().iter().for_each(|conflict| add(&conflict.path, &conflict.versions, None));
-    for (mark, decision) in object.as_decisions().into_iter().flat_map(Decisions::iter) {
-        let told = Told { mark, how: decision.how.clone(), dropped: decision.dropped };
-        add(&decision.path, &decision.versions, Some(told));
+/// What a copy says of one conflict, where it lies: values are large, and most of them are not told of.
+struct Seen<'a> {
+    keyspace: KeyspaceId,
+    key: &'a Blob,
+    path: Vec<&'a Blob>,
+    versions: Vec<Rival<'a>>,
+    decisions: Vec<(Mark, &'a Decision)>,
+}
+
+impl Seen<'_> {
+    fn bytes(&self) -> usize {
+        let values = self.versions.iter().map(|version| 64 + version.value.map_or(0, |it| it.len()));
+        128 + self.key.len() + values.sum::<usize>()
     }
-    items.into_values().collect()
+    fn told(self, id: ItemId) -> Item {
+        let mut decisions = self.decisions;
+        decisions.sort_by_key(|(mark, _)| *mark);
+        // Several copies of this node may tell of the same.
+        decisions.dedup_by_key(|(mark, _)| *mark);
+        let told = |(mark, decision): (Mark, &Decision)| Told {
+            mark,
+            how: decision.how.clone(),
+            dropped: decision.dropped,
+        };
+        Item {
+            id,
+            keyspace: self.keyspace,
+            key: self.key.clone(),
+            path: self.path.into_iter().cloned().collect(),
+            versions: self.versions.iter().map(Rival::cloned).collect(),
+            decisions: decisions.into_iter().map(told).collect(),
+        }
+    }
+}
+
+/// The first conflicts that were seen, by their ids.
+struct Seens<'a> {
+    first: BTreeMap<ItemId, Seen<'a>>,
+    count_max: usize,
+    more: bool,
+}
+
+impl<'a> Seens<'a> {
+    fn new(count_max: usize) -> Seens<'a> {
+        Seens { first: BTreeMap::new(), count_max, more: false }
+    }
+    /// Adds what a key has to say, as far as it is wanted.
+    fn look(
+        &mut self,
+        (keyspace, group, seed): (KeyspaceId, GroupId, Seed),
+        (key, object): (&'a Blob, &'a Object),
+        wanted: impl Fn(ItemId) -> bool,
+    ) {
+        let id = |conflict| ItemId { group, conflict };
+        object.each_conflict(&mut |path, versions| {
+            let dots = versions.iter().map(|version| version.mark.dot);
+            let id = id(ConflictId::new(seed, key, path.iter().copied(), dots));
+            if wanted(id) {
+                let path = path.to_vec();
+                self.add(id, || Seen { keyspace, key, path, versions, decisions: Vec::new() }, None);
+            }
+        });
+        for (mark, decision) in object.as_decisions().into_iter().flat_map(Decisions::iter) {
+            let dots = decision.versions.iter().map(|version| version.mark.dot);
+            let id = id(ConflictId::new(seed, key, decision.path.iter(), dots));
+            if wanted(id) {
+                let seen = || Seen {
+                    keyspace,
+                    key,
+                    path: decision.path.iter().collect(),
+                    versions: decision.versions.iter().map(Version::borrowed).collect(),
+                    decisions: Vec::new(),
+                };
+                self.add(id, seen, Some((mark, decision)));
+            }
+        }
+    }
+    fn add(&mut self, id: ItemId, seen: impl FnOnce() -> Seen<'a>, decision: Option<(Mark, &'a Decision)>) {
+        self.first.entry(id).or_insert_with(seen).decisions.extend(decision);
+        if self.first.len() > self.count_max {
+            self.first.pop_last();
+            self.more = true;
+        }
+    }
 }
 
 impl Node {
@@ -333,7 +393,7 @@ impl Node {
     /// What this node's copies have to say.
     pub(crate) fn look_in_inbox(&self, ask: &Ask) -> Answer {
         let mut answer = Answer::default();
-        let mut found: BTreeMap<ItemId, Item> = BTreeMap::new();
+        let mut found = Seens::new(LIST_MAX);
         for (keyspace, group, copy) in self.merging_copies() {
             let wanted = match ask {
                 Ask::List { keyspace: wanted, .. } => wanted.is_none_or(|wanted| wanted == keyspace),
@@ -343,30 +403,25 @@ impl Node {
                 continue;
             }
             answer.dropped.push((group, copy.dropped_decisions()));
-            for (key, object) in copy.disputed() {
-                for item in items_of(keyspace, group, copy.seed(), key, object) {
-                    let fits = match ask {
-                        Ask::List { after, .. } => after.is_none_or(|after| item.id > after),
-                        Ask::Get(id) => item.id == *id,
-                    };
-                    if fits {
-                        found.insert(item.id, item);
-                    }
-                    if found.len() > LIST_MAX {
-                        found.pop_last();
-                        answer.more = true;
-                    }
+            for place in copy.disputed() {
+                found.look((keyspace, group, copy.seed()), place, |id| match ask {
+                    Ask::List { after, .. } => after.is_none_or(|after| id > after),
+                    Ask::Get(wanted) => id == *wanted,
+                });
+                if matches!(ask, Ask::Get(id) if found.first.contains_key(id)) {
+                    break;
                 }
             }
         }
+        answer.more = found.more;
         let mut bytes = 0;
-        for item in found.into_values() {
-            bytes += item.bytes();
+        for (id, seen) in found.first {
+            bytes += seen.bytes();
             if bytes > LIST_BYTES_MAX && !answer.items.is_empty() {
                 answer.more = true;
                 break;
             }
-            answer.items.push(item);
+            answer.items.push(seen.told(id));
         }
         answer
     }
@@ -379,7 +434,9 @@ impl Node {
             for (_, _, copy) in self.merging_copies().filter(|(_, it, _)| *it == group) {
                 for key in &keys {
                     if let Some(object) = copy.object(key) {
-                        items.extend(items_of(keyspace, group, copy.seed(), key, object));
+                        let mut found = Seens::new(usize::MAX);
+                        found.look((keyspace, group, copy.seed()), (key, object), |_| true);
+                        items.extend(found.first.into_iter().map(|(id, seen)| seen.told(id)));
                     }
                 }
             }

@@ -38,7 +38,7 @@ use crate::node::Node;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::vec::Vec;
-use control::{Command, LeaderlessChange};
+use control::{Command, LeaderlessChange, NodeState};
 use data::leaderless::{Policy, ReadRepair};
 use data::{GroupId, Incarnation, KeyspaceId, NodeId};
 pub use log::RestoredShard;
@@ -92,6 +92,8 @@ pub(crate) struct Shard {
     coordinator: Coordinator,
     /// A copy, or a stand-in; nothing where this node only coordinates.
     copy: Option<ShardCopy>,
+    /// What this node asked the map for last because of a barrier.
+    asked: barrier::Asked,
 }
 
 pub(crate) struct ShardCopy {
@@ -99,8 +101,6 @@ pub(crate) struct ShardCopy {
     log: ShardLog,
     /// The ring in which this node asked to be counted, and when.
     announced: Option<(u64, data::Instant)>,
-    /// What it asked the map for last because of a barrier.
-    asked: barrier::Asked,
 }
 
 /// Invariant: `unsent` is empty between two turns.
@@ -156,6 +156,7 @@ impl Node {
                 placement: Placement::default(),
                 coordinator: Coordinator::new(me, process, limits),
                 copy: None,
+                asked: None,
             });
             if it.placement != placement {
                 it.coordinator.place(placement.clone(), &mut ended);
@@ -171,7 +172,12 @@ impl Node {
                 }
             }
             // A stand-in that may be one no more brings its hints home first.
-            let keeps = it.copy.as_ref().is_some_and(|copy| !copy.replica.durable().hints().is_empty());
+            // Whoever leaves is given nothing any more, so only hints can be left on its disk.
+            let leaves = || map.nodes.get(&me).is_some_and(|node| node.state == NodeState::Leaving);
+            let keeps = match &it.copy {
+                Some(copy) => !copy.replica.durable().hints().is_empty(),
+                None => self.leaderless.restored.contains_key(&shard.group) && leaves(),
+            };
             let wanted =
                 it.placement.is_replica(me) || (stood_in && (it.placement.stand_ins.contains(&me) || keeps));
             match (wanted, it.copy.is_some()) {
@@ -244,7 +250,7 @@ impl Node {
             self.outputs.push(Output::ReleaseLog { group, through });
         }
         if let Some(it) = self.leaderless.shards.get_mut(&group) {
-            it.copy = Some(ShardCopy { replica, log, announced: None, asked: None });
+            it.copy = Some(ShardCopy { replica, log, announced: None });
         }
         self.carry_out_copy(group, out);
     }

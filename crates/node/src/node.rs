@@ -205,8 +205,8 @@ impl Node {
                 self.lives.own.durable = self.lives.own.durable.max(durable);
                 self.on_persisted(token);
             }
-            Input::LogRead { group, to, records, .. } if to == self.config.node => {
-                self.on_own_log_read(group, &records);
+            Input::LogRead { group, to, before, records } if to == self.config.node => {
+                self.on_own_log_read(group, before.position.index.next(), &records);
             }
             Input::LogRead { group, to, before, records } if to == LOG_READER => {
                 self.on_log_read_for_reader(group, before, &records);

@@ -5,6 +5,7 @@ use crate::group::{Target, Waiter};
 use crate::io::{Event, Output};
 use crate::message::PeerMessage;
 use crate::node::Node;
+use alloc::format;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -151,6 +152,10 @@ impl Node {
         let Some(it) = self.groups.get_mut(&group) else { return };
         let mut out = Vec::new();
         it.apply_through(index, &mut out);
+        if let Some(reason) = it.site.as_ref().and_then(|site| site.broken) {
+            // As when a restart finds it: a copy that skipped an entry would differ from the others, and nobody would know.
+            return self.on_disk_failed(format!("the log of group {}: {reason}", group.0));
+        }
         if let Some(epoch) = it.replica.leads() {
             it.told.committed(epoch, index);
         }

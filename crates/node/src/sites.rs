@@ -306,21 +306,21 @@ impl Node {
         self.outputs.push(Output::ReadLog { group, to, from, bytes_max: bytes_max as usize });
     }
 
-    /// A piece of the group's own log, for another site.
-    pub(crate) fn on_site_log_read(&mut self, group: GroupId, records: &Bytes) {
+    /// A piece of the group's own log from this index on, for another site.
+    pub(crate) fn on_site_log_read(&mut self, group: GroupId, from: Index, records: &Bytes) {
         let now = self.now;
         let Some(site) = self.groups.get_mut(&group).and_then(|it| it.site.as_mut()) else { return };
-        let (mut out, mut further) = (Vec::new(), None);
-        match site.read(now.instant, records) {
+        let mut out = Vec::new();
+        let further = match site.read(now.instant, from, records) {
             Ok(Some((peer, from, fetched))) => {
                 if let Some(exchange) = &mut site.exchange {
                     exchange.fetched(now, peer, from, fetched, &mut out);
                 }
-                further = site.next_reading(now.instant);
+                site.next_reading(now.instant)
             }
-            Ok(None) => {}
-            Err(next) => further = Some(next),
-        }
+            Ok(None) => site.next_reading(now.instant),
+            Err(next) => Some(next),
+        };
         if let Some((from, bytes_max)) = further {
             self.read_site_log(group, from, bytes_max);
         }

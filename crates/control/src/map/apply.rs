@@ -194,6 +194,7 @@ impl ClusterMap {
             return Err(Refusal::InUse);
         }
         self.nodes.remove(&node);
+        self.step_barriers();
         self.remember(Change::NodeGone(node));
         Ok(Applied::Done)
     }

@@ -45,21 +45,34 @@ impl ClusterMap {
         }
         shard.reported.retain(|(node, _)| *node != by.0);
         shard.reported.push(by);
-        if self.awaited_by_barrier(group).is_empty()
-            && let Some(shard) = self.shard_mut(group)
-        {
-            match shard.barrier.stage {
-                Stage::Promise => shard.barrier.stage = Stage::Hold,
-                Stage::Hold | Stage::Idle => {
-                    shard.barrier.stage = Stage::Idle;
-                    shard.barrier.collected = shard.barrier.number;
-                    shard.barrier.fence = shard.ring;
-                }
-            }
-            shard.ring += 1;
-            shard.reported.clear();
-        }
+        self.step_barrier(group);
         Ok(Applied::Done)
+    }
+
+    /// A node is gone for good: it may have been the last that a barrier waited for, and nobody else reports twice.
+    pub(super) fn step_barriers(&mut self) {
+        let shards = self.leaderless.values().flat_map(|it| &it.shards);
+        let groups: Vec<GroupId> = shards.map(|shard| shard.group).collect();
+        groups.into_iter().for_each(|group| self.step_barrier(group));
+    }
+
+    /// The next stage, if everybody has passed the one that a shard's barrier is in.
+    fn step_barrier(&mut self, group: GroupId) {
+        if !self.awaited_by_barrier(group).is_empty() {
+            return;
+        }
+        let Some(shard) = self.shard_mut(group) else { return };
+        match shard.barrier.stage {
+            Stage::Idle => return,
+            Stage::Promise => shard.barrier.stage = Stage::Hold,
+            Stage::Hold => {
+                shard.barrier.stage = Stage::Idle;
+                shard.barrier.collected = shard.barrier.number;
+                shard.barrier.fence = shard.ring;
+            }
+        }
+        shard.ring += 1;
+        shard.reported.clear();
     }
 
     /// Who has not reported for the stage that a shard's barrier is in.

@@ -150,7 +150,8 @@ impl ClusterMap {
     }
 
     pub fn encode(&self, w: &mut Writer<'_>) {
-        // Format number of the map. What has none of the newer kinds of keyspaces is read by older members too.
+        // Format number of the map: it tells which kinds of keyspaces follow. Of the other parts, settings among them, there is
+        // one form: members whose programs differ in it cannot read each other's maps, whatever this number says.
         let format = match (self.leaderless.is_empty(), self.multi_leader.is_empty()) {
             (true, true) => 4,
             (false, true) => 5,

@@ -38,10 +38,11 @@ pub struct Version {
 }
 
 impl Version {
-    /// Whether a reader could tell them apart.
     fn differs(&self, other: &Version) -> bool {
-        let is_string = |version: &Version| matches!(version.kind, Kind::Text | Kind::Last);
-        self.value != other.value || is_string(self) != is_string(other) || !is_string(self)
+        self.borrowed().differs(&other.borrowed())
+    }
+    pub fn borrowed(&self) -> Rival<'_> {
+        Rival { mark: self.mark, value: self.value.as_ref(), kind: self.kind }
     }
     pub fn encode(&self, writer: &mut Writer<'_>) {
         let Dot { actor, counter } = self.mark.dot;
@@ -72,6 +73,25 @@ impl Version {
     }
 }
 
+/// A [`Version`] where it lies: values are large, and most of those that are looked at are not told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Rival<'a> {
+    pub mark: Mark,
+    pub value: Option<&'a Blob>,
+    pub kind: Kind,
+}
+
+impl Rival<'_> {
+    /// Whether a reader could tell them apart.
+    fn differs(&self, other: &Rival<'_>) -> bool {
+        let is_string = |rival: &Rival<'_>| matches!(rival.kind, Kind::Text | Kind::Last);
+        self.value != other.value || is_string(self) != is_string(other) || !is_string(self)
+    }
+    pub fn cloned(&self) -> Version {
+        Version { mark: self.mark, value: self.value.cloned(), kind: self.kind }
+    }
+}
+
 /// Values of one key, or of one field, that did not know of each other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conflict {
@@ -86,13 +106,20 @@ pub struct Conflict {
 pub struct ConflictId(pub u64);
 
 impl ConflictId {
-    pub fn new(seed: Seed, key: &[u8], path: &[Blob], versions: &[Version]) -> ConflictId {
-        let mut dots: Vec<Dot> = versions.iter().map(|version| version.mark.dot).collect();
+    /// `path`: the fields of the maps on the way to it; `dots`: of those that compete, in any order.
+    pub fn new<'p>(
+        seed: Seed,
+        key: &[u8],
+        path: impl ExactSizeIterator<Item = &'p Blob>,
+        dots: impl Iterator<Item = Dot>,
+    ) -> ConflictId {
+        let mut dots: Vec<Dot> = dots.collect();
         dots.sort();
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
         writer.bytes(key);
-        writer.list(path, |writer, field| writer.bytes(field));
+        writer.length(path.len());
+        path.for_each(|field| writer.bytes(field));
         for Dot { actor, counter } in dots {
             actor.node.encode(&mut writer);
             actor.incarnation.encode(&mut writer);
@@ -238,9 +265,16 @@ impl Store for Decisions {
 impl Object {
     /// What of this key is in conflict, fields of maps too.
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let (mut found, mut path) = (Vec::new(), Vec::new());
-        self.find_conflicts(&mut path, &mut found);
+        let mut found = Vec::new();
+        self.each_conflict(&mut |path, rivals| {
+            let path = path.iter().map(|field| (*field).clone()).collect();
+            found.push(Conflict { path, versions: rivals.iter().map(Rival::cloned).collect() });
+        });
         found
+    }
+    /// The same, each with the fields on the way to it and the highest mark first; nothing is copied.
+    pub fn each_conflict<'a>(&'a self, each: &mut dyn FnMut(&[&'a Blob], Vec<Rival<'a>>)) {
+        self.find_conflicts(&mut Vec::new(), each);
     }
     /// False where there is surely neither conflict nor decision. Asked at every change, so no value is looked at.
     pub(super) fn may_conflict(&self) -> bool {
@@ -257,47 +291,51 @@ impl Object {
                 }
         })
     }
-    fn find_conflicts(&self, path: &mut Vec<Blob>, found: &mut Vec<Conflict>) {
-        let versions = self.versions();
-        if let [highest, rest @ ..] = &versions[..]
-            && rest.iter().any(|version| version.differs(highest))
+    fn find_conflicts<'a>(
+        &'a self,
+        path: &mut Vec<&'a Blob>,
+        each: &mut dyn FnMut(&[&'a Blob], Vec<Rival<'a>>),
+    ) {
+        let rivals = self.rivals();
+        if let [highest, rest @ ..] = &rivals[..]
+            && rest.iter().any(|rival| rival.differs(highest))
         {
-            found.push(Conflict { path: path.clone(), versions });
+            each(path, rivals);
         }
         for (field, object) in self.as_map().into_iter().flat_map(|map| map.iter()) {
-            path.push(field.clone());
-            object.find_conflicts(path, found);
+            path.push(field);
+            object.find_conflicts(path, each);
             path.pop();
         }
     }
     /// The values of this key that compete, the highest first; usually one.
-    fn versions(&self) -> Vec<Version> {
-        let mut versions: Vec<Version> = Vec::new();
+    fn rivals(&self) -> Vec<Rival<'_>> {
+        let mut rivals: Vec<Rival<'_>> = Vec::new();
         // One part is the rule, and asking a collection for its mark is a walk over it.
         let is_mixed = self.parts().iter().filter(|part| part.is_alive()).nth(1).is_some();
         for part in self.parts() {
             let kind = part.kind();
             match part {
-                Part::Text(text) => versions.extend(text.siblings().iter().map(|(mark, value)| Version {
+                Part::Text(text) => rivals.extend(text.siblings().iter().map(|(mark, value)| Rival {
                     mark,
-                    value: Some(value.clone()),
+                    value: Some(value),
                     kind,
                 })),
                 // A delete alone competes with nothing.
-                Part::Last(last) if last.is_alive() || last.len() > 1 => versions
-                    .extend(last.writes().map(|(mark, value)| Version { mark, value: value.clone(), kind })),
+                Part::Last(last) if last.is_alive() || last.len() > 1 => rivals
+                    .extend(last.writes().map(|(mark, value)| Rival { mark, value: value.as_ref(), kind })),
                 Part::Last(_) | Part::Decisions(_) => {}
                 _ if !is_mixed => {}
-                _ => versions.extend(part.newest().map(|mark| Version { mark, value: None, kind })),
+                _ => rivals.extend(part.newest().map(|mark| Rival { mark, value: None, kind })),
             }
         }
-        versions.sort_by_key(|version| core::cmp::Reverse(version.mark));
-        versions
+        rivals.sort_by_key(|rival| core::cmp::Reverse(rival.mark));
+        rivals
     }
     /// Whether several writes of one value met: no conflict, and counted apart (bugs: ML-19).
     pub fn is_agreed(&self) -> bool {
-        match &self.versions()[..] {
-            [highest, rest @ ..] => !rest.is_empty() && rest.iter().all(|version| !version.differs(highest)),
+        match &self.rivals()[..] {
+            [highest, rest @ ..] => !rest.is_empty() && rest.iter().all(|rival| !rival.differs(highest)),
             [] => false,
         }
     }

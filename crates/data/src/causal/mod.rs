@@ -95,7 +95,7 @@ mod zset;
 pub use amount::Amount;
 pub use change::SetPolicy;
 pub use codec::DEPTH_MAX;
-pub use conflict::{Conflict, ConflictId, Decision, Decisions, How, Version};
+pub use conflict::{Conflict, ConflictId, Decision, Decisions, How, Rival, Version};
 pub use context::Context;
 pub use counted::{Counted, Text};
 pub use counter::Counter;

@@ -2,7 +2,7 @@
 //! reaches.
 // catalogue: J14
 
-use super::poll::{Poll, id_of};
+use super::poll::{Poll, TOO_MANY, id_of};
 use crate::inbox::{Answer, Ask, Gathered, Item, ItemId};
 use crate::io::ConnectionId;
 use crate::leaderless::SINCE_VERSION;
@@ -131,6 +131,9 @@ impl Node {
 
     /// Asks every node within reach, this one first; the reply waits.
     fn ask_inboxes(&mut self, connection: ConnectionId, spec: &'static Spec, what: What, ask: Ask) -> Flow {
+        if self.inbox.questions.is_full() {
+            return self.reply_error(connection, TOO_MANY);
+        }
         let Some((asker, asked)) = self.poll(connection, SINCE_VERSION) else { return Flow::Continue };
         let mut found = Gathered::default();
         found.take(self.look_in_inbox(&ask));

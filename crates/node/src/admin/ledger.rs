@@ -3,7 +3,7 @@
 
 use super::ledger_words as words;
 use super::operation_words::write_operations;
-use super::poll::{Asker, Horizon, Poll, id_of};
+use super::poll::{Asker, Horizon, Poll, TOO_MANY, id_of};
 use crate::execute::{Context, Executed, Identity};
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
@@ -193,6 +193,9 @@ impl Node {
 
     /// Asks every node within reach, this one first; the reply waits.
     fn ask_ledgers(&mut self, connection: ConnectionId, what: What, ask: Ask) -> Flow {
+        if self.ledger_questions.is_full() {
+            return self.reply_error(connection, TOO_MANY);
+        }
         let Some((asker, asked)) = self.poll(connection, SINCE_VERSION) else { return Flow::Continue };
         let mut found = Found::default();
         let (items, more) = self.look_in_ledger(&ask);

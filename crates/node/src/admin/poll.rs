@@ -10,6 +10,11 @@ use core::str::FromStr;
 use data::{Instant, KeyspaceId, NodeId};
 use wire::Protocol;
 
+/// Polls of one kind that a node has open at once: each may gather a mebibyte from every node. A guess.
+const OPEN_MAX: usize = 256;
+pub(super) const TOO_MANY: &str =
+    "TRYAGAIN too many questions to all nodes are open here: nothing was asked; wait for their answers";
+
 /// What is asked for, and what was answered so far.
 pub(crate) struct Poll<What, Found> {
     number: u64,
@@ -41,6 +46,10 @@ impl<What, Found> Default for Polls<What, Found> {
 }
 
 impl<What, Found> Polls<What, Found> {
+    /// Whether others must end before another one begins.
+    pub fn is_full(&self) -> bool {
+        self.open.len() >= OPEN_MAX
+    }
     /// Begins one that these nodes are asked. Returns its number.
     pub fn begin(
         &mut self,

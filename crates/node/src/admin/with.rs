@@ -76,6 +76,9 @@ impl Node {
         if !levels.is_empty() && !self.is_leaderless(keyspace) {
             return self.reply_error(connection, NOT_LEADERLESS);
         }
+        if options.client.is_some() && self.is_multi_leader(keyspace) {
+            return self.reply_error(connection, ONE_SITE_KNOWS);
+        }
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         // A reply that is thrown away has no receipt.
         let receipt = said.receipt && session.reply_mode == ReplyMode::On;
@@ -150,4 +153,6 @@ impl Node {
 }
 
 pub(crate) const NOT_LEADERLESS: &str = "ERR W, R, SLOPPY and CONSISTENCY-LEVEL are about copies without a leader, and this keyspace has one: COMMIT, ACKS and LEVEL say what a write waits for";
+/// An id lies in the log of the site that executed the request, and no other site looks there.
+const ONE_SITE_KNOWS: &str = "ERR REQUEST does not go with multi-leader keyspaces in this version: an id is known at one site, and a write that is sent again at another one would be done twice";
 const NO_COMMAND: &str = "ERR WITH <option value ...> DO <command ...>: there is no command behind DO";

@@ -233,10 +233,10 @@ impl Node {
     }
 
     /// A piece of this node's own log, for a copy that is made anew.
-    pub(crate) fn on_own_log_read(&mut self, group: GroupId, records: &Bytes) {
+    pub(crate) fn on_own_log_read(&mut self, group: GroupId, from: Index, records: &Bytes) {
         let Some(it) = self.groups.get_mut(&group) else { return };
         if it.site.is_some() {
-            return self.on_site_log_read(group, records);
+            return self.on_site_log_read(group, from, records);
         }
         it.audit.reading = false;
         if !it.audit.replaying {

@@ -17,16 +17,20 @@ impl Node {
     /// Once a tick: asks for a barrier when there is something to collect, and to be counted for the stage of one.
     pub(super) fn tend_barrier(&mut self, group: GroupId) {
         let (me, incarnation, now) = (self.config.node, self.config.incarnation, self.now.instant);
-        let Some(it) = self.leaderless.shards.get_mut(&group) else { return };
+        let Some(it) = self.leaderless.shards.get(&group) else { return };
         let ring = it.placement.ring;
-        let Some(copy) = it.copy.as_mut() else { return };
-        let pause = if copy.asked.is_some_and(|(of, _)| of == ring) { ASK_AGAIN } else { ANNOUNCE_EVERY };
-        if copy.asked.is_some_and(|(_, at)| now.since(at) < pause) {
+        let pause = if it.asked.is_some_and(|(of, _)| of == ring) { ASK_AGAIN } else { ANNOUNCE_EVERY };
+        if it.asked.is_some_and(|(_, at)| now.since(at) < pause) {
             return;
         }
+        let replica = it.copy.as_ref().map(|copy| &copy.replica);
+        let wants = || replica.is_some_and(|replica| replica.wants_barrier(now));
+        // Where nothing is held, as on a node that leaves and keeps no hints, nothing can come back either.
+        let holds_nothing = !self.leaderless.restored.contains_key(&group) && !it.placement.is_replica(me);
+        let has_passed = || replica.map_or(holds_nothing, |replica| replica.has_passed());
         let change = match it.placement.barrier.stage {
-            Stage::Idle if copy.replica.wants_barrier(now) => LeaderlessChange::Begin { group, ring },
-            Stage::Promise | Stage::Hold if copy.replica.has_passed() => {
+            Stage::Idle if wants() => LeaderlessChange::Begin { group, ring },
+            Stage::Promise | Stage::Hold if has_passed() => {
                 LeaderlessChange::Report { group, ring, node: me, incarnation }
             }
             Stage::Idle | Stage::Promise | Stage::Hold => return,
@@ -38,8 +42,8 @@ impl Node {
         if (begins && !awaited.iter().all(is_here)) || (!begins && !awaited.contains(&me)) {
             return;
         }
-        if let Some(copy) = self.leaderless.shards.get_mut(&group).and_then(|it| it.copy.as_mut()) {
-            copy.asked = Some((ring, now));
+        if let Some(it) = self.leaderless.shards.get_mut(&group) {
+            it.asked = Some((ring, now));
         }
         self.ask_control(None, Command::ChangeLeaderless(change));
     }

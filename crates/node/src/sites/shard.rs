@@ -68,6 +68,8 @@ pub(crate) struct SiteShard {
     pub state: SiteState,
     marks: Marks,
     pub applied: Index,
+    /// Why a committed entry could not be read: what lies behind it is not applied, and the node stops.
+    pub broken: Option<DecodeError>,
     proposed: VecDeque<(Index, Record, usize)>,
     /// Committed, and not told to the exchange yet.
     fresh: Vec<(Index, Record)>,
@@ -75,6 +77,8 @@ pub(crate) struct SiteShard {
     recent_from: Index,
     recent_bytes: usize,
     readings: VecDeque<Reading>,
+    /// The read of the log under way: from which index on, and since when.
+    asked: Option<(Index, Instant)>,
     pub stamps: VecDeque<(Index, WriteStamp)>,
     pub exchange: Option<Exchange>,
     /// What the exchange wants done and nobody has looked at.
@@ -116,12 +120,14 @@ impl SiteShard {
             state,
             marks,
             applied,
+            broken: None,
             proposed: VecDeque::new(),
             fresh: Vec::new(),
             recent: VecDeque::new(),
             recent_from: applied.next(),
             recent_bytes: 0,
             readings: VecDeque::new(),
+            asked: None,
             stamps: VecDeque::new(),
             exchange: None,
             late: Vec::new(),
@@ -152,12 +158,12 @@ impl SiteShard {
     /// Applies what is committed and not applied yet. `executed`: the answers of entries through here are known.
     pub fn advance(&mut self, log: &LogWindow, executed: Index, commit: Index, answers: &mut Answers) {
         let from = self.applied.next();
-        if from > commit {
+        if from > commit || self.broken.is_some() {
             return;
         }
         log.each(from, commit, |record| {
             let header = &record.header;
-            if header.kind != Kind::Site {
+            if header.kind != Kind::Site || self.broken.is_some() {
                 return;
             }
             while self.proposed.front().is_some_and(|(index, ..)| *index < header.index) {
@@ -169,16 +175,21 @@ impl SiteShard {
             {
                 return self.apply(index, its, len);
             }
-            let Ok((answer, its)) = entry::read(record.payload) else {
-                debug_assert!(false, "a checked record decodes");
-                return;
+            let (answer, its) = match entry::read(record.payload) {
+                Ok(read) => read,
+                Err(error) => {
+                    self.broken = Some(error);
+                    return;
+                }
             };
             if let Some(answer) = answer.filter(|_| header.index > executed && !header.request.is_none()) {
                 answers.insert(header.request, header.position(), answer);
             }
             self.apply(header.index, its, len);
         });
-        self.applied = commit;
+        if self.broken.is_none() {
+            self.applied = commit;
+        }
     }
     /// A snapshot takes the place of everything.
     pub fn install(&mut self, state: SiteState, through: Index) -> SiteState {
@@ -212,6 +223,7 @@ impl SiteShard {
         self.recent.clear();
         self.recent_bytes = 0;
         self.readings.clear();
+        self.asked = None;
         self.stamps.clear();
     }
     /// Where a slot is at home: as proposed where this node leads, else as committed.
@@ -262,12 +274,20 @@ impl SiteShard {
         self.readings.retain(|reading| reading.peer != peer && now.since(reading.at) < READ_PATIENCE);
         let reading = Reading { peer, from, next: from, bytes_max, at: now };
         self.readings.push_back(reading);
-        // One at a time: answers do not say whom they are for.
-        Err((self.readings.len() == 1).then_some((from, bytes_max)))
+        Err(self.next_reading(now))
     }
-    /// What was read of the log: whom it is for. `Err` asks for a further read.
-    pub fn read(&mut self, now: Instant, records: &[u8]) -> Result<Option<Answer>, (Index, u64)> {
-        let Some(reading) = self.readings.front_mut() else { return Ok(None) };
+    /// What was read of the log from this index on: whom it is for. `Err` asks for a further read.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        asked: Index,
+        records: &[u8],
+    ) -> Result<Option<Answer>, (Index, u64)> {
+        // The answer to a question that was given up says nothing of where the log begins for another peer.
+        if self.asked.take_if(|(from, _)| *from == asked).is_none() {
+            return Ok(None);
+        }
+        let Some(reading) = self.readings.front_mut().filter(|it| it.next == asked) else { return Ok(None) };
         let mut found = Vec::new();
         let (mut rest, mut next, mut any) = (records, reading.next, false);
         while let Ok(record) = data::record::Record::parse(rest) {
@@ -291,16 +311,96 @@ impl SiteShard {
             // Nothing but other entries: on with what follows.
             reading.next = next;
             reading.at = now;
+            self.asked = Some((next, now));
             return Err((next, reading.bytes_max));
         }
         let Some(Reading { peer, from, .. }) = self.readings.pop_front() else { return Ok(None) };
         let fetched = if any { Fetched::Records(found) } else { Fetched::Gone { first: from.next() } };
         Ok(Some((peer, from, fetched)))
     }
-    /// The next read of the log that waits for its turn.
+    /// The next read of the log that waits for its turn. One at a time: answers do not say whom they are for.
     pub fn next_reading(&mut self, now: Instant) -> Option<(Index, u64)> {
+        if self.asked.is_some_and(|(_, at)| now.since(at) < READ_PATIENCE) {
+            return None;
+        }
         let reading = self.readings.front_mut()?;
         reading.at = now;
+        self.asked = Some((reading.next, now));
         Some((reading.next, reading.bytes_max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::Position;
+    use data::record::{Header, Record as Entry};
+    use protocol::single_leader::Mark;
+
+    /// A read for one peer took so long that it asked again, and another peer's question was the first by then.
+    #[test]
+    fn an_answer_to_another_question_does_not_say_that_the_log_is_gone() {
+        let site = Site::named("eu").expect("a site");
+        let (first, second) = (SiteId(2), SiteId(3));
+        let restored = RestoredSite::default();
+        let through = (Index(0), Index(50));
+        let setting = (Conflict::Crdt, Seed(1, 2));
+        let mut shard = SiteShard::open((SiteId(1), site), &[SiteId(1)], setting, restored, through);
+        let at = |ms: u64| Instant::ZERO + core::time::Duration::from_millis(ms);
+        // Entries of another kind count as well: they say that the log is there.
+        let piece = |from: u64| {
+            let mut bytes = Vec::new();
+            for index in from..=50 {
+                let header = Header { kind: Kind::Audit, index: Index(index), ..header() };
+                Entry::write(&mut bytes, &header, 0, |_| ());
+            }
+            bytes
+        };
+        assert_eq!(shard.fetch(at(0), (first, Index(10), 100)).unwrap_err(), Some((Index(10), 100)));
+        assert_eq!(shard.fetch(at(1), (second, Index(30), 100)).unwrap_err(), None);
+        assert_eq!(shard.fetch(at(2500), (first, Index(10), 100)).unwrap_err(), Some((Index(10), 100)));
+        assert_eq!(shard.fetch(at(2600), (second, Index(30), 100)).unwrap_err(), None);
+        assert_eq!(shard.fetch(at(2700), (first, Index(20), 100)).unwrap_err(), None);
+        // The second peer's question is the first now, and this is the answer to one that was given up.
+        assert_eq!(shard.read(at(2800), Index(10), &piece(10)), Ok(None));
+        assert_eq!(shard.next_reading(at(2800)), Some((Index(30), 100)));
+        assert_eq!(shard.read(at(2900), Index(10), &piece(10)), Ok(None), "it came twice");
+        assert_eq!(shard.next_reading(at(2900)), None);
+        let found = Fetched::Records(Vec::new());
+        assert_eq!(shard.read(at(3000), Index(30), &piece(30)), Ok(Some((second, Index(30), found))));
+        // A log that does not reach back so far says so, to whom it was asked for.
+        assert_eq!(shard.next_reading(at(3000)), Some((Index(20), 100)));
+        let gone = Fetched::Gone { first: Index(21) };
+        assert_eq!(shard.read(at(3100), Index(20), &[]), Ok(Some((first, Index(20), gone))));
+    }
+
+    /// A record that was skipped made a copy that differs, and nobody knew.
+    #[test]
+    fn an_entry_that_cannot_be_read_is_not_skipped() {
+        let site = Site::named("eu").expect("a site");
+        let through = (Index(0), Index(10));
+        let setting = (Conflict::Crdt, Seed(1, 2));
+        let restored = RestoredSite::default();
+        let mut shard = SiteShard::open((SiteId(1), site), &[SiteId(1)], setting, restored, through);
+        let mut log = LogWindow::new(Mark { position: Position::new(1, 10), hash: 0 }, Vec::new(), 0);
+        let (mut bytes, first) = (Vec::new(), Header { index: Index(11), ..header() });
+        let hash = Entry::write(&mut bytes, &first, 0, |w| w.u8(9));
+        log.push(first.position(), Mark { position: first.position(), hash }, 0, bytes.into());
+        shard.advance(&log, Index(10), Index(11), &mut Answers::default());
+        assert!(shard.broken.is_some());
+        assert_eq!(shard.applied, Index(10));
+    }
+
+    fn header() -> Header {
+        Header {
+            kind: Kind::Site,
+            keyspace: data::KeyspaceId(1),
+            group: data::GroupId(1),
+            epoch: data::Epoch(1),
+            index: Index(0),
+            commit: Index(0),
+            time_ms: 0,
+            request: RequestId::NONE,
+        }
     }
 }

@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use control::MultiLeader;
-use data::keyspace::{CommitRule, Election, Settings};
+use data::keyspace::{CommitRule, Election, Level, OnTimeout, Settings};
 use data::multi_leader::{Conflict, Topology};
 use data::view::View;
 
@@ -26,29 +26,39 @@ pub struct Facts {
     pub topology: Topology,
     pub sites: Vec<String>,
     pub settings: Settings,
-    /// Copies that count, in the group that has the fewest.
+    /// What counts now, and the copies that count, in the group whose writes wait for the fewest.
+    pub rule: CommitRule,
     pub electable: usize,
 }
 
 impl Facts {
     pub fn of<'a>(it: &MultiLeader, settings: Settings, views: impl Iterator<Item = &'a View>) -> Facts {
+        // Nothing is promised that one of the groups does not keep.
+        let weakest = views.min_by_key(|view| (view.followers_needed(), view.electable.len()));
         Facts {
             conflict: it.conflict,
             topology: it.topology.clone(),
             sites: it.sites.iter().map(|site| site.name.to_string()).collect(),
             settings,
-            electable: views.map(|view| view.electable.len()).min().unwrap_or(1),
+            rule: weakest.map_or(settings.commit, |view| view.rule),
+            electable: weakest.map_or(1, |view| view.electable.len()),
         }
     }
     fn k(&self) -> usize {
-        self.settings.commit.followers_needed(self.electable)
+        self.rule.followers_needed(self.electable)
     }
     /// Commands go where their keys are at home.
     fn has_one_order(&self) -> bool {
         self.conflict == Conflict::Home && self.settings.forward
     }
+    /// Whether what a site acknowledged may be on its leader alone: now, or once followers are late.
     fn may_lose(&self) -> bool {
-        self.settings.commit == CommitRule::Async && self.settings.election == Election::Best
+        let asks_nobody = self.settings.commit.asks_nobody() || self.rule.asks_nobody();
+        (asks_nobody || self.settings.on_timeout == OnTimeout::Degrade)
+            && self.settings.election == Election::Best
+    }
+    fn degraded(&self) -> bool {
+        self.k() < self.settings.commit.followers_needed(self.electable)
     }
     /// Sites that a write passes through at most, on its way to the last one.
     pub fn hops(&self) -> usize {
@@ -94,6 +104,16 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
         },
         SERVES,
     );
+    if it.degraded() {
+        claim(
+            false,
+            format!(
+                "Degraded now: at one of the sites {} followers hold a write when it is answered, fewer than asked for.",
+                it.k()
+            ),
+            SURVIVES,
+        );
+    }
     if it.may_lose() {
         claim(
             false,
@@ -118,6 +138,11 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
         SURVIVES,
     );
     claim(true, "An increment counts once at each site, whatever comes twice.".to_string(), ONCE);
+    claim(
+        false,
+        "A write that a client sends again is another write: no id of a client is known at all sites, so WITH REQUEST is refused.".to_string(),
+        ONCE,
+    );
     claim(
         true,
         "A removal that has reached a site is not undone there by what its site had seen.".to_string(),
@@ -206,6 +231,12 @@ pub fn text(name: &str, it: &Facts) -> String {
         }
     }
     let k = it.k();
+    let held = match (it.settings.level_held() == Level::Flushed, k) {
+        (true, 0) => "disk",
+        (true, _) => "disks",
+        (false, 0) => "copy",
+        (false, _) => "copies",
+    };
     sheet.push_str("\nA write waits for\n");
     sheet.push_str(&format!("- the leader of its site and {k} of its followers there; for no other site\n"));
     sheet.push_str("\nTrade-off\n");
@@ -215,8 +246,9 @@ pub fn text(name: &str, it: &Facts) -> String {
         it.electable
     ));
     sheet.push_str(&format!(
-        "- durability: {} disks of one site before a write is acknowledged, all sites' after {} hops at most\n",
+        "- durability: {} {} of one site before a write is acknowledged, all sites' after {} hops at most\n",
         k + 1,
+        held,
         it.hops()
     ));
     let (latency, consistency) = match it.has_one_order() {
@@ -246,6 +278,7 @@ mod tests {
             topology,
             sites: ["eu", "us", "ap", "sa"].map(String::from).to_vec(),
             settings: Settings { commit, ..Settings::default() },
+            rule: commit,
             electable: 3,
         };
         let holds =
@@ -255,6 +288,19 @@ mod tests {
         assert_eq!((holds(&safe, SURVIVES), holds(&loose, SURVIVES)), (2, 1));
         assert_eq!((holds(&safe, CONVERGES), holds(&loose, CONVERGES)), (2, 1));
         assert_eq!((safe.hops(), loose.hops()), (1, 3));
+        let mut degrades = facts(Conflict::Crdt, Topology::AllToAll, CommitRule::SemiSync { acks: 1 });
+        assert_eq!(holds(&degrades, SURVIVES), 2);
+        degrades.settings.on_timeout = OnTimeout::Degrade;
+        assert_eq!(holds(&degrades, SURVIVES), 1, "its rule may ask nobody when followers are late");
+        assert!(text("world", &degrades).contains("durability: 2 disks of one site"));
+        (degrades.rule, degrades.settings.level) = (CommitRule::Async, Level::Received);
+        let sheet = text("world", &degrades);
+        assert!(
+            sheet.contains("Degraded now") && sheet.contains("durability: 1 copy of one site"),
+            "{sheet}"
+        );
+        degrades.settings.election = Election::Wait;
+        assert_eq!(holds(&degrades, SURVIVES), 2, "nobody leads before the old leader's copy has reported");
         let star = facts(Conflict::Crdt, Topology::Star { hub: site("eu") }, CommitRule::Majority);
         let edges = [("us", "eu"), ("ap", "us"), ("sa", "eu")].map(|(a, b)| (site(a), site(b))).to_vec();
         let tree = facts(Conflict::Home, Topology::Tree { edges }, CommitRule::Majority);

@@ -171,3 +171,41 @@ fn bad_words_change_nothing() {
     // Two of three are enough to settle it.
     assert_eq!(cluster.ask(clients[0], &format!("INBOX RESOLVE {item} KEEP 1")), "+OK");
 }
+
+/// Each question gathers what every node has: they were held without a bound.
+#[test]
+fn questions_to_all_nodes_are_bounded() {
+    let (mut cluster, clients) = with("crdt");
+    for command in ["INBOX LIST", "LEDGER LIST"] {
+        cluster.pipeline(clients[0], &[command; 300]);
+        cluster.run(1000);
+        let replies = cluster.received(clients[0]);
+        assert_eq!(replies.matches("-TRYAGAIN too many questions").count(), 300 - 256, "{command}");
+        assert!(!cluster.ask(clients[0], command).starts_with('-'));
+    }
+}
+
+/// A list has at most a mebibyte, and what follows comes when it is asked for; one that is larger comes alone.
+#[test]
+fn large_conflicts_come_one_by_one() {
+    let (mut cluster, clients) = with("siblings");
+    let value = |letter: &str| letter.repeat(700_000);
+    for key in ["a", "b", "c"] {
+        at_once(
+            &mut cluster,
+            &clients,
+            &format!("SET {key} {}", value("x")),
+            &format!("SET {key} {}", value("y")),
+        );
+    }
+    let mut after = String::new();
+    for count in 1..=3 {
+        let list = cluster.ask(clients[2], &format!("INBOX LIST prices{after}"));
+        assert_eq!(list.matches("$2 id ").count(), 1, "item {count}");
+        after = format!(" AFTER {}", field(&list, "id"));
+        let item = field(&list, "id");
+        assert_eq!(cluster.ask(clients[1], &format!("INBOX GET {item}")).matches(&value("y")).count(), 1);
+    }
+    let list = cluster.ask(clients[2], &format!("INBOX LIST prices{after}"));
+    assert_eq!(list.matches("$2 id ").count(), 0, "{list}");
+}

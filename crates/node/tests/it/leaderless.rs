@@ -5,6 +5,7 @@
 use crate::cluster::serving;
 use crate::rig::{Client, Cluster};
 use data::NodeId;
+use data::leaderless::Stage;
 
 fn with(nodes: u32, options: &str) -> (Cluster, Vec<Client>) {
     let mut cluster = serving(nodes);
@@ -251,6 +252,40 @@ fn what_deletes_leave_goes_behind_a_barrier_that_all_have_passed() {
     assert_eq!(cluster.ask(client, "LRANGE list0 0 -1"), "*0");
     assert!(cluster.ask(client, "KEYSPACE INFO carts").contains("$7 barrier $4 idle $8 barriers :1"));
     assert!(cluster.ask(client, "INFO leaderless").contains("leaderless_residue:0"));
+}
+
+/// A stand-in was awaited that was gone: whoever is forgotten reports no more, and nobody else does a second time.
+#[test]
+fn a_barrier_goes_on_when_a_node_that_it_waits_for_is_removed() {
+    for dies in [true, false] {
+        let (mut cluster, clients) = with(4, "N 3 SLOPPY on");
+        let (replicas, others) = ring(&cluster);
+        assert_eq!(cluster.ask(clients[0], "INCR n"), ":1");
+        assert_eq!(cluster.ask(clients[0], "DEL n"), ":1");
+        let barrier = |cluster: &Cluster| {
+            let map = cluster.nodes[&replicas[0]].map();
+            let (.., shard) = map.leaderless_shards().next().expect("a shard");
+            (shard.barrier.stage, shard.barrier.collected, map.awaited_by_barrier(shard.group))
+        };
+        for _ in 0..12_000 {
+            cluster.run(10);
+            if barrier(&cluster).0 != Stage::Idle {
+                break;
+            }
+        }
+        let client = cluster.connect(replicas[0]);
+        if dies {
+            cluster.kill(others[0]);
+            cluster.run(10_000);
+            assert_eq!((barrier(&cluster).1, barrier(&cluster).2), (0, others.clone()));
+        }
+        assert_eq!(cluster.ask(client, &format!("KEYSPACE REMOVE-NODE {}", others[0].0)), "+OK");
+        for _ in 0..60 {
+            cluster.run(1000);
+        }
+        let (stage, collected, awaited) = barrier(&cluster);
+        assert!(stage == Stage::Idle && collected == 1, "{stage:?} for {awaited:?}, dies: {dies}");
+    }
 }
 
 #[test]

@@ -100,6 +100,20 @@ fn each_site_writes_by_itself_and_all_see_it() {
     is_equal(&mut cluster);
 }
 
+/// An id is known to the log of one site: what was sent again at another one was done a second time.
+#[test]
+fn a_request_of_a_client_is_refused_where_only_one_site_would_know_it() {
+    let (mut cluster, clients) = with(3, "");
+    for client in &clients {
+        let reply = cluster.ask(*client, "WITH REQUEST app:42 DO INCR n");
+        assert!(reply.starts_with("-ERR REQUEST does not go with multi-leader keyspaces"), "{reply}");
+        assert!(cluster.ask(*client, "WITH LEVEL flushed DO INCR m").starts_with(':'));
+    }
+    assert_eq!(cluster.ask(clients[0], "GET n"), "$-1");
+    let sheet = cluster.ask(clients[0], "KEYSPACE SHEET world");
+    assert!(sheet.contains("WITH REQUEST is refused"), "{sheet}");
+}
+
 #[test]
 fn sites_that_are_cut_off_go_on_and_come_together_again() {
     let (mut cluster, clients) = with(9, "REPLICAS 3 COMMIT majority");

@@ -108,14 +108,16 @@ impl Replica {
         self.passed_at.is_some_and(|token| token <= self.persisted)
     }
     fn passes(&self) -> bool {
+        // Asked at every tick: the rest is a walk over all hints.
+        if self.placement.barrier.stage == Stage::Idle {
+            return false;
+        }
         let is_drained = self.durable.hints.iter().all(|(_, hint)| hint.ring >= self.placement.ring);
         let is_copy = self.placement.is_replica(self.life.node);
         let mut others = self.others().into_iter();
         let has_walked =
             others.all(|peer| self.walked_over.contains(&peer)) || plant::is(Bug::CollectsUnheld);
-        self.placement.barrier.stage != Stage::Idle
-            && is_drained
-            && (!is_copy || (self.durable.is_ready && has_walked))
+        is_drained && (!is_copy || (self.durable.is_ready && has_walked))
     }
     /// Whether there is something to collect, and time for it. `true` with one replica only: the first that is believed to be alive.
     pub fn wants_barrier(&self, now: Instant) -> bool {

@@ -6,7 +6,7 @@ use super::subjects::{blob, word};
 use super::world::{Draw, actor};
 use data::causal::{
     Amount, Causal, Conflict, ConflictId, Decision, Dot, How, KeyState, Minter, Object, Outcome, Part,
-    ShardCopy, Stamp, Step, Store, Unfit, Wish, Write,
+    ShardCopy, Stamp, Step, Store, Unfit, Version, Wish, Write,
 };
 use data::codec::{Reader, Writer};
 use data::leaderless::ConflictPolicy;
@@ -85,6 +85,10 @@ fn pair(policy: ConflictPolicy) -> (Node, Node) {
 /// 100 against 150, on two copies at once: under every policy both show the same, both tell of it under one name, and what
 /// replaces them says what it replaced.
 // catalogue: J1
+fn id_of(path: &[Blob], versions: &[Version]) -> ConflictId {
+    ConflictId::new(SEED, KEY, path.iter(), versions.iter().map(|version| version.mark.dot))
+}
+
 #[test]
 fn price() {
     for policy in ConflictPolicy::ALL {
@@ -96,12 +100,12 @@ fn price() {
         assert_eq!((eu.shown(), us.shown()), ("150".into(), "150".into()), "{policy:?}");
         assert_eq!(us.conflicts(), [["150", "100"]]);
         let conflict = eu.object().conflicts().remove(0);
-        let id = ConflictId::new(SEED, KEY, &conflict.path, &conflict.versions);
+        let id = id_of(&conflict.path, &conflict.versions);
         let over = eu.write(20, &set("120"));
         us.copy.apply(&over);
         assert_eq!((us.shown(), us.conflicts().len(), us.decisions().len()), ("120".into(), 0, 1));
         let decision = us.decisions().remove(0);
-        assert_eq!(ConflictId::new(SEED, KEY, &decision.path, &decision.versions), id);
+        assert_eq!(id_of(&decision.path, &decision.versions), id);
         assert_eq!(
             (decision.how, values(&decision.versions)),
             (How::Overwritten, vec!["150".into(), "100".into()])

@@ -268,7 +268,7 @@ impl Node {
 
     fn settle(&mut self, question: &Question, item: &Item, wish: Wish) {
         let place = (question.connection, question.slot, question.protocol);
-        self.write_for(place, item.keyspace, item.key.clone(), wish, question.spec);
+        self.write_for(place, item.keyspace, item.key.clone(), wish, question.spec, None);
     }
 
     /// Who asks, for the audit trail.

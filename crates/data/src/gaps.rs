@@ -99,7 +99,8 @@ impl Gaps {
         let mut left = Vec::new();
         for (first, last) in &self.ranges {
             let mut from = *first;
-            for (begun, ended) in others.ranges.iter().filter(|it| it.1 >= *first && it.0 <= *last) {
+            let at = others.ranges.partition_point(|(_, ended)| ended < first);
+            for (begun, ended) in others.ranges[at..].iter().take_while(|(begun, _)| begun <= last) {
                 if from < *begun {
                     left.push((from, begun.previous()));
                 }

@@ -96,6 +96,7 @@ pub enum Bug {
     WithholdsOne,
     LastArrivalWins,
     WritesAwayFromHome,
+    MintsAhead,
 }
 
 /// A row of the list.
@@ -114,7 +115,7 @@ const fn row(bug: Bug, id: &'static str, what: &'static str, guard: &'static str
     Planted { bug, id, what, guard }
 }
 
-pub const ALL: [Planted; 49] = [
+pub const ALL: [Planted; 50] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -383,6 +384,12 @@ pub const ALL: [Planted; 49] = [
         "TC-82",
         "what a new leader was told to go on without is in no ledger",
         "node/src/shortfall.rs",
+    ),
+    row(
+        Bug::MintsAhead,
+        "TC-79",
+        "a site's leader writes by a clock that all others contradict",
+        "protocol/src/multi_leader/clocks.rs",
     ),
 ];
 

@@ -14,6 +14,7 @@ mod ledger_words;
 mod log_bytes;
 mod moves;
 mod operation_words;
+pub(crate) mod poll;
 mod read_options;
 mod receipt;
 mod request_options;

@@ -210,7 +210,11 @@ impl RestoredGroup {
                 return site.take(record, answers);
             }
             shortfall.note(record, None);
-            if let Some(found) = apply(record, table, answers, shortfall.is_whole()).unlike {
+            let applied = apply(record, table, answers, shortfall.is_whole());
+            if applied.left_out {
+                shortfall.leave_out(record.header.index);
+            }
+            if let Some(found) = applied.unlike {
                 unlike.get_or_insert((record.header.position(), found));
             }
         });

@@ -302,6 +302,7 @@ impl Node {
                 if let Some(known) = it.replica.view().filter(|known| known.epoch < view.epoch) {
                     it.deposed = known.leader.map(|leader| leader.replica);
                 }
+                it.told.meet_moves(map.moved_at);
                 if it.replica.view().is_none_or(|known| known.number != view.number) {
                     // A lease was granted under the set of its day: the only electable replica has one for ever.
                     it.read_until = Instant::ZERO;

@@ -10,7 +10,7 @@ use commands::table_view::TableView;
 use commands::{Call, Class, Ops, Random, Spec, statement};
 use data::plant::{self, Bug};
 use data::record::Kind;
-use data::{Index, LogFormat, Now, Operation, Position, RequestId};
+use data::{Index, LogFormat, Now, Operation, Position, RequestId, SiteId};
 use wire::{Protocol, ReplyWriter};
 
 /// What a client reads whose write is refused for the size of its entry.
@@ -27,6 +27,8 @@ pub enum Executed {
     Nothing,
     /// This replica does not lead: nothing was done.
     NotLeading,
+    /// The key is at home at this other site, whose leader executes its commands: nothing was done.
+    AtHome(SiteId),
 }
 
 /// What every execution is given from outside.

@@ -95,6 +95,10 @@ impl Node {
         };
         // What a leader went on without has its place in the history, and nothing came of it.
         let gone = it.shortfall.lost().covers(position.index);
+        if gone && it.shortfall.lost().is_wide() {
+            // So many gaps that what lies between the oldest is no longer told apart.
+            return Fate { outcome: Outcome::Unknown, position, holders: Vec::new() };
+        }
         let lost = gone || it.replica.view().is_some_and(|view| view.has_lost(position));
         let outcome = match position.index {
             Index(0) => return Fate::default(),

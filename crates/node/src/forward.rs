@@ -70,6 +70,8 @@ pub struct Outgoing {
     pub blocking: bool,
     /// The group that it was sent to last; 0 before that. Its slot may move.
     pub group: GroupId,
+    /// Where its key was said to be at home, in which group.
+    pub home: Option<GroupId>,
     /// It was sent to more than one: who answers does not say of which the position is.
     pub scattered: bool,
     /// To whom it was sent; `None` while no leader is known.
@@ -85,7 +87,14 @@ impl Outgoing {
     /// Whether a node of an older version would not understand it.
     pub fn asks_newly(&self) -> bool {
         self.options.is_some()
-            || matches!(self.work, Work::Fate { .. } | Work::Position | Work::Reapply { .. })
+            || matches!(
+                self.work,
+                Work::Fate { .. }
+                    | Work::Position
+                    | Work::Reapply { .. }
+                    | Work::Settle { .. }
+                    | Work::MoveHome { .. }
+            )
     }
     /// A read that waits for no data and was not sent yet.
     pub fn new(
@@ -109,6 +118,7 @@ impl Outgoing {
             guarded: false,
             blocking: false,
             group: GroupId(0),
+            home: None,
             scattered: false,
             sent_to: None,
             turned_away: None,
@@ -202,6 +212,11 @@ fn size(work: &Work) -> usize {
         Work::Transaction { commands, .. } => commands.iter().map(args).sum(),
         Work::Watch { keys, .. } => args(keys),
         Work::Reapply { item, .. } => item.payload.len(),
-        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => 0,
+        Work::Settle { key, wish } => key.len() + wish.len(),
+        Work::Unwatch { .. }
+        | Work::Holders { .. }
+        | Work::Fate { .. }
+        | Work::Position
+        | Work::MoveHome { .. } => 0,
     }
 }

@@ -178,11 +178,16 @@ impl Node {
         for sequence in self.forwards.unsent() {
             let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
             let (keyspace, slot) = (outgoing.keyspace, outgoing.slot);
+            let (told, moves) = (outgoing.home, matches!(outgoing.work, Work::MoveHome { .. }));
             // Another site's group does not know the request: there it would be another write.
             let sent = (outgoing.write && outgoing.copies > 0).then_some(outgoing.group);
             let route = match sent.filter(|_| self.is_multi_leader(keyspace)) {
                 Some(group) => Some((group, self.map.leader_of(group))),
-                None => self.route(keyspace, slot).map(|route| (route.group, route.leader)),
+                None => {
+                    let told = told.map(|group| (group, self.map.leader_of(group)));
+                    told.or_else(|| self.home_for(keyspace, slot, moves))
+                        .or_else(|| self.route(keyspace, slot).map(|route| (route.group, route.leader)))
+                }
             };
             let Some((group, Some(leader))) = route else { continue };
             let me = self.config.node;
@@ -260,6 +265,7 @@ impl Node {
                     outgoing.turned_away = outgoing.sent_to.take();
                 }
             }
+            ForwardOutcome::AtHome { group } => self.send_home(from, request.sequence, group),
             ForwardOutcome::Reply { bytes, position, seen } => {
                 let Some(mut outgoing) = self.forwards.remove(request.sequence) else { return };
                 // Any of those that were asked, and not only the last: its answer counts like any.
@@ -276,7 +282,7 @@ impl Node {
 
     /// One copy of a write was answered without writing, another may have been executed before or behind it: "surely not"
     /// would be a lie.
-    fn settle_doubtful(&mut self, outgoing: Outgoing) {
+    pub(crate) fn settle_doubtful(&mut self, outgoing: Outgoing) {
         self.statistics.indeterminate += 1;
         let mut bytes = Vec::new();
         ReplyWriter::new(&mut bytes, outgoing.protocol).error(

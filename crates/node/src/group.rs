@@ -223,8 +223,7 @@ impl Group {
             let leads = self.replica.leads();
             self.replica.log().each(from, commit, |record| {
                 shortfall.note(record, leads);
-                let whole = shortfall.is_whole();
-                *needed = apply_compared(record, table, answers, audit, whole).unwrap_or(0).max(*needed);
+                *needed = apply_compared(record, table, answers, audit, shortfall).unwrap_or(0).max(*needed);
             });
             self.applied = commit;
             self.tell_lacks();
@@ -263,8 +262,8 @@ impl Group {
     /// Applies the record behind the last one that was applied.
     pub(crate) fn apply_next(&mut self, record: &Record<'_>) {
         self.shortfall.note(record, self.replica.leads());
-        let whole = self.shortfall.is_whole();
-        let needed = apply_compared(record, &mut self.table, &mut self.answers, &mut self.audit, whole);
+        let (audit, shortfall) = (&mut self.audit, &mut self.shortfall);
+        let needed = apply_compared(record, &mut self.table, &mut self.answers, audit, shortfall);
         self.map_needed = needed.unwrap_or(0).max(self.map_needed);
         self.applied = record.header.index;
     }
@@ -275,8 +274,9 @@ fn apply_compared(
     table: &mut Table,
     answers: &mut Answers,
     audit: &mut crate::audit::Audit,
-    whole: bool,
+    shortfall: &mut Shortfall,
 ) -> Option<u64> {
+    let whole = shortfall.is_whole();
     match record.header.kind {
         // Of a copy that lacks entries it is known that it differs.
         Kind::Audit if !whole => None,
@@ -286,6 +286,9 @@ fn apply_compared(
         }
         _ => {
             let applied = replay::apply(record, table, answers, whole);
+            if applied.left_out {
+                shortfall.leave_out(record.header.index);
+            }
             if let Some(unlike) = applied.unlike {
                 audit.note_unlike(record.header.position(), unlike, table);
             }

@@ -5,6 +5,8 @@
 //! Whoever holds copies that merge adds them to [`Node::merging_copies`]; everything else follows.
 // catalogue: J7 J14 N6 N8
 
+use crate::admin::inbox::Errand;
+use crate::admin::poll::{Horizon, Polls};
 use crate::message::PeerMessage;
 use crate::node::Node;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -222,14 +224,13 @@ pub struct Gathered {
     pub items: BTreeMap<ItemId, Item>,
     pub more: bool,
     dropped: BTreeMap<GroupId, u64>,
-    /// Behind it somebody has more than was told.
-    horizon: Option<ItemId>,
+    horizon: Horizon<ItemId>,
 }
 
 impl Gathered {
     pub fn take(&mut self, answer: Answer) {
         if let Some(last) = answer.items.last().filter(|_| answer.more) {
-            self.horizon = Some(self.horizon.map_or(last.id, |horizon| horizon.min(last.id)));
+            self.horizon.note(last.id);
         }
         self.more |= answer.more;
         for item in answer.items {
@@ -251,9 +252,7 @@ impl Gathered {
     }
     /// Once all have answered: no gaps, and no conflict that one copy has seen a part of only.
     pub fn finish(&mut self) {
-        if let Some(horizon) = self.horizon {
-            self.items.retain(|id, _| *id <= horizon);
-        }
+        self.horizon.cut(&mut self.items);
         let mut by_place: BTreeMap<Place, Vec<(ItemId, BTreeSet<Dot>)>> = BTreeMap::new();
         for item in self.items.values() {
             let place = (item.keyspace, item.key.clone(), item.path.clone());
@@ -276,8 +275,7 @@ type Place = (KeyspaceId, Blob, Vec<Blob>);
 /// What a node keeps for the inbox: who asks, and what was announced.
 #[derive(Default)]
 pub(crate) struct Inbox {
-    pub questions: Vec<crate::admin::inbox::Question>,
-    pub asked: u64,
+    pub questions: Polls<Errand, Gathered>,
     told: BTreeSet<(ItemId, usize)>,
     told_order: VecDeque<(ItemId, usize)>,
 }
@@ -329,6 +327,7 @@ impl Node {
         self.shard_states()
             .filter(|state| state.is_replica)
             .map(|state| (state.keyspace, state.group, state.copy))
+            .chain(self.site_copies())
     }
 
     /// What this node's copies have to say.

@@ -65,6 +65,8 @@ impl Node {
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), moved_at);
             }
             Work::Reapply { item, force } => self.reapply_here(from, group, request, protocol, &item, force),
+            Work::Settle { key, wish } => self.settle_here(from, group, request, protocol, (&key, &wish)),
+            Work::MoveHome { slot, to } => self.move_home_here(from, group, request, protocol, slot, to),
             Work::Holders { position } => {
                 let reply = Bytes::from(wait::encode_holders(&self.holders(group, position)));
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), reply);
@@ -128,7 +130,7 @@ impl Node {
 
     /// A command that could have written and did not must not do so in a second copy: its client hears that nothing happened.
     pub(crate) fn settle_unwritten(&mut self, request: RequestId, executed: Executed) {
-        if matches!(executed, Executed::Read(_)) {
+        if matches!(executed, Executed::Read(_) | Executed::AtHome(_)) {
             self.settled.note(request);
         }
     }
@@ -188,6 +190,7 @@ impl Node {
                 }
             }
             Executed::Nothing | Executed::NotLeading => self.not_leader(from, request),
+            Executed::AtHome(home) => self.answer_home(from, group, request, home),
         }
     }
 

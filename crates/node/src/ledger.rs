@@ -4,7 +4,7 @@
 //! | item | when |
 //! |---|---|
 //! | acknowledged | this process led the entry's epoch, committed it, and its client's reply was released |
-//! | perhaps | a follower's entry, one of another process, a forwarded one, one whose client was told INDETERMINATE |
+//! | perhaps | a follower's entry, one of another process, a forwarded one, one whose client was told INDETERMINATE, one whose slot may have moved to another group before the epoch that lost it: the group that has the slot has the entry too |
 //! | announced | an election said that it may have lost something; ends when the copy that knows has come back |
 //!
 //! *Invariant:* every item here lies in the log, or is on its way there before the record that cuts its entry. An item goes only
@@ -91,6 +91,10 @@ impl Ledger {
         self.bytes -= item.bytes();
         Some(item)
     }
+    /// Items were added late: some may be there by now.
+    pub(crate) fn look_again(&mut self, group: GroupId) {
+        self.looked_through.remove(&group);
+    }
     pub fn get(&self, id: ItemId) -> Option<&Item> {
         self.items.get(&id)
     }
@@ -120,6 +124,8 @@ impl Ledger {
 #[derive(Default, Debug)]
 pub(crate) struct Told {
     leaderships: VecDeque<Leadership>,
+    /// The map's newest change of who owns a slot.
+    moved_at: u64,
 }
 
 #[derive(Debug)]
@@ -156,7 +162,14 @@ impl Told {
             last.forgotten = oldest;
         }
     }
-    pub(crate) fn knows(&self, position: Position) -> bool {
+    /// Slots have another owner, who holds what was committed here: nothing older is lost for certain when a copy lacks it.
+    pub fn meet_moves(&mut self, moved_at: u64) {
+        if moved_at > self.moved_at {
+            self.moved_at = moved_at;
+            self.leaderships.iter_mut().for_each(|it| it.forgotten = it.forgotten.max(it.through));
+        }
+    }
+    fn knows(&self, position: Position) -> bool {
         let its = self.leaderships.iter().find(|it| it.epoch == position.epoch);
         its.is_some_and(|it| {
             let Position { index, .. } = position;
@@ -166,6 +179,17 @@ impl Told {
 }
 
 impl Group {
+    /// How sure it is that the client of an entry which that epoch lost was told of success. What came from another node was
+    /// answered to that one, and whether its client heard of it is not known here. Nor is, before the map is known that elected
+    /// that epoch's leader, whether slots have moved before.
+    pub(crate) fn mark(&self, position: Position, request: RequestId, lost_to: Epoch) -> Mark {
+        let met = self.replica.view().is_some_and(|view| view.epoch >= lost_to);
+        match met && request.is_none() && self.told.knows(position) {
+            true => Mark::Acknowledged,
+            false => Mark::Perhaps,
+        }
+    }
+
     /// The items of what this copy is about to lose.
     fn lost_items(&self, lost: &Lost) -> Vec<Item> {
         let (group, keyspace) = (self.id(), self.keyspace.id);
@@ -200,9 +224,7 @@ impl Group {
                 continue;
             }
             let position = header.position();
-            // What came from another node was answered to that one, and whether its client heard of it is not known here.
-            let told = header.request.is_none() && self.told.knows(position);
-            let mark = if told { Mark::Acknowledged } else { Mark::Perhaps };
+            let mark = self.mark(position, header.request, lost.epoch);
             let payload = Some(Bytes::copy_from_slice(record.payload));
             let (time_ms, request) = (header.time_ms, header.request);
             items.push(Item { mark, time_ms, request, payload, ..blank(position, position.index) });
@@ -308,7 +330,8 @@ impl Node {
             ids.extend(self.ledger.of(group).filter(back).map(|item| item.id));
         }
         // Of its history nothing older can come any more: once an epoch is enough.
-        if let Some(epoch) = replica.settled_in()
+        // A table that is replayed does not know yet what its leader went on without.
+        if let Some(epoch) = replica.settled_in().filter(|_| !it.audit.is_replaying())
             && self.ledger.looked_through.insert(group, epoch) != Some(epoch)
         {
             let commit = replica.commit();
@@ -376,6 +399,17 @@ mod tests {
         let bytes = ledger.totals().bytes;
         assert!(ledger.remove(item(1, 10).id).is_some());
         assert_eq!((bytes, ledger.totals()), (item(1, 10).bytes() as u64, Totals::default()));
+    }
+
+    #[test]
+    fn what_was_answered_before_slots_moved_may_lie_with_their_new_owner() {
+        let mut told = Told::default();
+        told.committed(Epoch(2), Index(5));
+        told.meet_moves(9);
+        told.committed(Epoch(2), Index(7));
+        told.meet_moves(9);
+        let knows = |index| told.knows(Position::new(2, index));
+        assert!(!knows(5) && knows(6) && knows(7));
     }
 
     #[test]

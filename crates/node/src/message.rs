@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
-use data::{GroupId, KeyspaceId, Position, Process, RequestId};
+use data::{GroupId, KeyspaceId, Position, Process, RequestId, SiteId};
 use protocol::single_leader::Mark;
 use protocol::{lease, single_leader};
 use wire::Protocol;
@@ -70,6 +70,8 @@ pub enum PeerMessage {
     Leaderless { group: GroupId, ring: u64, message: protocol::leaderless::Message },
     /// From the leader of one site's group to that of another one's, about their shard (since version 6).
     Site { group: GroupId, origin: GroupId, message: protocol::multi_leader::Message },
+    /// What the sender's wall clock shows, in ms since 1970 (since version 6).
+    Clock { wall_ms: i64 },
     /// Of a leader that measures a write: how long will this entry, which comes next, take until it is persisted (since version 5)?
     LatencyAsk { group: GroupId, position: Position },
     /// It is persisted; so many microseconds after it arrived, if that is known (since version 5).
@@ -115,6 +117,16 @@ pub enum Work {
         item: ledger::Entry,
         force: bool,
     },
+    /// A word on a conflict between sites, an encoded wish (since version 6).
+    Settle {
+        key: Bytes,
+        wish: Bytes,
+    },
+    /// Gives a slot's home to another site (since version 6).
+    MoveHome {
+        slot: u16,
+        to: SiteId,
+    },
     /// Which followers hold everything up to this position, as the keyspace asks: their numbers as a RESP array.
     Holders {
         position: Position,
@@ -134,6 +146,8 @@ pub enum ForwardOutcome {
     /// The reply in the protocol that was asked for, and where the write stands (zero for reads). `seen`: what a read showed was
     /// committed through here (since version 3; nothing when nothing was executed).
     Reply { bytes: Bytes, position: Position, seen: Option<Position> },
+    /// The key is at home at another site, in this group of it: nothing was done (since version 6).
+    AtHome { group: GroupId },
     /// Not the leader (any more). Ask the next one, under the same request id: what this one did may or may not survive.
     NotLeader,
 }
@@ -161,6 +175,7 @@ impl PeerMessage {
             PeerMessage::AuditOffer { .. } => 42,
             PeerMessage::Leaderless { .. } => 50,
             PeerMessage::Site { .. } => 60,
+            PeerMessage::Clock { .. } => 61,
             PeerMessage::LatencyAsk { .. } => 75,
             PeerMessage::LatencyAnswer { .. } => 76,
             PeerMessage::InboxAsk { .. } => 90,
@@ -183,7 +198,7 @@ impl PeerMessage {
             PeerMessage::Leaderless { .. }
             | PeerMessage::InboxAsk { .. }
             | PeerMessage::InboxAnswer { .. } => crate::leaderless::SINCE_VERSION,
-            PeerMessage::Site { .. } => crate::sites::SINCE_VERSION,
+            PeerMessage::Site { .. } | PeerMessage::Clock { .. } => crate::sites::SINCE_VERSION,
             PeerMessage::LatencyAsk { .. } | PeerMessage::LatencyAnswer { .. } => latency::SINCE_VERSION,
             _ => 1,
         }
@@ -204,6 +219,7 @@ impl PeerMessage {
             PeerMessage::Forward(forward) => forward.group,
             PeerMessage::Move(piece) => piece.group(),
             PeerMessage::Lease(_)
+            | PeerMessage::Clock { .. }
             | PeerMessage::Control(_)
             | PeerMessage::Answer { .. }
             | PeerMessage::Cancel { .. }
@@ -240,6 +256,10 @@ impl PeerMessage {
                         seen.encode(w);
                     }
                     ForwardOutcome::NotLeader => w.u8(2),
+                    ForwardOutcome::AtHome { group } => {
+                        w.u8(4);
+                        group.encode(w);
+                    }
                 }
             }
             PeerMessage::Cancel { request } => request.encode(w),
@@ -299,6 +319,7 @@ impl PeerMessage {
                 origin.encode(w);
                 message.encode(w);
             }
+            PeerMessage::Clock { wall_ms } => w.i64(*wall_ms),
             PeerMessage::LatencyAsk { group, position } => {
                 group.encode(w);
                 position.encode(w);
@@ -340,6 +361,7 @@ impl PeerMessage {
                         seen: Some(Position::decode(r)?),
                     },
                     2 => ForwardOutcome::NotLeader,
+                    4 => ForwardOutcome::AtHome { group: GroupId::decode(r)? },
                     _ => return Err(DecodeError::Invalid("forward outcome")),
                 },
             },
@@ -385,6 +407,7 @@ impl PeerMessage {
                 origin: GroupId::decode(r)?,
                 message: protocol::multi_leader::Message::decode(r)?,
             },
+            61 => PeerMessage::Clock { wall_ms: r.i64()? },
             75 => PeerMessage::LatencyAsk { group: GroupId::decode(r)?, position: Position::decode(r)? },
             76 => PeerMessage::LatencyAnswer {
                 group: GroupId::decode(r)?,
@@ -408,7 +431,14 @@ impl Forward {
     /// Whether it says what nodes before version 3 do not read.
     fn is_new(&self) -> bool {
         self.options.is_some()
-            || matches!(self.work, Work::Fate { .. } | Work::Position | Work::Reapply { .. })
+            || matches!(
+                self.work,
+                Work::Fate { .. }
+                    | Work::Position
+                    | Work::Reapply { .. }
+                    | Work::Settle { .. }
+                    | Work::MoveHome { .. }
+            )
     }
     fn encode(&self, w: &mut Writer<'_>) {
         self.request.encode(w);
@@ -447,6 +477,16 @@ impl Forward {
                 w.option(client.as_ref(), |w, client| client.encode(w));
             }
             Work::Position => w.u8(7),
+            Work::Settle { key, wish } => {
+                w.u8(9);
+                w.bytes(key);
+                w.bytes(wish);
+            }
+            Work::MoveHome { slot, to } => {
+                w.u8(10);
+                w.u16(*slot);
+                to.encode(w);
+            }
             Work::Reapply { item, force } => {
                 w.u8(8);
                 item.encode(w);
@@ -478,6 +518,8 @@ impl Forward {
                     client: r.option(ClientRequest::decode)?,
                 },
                 7 if new => Work::Position,
+                9 if new => Work::Settle { key: owned(r)?, wish: owned(r)? },
+                10 if new => Work::MoveHome { slot: r.u16()?, to: SiteId::decode(r)? },
                 8 if new => Work::Reapply { item: ledger::Entry::decode(r)?, force: r.bool()? },
                 _ => return Err(DecodeError::Invalid("forwarded work")),
             },

@@ -1,6 +1,8 @@
 //! The node itself: its parts, its turn, and which part each input belongs to.
 
+use crate::admin;
 use crate::admin::changes::LOG_READER;
+use crate::admin::poll::Polls;
 use crate::config::{Config, Restored, RestoredGroup};
 use crate::forward::Forwards;
 use crate::gather::Batch;
@@ -52,10 +54,9 @@ pub struct Node {
     pub(crate) settled: crate::settled::Settled,
     pub(crate) ledger: crate::ledger::Ledger,
     /// Clients that wait for what the ledgers of other nodes hold.
-    pub(crate) ledger_questions: Vec<crate::admin::ledger::Question>,
+    pub(crate) ledger_questions: Polls<admin::ledger::What, admin::ledger::Found>,
     /// Consumers of a log that wait for its disk.
     pub(crate) log_readers: Vec<crate::admin::changes::LogReader>,
-    pub(crate) ledger_asked: u64,
     pub(crate) inbox: crate::inbox::Inbox,
     pub(crate) tickets: BTreeMap<u64, crate::control_link::Ticket>,
     pub(crate) next_ticket: u64,
@@ -79,6 +80,7 @@ pub struct Node {
     pub(crate) refused: BTreeSet<(GroupId, NodeId)>,
     pub(crate) lives: Lives,
     pub(crate) heartbeat_at: Instant,
+    pub(crate) clocks: crate::sites::ClockWatch,
     pub(crate) token: u64,
     /// The last log write that is done.
     pub(crate) persisted: u64,
@@ -138,9 +140,8 @@ impl Node {
             forwards: Forwards::default(),
             settled: Default::default(),
             ledger: restored.ledger,
-            ledger_questions: Vec::new(),
+            ledger_questions: Polls::default(),
             log_readers: Vec::new(),
-            ledger_asked: 0,
             inbox: crate::inbox::Inbox::default(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
@@ -162,6 +163,7 @@ impl Node {
                 durable: restored.log_batches,
             }),
             heartbeat_at: Instant::ZERO,
+            clocks: crate::sites::ClockWatch::default(),
             token: 0,
             persisted: 0,
             control_persisting: alloc::collections::VecDeque::new(),
@@ -230,6 +232,7 @@ impl Node {
     fn on_tick(&mut self) {
         self.control(control::Input::Tick);
         self.send_heartbeats();
+        self.tell_clock();
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
             self.feed(group, single_leader::Input::Tick);

@@ -48,6 +48,7 @@ impl Node {
             PeerMessage::Leaderless { group, ring, message } => {
                 self.on_leaderless((from, incarnation), (group, ring), message);
             }
+            PeerMessage::Clock { wall_ms } => self.on_clock(from, wall_ms),
             PeerMessage::Site { group, origin, message } => {
                 self.on_site_message(from, group, origin, message);
             }
@@ -95,6 +96,7 @@ impl Node {
         if up {
             // Before anything of a group is said to it.
             self.meet_programs();
+            self.tell_clock_to(node);
         }
         let input = if up { control::Input::PeerUp { node } } else { control::Input::PeerDown { node } };
         self.control(input);

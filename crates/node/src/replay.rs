@@ -28,6 +28,8 @@ use wire::{Protocol, ReplyWriter};
 pub struct Applied {
     /// Of an entry that deletes keys which another group has now: the version of the map since when it has them.
     pub map_needed: Option<u64>,
+    /// It has no meaning on a copy that lacks entries before it: nothing of it was done, and its answer is not known here.
+    pub left_out: bool,
     /// It did not do, or not find, what it did and found where it was made.
     pub unlike: Option<Unlike>,
 }
@@ -39,8 +41,8 @@ pub struct Unlike {
     pub other: u64,
 }
 
-/// Applies one committed record to a table. One that is not `whole` lacks entries before it: there what differs says nothing, and what
-/// has no meaning is left out. The record parsed and its checksum held, so its payload is what the leader
+/// Applies one committed record to a table. One that is not `whole` lacks entries before it: there what differs says nothing, and an
+/// entry that has no meaning is left out, all of it: this copy lacks it too then. The record parsed and its checksum held, so its payload is what the leader
 /// wrote; one that cannot be read all the same, such as images of another engine's format, puts the copy in doubt.
 pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers, whole: bool) -> Applied {
     let header = &record.header;
@@ -48,23 +50,24 @@ pub fn apply(record: &Record<'_>, table: &mut Table, answers: &mut Answers, whol
         return Applied::default();
     }
     let Ok(payload) = Payload::parse(record.payload) else {
-        return Applied { map_needed: None, unlike: Some(Unlike { own: 0, other: record.hash }) };
+        let unlike = Some(Unlike { own: 0, other: record.hash });
+        return Applied { unlike, ..Applied::default() };
     };
     let seconds = (header.time_ms / 1000) as u32;
     let unlike = match payload.changes {
         Changes::Rows(mut rows) => {
-            // All of an entry or nothing.
-            if whole || all_fit(record.payload, table) {
-                while let Ok(Some((operation, _))) = rows.next_row() {
-                    table.apply_committed(&operation, seconds);
-                }
+            if !whole && !all_fit(record.payload, table) {
+                return Applied { left_out: true, ..Applied::default() };
+            }
+            while let Ok(Some((operation, _))) = rows.next_row() {
+                table.apply_committed(&operation, seconds);
             }
             None
         }
         Changes::Statement(statement) => execute(statement, table, header.time_ms),
         Changes::Images(images) => put(images, table, seconds),
     };
-    let mut applied = Applied { map_needed: None, unlike: unlike.filter(|_| whole) };
+    let mut applied = Applied { unlike: unlike.filter(|_| whole), ..Applied::default() };
     let Some(answer) = payload.answer else { return applied };
     if header.request == RequestId::NONE {
         applied.map_needed = <[u8; 8]>::try_from(answer).ok().map(u64::from_le_bytes);

@@ -55,6 +55,12 @@ impl Replies {
     }
     /// The reply begun last is final.
     pub fn finish(&mut self) {
+        let start = self.start;
+        assert_whole(&self.current()[start..]);
+        self.finish_head();
+    }
+    /// What was begun last is the head of an aggregate only: its items are the replies that come next.
+    pub fn finish_head(&mut self) {
         if !self.slots.is_empty() {
             let bytes = SmallVec::from_slice(&self.scratch);
             self.slots.push_back(Slot { done: true, muted: false, bytes });
@@ -76,6 +82,7 @@ impl Replies {
     }
     /// A held reply gets these bytes in place of what it held.
     pub fn fill(&mut self, id: SlotId, bytes: &[u8]) -> bool {
+        assert_whole(bytes);
         self.settle(id, Some(bytes))
     }
     /// The reply of the last command, if it is held.
@@ -164,6 +171,11 @@ impl Replies {
     }
 }
 
+/// In builds for tests, that a client can tell where a reply ends.
+fn assert_whole(bytes: &[u8]) {
+    debug_assert!(wire::reply::is_whole(bytes), "a torn reply: {}", bytes.escape_ascii());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,44 +193,44 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_their_commands() {
         let mut replies = Replies::default();
-        say(&mut replies, b"a");
-        replies.begin().extend_from_slice(b"b");
+        say(&mut replies, b"+a\r\n");
+        replies.begin().extend_from_slice(b"+b\r\n");
         let b = replies.hold();
-        say(&mut replies, b"c");
+        say(&mut replies, b"+c\r\n");
         replies.begin();
         let d = replies.hold();
-        say(&mut replies, b"e");
-        assert_eq!(taken(&mut replies), b"a");
-        assert!(!replies.fill(d, b"D"));
+        say(&mut replies, b"+e\r\n");
+        assert_eq!(taken(&mut replies), b"+a\r\n");
+        assert!(!replies.fill(d, b"+D\r\n"));
         assert!(replies.release(b));
-        assert_eq!(taken(&mut replies), b"bcDe");
-        say(&mut replies, b"f");
-        assert_eq!(taken(&mut replies), b"f");
+        assert_eq!(taken(&mut replies), b"+b\r\n+c\r\n+D\r\n+e\r\n");
+        say(&mut replies, b"+f\r\n");
+        assert_eq!(taken(&mut replies), b"+f\r\n");
     }
 
     #[test]
     fn what_was_said_under_an_ended_lease_is_held_in_front() {
         let mut replies = Replies::default();
-        say(&mut replies, b"first");
+        say(&mut replies, b"+first\r\n");
         taken(&mut replies);
-        say(&mut replies, b"a");
-        replies.begin().extend_from_slice(b"b");
+        say(&mut replies, b"+a\r\n");
+        replies.begin().extend_from_slice(b"+b\r\n");
         let b = replies.hold();
         let recalled = replies.recall().expect("something was said");
         assert!(!replies.release(b));
         assert_eq!(taken(&mut replies), b"");
         assert!(replies.release(recalled));
-        assert_eq!(taken(&mut replies), b"ab");
+        assert_eq!(taken(&mut replies), b"+a\r\n+b\r\n");
     }
 
     #[test]
     fn a_reply_taken_back_leaves_nothing() {
         let mut replies = Replies::default();
-        say(&mut replies, b"a");
+        say(&mut replies, b"+a\r\n");
         replies.begin().extend_from_slice(b"wrong");
         replies.rollback();
-        replies.current().extend_from_slice(b"-ERR");
+        replies.current().extend_from_slice(b"-ERR\r\n");
         replies.finish();
-        assert_eq!(taken(&mut replies), b"a-ERR");
+        assert_eq!(taken(&mut replies), b"+a\r\n-ERR\r\n");
     }
 }

@@ -96,6 +96,8 @@ pub(crate) fn slot_of_work(work: &Work) -> u16 {
         Work::Transaction { commands, .. } => commands.iter().find_map(|args| slot_of_words(args)),
         Work::Watch { keys, .. } => keys.first().map(|key| slot(key)),
         Work::Reapply { item, .. } => payload::first_slot(&item.payload),
+        Work::Settle { key, .. } => Some(slot(key)),
+        Work::MoveHome { slot, .. } => Some(*slot),
         Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => None,
     };
     slot.unwrap_or(0)
@@ -126,6 +128,8 @@ fn slots_of(work: &Work) -> Vec<u16> {
         Work::Transaction { commands, .. } => commands.iter().flat_map(command).collect(),
         Work::Watch { keys, .. } => keys.iter().map(|key| slot(key)).collect(),
         Work::Reapply { item, .. } => payload::slots(&item.payload),
+        Work::Settle { key, .. } => [slot(key)].into(),
+        Work::MoveHome { slot, .. } => [*slot].into(),
         Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => Vec::new(),
     }
 }

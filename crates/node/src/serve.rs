@@ -34,9 +34,11 @@ impl Node {
         if only.is_none() && self.is_leaderless(keyspace) {
             return self.serve_leaderless(connection, keyspace, spec, args);
         }
-        if only.is_none() && self.is_sharded(keyspace) {
+        let at_home = !self.map.multi_leader.is_empty() && self.forwards_home(keyspace);
+        if (only.is_none() && self.is_sharded(keyspace)) || at_home {
             slot = match self.slot_of_command(spec, args) {
                 Ok(Some(slot)) => Some(slot),
+                Ok(None) if only.is_some() => None,
                 Ok(None) => return self.serve_all(connection, keyspace, spec, args),
                 Err(error) => return self.reply_error(connection, &error),
             };
@@ -47,6 +49,8 @@ impl Node {
         if !plain && let Some(flow) = self.read_near(connection, spec, args, route) {
             return flow;
         }
+        let home = slot.filter(|_| at_home).and_then(|slot| self.home_route(keyspace, slot));
+        let route = home.unwrap_or(route);
         let Route { group, leader, .. } = route;
         let here = leader == Some(self.config.node)
             && in_order
@@ -95,7 +99,10 @@ impl Node {
             Executed::Read(depends) => self.conclude_read(connection, group, depends),
             Executed::Written(position) => self.conclude_write(connection, group, position),
             Executed::Nothing => return self.block(connection, group, spec, args),
-            Executed::NotLeading => return self.forward_command(connection, spec, args),
+            // Where it is at home is known by now.
+            Executed::NotLeading | Executed::AtHome(_) => {
+                return self.forward_command(connection, spec, args);
+            }
         }
         Flow::Continue
     }

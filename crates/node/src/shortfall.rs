@@ -1,7 +1,7 @@
 //! What a group's copy on this node lacks of its history, beside what its leader's copy lacks: `COMMIT best-effort`.
 //!
-//! Everything here follows from the log and the snapshot: a `gap` record says what this copy went on without, the first entry of an
-//! epoch what its leader had gone on without before. A copy is *whole* when both are the same. One that is not
+//! Everything here follows from the log and the snapshot: a `gap` record says what this copy went on without, and what has no meaning
+//! without that is left out too; the first entry of an epoch says what its leader had gone on without before. A copy is *whole* when both are the same. One that is not
 //!
 //! - answers no reads, and takes part in no audit: what it holds is known to differ;
 //! - is elected all the same, if nobody better is there; then what it lacks is lost, and goes to the ledgers: of the new leader as
@@ -68,6 +68,9 @@ impl Shortfall {
     }
     /// Entries that the leader's table has and this one lacks.
     pub fn missed(&self) -> u64 {
+        if self.is_whole() {
+            return 0;
+        }
         self.own.without(&self.leaders).iter().map(|(first, last)| last.0 - first.0 + 1).sum()
     }
     /// An entry that every copy applies. `leads`: the epoch that this copy leads.
@@ -86,13 +89,20 @@ impl Shortfall {
                 let known = self.leaders == told;
                 self.leaders = told;
                 self.outlived = !self.is_whole();
-                if !ranges.is_empty() && !known && !plant::is(Bug::GapsUncounted) {
+                // What an epoch before was said to have lost, its successor may have after all.
+                if ranges.is_empty() {
+                    self.news = None;
+                } else if !known && !plant::is(Bug::GapsUncounted) {
                     let wide = self.leaders.is_wide() || self.own.is_wide();
                     self.news = Some(News { ranges, lost_to: epoch, holds: !mine, wide });
                 }
             }
             _ => {}
         }
+    }
+    /// This entry had no meaning here, without what came before it.
+    pub(crate) fn leave_out(&mut self, index: Index) {
+        self.own.note(index, index);
     }
     /// The table is that of a snapshot now. What the copy before it alone held is in the ledger.
     pub(crate) fn renew(&mut self, of: Shortfall) {
@@ -132,29 +142,28 @@ impl Group {
         let log = self.replica.log();
         for (first, last) in &news.ranges {
             let mut next = *first;
-            if news.holds {
-                log.each(*first, *last, |record| {
-                    let header = &record.header;
-                    if header.index < next || header.kind == Kind::Gap {
-                        return;
-                    }
-                    self.blanks(next, header.index, news.lost_to, &mut items);
-                    next = header.index.next();
-                    if !header.kind.is_change() {
-                        return;
-                    }
-                    let position = header.position();
-                    let told = !news.wide && header.request.is_none() && self.told.knows(position);
-                    items.push(Item {
-                        mark: if told { Mark::Acknowledged } else { Mark::Perhaps },
-                        time_ms: header.time_ms,
-                        request: header.request,
-                        payload: Some(Bytes::copy_from_slice(record.payload)),
-                        ..self.blank(position, header.index, news.lost_to)
-                    });
+            // Of what its table lacks, this copy has in its log what was left out.
+            log.each(*first, *last, |record| {
+                let header = &record.header;
+                if header.index < next || header.kind == Kind::Gap {
+                    return;
+                }
+                self.blanks(next, header.index, news.lost_to, &mut items);
+                next = header.index.next();
+                if !header.kind.is_change() {
+                    return;
+                }
+                let position = header.position();
+                let mark = self.mark(position, header.request, news.lost_to);
+                items.push(Item {
+                    mark: if news.wide || !news.holds { Mark::Perhaps } else { mark },
+                    time_ms: header.time_ms,
+                    request: header.request,
+                    payload: Some(Bytes::copy_from_slice(record.payload)),
+                    ..self.blank(position, header.index, news.lost_to)
                 });
-            }
-            // Of what this copy lacks itself, or no longer has in memory, only where it stood is known.
+            });
+            // Of what is not in its log, or no longer in memory, only where it stood is known.
             self.blanks(next, last.next(), news.lost_to, &mut items);
         }
         items
@@ -217,6 +226,7 @@ impl Node {
         }
         let records = self.write_items(group, items);
         self.note_in_ledger(records.to_vec());
+        self.ledger.look_again(group);
         let token = self.token;
         if let Some(it) = self.groups.get_mut(&group) {
             it.shortfall.kept_by = token;

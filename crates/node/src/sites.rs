@@ -4,10 +4,13 @@
 //! | file | does |
 //! |---|---|
 //! | `sites` | sites' groups and their settings, messages, timers; carries out what an exchange wants |
+//! | `clocks` | nodes tell each other what their wall clocks show |
 //! | `shard` | the state that a group's log makes, on each of its copies |
 //! | `entry` | the payload of a `site` entry |
 //! | `execute` | commands on a causal shard |
 //! | `show` | KEYSPACE CREATE, ALTER and INFO, counters, looks for metrics and judges |
+//! | `home` | commands go where their key is at home; homes move |
+//! | `inbox` | conflicts between sites, and words on them |
 //! | `receipt` | which sites hold a write |
 //! | `sheet` | what a keyspace promises |
 //!
@@ -20,8 +23,11 @@
 //! id is known to one log only.
 // catalogue: I1 I2 I3
 
+mod clocks;
 pub(crate) mod entry;
 mod execute;
+mod home;
+mod inbox;
 mod receipt;
 pub(crate) mod shard;
 pub mod sheet;
@@ -33,9 +39,11 @@ use crate::node::Node;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
+pub(crate) use clocks::ClockWatch;
 use control::{ClusterMap, MultiLeader};
 use data::multi_leader::Topology;
 use data::{GroupId, Index, KeyspaceId, NodeId, RequestId, Site, SiteId};
+pub use entry::record_of;
 use protocol::multi_leader::{self, Config, Leadership, Message, Output as SiteOutput, Report};
 pub(crate) use shard::{RestoredSite, SiteShard};
 pub use show::{LinkState, SiteGroupState};
@@ -63,7 +71,11 @@ pub struct Counts {
     pub copies: u64,
     pub copies_abandoned: u64,
     pub overdue: u64,
+    /// Decisions on conflicts that were let go.
+    pub inbox_dropped: u64,
     pub stopped: u64,
+    /// Times that this node's clock was found to be ahead of most others.
+    pub clock_ahead: u64,
     pub dropped: u64,
 }
 
@@ -162,6 +174,7 @@ impl Node {
     /// The map changed: exchanges hear of sites and topologies.
     pub(crate) fn meet_sites(&mut self) {
         let map = self.map.clone();
+        self.judge_clock();
         for (group, _) in map.multi_leader.values().flat_map(|it| {
             it.sites.iter().flat_map(|site| site.groups.iter().map(move |group| (*group, site.id)))
         }) {
@@ -192,7 +205,7 @@ impl Node {
             && let Some(multi) = map.multi_leader_of(group)
         {
             let me = Leadership { site: site.me, epoch, shard: group };
-            site.lead(me, now.instant, config_of(multi));
+            site.lead(me, now.instant, config_of(multi), self.clocks.bounds);
         }
         let mut out = core::mem::take(&mut site.late);
         site.tell_committed(now, &mut out);
@@ -344,10 +357,13 @@ impl Node {
             }
             Report::Stopped { .. } => counts.stopped += 1,
             Report::Overdue { .. } => counts.overdue += 1,
+            Report::Forgot { count } => counts.inbox_dropped += count,
+            Report::ClockAhead { .. } => counts.clock_ahead += 1,
             Report::CopyDone { .. } => counts.copies += 1,
             Report::CopyAbandoned { .. } => counts.copies_abandoned += 1,
             Report::Dropped(_) => counts.dropped += 1,
             Report::Resumed { .. }
+            | Report::ClockRight
             | Report::Unheard { .. }
             | Report::Overflow { .. }
             | Report::CopyStarted { .. } => {}

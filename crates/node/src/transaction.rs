@@ -202,7 +202,9 @@ impl Node {
         match executed {
             crate::execute::Executed::Written(position) => self.conclude_write(connection, group, position),
             crate::execute::Executed::Read(depends) => self.conclude_read(connection, group, depends),
-            crate::execute::Executed::Nothing | crate::execute::Executed::NotLeading => {
+            crate::execute::Executed::Nothing
+            | crate::execute::Executed::NotLeading
+            | crate::execute::Executed::AtHome(_) => {
                 return self
                     .reply_error(connection, "TRYAGAIN this node stopped leading: nothing was executed");
             }

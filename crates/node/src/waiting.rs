@@ -79,7 +79,7 @@ impl Node {
         let now = self.now;
         let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
         let executed = it.execute(&mut context, spec, &args, &mut reply);
-        if matches!(executed, Executed::Nothing | Executed::NotLeading) {
+        if matches!(executed, Executed::Nothing | Executed::NotLeading | Executed::AtHome(_)) {
             return;
         }
         let Some(mut entry) = it.blocked.remove(number) else { return };
@@ -109,7 +109,7 @@ impl Node {
                         let epoch = ahead(index);
                         self.wait_for_commit(group, Waiter { index, since, to, write: false, epoch });
                     }
-                    Executed::Nothing | Executed::NotLeading => {}
+                    Executed::Nothing | Executed::NotLeading | Executed::AtHome(_) => {}
                 }
             }
             Target::Peer { node, request, .. } => {

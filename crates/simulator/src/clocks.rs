@@ -7,6 +7,11 @@ pub const TRUE_RATE: u64 = 1_000_000;
 /// Wall time at virtual time 0, ms since 1970.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
+/// What a right wall clock shows.
+pub fn true_ms(now: u64) -> i64 {
+    EPOCH_MS + (now / 1_000_000) as i64
+}
+
 #[derive(Clone, Debug)]
 pub struct Clock {
     /// True time at which the rate was set, and what the clock showed then, both ns.
@@ -37,7 +42,7 @@ impl Clock {
     }
     pub fn now(&self, now: u64) -> Now {
         let seen = self.wall_frozen_at.unwrap_or(now);
-        let wall = EPOCH_MS + (seen / 1_000_000) as i64 + self.wall_offset_ms;
+        let wall = true_ms(seen) + self.wall_offset_ms;
         Now {
             instant: self.instant(now),
             wall: WallInterval { earliest_ms: wall - self.wall_half_ms, latest_ms: wall + self.wall_half_ms },
@@ -57,6 +62,9 @@ impl Clock {
     pub fn set_wall(&mut self, offset_ms: i64, half_ms: i64) {
         self.wall_offset_ms = offset_ms;
         self.wall_half_ms = half_ms;
+    }
+    pub fn wall_offset_ms(&self) -> i64 {
+        self.wall_offset_ms
     }
     pub fn freeze_wall(&mut self, at: Option<u64>) {
         self.wall_frozen_at = at;

@@ -21,7 +21,7 @@
 //! | `storm` | no message, answer or wish breeds more of itself |
 //! | `suspicion` | a control leader suspects nobody whom it hears |
 //! | `copies` | after the faults: copies of leaderless shards are equal, and no hint is left |
-//! | `sites` | after the faults: all sites of a multi-leader keyspace hold the same |
+//! | `sites` | after the faults: all sites of a multi-leader keyspace hold the same; no stamp far ahead |
 //! | `liveness` | after the faults: a leader, progress, convergence, nothing held back |
 //!
 //! What clients see is judged at the end of a run: see [`crate::verdict`].
@@ -63,7 +63,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 45] = [
+pub const ALL: [(&str, &str); 46] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -91,6 +91,10 @@ pub const ALL: [(&str, &str); 45] = [
     (inbox::NAME, "every acknowledged string is shown, replaced by a write that held it, or in the inbox"),
     (copies::NAME, "after healing: no hints, nothing to rebuild, equal copies, trees and contexts"),
     (sites::NAME, "after healing: equal writes, keys and contexts on every copy at every site"),
+    (
+        sites::TIMES,
+        "no stamp lies further ahead of the truth than receivers take, while most clocks are right",
+    ),
     (site::SURVIVES, "at the end of a run everything that any site acknowledged is at all of them"),
     (site::ONCE, "INCR at several sites: between what was acknowledged and what was begun"),
     (site::DELETED, "SADD, SREM: who removed it at a site removed it everywhere"),
@@ -195,7 +199,7 @@ impl Invariants {
             let seven = self.recorded.check(host, &state, &self.holders, lossy);
             let eight = self.own_epoch.check(host, &state);
             let nine = self.durable.check(host, &state, lossy);
-            let ten = self.gaps.check(host, &state);
+            let ten = self.gaps.check(host, &state).or_else(|| sites::check(now, host, &state));
             found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight).or(nine).or(ten);
             if found.is_some() {
                 break;
@@ -258,7 +262,7 @@ impl Invariants {
     /// A node no longer holds a copy of the group.
     pub fn gave_back(&mut self, id: NodeId, group: GroupId) {
         self.durable.gave_back(id, group);
-        self.audits.is_sound(id, group);
+        self.audits.gave_back(id, group);
         self.holders.gave_back(id, group);
     }
     pub fn stopped(&mut self, id: NodeId) {

@@ -177,6 +177,9 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<
         space("ring", "REPLICAS 3 COMMIT majority TOPOLOGY circular"),
         space("hubbed", "REPLICAS 3 COMMIT in-sync-set ACKS 0 TOPOLOGY star:eu-west"),
         space("spread", "REPLICAS 3 COMMIT majority SHARDS 2"),
+        space("quotes", "REPLICAS 3 COMMIT majority CONFLICT last-write-wins"),
+        // One order for each key: judged as with a single leader.
+        Space { quorums: None, ..space("homes", "REPLICAS 3 COMMIT majority CONFLICT home") },
     ];
     // The last node of a site cannot go, nor be replaced: its copies have no other place.
     let stays = ![Fault::Leave, Fault::Replace, Fault::Wipe].iter().any(|fault| mix.has(*fault));
@@ -191,16 +194,24 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<
     all
 }
 
-fn site_clients(spaces: std::ops::Range<usize>, random: &mut Random) -> Vec<Client> {
+fn site_clients(all: &[Space], spaces: std::ops::Range<usize>, random: &mut Random) -> Vec<Client> {
     let mut clients = Vec::new();
     for space in spaces {
+        // Where the last one wins one of two increments is lost.
+        let counts = !all[space].options.iter().any(|option| option == "last-write-wins");
+        let at_home = all[space].quorums.is_none();
         for _ in 0..random.between(3, 6) {
-            let mut kinds = vec![Kind::SiteRegister, Kind::QuorumCounter, Kind::QuorumSet];
+            let mut kinds = match at_home {
+                true => vec![Kind::SiteRegister, Kind::Counter, Kind::Set, Kind::List],
+                false => vec![Kind::SiteRegister, Kind::QuorumCounter, Kind::QuorumSet],
+            };
+            kinds.retain(|kind| counts || *kind != Kind::QuorumCounter);
             random.shuffle(&mut kinds);
             kinds.truncate(random.between(1, 3) as usize);
             clients.push(Client::new(kinds, space, random.between(4, 50) * MS));
         }
-        for kind in [Kind::SiteAsk, Kind::SiteAnswer, Kind::SiteObserve, Kind::SiteObserve] {
+        let dialogue = [Kind::SiteAsk, Kind::SiteAnswer, Kind::SiteObserve, Kind::SiteObserve];
+        for kind in dialogue.into_iter().filter(|_| counts && !at_home) {
             clients.push(Client::new(vec![kind], space, random.between(4, 40) * MS));
         }
     }
@@ -385,7 +396,8 @@ pub fn run(plan: &Plan) -> Outcome {
             all.extend(stale_readers(&with_leaders, nodes, &mut Random::new(plan.seed, 9)));
             all.extend(roamers(&with_leaders, &mut Random::new(plan.seed, 10)));
             all.extend(quorum_clients(&world.spaces, led..leaderless, &mut Random::new(plan.seed, 12)));
-            all.extend(site_clients(leaderless..world.spaces.len(), &mut Random::new(plan.seed, 14)));
+            let sites = leaderless..world.spaces.len();
+            all.extend(site_clients(&world.spaces, sites, &mut Random::new(plan.seed, 14)));
             all
         }
     };

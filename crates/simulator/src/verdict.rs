@@ -64,7 +64,8 @@ pub fn judge(
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
         let promise = quorums.get(keyspace).copied().flatten();
         let lost = match operations.first().map(|operation| &operation.did) {
-            _ if has_sites.get(keyspace) == Some(&true) => {
+            // With homes a key has one order: judged below.
+            _ if has_sites.get(keyspace) == Some(&true) && promise.is_some() => {
                 promise.map_or(Ok(0), |promise| site::judge(&operations, promise, calm_at))
             }
             _ if promise.is_some() => {

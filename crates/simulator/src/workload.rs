@@ -93,7 +93,7 @@ impl Kind {
 /// In one slot: a transfer is one entry.
 pub const ACCOUNTS: u64 = 4;
 /// Virtual time after which keys get new names: bounds the history of each.
-const KEYS_LIVE: u64 = 10_000_000_000;
+pub const KEYS_LIVE: u64 = 10_000_000_000;
 
 /// One operation under way.
 pub struct Task {

@@ -179,10 +179,6 @@ pub struct World {
     pub calm_at: u64,
     /// Faults have ended: nothing new is broken.
     pub healing: bool,
-    /// How far ahead of the truth a wall clock has jumped, at most, in ms.
-    pub wall_ahead_ms: i64,
-    /// So many ms have passed on all wall clocks while nothing else happened.
-    pub wall_leap_ms: i64,
     pub flushed_only: bool,
     pub snapshot_log_bytes: usize,
     pub tick: u64,
@@ -230,8 +226,6 @@ impl World {
             events: 0,
             calm_at: u64::MAX,
             healing: false,
-            wall_ahead_ms: 0,
-            wall_leap_ms: 0,
             flushed_only,
             snapshot_log_bytes,
             tick,

@@ -1,5 +1,6 @@
 //! Writes replies straight into their wire form: no tree of values between a command and the socket.
 
+use crate::number::parse_integer;
 pub use crate::number::{format_double, format_integer};
 use alloc::vec::Vec;
 
@@ -97,6 +98,21 @@ impl<'a> ReplyWriter<'a> {
     pub fn map(&mut self, pairs: usize) {
         if self.is_resp3() { self.number(b'%', pairs as i64) } else { self.number(b'*', pairs as i64 * 2) }
     }
+    /// A map whose pairs are counted as they are written: for replies that grow.
+    pub fn fields(&mut self, write: impl FnOnce(&mut Fields<'_, 'a>)) {
+        let start = self.buffer.len();
+        let mut fields = Fields { writer: self, pairs: 0 };
+        write(&mut fields);
+        let pairs = fields.pairs;
+        let mut header = Vec::new();
+        ReplyWriter::new(&mut header, self.protocol).map(pairs);
+        self.buffer.splice(start..start, header);
+    }
+    /// An array of bulk strings.
+    pub fn list<Text: AsRef<[u8]>>(&mut self, texts: &[Text]) {
+        self.array(texts.len());
+        texts.iter().for_each(|text| self.bulk(text.as_ref()));
+    }
     pub fn set(&mut self, len: usize) {
         self.number(if self.is_resp3() { b'~' } else { b'*' }, len as i64);
     }
@@ -119,6 +135,57 @@ impl<'a> ReplyWriter<'a> {
     }
 }
 
+/// A map under way: see [`ReplyWriter::fields`].
+pub struct Fields<'w, 'a> {
+    writer: &'w mut ReplyWriter<'a>,
+    pairs: usize,
+}
+
+impl<'a> Fields<'_, 'a> {
+    /// The caller writes one value behind the name.
+    pub fn field(&mut self, name: &str) -> &mut ReplyWriter<'a> {
+        self.pairs += 1;
+        self.writer.bulk(name.as_bytes());
+        self.writer
+    }
+    pub fn text(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.field(name).bulk(value.as_ref());
+    }
+    pub fn integer(&mut self, name: &str, value: impl Into<i64>) {
+        self.field(name).integer(value.into());
+    }
+}
+
+/// Whether these bytes are whole replies, none of them cut short or with items that it does not announce: of one that is
+/// not, a client waits for the rest for ever, or takes the rest for the next.
+pub fn is_whole(mut bytes: &[u8]) -> bool {
+    let mut awaited = 0;
+    while let Some(&kind) = bytes.first() {
+        let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else { return false };
+        let line = &bytes[1..end];
+        bytes = &bytes[end + 2..];
+        awaited = u64::max(awaited, 1) - 1;
+        let items = match kind {
+            b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => continue,
+            b'$' | b'=' | b'!' | b'*' | b'%' | b'~' | b'>' if line == b"-1" => continue,
+            _ => match parse_integer(line).and_then(|len| usize::try_from(len).ok()) {
+                Some(len) => len,
+                None => return false,
+            },
+        };
+        match kind {
+            b'$' | b'=' | b'!' => match bytes.split_at_checked(items.saturating_add(2)) {
+                Some((text, rest)) if text.ends_with(b"\r\n") => bytes = rest,
+                _ => return false,
+            },
+            b'*' | b'~' | b'>' => awaited += items as u64,
+            b'%' => awaited += items as u64 * 2,
+            _ => return false,
+        }
+    }
+    awaited == 0
+}
+
 /// Appends `text` with its line breaks turned into spaces.
 pub(crate) fn push_one_line(buffer: &mut Vec<u8>, text: &[u8]) {
     buffer.extend(text.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
@@ -127,6 +194,44 @@ pub(crate) fn push_one_line(buffer: &mut Vec<u8>, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_counted_as_they_are_written() {
+        for (protocol, head) in [(Protocol::Resp2, &b"*6\r\n"[..]), (Protocol::Resp3, b"%3\r\n")] {
+            let mut bytes = b"+before\r\n".to_vec();
+            ReplyWriter::new(&mut bytes, protocol).fields(|f| {
+                f.text("name", "a");
+                f.integer("id", 7u32);
+                f.field("inner").fields(|f| f.field("list").list(&["x", "y"]));
+            });
+            assert!(bytes[9..].starts_with(head) && is_whole(&bytes), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_reply_is_whole_when_it_holds_what_it_announces() {
+        let whole: [&[u8]; 7] = [
+            b"",
+            b"+OK\r\n:1\r\n",
+            b"$-1\r\n*-1\r\n_\r\n",
+            b"$2\r\n\r\n\r\n",
+            b"*0\r\n",
+            b"%1\r\n+a\r\n*2\r\n:1\r\n#t\r\n",
+            b">2\r\n,1.5\r\n~1\r\n=5\r\ntxt:a\r\n",
+        ];
+        for bytes in whole {
+            assert!(is_whole(bytes), "{}", bytes.escape_ascii());
+            // Cut anywhere within its last item it is not.
+            if bytes.len() > 4 {
+                assert!(!is_whole(&bytes[..bytes.len() - 1]), "{}", bytes.escape_ascii());
+            }
+        }
+        let torn: [&[u8]; 6] =
+            [b"*2\r\n:1\r\n", b"%1\r\n+a\r\n", b"$3\r\nab\r\n", b"$1\r\nab\r\n", b"?\r\n", b"*x\r\n"];
+        for bytes in torn {
+            assert!(!is_whole(bytes), "{}", bytes.escape_ascii());
+        }
+    }
 
     fn written(protocol: Protocol, write: impl FnOnce(&mut ReplyWriter<'_>)) -> Vec<u8> {
         let mut buffer = Vec::new();

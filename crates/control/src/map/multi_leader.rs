@@ -61,6 +61,11 @@ impl MultiLeader {
     pub fn site(&self, id: SiteId) -> Option<&SiteGroups> {
         self.sites.iter().find(|site| site.id == id)
     }
+    /// What names a shard of all sites together: the lowest of their groups. It is another one once that site has left.
+    pub fn shard_name(&self, group: GroupId) -> Option<GroupId> {
+        let (_, shard) = self.place_of(group)?;
+        self.sites.iter().filter_map(|site| site.groups.get(shard)).min().copied()
+    }
     pub fn site_named(&self, name: &str) -> Option<&SiteGroups> {
         self.sites.iter().find(|site| site.name.as_str() == name)
     }

@@ -10,7 +10,6 @@ use super::stamp::Stamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{GroupId, Incarnation, NodeId};
 use crate::value::Blob;
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// Maps within maps are refused beyond this depth, where they are made and where they are read: a reader recurses. A
@@ -20,7 +19,8 @@ pub const DEPTH_MAX: usize = 8;
 /// What the writer of a message gathers first.
 #[derive(Default)]
 pub struct Legend {
-    actors: BTreeSet<Actor>,
+    /// Ascending, each once: nearly always one or a few.
+    actors: Vec<Actor>,
     oldest: Option<Stamp>,
     newest: Option<Stamp>,
 }
@@ -31,7 +31,9 @@ impl Legend {
         self.newest
     }
     pub fn actor(&mut self, actor: Actor) {
-        self.actors.insert(actor);
+        if let Err(at) = self.actors.binary_search(&actor) {
+            self.actors.insert(at, actor);
+        }
     }
     pub fn stamp(&mut self, stamp: Stamp) {
         self.oldest = Some(self.oldest.map_or(stamp, |oldest| oldest.min(stamp)));
@@ -53,8 +55,8 @@ pub struct Encoder<'a, 'b> {
 
 impl<'a, 'b> Encoder<'a, 'b> {
     pub fn new(writer: &'a mut Writer<'b>, legend: Legend) -> Encoder<'a, 'b> {
-        let actors = legend.actors.into_iter().collect();
-        let mut encoder = Encoder { writer, actors, oldest: legend.oldest.unwrap_or_default() };
+        let oldest = legend.oldest.unwrap_or_default();
+        let mut encoder = Encoder { writer, actors: legend.actors, oldest };
         encoder.number(encoder.actors.len() as u64);
         for at in 0..encoder.actors.len() {
             let Actor { node, incarnation, shard } = encoder.actors[at];

@@ -23,6 +23,9 @@ use crate::table::Seed;
 use alloc::vec::Vec;
 use siphasher::sip::SipHasher13;
 
+/// What a short string takes beside its key: of such a key the bytes to be hashed fit at once.
+const HASHED_BYTES: usize = 160;
+
 /// A map: each field is an object of its own, so a field's policy is the type of what is written to it: a string with
 /// counter, last-write-wins, a set of any kind, a map again.
 pub type Map = Keyed<Object>;
@@ -227,7 +230,7 @@ impl Object {
         if self.is_bottom() {
             return 0;
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(key.len() + HASHED_BYTES);
         let mut writer = Writer::new(&mut bytes);
         writer.bytes(key);
         encode_store(self, &mut writer);

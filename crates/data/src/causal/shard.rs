@@ -226,7 +226,9 @@ impl ShardCopy {
         match step {
             Step::Delta { key, delta } => self.delta(key, delta, &mut losers),
             Step::Key { entry, theirs } => {
-                self.join(&entry.key, &entry.held, theirs, &mut losers);
+                let place = self.place(&entry.key);
+                self.join(place, &entry.key, &entry.held, theirs, &mut losers);
+                self.learn(&entry.held.recent);
             }
             Step::Span { span, entries, theirs } => self.span(*span, entries, theirs, &mut losers),
             Step::Take { theirs } => self.learn(theirs),
@@ -335,20 +337,28 @@ impl ShardCopy {
             delta.context.ranges().for_each(|(actor, _, last)| context.insert_range(actor, 1, last));
         }
         let held = Held { object: delta.store.clone(), recent: context.clone() };
-        self.join(key, &held, &context, losers);
+        self.join(self.place(key), key, &held, &context, losers);
+        self.learn(&context);
     }
     fn span(&mut self, span: Span, entries: &[Entry], theirs: &Context, losers: &mut Losers) {
-        let named: BTreeSet<&[u8]> = entries.iter().map(|entry| &*entry.key).collect();
-        let held = self.entries(span).filter(|(_, key, _)| !named.contains(&***key));
-        let unnamed: Vec<Blob> = held.map(|(_, key, _)| key.clone()).collect();
-        let nothing = Held::default();
-        unnamed.iter().for_each(|key| self.join(key, &nothing, theirs, losers));
+        if self.keys.range(span.first..=span.last).next().is_some() {
+            let named: BTreeSet<&[u8]> = entries.iter().map(|entry| &*entry.key).collect();
+            let held = self.entries(span).filter(|(_, key, _)| !named.contains(&***key));
+            let unnamed: Vec<(u64, Blob)> = held.map(|(place, key, _)| (place, key.clone())).collect();
+            let nothing = Held::default();
+            unnamed.iter().for_each(|(place, key)| self.join(*place, key, &nothing, theirs, losers));
+        }
+        // Each of these dots is of one key, so the others can be joined before it is noted.
+        let mut learned = Context::new();
         for entry in entries {
+            let place = self.place(&entry.key);
             // A sender with another seed would put a key where it is not looked for.
-            if span.contains(self.place(&entry.key)) {
-                self.join(&entry.key, &entry.held, theirs, losers);
+            if span.contains(place) {
+                self.join(place, &entry.key, &entry.held, theirs, losers);
+                learned.merge(&entry.held.recent);
             }
         }
+        self.learn(&learned);
     }
     /// Every key was joined with a copy that has this context.
     fn learn(&mut self, theirs: &Context) {
@@ -357,8 +367,8 @@ impl ShardCopy {
             taking.both.merge(theirs);
         }
     }
-    fn join(&mut self, key: &[u8], incoming: &Held, theirs: &Context, losers: &mut Losers) {
-        let place = self.place(key);
+    /// Whoever calls it has the recent dots of what came [learned](ShardCopy::learn) afterwards.
+    fn join(&mut self, place: u64, key: &[u8], incoming: &Held, theirs: &Context, losers: &mut Losers) {
         let forgotten = Context::new();
         let own = match &self.taking {
             _ if plant::is(Bug::TakesLateForNew) => &forgotten,
@@ -398,7 +408,6 @@ impl ShardCopy {
         }
         self.tree.change(place, minus, plus);
         self.count_residue(place);
-        self.learn(&incoming.recent);
     }
 
     /// An empty copy under a context: every key of it is still to be [replaced](ShardCopy::replace).
@@ -484,7 +493,7 @@ impl ShardCopy {
             if copy.held(&key).is_some() || is_nothing(&held) {
                 return Err(DecodeError::Invalid("entry"));
             }
-            copy.join(&key, &held, &Context::new(), &mut Losers::default());
+            copy.join(copy.place(&key), &key, &held, &Context::new(), &mut Losers::default());
         }
         copy.context = context;
         reader.end()?;

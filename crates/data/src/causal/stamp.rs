@@ -83,7 +83,14 @@ impl HybridClock {
     /// When the wall clock fell behind what was minted or observed by more than the bound: better no write than one
     /// that others refuse.
     pub fn mint(&mut self, wall: WallInterval) -> Result<Stamp, TooFarAhead> {
-        let stamp = Stamp::from_ms(wall.middle_ms()).max(self.last.next());
+        self.mint_at(wall.middle_ms(), wall)
+    }
+    /// The same for a write of another time than the wall clock's.
+    ///
+    /// # Errors
+    /// As of [`HybridClock::mint`].
+    pub fn mint_at(&mut self, time_ms: i64, wall: WallInterval) -> Result<Stamp, TooFarAhead> {
+        let stamp = Stamp::from_ms(time_ms).max(self.last.next());
         self.check(stamp, wall)?;
         self.last = stamp;
         Ok(stamp)

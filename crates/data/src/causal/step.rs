@@ -120,11 +120,19 @@ impl KeyState {
     }
 }
 
-/// Writes something behind its length, which is known only then.
+/// Writes something behind its length, which is known only then. Nearly all of it is short: then nothing is moved.
 fn framed(writer: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>)) {
-    let mut bytes = Vec::new();
-    write(&mut Writer::new(&mut bytes));
-    writer.bytes(&bytes);
+    let at = writer.buffer.len();
+    writer.u8(0);
+    write(writer);
+    let length = writer.buffer.len() - at - 1;
+    if length < 0x80 {
+        writer.buffer[at] = length as u8;
+    } else {
+        let mut head = Vec::new();
+        Writer::new(&mut head).length(length);
+        writer.buffer.splice(at..=at, head);
+    }
 }
 
 pub fn write_delta(writer: &mut Writer<'_>, key: &[u8], delta: &Causal<Object>) {

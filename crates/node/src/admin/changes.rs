@@ -19,6 +19,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use data::gaps::Gaps;
 use data::record::Record;
 use data::{Epoch, GroupId, Index, NodeId, Position};
 use protocol::single_leader::Mark;
@@ -127,6 +128,9 @@ impl Node {
         if self.map.view(group).is_some_and(|view| view.has_lost(after)) {
             return self.reply_error(connection, &self.truncated(group, after));
         }
+        if let Err(text) = self.is_at(group, after) {
+            return self.reply_error(connection, &text);
+        }
         if after.index >= end.index {
             // This copy is not there yet, or there is nothing new.
             return self.reply(connection, |w| write_reply(&[], after, false, w));
@@ -135,13 +139,8 @@ impl Node {
         if let Some((_, records, _)) = window {
             let protocol = self.sessions.get(connection).map_or(Protocol::Resp2, |it| it.protocol);
             let mut bytes = Vec::new();
-            write_changes(
-                &records,
-                after,
-                end.index,
-                asked.count,
-                &mut ReplyWriter::new(&mut bytes, protocol),
-            );
+            let w = &mut ReplyWriter::new(&mut bytes, protocol);
+            write_changes(&records, after, end.index, it.shortfall.lost(), asked.count, w);
             let Some(slot) = self.hold_reply(connection) else { return Flow::Continue };
             self.fill(connection, slot, &bytes);
             return Flow::Continue;
@@ -201,6 +200,27 @@ impl Node {
         Err(format!("NOCOPY this node has no copy of it that may be read now, ask {}", others.join(" or ")))
     }
 
+    /// Whether the log here goes on from this position: it is of the same history, and none that an election went on without.
+    fn is_at(&self, group: GroupId, after: Position) -> Result<(), String> {
+        let Some(it) = self.groups.get(&group).filter(|_| after.index > Index(0)) else { return Ok(()) };
+        let epoch = it.replica.log().epoch_at(after.index);
+        if after.index <= it.applied && epoch.is_some_and(|epoch| epoch != after.epoch) {
+            return Err(format!(
+                "TRYAGAIN another entry than {after} stands there on this node: it has not heard of an election yet"
+            ));
+        }
+        let lost = it.shortfall.lost();
+        let within = lost.ranges().iter().find(|(first, last)| (*first..=*last).contains(&after.index));
+        match within {
+            Some((first, last)) => {
+                let epoch = it.replica.log().epoch_at(*last).unwrap_or(after.epoch);
+                let next = Position { epoch, index: *last };
+                Err(gap_text("an election", (*first, next)))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The reader saw what an election dropped.
     fn truncated(&self, group: GroupId, after: Position) -> String {
         let view = self.map.view(group);
@@ -221,14 +241,17 @@ impl Node {
             let mut bytes = Vec::new();
             let w = &mut ReplyWriter::new(&mut bytes, reader.protocol);
             let lost = self.map.view(group).is_some_and(|view| view.has_lost(reader.after));
+            let here = self.is_at(group, reader.after);
             match self.groups.get(&group) {
                 None => w.error("NOCOPY this node's copy has gone"),
                 Some(_) if lost => w.error(&self.truncated(group, reader.after)),
+                Some(_) if here.is_err() => w.error(&here.err().unwrap_or_default()),
                 Some(_) if records.is_empty() => w.error(
                     "TRIMMED the log of this node no longer reaches back so far: copy the keyspace, and go on from its END",
                 ),
                 Some(it) => {
-                    write_changes(records, reader.after, it.applied_position().index, reader.count, w);
+                    let (end, lost) = (it.applied_position().index, it.shortfall.lost());
+                    write_changes(records, reader.after, end, lost, reader.count, w);
                 }
             }
             self.fill(reader.connection, reader.slot, &bytes);
@@ -243,8 +266,23 @@ struct Told<'a> {
     payload: &'a [u8],
 }
 
-/// What these records say behind `after`, through `end`.
-fn write_changes(records: &[u8], after: Position, end: Index, count: usize, w: &mut ReplyWriter<'_>) {
+fn gap_text(who: &str, (first, last): (Index, Position)) -> String {
+    let Index(first) = first;
+    let Index(through) = last.index;
+    format!(
+        "GAP {who} went on without the entries {first} to {through}: what is known of them lies in the ledger or on another node; go on AFTER {last} without them"
+    )
+}
+
+/// What these records say behind `after`, through `end`. `lost`: what stands in the history, and no leader has.
+fn write_changes(
+    records: &[u8],
+    after: Position,
+    end: Index,
+    lost: &Gaps,
+    count: usize,
+    w: &mut ReplyWriter<'_>,
+) {
     let (mut told, mut rest, mut last) = (Vec::new(), records, after);
     while let Ok(record) = Record::parse(rest) {
         rest = &rest[record.len..];
@@ -255,14 +293,20 @@ fn write_changes(records: &[u8], after: Position, end: Index, count: usize, w: &
         if header.index > end || told.len() >= count {
             break;
         }
-        if let Some(gap) = record.gap() {
+        let gap = record.gap().map(|gap| gap.first);
+        if gap.is_some() || lost.covers(header.index) {
             if told.is_empty() {
-                return w.error(&format!(
-                    "GAP this copy went on without the entries {} to {}: ask another node, or go on AFTER {} without them",
-                    gap.first.0,
-                    header.index.0,
-                    header.position()
-                ));
+                if let Some(first) = gap {
+                    return w.error(&gap_text("this copy", (first, header.position())));
+                }
+                let (first, mut last) = (header.index, header.position());
+                while let Ok(record) = Record::parse(rest)
+                    && lost.covers(record.header.index)
+                {
+                    rest = &rest[record.len..];
+                    last = record.header.position();
+                }
+                return w.error(&gap_text("an election", (first, last)));
             }
             break;
         }

@@ -2,13 +2,12 @@
 //! reaches.
 // catalogue: J14
 
+use super::poll::{Poll, id_of};
 use crate::inbox::{Answer, Ask, Gathered, Item, ItemId};
 use crate::io::ConnectionId;
+use crate::leaderless::SINCE_VERSION;
 use crate::message::PeerMessage;
 use crate::node::{Flow, Node};
-use crate::replies::SlotId;
-use crate::serve::PATIENCE;
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -17,9 +16,9 @@ use commands::spec::unknown_subcommand;
 use data::causal::{How, Kind, Mark, Version, Wish};
 use data::leaderless::Family;
 use data::value::Blob;
-use data::{Instant, KeyspaceId, NodeId};
+use data::{KeyspaceId, NodeId, SiteId};
+use wire::ReplyWriter;
 use wire::number::parse_integer;
-use wire::{Protocol, ReplyWriter};
 
 const HELP: &[&str] = &[
     "INBOX <subcommand> [<arg> ...]. Subcommands are:",
@@ -36,17 +35,12 @@ const HELP: &[&str] = &[
     "HELP",
 ];
 
-/// A client that waits for other nodes' answers.
-pub(crate) struct Question {
-    number: u64,
-    connection: ConnectionId,
-    slot: SlotId,
-    protocol: Protocol,
+pub(crate) type Question = Poll<Errand, Gathered>;
+
+/// What somebody asks for, with this command.
+pub(crate) struct Errand {
     spec: &'static Spec,
     what: What,
-    waits_for: BTreeSet<NodeId>,
-    found: Gathered,
-    deadline: Instant,
 }
 
 enum What {
@@ -71,32 +65,15 @@ impl Node {
         args: &[&[u8]],
     ) -> Flow {
         let subcommand = args[1].to_ascii_lowercase();
-        let id_of =
-            |text: &[u8]| core::str::from_utf8(text).ok().and_then(|text| text.parse::<ItemId>().ok());
         const NO_ID: &str =
             "ERR an item of the inbox is named <group>-<16 hexadecimal digits>, as INBOX LIST shows";
         match (&subcommand[..], &args[2..]) {
-            (b"list", rest) => {
-                let (name, rest) = match rest {
-                    [word, _] if word.eq_ignore_ascii_case(b"AFTER") => (None, rest),
-                    [name, rest @ ..] => (Some(*name), rest),
-                    [] => (None, rest),
-                };
-                let after = match rest {
-                    [] => None,
-                    [word, id] if word.eq_ignore_ascii_case(b"AFTER") => match id_of(id) {
-                        Some(id) => Some(id),
-                        None => return self.reply_error(connection, NO_ID),
-                    },
-                    _ => return self.reply_error(connection, "ERR syntax error"),
-                };
-                let keyspace = match name.map(|name| self.keyspace_of(name).map(|it| it.id)) {
-                    Some(None) => return self.reply_error(connection, "ERR no such keyspace"),
-                    Some(found) => found,
-                    None => None,
-                };
-                self.ask_inboxes(connection, spec, What::List, Ask::List { keyspace, after })
-            }
+            (b"list", rest) => match self.list_words(rest, NO_ID) {
+                Ok((keyspace, after)) => {
+                    self.ask_inboxes(connection, spec, What::List, Ask::List { keyspace, after })
+                }
+                Err(text) => self.reply_error(connection, text),
+            },
             (b"get", [id]) => match id_of(id) {
                 Some(id) => self.ask_inboxes(connection, spec, What::Get(id), Ask::Get(id)),
                 None => self.reply_error(connection, NO_ID),
@@ -154,21 +131,14 @@ impl Node {
 
     /// Asks every node within reach, this one first; the reply waits.
     fn ask_inboxes(&mut self, connection: ConnectionId, spec: &'static Spec, what: What, ask: Ask) -> Flow {
-        let Some(slot) = self.hold_reply(connection) else { return Flow::Continue };
-        let protocol = self.sessions.get(connection).map_or(Protocol::Resp2, |session| session.protocol);
-        let asked = self.peers.iter().filter(|(_, version)| **version >= crate::leaderless::SINCE_VERSION);
-        let waits_for: BTreeSet<NodeId> = asked.map(|(node, _)| *node).collect();
-        self.inbox.asked += 1;
-        let number = self.inbox.asked;
-        for node in &waits_for {
-            self.send(*node, PeerMessage::InboxAsk { question: number, ask: ask.clone() });
-        }
+        let Some((asker, asked)) = self.poll(connection, SINCE_VERSION) else { return Flow::Continue };
         let mut found = Gathered::default();
         found.take(self.look_in_inbox(&ask));
-        let deadline = self.now.instant + PATIENCE;
-        let question =
-            Question { number, connection, slot, protocol, spec, what, waits_for, found, deadline };
-        self.inbox.questions.push(question);
+        let errand = Errand { spec, what };
+        let question = self.inbox.questions.begin(self.now.instant, asker, errand, found, &asked);
+        for node in asked {
+            self.send(node, PeerMessage::InboxAsk { question, ask: ask.clone() });
+        }
         self.tend_inbox_questions();
         Flow::Continue
     }
@@ -179,48 +149,23 @@ impl Node {
     }
 
     pub(crate) fn on_inbox_answer(&mut self, from: NodeId, number: u64, answer: Answer) {
-        let question = self.inbox.questions.iter_mut().find(|question| question.number == number);
-        if let Some(question) = question
-            && question.waits_for.remove(&from)
-        {
-            question.found.take(answer);
+        if let Some(found) = self.inbox.questions.answered(from, number) {
+            found.take(answer);
         }
         self.tend_inbox_questions();
     }
 
-    /// Questions that every node answered that still can, or whose time is over.
     pub(crate) fn tend_inbox_questions(&mut self) {
-        let now = self.now.instant;
-        let peers = &self.peers;
-        let waits =
-            |it: &Question| now < it.deadline && it.waits_for.iter().any(|node| peers.contains_key(node));
-        let mut done = Vec::new();
-        let mut at = 0;
-        while at < self.inbox.questions.len() {
-            match waits(&self.inbox.questions[at]) {
-                true => at += 1,
-                false => done.push(self.inbox.questions.remove(at)),
-            }
-        }
-        done.into_iter().for_each(|question| self.end_inbox_question(question));
+        let ended = self.inbox.questions.ended(self.now.instant, &self.peers);
+        ended.into_iter().for_each(|question| self.end_inbox_question(question));
     }
 
     fn end_inbox_question(&mut self, mut question: Question) {
         question.found.finish();
-        // A copy that did not answer may hold more: the reply names its node.
-        let silent: Vec<&str> = self
-            .map
-            .nodes
-            .values()
-            .filter(|node| {
-                node.id != self.config.node
-                    && (!self.peers.contains_key(&node.id) || question.waits_for.contains(&node.id))
-            })
-            .map(|node| node.name.as_str())
-            .collect();
+        let silent = self.silent(&question, SINCE_VERSION);
         let mut bytes = Vec::new();
-        let w = &mut ReplyWriter::new(&mut bytes, question.protocol);
-        let id = match &question.what {
+        let w = &mut ReplyWriter::new(&mut bytes, question.asker.protocol);
+        let id = match &question.what.what {
             What::List => {
                 w.map(4);
                 w.bulk(b"items");
@@ -233,15 +178,15 @@ impl Node {
                 w.bulk(b"unreachable");
                 w.array(silent.len());
                 silent.iter().for_each(|name| w.bulk(name.as_bytes()));
-                return self.fill(question.connection, question.slot, &bytes);
+                return self.fill(question.asker.connection, question.asker.slot, &bytes);
             }
             What::Get(id) | What::Resolve(id, _) | What::Acknowledge(id) => *id,
         };
-        match (question.found.items.get(&id), &question.what) {
+        match (question.found.items.get(&id), &question.what.what) {
             (Some(item), What::Get(_)) => self.write_conflict(item, w),
             (None, What::Get(_)) if silent.is_empty() => w.null(),
             (Some(item), What::Resolve(_, word)) => {
-                match wish_of(item, word, &self.asker(question.connection)) {
+                match wish_of(item, word, &self.asker(question.asker.connection)) {
                     Ok(wish) => return self.settle(&question, item, wish),
                     Err(text) => w.error(text),
                 }
@@ -263,12 +208,15 @@ impl Node {
                 ));
             }
         }
-        self.fill(question.connection, question.slot, &bytes);
+        self.fill(question.asker.connection, question.asker.slot, &bytes);
     }
 
     fn settle(&mut self, question: &Question, item: &Item, wish: Wish) {
-        let place = (question.connection, question.slot, question.protocol);
-        self.write_for(place, item.keyspace, item.key.clone(), wish, question.spec, None);
+        let place = (question.asker.connection, question.asker.slot, question.asker.protocol);
+        if self.is_multi_leader(item.keyspace) {
+            return self.settle_at_site(place, item.keyspace, &item.key, &wish);
+        }
+        self.write_for(place, item.keyspace, item.key.clone(), wish, question.what.spec, None);
     }
 
     /// Who asks, for the audit trail.
@@ -282,17 +230,24 @@ impl Node {
     }
 
     fn write_conflict(&self, item: &Item, w: &mut ReplyWriter<'_>) {
-        let policy = self.map.leaderless.get(&item.keyspace).map(|it| it.policy.conflict).unwrap_or_default();
-        let state = match (item.decisions.is_empty(), policy.family()) {
+        let (policy, is_asked) = match self.map.multi_leader.get(&item.keyspace) {
+            Some(it) => (it.conflict.name(), it.conflict == data::multi_leader::Conflict::Siblings),
+            None => {
+                let of = self.map.leaderless.get(&item.keyspace);
+                let policy = of.map(|it| it.policy.conflict).unwrap_or_default();
+                (policy.name(), policy.family() == Family::Resolve)
+            }
+        };
+        let state = match (item.decisions.is_empty(), is_asked) {
             (false, _) => "settled",
-            (true, Family::Resolve) => "open",
-            (true, Family::Converge | Family::Avoid) => "decided",
+            (true, true) => "open",
+            (true, false) => "decided",
         };
         w.map(8);
         for (name, value) in [
             ("id", item.id.to_string()),
             ("keyspace", self.keyspace_name(item.keyspace)),
-            ("policy", policy.name().to_string()),
+            ("policy", policy.to_string()),
             ("state", state.to_string()),
         ] {
             w.bulk(name.as_bytes());
@@ -314,7 +269,7 @@ impl Node {
             }
             w.bulk(b"type");
             w.bulk(type_of(version).as_bytes());
-            self.write_mark(version.mark, w);
+            self.write_mark(item.keyspace, version.mark, w);
         }
         w.bulk(b"decisions");
         w.array(item.decisions.len());
@@ -331,25 +286,34 @@ impl Node {
             w.bulk(by);
             w.bulk(b"dropped-before");
             w.integer(i64::try_from(told.dropped).unwrap_or(i64::MAX));
-            self.write_mark(told.mark, w);
+            self.write_mark(item.keyspace, told.mark, w);
         }
     }
 
-    /// Three fields: when, by which node's copy, and the name of the write.
-    fn write_mark(&self, mark: Mark, w: &mut ReplyWriter<'_>) {
+    /// Three fields: when, by which node's copy or at which site, and the name of the write.
+    fn write_mark(&self, keyspace: KeyspaceId, mark: Mark, w: &mut ReplyWriter<'_>) {
         let node = mark.dot.actor.node;
         w.bulk(b"time-ms");
         w.integer(mark.stamp.ms());
-        w.bulk(b"node");
-        let name = self.map.nodes.get(&node).map_or_else(|| format!("{}", node.0), |it| it.name.clone());
-        w.bulk(name.as_bytes());
+        if self.is_multi_leader(keyspace) {
+            // There the actor is a leader of a site.
+            let site = self.site_name(keyspace, SiteId(node.0));
+            w.bulk(b"site");
+            w.bulk(site.map_or_else(|| format!("{}", SiteId(node.0)), |it| it.to_string()).as_bytes());
+        } else {
+            w.bulk(b"node");
+            let name = self.map.nodes.get(&node).map_or_else(|| format!("{}", node.0), |it| it.name.clone());
+            w.bulk(name.as_bytes());
+        }
         w.bulk(b"dot");
         w.bulk(format!("{}", mark.dot).as_bytes());
     }
 
     /// Keys with news of the shards whose first living copy is this node's.
     pub(crate) fn take_conflict_news(&mut self) -> Vec<(KeyspaceId, data::GroupId, Vec<Blob>)> {
-        self.take_leaderless_news()
+        let mut news = self.take_leaderless_news();
+        news.extend(self.take_site_news());
+        news
     }
 }
 

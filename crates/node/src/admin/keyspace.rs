@@ -21,7 +21,7 @@ use wire::number::parse_integer;
 
 const HELP: &[&str] = &[
     "KEYSPACE <subcommand> [<arg> ...]. Subcommands are:",
-    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT async|semi-sync|majority|in-sync-set|synchronous|chain] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s] [LOG row|statement|physical]",
+    "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT best-effort|async|semi-sync|majority|in-sync-set|synchronous|chain] [BACKLOG n] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s] [LOG row|statement|physical]",
     "CREATE <name> MULTI-LEADER [SITES eu,us,ap] [TOPOLOGY all-to-all|circular|star:<hub>|tree:<child>-><parent>,...] [CONFLICT crdt|siblings|last-write-wins|home] [options of SINGLE-LEADER, of each site's group]",
     "CREATE <name> LEADERLESS [N n] [W w] [R r] [SLOPPY on|off] [READ-REPAIR blocking|background|off] [CONFLICT crdt|siblings|last-write-wins] [ON-SIBLINGS show|error] [SHARDS n]",
     "ALTER <name> [options of CREATE]",
@@ -38,6 +38,8 @@ const HELP: &[&str] = &[
     "MOVE-SLOTS <name> <first>-<last> TO <group>",
     "    Gives slots to another group of the keyspace, while both serve.",
     "CANCEL-MOVE <move>",
+    "MOVE-HOME <name> <key> TO <site>",
+    "    Under CONFLICT home: the keys of this one's slot are at home there from now on, while both sites serve.",
     "REMOVE-NODE <node>",
     "HELP",
 ];
@@ -68,6 +70,7 @@ impl Node {
                 self.reply(connection, |w| w.bulk(text.as_bytes()))
             }
             (b"move-slots", args) => self.move_slots(connection, args),
+            (b"move-home", args) => self.move_home(connection, args),
             (b"cancel-move", [id]) => self.cancel_move(connection, id),
             (b"switchover", [group, node]) => self.switchover(connection, group, node),
             (b"promote", [group, node, accepted]) if accepted.eq_ignore_ascii_case(b"ACCEPT-LOSS") => {
@@ -116,7 +119,7 @@ impl Node {
         Flow::Continue
     }
 
-    pub(super) fn hold_reply(&mut self, connection: ConnectionId) -> Option<crate::replies::SlotId> {
+    pub(crate) fn hold_reply(&mut self, connection: ConnectionId) -> Option<crate::replies::SlotId> {
         let session = self.sessions.get_mut(connection)?;
         session.replies.begin();
         session.replies.rollback();
@@ -260,50 +263,37 @@ impl Node {
         let rule = groups.first().map_or(settings.commit, |group| group.rule);
         let followers_needed = groups.first().map_or(0, |group| group.followers_needed);
         self.reply(connection, |w| {
-            w.map(28);
-            let mut text = |name: &str, value: &str| {
-                w.bulk(name.as_bytes());
-                w.bulk(value.as_bytes());
-            };
-            text("name", &it.name);
-            text("kind", "single-leader");
-            text("commit", settings.commit.name());
-            text("commit-now", rule.name());
-            text("on-timeout", settings.on_timeout.name());
-            text("election", settings.election.name());
-            text("level", settings.level.name());
-            text("flush", &flush_name(settings.flush));
-            text("site", settings.site.as_ref().map_or("any", Site::as_str));
-            text("recovery-site", settings.recovery_site.as_ref().map_or("none", Site::as_str));
-            text("log", settings.log.name());
-            text("forward", if settings.forward { "on" } else { "off" });
-            let mut number = |name: &str, value: i64| {
-                w.bulk(name.as_bytes());
-                w.integer(value);
-            };
-            number("id", i64::from(it.id.0));
-            number("shards", i64::from(settings.shards));
-            number("replicas", i64::from(settings.replicas));
-            number("read-replicas", i64::from(settings.read_replicas));
-            number("fan-out", i64::from(settings.fan_out));
-            number("acks", followers_needed as i64);
-            number("min-replicas-to-write", i64::from(settings.min_replicas_to_write));
-            number("min-replicas-max-lag", i64::from(settings.min_replicas_max_lag_s));
-            number("timeout-ms", i64::from(settings.timeout_ms));
-            number("backlog", i64::from(settings.backlog_bytes));
-            w.bulk(b"missed");
-            w.array(missed.len());
-            missed.iter().for_each(|text| w.bulk(text.as_bytes()));
-            w.bulk(b"log-bytes");
-            write_logged(&logged, w);
-            w.bulk(b"latency-parts");
-            latency_parts::write_parts(&latency, w);
-            w.bulk(b"groups");
-            w.array(groups.len());
-            groups.iter().for_each(|group| group.write(w));
-            w.bulk(b"moves");
-            w.array(moves.len());
-            moves.iter().for_each(|text| w.bulk(text.as_bytes()));
+            w.fields(|f| {
+                f.text("name", &it.name);
+                f.text("kind", "single-leader");
+                f.text("commit", settings.commit.name());
+                f.text("commit-now", rule.name());
+                f.text("on-timeout", settings.on_timeout.name());
+                f.text("election", settings.election.name());
+                f.text("level", settings.level.name());
+                f.text("flush", flush_name(settings.flush));
+                f.text("site", settings.site.as_ref().map_or("any", Site::as_str));
+                f.text("recovery-site", settings.recovery_site.as_ref().map_or("none", Site::as_str));
+                f.text("log", settings.log.name());
+                f.text("forward", if settings.forward { "on" } else { "off" });
+                f.integer("id", it.id.0);
+                f.integer("shards", settings.shards);
+                f.integer("replicas", settings.replicas);
+                f.integer("read-replicas", settings.read_replicas);
+                f.integer("fan-out", settings.fan_out);
+                f.integer("acks", followers_needed as i64);
+                f.integer("min-replicas-to-write", settings.min_replicas_to_write);
+                f.integer("min-replicas-max-lag", settings.min_replicas_max_lag_s);
+                f.integer("timeout-ms", settings.timeout_ms);
+                f.integer("backlog", settings.backlog_bytes);
+                f.field("missed").list(&missed);
+                write_logged(&logged, f.field("log-bytes"));
+                latency_parts::write_parts(&latency, f.field("latency-parts"));
+                let w = f.field("groups");
+                w.array(groups.len());
+                groups.iter().for_each(|group| group.write(w));
+                f.field("moves").list(&moves);
+            });
         })
     }
 }
@@ -344,26 +334,16 @@ struct Shown {
 
 impl Shown {
     fn write(&self, w: &mut ReplyWriter<'_>) {
-        w.map(8);
-        w.bulk(b"group");
-        w.integer(i64::from(self.group.0));
-        w.bulk(b"slots");
-        w.bulk(self.slots.text().as_bytes());
-        w.bulk(b"epoch");
-        w.integer(self.epoch.0 as i64);
-        w.bulk(b"leader");
-        w.bulk(self.leader.as_bytes());
-        let lists = [
-            ("members", &self.members),
-            ("electable", &self.electable),
-            ("read-replicas", &self.read_replicas),
-            ("links", &self.links),
-        ];
-        for (name, nodes) in lists {
-            w.bulk(name.as_bytes());
-            w.array(nodes.len());
-            nodes.iter().for_each(|node| w.bulk(node.as_bytes()));
-        }
+        w.fields(|f| {
+            f.integer("group", self.group.0);
+            f.text("slots", self.slots.text());
+            f.integer("epoch", self.epoch.0 as i64);
+            f.text("leader", &self.leader);
+            f.field("members").list(&self.members);
+            f.field("electable").list(&self.electable);
+            f.field("read-replicas").list(&self.read_replicas);
+            f.field("links").list(&self.links);
+        });
     }
 }
 

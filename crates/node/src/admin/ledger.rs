@@ -3,14 +3,14 @@
 
 use super::ledger_words as words;
 use super::operation_words::write_operations;
+use super::poll::{Asker, Horizon, Poll, id_of};
 use crate::execute::{Context, Executed, Identity};
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::{PeerMessage, Work};
 use crate::node::{Flow, Node};
-use crate::replies::SlotId;
 use crate::serve::PATIENCE;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use commands::spec::unknown_subcommand;
 use data::codec::{DecodeError, Reader, Writer};
 use data::ledger::{Item, ItemId, Mark};
-use data::{GroupId, Instant, KeyspaceId, NodeId, Process, RequestId};
+use data::{GroupId, KeyspaceId, NodeId, Process, RequestId};
 use wire::{Protocol, ReplyWriter};
 
 /// Peers of this message version know of ledgers.
@@ -67,21 +67,19 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
-/// A client that waits for other nodes' answers.
-pub(crate) struct Question {
-    number: u64,
-    connection: ConnectionId,
-    slot: SlotId,
-    protocol: Protocol,
-    what: What,
-    waits_for: BTreeSet<NodeId>,
-    found: BTreeMap<ItemId, (Listed, Vec<NodeId>)>,
+pub(crate) type Question = Poll<What, Found>;
+
+/// What the nodes told together.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// With the nodes whose ledgers have it.
+    items: BTreeMap<ItemId, (Listed, Vec<NodeId>)>,
     more: bool,
-    deadline: Instant,
+    horizon: Horizon<ItemId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum What {
+pub(crate) enum What {
     List,
     Get(ItemId),
     Reapply { id: ItemId, force: bool },
@@ -153,39 +151,22 @@ impl Entry {
 impl Node {
     pub(super) fn ledger_command(&mut self, connection: ConnectionId, args: &[&[u8]]) -> Flow {
         let subcommand = args[1].to_ascii_lowercase();
-        let id_of =
-            |text: &[u8]| core::str::from_utf8(text).ok().and_then(|text| text.parse::<ItemId>().ok());
         const NO_ID: &str =
             "ERR an item of the ledger is named <group>-<epoch>-<index>, as LEDGER LIST shows";
         match (&subcommand[..], &args[2..]) {
-            (b"list", rest) => {
-                let (name, rest) = match rest {
-                    [word, _] if word.eq_ignore_ascii_case(b"AFTER") => (None, rest),
-                    [name, rest @ ..] => (Some(*name), rest),
-                    [] => (None, rest),
-                };
-                let after = match rest {
-                    [] => None,
-                    [word, id] if word.eq_ignore_ascii_case(b"AFTER") => match id_of(id) {
-                        Some(id) => Some(id),
-                        None => return self.reply_error(connection, NO_ID),
-                    },
-                    _ => return self.reply_error(connection, "ERR syntax error"),
-                };
-                let keyspace = match name.map(|name| self.keyspace_of(name).map(|it| it.id)) {
-                    Some(None) => return self.reply_error(connection, "ERR no such keyspace"),
-                    Some(found) => found,
-                    None => None,
-                };
-                self.ask_ledgers(connection, What::List, Ask::List { keyspace, after })
-            }
+            (b"list", rest) => match self.list_words(rest, NO_ID) {
+                Ok((keyspace, after)) => {
+                    self.ask_ledgers(connection, What::List, Ask::List { keyspace, after })
+                }
+                Err(text) => self.reply_error(connection, text),
+            },
             (b"get", [id]) => match id_of(id) {
                 Some(id) => self.ask_ledgers(connection, What::Get(id), Ask::Get(id)),
                 None => self.reply_error(connection, NO_ID),
             },
             (b"reapply", [id, rest @ ..]) => {
                 let force = matches!(rest, [word] if word.eq_ignore_ascii_case(b"FORCE"));
-                match id_of(id) {
+                match id_of::<ItemId>(id) {
                     None => self.reply_error(connection, NO_ID),
                     Some(_) if !rest.is_empty() && !force => self.reply_error(connection, "ERR syntax error"),
                     Some(id) => self.ask_ledgers(connection, What::Reapply { id, force }, Ask::Get(id)),
@@ -212,29 +193,14 @@ impl Node {
 
     /// Asks every node within reach, this one first; the reply waits.
     fn ask_ledgers(&mut self, connection: ConnectionId, what: What, ask: Ask) -> Flow {
-        let Some(slot) = self.hold_reply(connection) else { return Flow::Continue };
-        let protocol = self.sessions.get(connection).map_or(Protocol::Resp2, |session| session.protocol);
-        let asked = self.peers.iter().filter(|(_, version)| **version >= SINCE_VERSION);
-        let waits_for: BTreeSet<NodeId> = asked.map(|(node, _)| *node).collect();
-        self.ledger_asked += 1;
-        let number = self.ledger_asked;
-        for node in &waits_for {
-            self.send(*node, PeerMessage::LedgerAsk { question: number, ask: ask.clone() });
-        }
+        let Some((asker, asked)) = self.poll(connection, SINCE_VERSION) else { return Flow::Continue };
+        let mut found = Found::default();
         let (items, more) = self.look_in_ledger(&ask);
-        let mut question = Question {
-            number,
-            connection,
-            slot,
-            protocol,
-            what,
-            waits_for,
-            found: BTreeMap::new(),
-            more: false,
-            deadline: self.now.instant + PATIENCE,
-        };
-        question.take(self.config.node, items, more);
-        self.ledger_questions.push(question);
+        found.take(self.config.node, items, more);
+        let question = self.ledger_questions.begin(self.now.instant, asker, what, found, &asked);
+        for node in asked {
+            self.send(node, PeerMessage::LedgerAsk { question, ask: ask.clone() });
+        }
         self.tend_ledger_questions();
         Flow::Continue
     }
@@ -271,67 +237,41 @@ impl Node {
     }
 
     pub(crate) fn on_ledger_answer(&mut self, from: NodeId, number: u64, items: Vec<Listed>, more: bool) {
-        let question = self.ledger_questions.iter_mut().find(|question| question.number == number);
-        if let Some(question) = question
-            && question.waits_for.remove(&from)
-        {
-            question.take(from, items, more);
+        if let Some(found) = self.ledger_questions.answered(from, number) {
+            found.take(from, items, more);
         }
         self.tend_ledger_questions();
     }
 
-    /// Questions that every node answered that still can, or whose time is over.
     pub(crate) fn tend_ledger_questions(&mut self) {
-        let now = self.now.instant;
-        let peers = &self.peers;
-        let waits =
-            |it: &Question| now < it.deadline && it.waits_for.iter().any(|node| peers.contains_key(node));
-        let mut done = Vec::new();
-        let mut at = 0;
-        while at < self.ledger_questions.len() {
-            match waits(&self.ledger_questions[at]) {
-                true => at += 1,
-                false => done.push(self.ledger_questions.remove(at)),
-            }
-        }
-        done.into_iter().for_each(|question| self.end_question(question));
+        let ended = self.ledger_questions.ended(self.now.instant, &self.peers);
+        ended.into_iter().for_each(|question| self.end_question(question));
     }
 
-    fn end_question(&mut self, question: Question) {
+    fn end_question(&mut self, mut question: Question) {
         if let What::Reapply { id, force } = question.what {
             return self.reapply(&question, id, force);
         }
-        // A member that did not answer may hold more: the reply names it.
-        let answered = |node: &NodeId| {
-            *node == self.config.node
-                || self.peers.get(node).is_some_and(|version| *version >= SINCE_VERSION)
-                    && !question.waits_for.contains(node)
-        };
-        let silent: Vec<&str> = self
-            .map
-            .nodes
-            .values()
-            .filter(|node| !answered(&node.id))
-            .map(|node| node.name.as_str())
-            .collect();
+        question.found.horizon.cut(&mut question.found.items);
+        let silent = self.silent(&question, SINCE_VERSION);
         let mut bytes = Vec::new();
-        let w = &mut ReplyWriter::new(&mut bytes, question.protocol);
+        let w = &mut ReplyWriter::new(&mut bytes, question.asker.protocol);
         match question.what {
             What::List => {
                 w.map(3);
                 w.bulk(b"items");
-                w.array(question.found.len());
-                for (listed, nodes) in question.found.values() {
+                w.array(question.found.items.len());
+                for (listed, nodes) in question.found.items.values() {
                     w.map(words::FIELDS);
                     self.write_item(listed, nodes, w);
                 }
                 w.bulk(b"more");
-                w.boolean(question.more);
+                w.boolean(question.found.more);
                 w.bulk(b"unreachable");
                 w.array(silent.len());
                 silent.iter().for_each(|name| w.bulk(name.as_bytes()));
             }
-            What::Get(id) => match question.found.get(&id) {
+            What::Get(id) => match question.found.items.get(&id) {
                 Some((listed, nodes)) => {
                     w.map(words::FIELDS + 1);
                     self.write_item(listed, nodes, w);
@@ -341,15 +281,15 @@ impl Node {
                 None if silent.is_empty() => w.null(),
                 None => w.error(&unreached(&silent)),
             },
-            What::Release if silent.is_empty() => w.integer(question.found.len() as i64),
+            What::Release if silent.is_empty() => w.integer(question.found.items.len() as i64),
             What::Release => w.error(&format!(
                 "INDETERMINATE {} items were let go on the nodes within reach, {} did not answer: ask again",
-                question.found.len(),
+                question.found.items.len(),
                 silent.join(", ")
             )),
             What::Reapply { .. } => {}
         }
-        self.fill(question.connection, question.slot, &bytes);
+        self.fill(question.asker.connection, question.asker.slot, &bytes);
     }
 
     fn write_item(&self, listed: &Listed, nodes: &[NodeId], w: &mut ReplyWriter<'_>) {
@@ -360,8 +300,8 @@ impl Node {
 
     /// The item was looked for: the group's leader applies it again.
     fn reapply(&mut self, question: &Question, id: ItemId, force: bool) {
-        let (connection, slot) = (question.connection, question.slot);
-        let found = question.found.get(&id).map(|(listed, _)| &listed.item);
+        let Asker { connection, slot, .. } = question.asker;
+        let found = question.found.items.get(&id).map(|(listed, _)| &listed.item);
         let leader = found.and_then(|item| self.map.leader_of(item.id.group));
         let old = |node: NodeId| {
             node != self.config.node && self.peers.get(&node).is_some_and(|version| *version < SINCE_VERSION)
@@ -391,7 +331,7 @@ impl Node {
             let origin = Origin::Client { connection, slot, purpose: Purpose::Command };
             let work = Work::Reapply { item, force };
             let deadline = Some(self.now.instant + PATIENCE);
-            let outgoing = Outgoing::new(keyspace, question.protocol, work, origin, deadline);
+            let outgoing = Outgoing::new(keyspace, question.asker.protocol, work, origin, deadline);
             let Some(session) = self.sessions.get_mut(connection) else { return };
             let command = session.commands;
             if self.forwards.add(Outgoing { command, slot: shard, write: true, ..outgoing }).is_ok() {
@@ -448,12 +388,15 @@ fn unreached(silent: &[&str]) -> String {
     format!("TRYAGAIN no node within reach has it, {} did not answer", silent.join(", "))
 }
 
-impl Question {
+impl Found {
     fn take(&mut self, from: NodeId, items: Vec<Listed>, more: bool) {
+        if let Some(last) = items.last().filter(|_| more) {
+            self.horizon.note(last.item.id);
+        }
         self.more |= more;
         for listed in items {
             let (known, nodes) =
-                self.found.entry(listed.item.id).or_insert_with(|| (listed.clone(), Vec::new()));
+                self.items.entry(listed.item.id).or_insert_with(|| (listed.clone(), Vec::new()));
             nodes.push(from);
             // Of several copies of an entry one may know more than the others.
             known.item.mark = known.item.mark.min(listed.item.mark);

@@ -142,58 +142,47 @@ impl Node {
         let (rule, degraded) = view.map_or((settings.commit, false), |view| (view.rule, view.is_degraded()));
         let needed = rule.followers_needed(electable) + 1;
         let site = self.site_receipt(receipt.group, position).filter(|_| held);
-        w.map(if site.is_some() { 17 } else { 14 });
-        w.bulk(b"keyspace");
-        w.bulk(keyspace.as_bytes());
-        w.bulk(b"kind");
-        w.bulk(if receipt.write { b"write" } else { b"read" });
-        w.bulk(b"outcome");
-        w.bulk(outcome.as_bytes());
-        w.bulk(b"node");
-        w.bulk(node.as_bytes());
-        w.bulk(b"role");
-        w.bulk(role.as_bytes());
-        w.bulk(b"epoch");
-        w.integer(position.epoch.0 as i64);
-        w.bulk(b"index");
-        w.integer(index.0 as i64);
-        w.bulk(b"lag-known");
-        w.integer(lag as i64);
-        // What is missing was acknowledged no longer before the read than this; a leader's answer misses nothing.
-        w.bulk(b"staleness-ms-max");
-        match (receipt.stale, receipt.age) {
-            (false, _) => w.integer(0),
-            (true, Some(age)) => w.integer(age.as_nanos().div_ceil(1_000_000) as i64),
-            (true, None) => w.null(),
-        }
-        w.bulk(b"commit-rule");
-        w.bulk(rule.name().as_bytes());
-        w.bulk(b"copies-required");
-        w.bulk(needed.to_string().as_bytes());
-        w.bulk(b"holders");
-        w.array(holders.len());
-        for (name, level) in &holders {
-            w.map(2);
-            w.bulk(b"node");
-            w.bulk(name.as_bytes());
-            w.bulk(b"level");
-            w.bulk(level.as_bytes());
-        }
-        w.bulk(b"degraded");
-        w.boolean(degraded);
-        w.bulk(b"asked");
-        match &receipt.asked {
-            Some(asked) => {
-                let words = shown(asked, &|node| node_name(node));
-                let words: Vec<String> =
-                    words.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
-                w.bulk(words.join(" ").as_bytes());
+        w.fields(|f| {
+            f.text("keyspace", &keyspace);
+            f.text("kind", if receipt.write { "write" } else { "read" });
+            f.text("outcome", outcome);
+            f.text("node", &node);
+            f.text("role", role);
+            f.integer("epoch", position.epoch.0 as i64);
+            f.integer("index", index.0 as i64);
+            f.integer("lag-known", lag as i64);
+            // What is missing was acknowledged no longer before the read than this; a leader's answer misses nothing.
+            match (receipt.stale, receipt.age) {
+                (false, _) => f.integer("staleness-ms-max", 0),
+                (true, Some(age)) => {
+                    f.integer("staleness-ms-max", age.as_nanos().div_ceil(1_000_000) as i64);
+                }
+                (true, None) => f.field("staleness-ms-max").null(),
             }
-            None => w.null(),
-        }
-        if let Some(site) = site {
-            site.write(w);
-        }
+            f.text("commit-rule", rule.name());
+            f.text("copies-required", needed.to_string());
+            let w = f.field("holders");
+            w.array(holders.len());
+            for (name, level) in &holders {
+                w.fields(|f| {
+                    f.text("node", name);
+                    f.text("level", level);
+                });
+            }
+            f.field("degraded").boolean(degraded);
+            match &receipt.asked {
+                Some(asked) => {
+                    let words = shown(asked, &|node| node_name(node));
+                    let words: Vec<String> =
+                        words.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+                    f.text("asked", words.join(" "));
+                }
+                None => f.field("asked").null(),
+            }
+            if let Some(site) = site {
+                site.write(f);
+            }
+        });
         bytes
     }
 }

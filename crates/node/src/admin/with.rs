@@ -83,7 +83,7 @@ impl Node {
             // An array whose two elements are a reply and a receipt: each comes when it can, in this order.
             (session.receipt, session.receipt_command) = (None, session.commands);
             session.replies.begin().extend_from_slice(b"*2\r\n");
-            session.replies.finish();
+            session.replies.finish_head();
         }
         let own = session.read_as(reads);
         self.options = any.then(|| Box::new(options));

@@ -32,8 +32,10 @@ impl Node {
         let Some(it) = self.groups.get(&group) else { return };
         match it.replica.role() {
             RoleName::Leader => {
-                // As long as somebody may be better, an audit would only put others in doubt.
-                if it.audit.is_sound() || !self.hand_over(group) {
+                // As long as somebody may be better, an audit would only put others in doubt. A leader that had to leave out entries
+                // of its predecessor lacks what its epoch's first entry did not tell: the next epoch's will.
+                let sound = it.audit.is_sound() && it.shortfall.is_whole();
+                if sound || !self.hand_over(group) {
                     self.audit_range(group);
                 }
             }
@@ -152,7 +154,8 @@ impl Node {
     /// A leader whose table is right offers a snapshot of it that lies behind `after`, or takes one.
     pub(crate) fn offer_rebuild(&mut self, group: GroupId, to: NodeId, after: Index) {
         let Some(it) = self.groups.get_mut(&group).filter(|it| it.audit.is_sound()) else { return };
-        let serves = |mark: &Mark| mark.position.index >= it.released && mark.position.index > after;
+        let from = it.released.max(it.shortfall.own().end());
+        let serves = |mark: &Mark| mark.position.index >= from && mark.position.index > after;
         if let Some((mark, len)) = it.snapshots.stored.filter(|(mark, _)| serves(mark)) {
             self.send(to, PeerMessage::AuditOffer { group, mark, len });
             return;

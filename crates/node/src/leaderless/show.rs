@@ -149,49 +149,35 @@ impl Node {
             })
             .collect();
         Some(self.reply(connection, |w| {
-            w.map(13);
-            let mut text = |name: &str, value: &str| {
-                w.bulk(name.as_bytes());
-                w.bulk(value.as_bytes());
-            };
-            text("name", &keyspace_name);
-            text("kind", "leaderless");
-            text("conflict", policy.conflict.name());
-            text("sloppy", if policy.sloppy { "on" } else { "off" });
-            text("read-repair", policy.repair.name());
-            text("on-siblings", policy.on_siblings.name());
-            text("reads-meet-writes", if policy.overlaps() { "yes" } else { "no" });
-            for (name, value) in [
-                ("id", keyspace.0),
-                ("n", policy.n),
-                ("w", policy.w),
-                ("r", policy.r),
-                ("shards", policy.shards),
-            ] {
-                w.bulk(name.as_bytes());
-                w.integer(i64::from(value));
-            }
-            w.bulk(b"rings");
-            w.array(shards.len());
-            for (shard, nodes) in &shards {
-                w.map(9);
-                w.bulk(b"shard");
-                w.integer(i64::from(shard.group.0));
-                w.bulk(b"slots");
-                w.bulk(format!("{}-{}", shard.slots.first, shard.slots.last).as_bytes());
-                w.bulk(b"ring");
-                w.integer(shard.ring as i64);
-                w.bulk(b"barrier");
-                w.bulk(shard.barrier.stage.name().as_bytes());
-                w.bulk(b"barriers");
-                w.integer(shard.barrier.collected as i64);
-                let names: [&str; 4] = ["replicas", "joining", "stand-ins", "barrier-awaits"];
-                for (name, nodes) in names.iter().zip(nodes) {
-                    w.bulk(name.as_bytes());
-                    w.array(nodes.len());
-                    nodes.iter().for_each(|node| w.bulk(node.as_bytes()));
+            w.fields(|f| {
+                f.text("name", &keyspace_name);
+                f.text("kind", "leaderless");
+                f.text("conflict", policy.conflict.name());
+                f.text("sloppy", if policy.sloppy { "on" } else { "off" });
+                f.text("read-repair", policy.repair.name());
+                f.text("on-siblings", policy.on_siblings.name());
+                f.text("reads-meet-writes", if policy.overlaps() { "yes" } else { "no" });
+                f.integer("id", keyspace.0);
+                f.integer("n", policy.n);
+                f.integer("w", policy.w);
+                f.integer("r", policy.r);
+                f.integer("shards", policy.shards);
+                let w = f.field("rings");
+                w.array(shards.len());
+                for (shard, [replicas, joining, stand_ins, awaited]) in &shards {
+                    w.fields(|f| {
+                        f.integer("shard", shard.group.0);
+                        f.text("slots", format!("{}-{}", shard.slots.first, shard.slots.last));
+                        f.integer("ring", shard.ring as i64);
+                        f.text("barrier", shard.barrier.stage.name());
+                        f.integer("barriers", shard.barrier.collected as i64);
+                        f.field("replicas").list(replicas);
+                        f.field("joining").list(joining);
+                        f.field("stand-ins").list(stand_ins);
+                        f.field("barrier-awaits").list(awaited);
+                    });
                 }
-            }
+            });
         }))
     }
 

@@ -3,6 +3,11 @@
 use data::codec::{DecodeError, Reader, Writer};
 use protocol::multi_leader::Record;
 
+/// The record of a `site` entry, for whoever looks at logs from outside; nothing when it is none.
+pub fn record_of(payload: &[u8]) -> Option<Record> {
+    read(payload).ok().map(|(_, record)| record)
+}
+
 pub(crate) fn write(w: &mut Writer<'_>, answer: Option<&[u8]>, record: &Record) {
     w.option(answer, |w, answer| w.bytes(answer));
     record.encode(w);

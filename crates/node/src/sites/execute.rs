@@ -41,6 +41,9 @@ impl Group {
         };
         let plan = match plan {
             Plan::Merge { from, into } if exchange.state().is_ready() => {
+                if let Some(home) = self.home_elsewhere(from.iter().copied().chain([into])) {
+                    return Executed::AtHome(home);
+                }
                 let (depends, copy) = (self.depends_on(from.iter().copied()), exchange.state().copy());
                 let found: Vec<(&[u8], Option<&Object>)> =
                     from.iter().map(|key| (*key, copy.object(key))).collect();
@@ -60,6 +63,9 @@ impl Group {
             // It became a write.
             Plan::Merge { .. } => self.refuse(context, start, reply, Index(0), JOINING),
             Plan::Read(keys) => {
+                if let Some(home) = self.home_elsewhere(keys.iter().copied()) {
+                    return Executed::AtHome(home);
+                }
                 let depends = self.depends_on(keys.iter().copied());
                 let copy = exchange.state().copy();
                 let found: Vec<(&[u8], Option<&Object>)> =
@@ -73,6 +79,9 @@ impl Group {
                 }
             }
             Plan::Write { writes, form } => {
+                if let Some(home) = self.home_elsewhere(writes.iter().map(|(key, _)| &**key)) {
+                    return Executed::AtHome(home);
+                }
                 let depends = self.depends_on(writes.iter().map(|(key, _)| *key));
                 let changes: Vec<(Blob, _)> =
                     writes.into_iter().map(|(key, wish)| (Blob::from(key), wish)).collect();
@@ -89,7 +98,7 @@ impl Group {
         }
     }
 
-    fn write_site(
+    pub(super) fn write_site(
         &mut self,
         context: &mut Context<'_>,
         changes: &[(Blob, data::causal::Wish)],
@@ -130,7 +139,7 @@ impl Group {
         }
     }
 
-    fn site_late(&mut self, output: Output) {
+    pub(super) fn site_late(&mut self, output: Output) {
         if let Some(site) = &mut self.site {
             site.late.push(output);
         }
@@ -241,6 +250,9 @@ fn refusal_text(site: &SiteShard, refusal: &Refusal) -> String {
         Refusal::Joining => JOINING.into(),
         Refusal::Clock(ahead) => format!(
             "TRYAGAIN this site's clock is too far behind what it has seen ({ahead}): nothing was written; set the clocks of its nodes"
+        ),
+        Refusal::Ahead { by_ms } => format!(
+            "TRYAGAIN the clock of this site's leader is {by_ms} ms ahead of most others: nothing was written; set the clocks of its nodes"
         ),
         Refusal::Elsewhere { home } => {
             let name = site.names.get(home).map_or_else(|| format!("{home}"), |name| format!("{name}"));

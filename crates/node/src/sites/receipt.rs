@@ -5,7 +5,7 @@ use crate::node::Node;
 use alloc::format;
 use alloc::vec::Vec;
 use data::{GroupId, Position, Site, WriteStamp};
-use wire::ReplyWriter;
+use wire::reply::Fields;
 
 /// What a receipt tells of a write in a multi-leader keyspace.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,18 +18,15 @@ pub(crate) struct SiteReceipt {
 }
 
 impl SiteReceipt {
-    /// The three fields that other receipts lack.
-    pub fn write(&self, w: &mut ReplyWriter<'_>) {
-        w.bulk(b"site");
-        w.bulk(self.site.as_str().as_bytes());
-        w.bulk(b"stamp");
+    /// The fields that other receipts lack.
+    pub fn write(&self, f: &mut Fields<'_, '_>) {
+        f.text("site", self.site.as_str());
         match self.stamp {
-            Some(stamp) => w.bulk(format!("{stamp}").as_bytes()),
-            None => w.null(),
+            Some(stamp) => f.text("stamp", format!("{stamp}")),
+            None => f.field("stamp").null(),
         }
-        w.bulk(b"sites");
-        w.array(self.holders.len());
-        self.holders.iter().for_each(|site| w.bulk(site.as_str().as_bytes()));
+        let sites: Vec<&str> = self.holders.iter().map(Site::as_str).collect();
+        f.field("sites").list(&sites);
     }
 }
 

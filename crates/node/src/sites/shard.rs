@@ -13,7 +13,7 @@ use data::record::Kind;
 use data::table::Seed;
 use data::{Index, Instant, RequestId, Site, SiteId, WriteStamp};
 use protocol::multi_leader::{
-    Config, Exchange, Fetched, Leadership, Limits, Marks, Output, Policy, Record, SiteState,
+    ClockBounds, Config, Exchange, Fetched, Leadership, Limits, Marks, Output, Policy, Record, SiteState,
 };
 use protocol::single_leader::LogWindow;
 
@@ -195,10 +195,11 @@ impl SiteShard {
         }
     }
     /// This node leads, and everything in its log is committed and applied.
-    pub fn lead(&mut self, me: Leadership, now: Instant, config: Config) {
+    pub fn lead(&mut self, me: Leadership, now: Instant, config: Config, clocks: ClockBounds) {
         let policy = policy_of(self.conflict);
         let mut exchange =
             Exchange::new(me, Limits::default(), policy, self.state.clone(), self.marks.clone());
+        exchange.hear_clocks(clocks);
         exchange.configure(now, config, &mut self.late);
         self.recent_from = self.applied.next();
         self.exchange = Some(exchange);
@@ -212,6 +213,11 @@ impl SiteShard {
         self.recent_bytes = 0;
         self.readings.clear();
         self.stamps.clear();
+    }
+    /// Where a slot is at home: as proposed where this node leads, else as committed.
+    pub fn home(&self, slot: u16) -> SiteId {
+        let state = self.exchange.as_ref().map_or(&self.state, |exchange| exchange.state());
+        state.home(slot).0
     }
     pub fn proposed(&mut self, index: Index, record: Record, len: usize) {
         self.proposed.push_back((index, record, len));

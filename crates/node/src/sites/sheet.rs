@@ -17,6 +17,7 @@ const DELETED: &str = "what was deleted at a site does not return";
 const CONVERGES: &str = "sites become equal";
 const CAUSES: &str = "no effect is shown before its cause";
 const SERVES: &str = "liveness";
+const ONE_ORDER: &str = "registers are linearizable";
 
 /// What the sheet is made from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +42,10 @@ impl Facts {
     }
     fn k(&self) -> usize {
         self.settings.commit.followers_needed(self.electable)
+    }
+    /// Commands go where their keys are at home.
+    fn has_one_order(&self) -> bool {
+        self.conflict == Conflict::Home && self.settings.forward
     }
     fn may_lose(&self) -> bool {
         self.settings.commit == CommitRule::Async && self.settings.election == Election::Best
@@ -79,9 +84,14 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
     let count = it.sites.len();
     claim(
         true,
-        format!(
-            "Each of the {count} sites takes reads and writes by itself, and goes on when it hears none of the others."
-        ),
+        match it.has_one_order() {
+            true => format!(
+                "Each of the {count} sites takes reads and writes of the keys that are at home there by itself, and goes on when it hears none of the others."
+            ),
+            false => format!(
+                "Each of the {count} sites takes reads and writes by itself, and goes on when it hears none of the others."
+            ),
+        },
         SERVES,
     );
     if it.may_lose() {
@@ -137,7 +147,7 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
         ),
         Conflict::LastWriteWins => claim(
             false,
-            "Of concurrent writes of one string or field the highest stamp stays, and what loses is counted and reported, not kept (CONFLICT last-write-wins, family converge): clocks that differ decide wrongly.".to_string(),
+            "Of concurrent writes of one string or field the highest stamp stays, and what loses lies in the inbox (CONFLICT last-write-wins, family converge): clocks that differ decide wrongly.".to_string(),
             CONVERGES,
         ),
         Conflict::Home => {
@@ -153,11 +163,24 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
             );
         }
     }
-    claim(
-        false,
-        "It is not linearizable: two sites that do not know of each other's writes show different values meanwhile.".to_string(),
-        CONVERGES,
-    );
+    if it.has_one_order() {
+        claim(
+            true,
+            "Commands of a key go to its home from everywhere, reads too (FORWARD on): a key is linearizable, while its home stays and while it moves.".to_string(),
+            ONE_ORDER,
+        );
+        claim(
+            false,
+            "Reads of copies (READ nearest, READ follower) are behind the home; a write under its client's own id counts as new at the next home.".to_string(),
+            ONE_ORDER,
+        );
+    } else {
+        claim(
+            false,
+            "It is not linearizable: two sites that do not know of each other's writes show different values meanwhile.".to_string(),
+            CONVERGES,
+        );
+    }
     claim(
         false,
         "A site that cannot reach the control plane serves while its leaders live, and elects no other ones: views of all sites are kept by one control group.".to_string(),
@@ -196,8 +219,17 @@ pub fn text(name: &str, it: &Facts) -> String {
         k + 1,
         it.hops()
     ));
-    sheet.push_str("- latency: that of the site; other sites follow asynchronously\n");
-    sheet.push_str("- consistency: causal within a shard; concurrent writes are settled by the policy, alike everywhere\n");
+    let (latency, consistency) = match it.has_one_order() {
+        true => {
+            ("that of the key's home, and of the way there", "each key linearizable; causal within a shard")
+        }
+        false => (
+            "that of the site",
+            "causal within a shard; concurrent writes are settled by the policy, alike everywhere",
+        ),
+    };
+    sheet.push_str(&format!("- latency: {latency}; other sites follow asynchronously\n"));
+    sheet.push_str(&format!("- consistency: {consistency}\n"));
     sheet
 }
 

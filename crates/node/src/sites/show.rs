@@ -16,6 +16,7 @@ use data::table::Seed;
 use data::{GroupId, KeyspaceId, OriginVector, Site, SiteId};
 use protocol::multi_leader::{Lag, SiteState};
 use protocol::single_leader::RoleName;
+use wire::ReplyWriter;
 
 /// A look at one copy of a site's group.
 pub struct SiteGroupState<'a> {
@@ -202,73 +203,44 @@ impl Node {
         }
         let served = self.served.get(&keyspace).and_then(|id| it.site(*id)).map(|site| site.name.to_string());
         Some(self.reply(connection, |w| {
-            w.map(13);
-            let mut text = |name: &str, value: &str| {
-                w.bulk(name.as_bytes());
-                w.bulk(value.as_bytes());
-            };
-            text("name", &keyspace_name);
-            text("kind", "multi-leader");
-            text("conflict", it.conflict.name());
-            text("family", it.conflict.family());
-            text("topology", &it.topology.to_string());
-            text("sites", &it.names().iter().map(Site::to_string).collect::<Vec<_>>().join(","));
-            text("served-by", &served.unwrap_or_default());
-            text("commit", settings.commit.name());
-            for (name, value) in [
-                ("id", i64::from(keyspace.0)),
-                ("version", it.version as i64),
-                ("shards", i64::from(settings.shards)),
-                ("replicas", i64::from(settings.replicas)),
-            ] {
-                w.bulk(name.as_bytes());
-                w.integer(value);
-            }
-            w.bulk(b"groups");
-            w.array(shown.len());
-            for ((site, group, slots, epoch), (leader, members), (links, detour, ready)) in &shown {
-                w.map(9);
-                w.bulk(b"site");
-                w.bulk(site.as_bytes());
-                w.bulk(b"group");
-                w.integer(i64::from(*group));
-                w.bulk(b"slots");
-                w.bulk(slots.as_bytes());
-                w.bulk(b"epoch");
-                w.integer(*epoch);
-                w.bulk(b"leader");
-                w.bulk(leader.as_bytes());
-                w.bulk(b"members");
-                w.array(members.len());
-                members.iter().for_each(|node| w.bulk(node.as_bytes()));
-                w.bulk(b"state");
-                w.bulk(match ready {
-                    None => b"elsewhere",
-                    Some(true) => b"ready",
-                    Some(false) => b"joining",
-                });
-                w.bulk(b"detour");
-                w.bulk(if *detour { b"yes" } else { b"no" });
-                w.bulk(b"links");
-                w.array(links.len());
-                for link in links {
-                    w.map(7);
-                    w.bulk(b"site");
-                    w.bulk(link.name.as_str().as_bytes());
-                    w.bulk(b"link");
-                    w.bulk(if link.is_away { b"away" } else { b"up" });
-                    for (name, value) in [
-                        ("lacks-operations", link.outgoing.operations),
-                        ("lacks-ms", link.outgoing.ms),
-                        ("lacking-operations", link.incoming.operations),
-                        ("lacking-ms", link.incoming.ms),
-                        ("in-flight-bytes", link.in_flight_bytes),
-                    ] {
-                        w.bulk(name.as_bytes());
-                        w.integer(i64::try_from(value).unwrap_or(i64::MAX));
-                    }
+            w.fields(|f| {
+                f.text("name", &keyspace_name);
+                f.text("kind", "multi-leader");
+                f.text("conflict", it.conflict.name());
+                f.text("family", it.conflict.family());
+                f.text("topology", it.topology.to_string());
+                f.text("sites", it.names().iter().map(Site::to_string).collect::<Vec<_>>().join(","));
+                f.text("served-by", served.unwrap_or_default());
+                f.text("commit", settings.commit.name());
+                f.integer("id", keyspace.0);
+                f.integer("version", it.version as i64);
+                f.integer("shards", settings.shards);
+                f.integer("replicas", settings.replicas);
+                let w = f.field("groups");
+                w.array(shown.len());
+                for ((site, group, slots, epoch), (leader, members), (links, detour, ready)) in &shown {
+                    w.fields(|f| {
+                        f.text("site", site);
+                        f.integer("group", *group);
+                        f.text("slots", slots);
+                        f.integer("epoch", *epoch);
+                        f.text("leader", leader);
+                        f.field("members").list(members);
+                        f.text(
+                            "state",
+                            match ready {
+                                None => "elsewhere",
+                                Some(true) => "ready",
+                                Some(false) => "joining",
+                            },
+                        );
+                        f.text("detour", if *detour { "yes" } else { "no" });
+                        let w = f.field("links");
+                        w.array(links.len());
+                        links.iter().for_each(|link| write_link(link, w));
+                    });
                 }
-            }
+            });
         }))
     }
 
@@ -284,7 +256,10 @@ impl Node {
     pub(crate) fn write_sites(&self, field: &mut dyn FnMut(&str, String)) {
         let (mut groups, mut led, mut keys, mut waiting, mut lag, mut lag_ms, mut away) =
             (0, 0, 0, 0, 0, 0, 0);
+        let mut inbox = (0, 0);
         for state in self.site_states() {
+            inbox.0 += state.state.copy().disputed().count() as u64;
+            inbox.1 += state.state.copy().decision_bytes();
             groups += 1;
             led += u64::from(state.is_leader);
             keys += state.state.copy().len();
@@ -314,6 +289,10 @@ impl Node {
             ("sites_copies_abandoned", counts.copies_abandoned),
             ("sites_overdue", counts.overdue),
             ("sites_stopped", counts.stopped),
+            ("sites_clock_ahead", counts.clock_ahead),
+            ("sites_inbox_keys", inbox.0),
+            ("sites_inbox_bytes", inbox.1),
+            ("sites_inbox_dropped", counts.inbox_dropped),
             ("sites_dropped", counts.dropped),
         ] {
             field(name, format!("{value}"));
@@ -322,6 +301,19 @@ impl Node {
 }
 
 /// Options of CREATE and ALTER on top of the settings so far; the first contradiction as an error for the client.
+fn write_link(link: &LinkState, w: &mut ReplyWriter<'_>) {
+    let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    w.fields(|f| {
+        f.text("site", link.name.as_str());
+        f.text("link", if link.is_away { "away" } else { "up" });
+        f.integer("lacks-operations", integer(link.outgoing.operations));
+        f.integer("lacks-ms", integer(link.outgoing.ms));
+        f.integer("lacking-operations", integer(link.incoming.operations));
+        f.integer("lacking-ms", integer(link.incoming.ms));
+        f.integer("in-flight-bytes", integer(link.in_flight_bytes));
+    });
+}
+
 fn parse(base: Settings, options: &[&[u8]]) -> Result<Asked, String> {
     if options.len() % 2 == 1 {
         return Err("ERR every option of a keyspace has a value".into());

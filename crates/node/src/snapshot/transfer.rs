@@ -16,6 +16,8 @@ use protocol::single_leader::{self, Mark, RoleName};
 /// A piece that does not come for so long is asked for again.
 const PIECE_PATIENCE: Duration = Duration::from_millis(500);
 const PIECE_BYTES_MAX: u32 = 1 << 20;
+/// Asked for so often in vain, a piece does not come any more if another node leads by now.
+const ASKS_MAX: u32 = 6;
 
 /// A snapshot of another node on its way here.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Transfer {
     pub budget: Budget,
     /// When a piece was asked for that is still on its way.
     pub asked_at: Option<Instant>,
+    /// How often, since the last one came.
+    pub asks: u32,
     /// Where it goes on is known (an earlier part may lie on disk).
     pub known: bool,
 }
@@ -41,7 +45,7 @@ impl Node {
         }
         it.abandon_walk();
         let budget = Budget::new(now);
-        let transfer = Transfer { from, mark, len, offset: 0, budget, asked_at: None, known: false };
+        let transfer = Transfer { from, mark, len, offset: 0, budget, asked_at: None, asks: 0, known: false };
         it.snapshots.transfer = Some(transfer);
         self.catching_up.insert(group);
         // How much of it is here already, from an earlier try?
@@ -53,7 +57,7 @@ impl Node {
         let Some(transfer) = it.snapshots.transfer.as_mut().filter(|t| t.mark == mark) else { return };
         transfer.offset = offset;
         transfer.known = true;
-        transfer.asked_at = None;
+        (transfer.asked_at, transfer.asks) = (None, 0);
     }
 
     /// Pulls the next piece when the rate allows it; again when it does not come.
@@ -66,8 +70,15 @@ impl Node {
         if !transfer.known || transfer.offset >= transfer.len || waits {
             return;
         }
+        let elsewhere = it.replica.follows().is_some_and(|leader| leader != transfer.from);
+        if elsewhere && transfer.asks >= ASKS_MAX {
+            // Its giver has gone, and whoever leads now can give another one.
+            it.snapshots.transfer = None;
+            return;
+        }
         let Some(bytes) = transfer.budget.take(now, per_second, u64::from(PIECE_BYTES_MAX)) else { return };
         transfer.asked_at = Some(now);
+        transfer.asks = transfer.asks.saturating_add(1);
         let (to, position, offset) = (transfer.from, transfer.mark.position, transfer.offset);
         self.send(to, PeerMessage::FetchSnapshot { group, position, offset, len_max: bytes as u32 });
     }

@@ -92,6 +92,35 @@ fn what_a_new_leader_went_on_without_is_in_the_ledger_and_can_be_applied_again()
 }
 
 #[test]
+fn what_has_no_meaning_behind_a_gap_is_left_out_whole_and_lies_in_the_ledger() {
+    let (mut cluster, leader, client) = ingest();
+    let rest = others(leader);
+    cluster.cut.extend(rest.iter().flat_map(|node| [(leader, *node), (*node, leader)]));
+    assert_eq!(cluster.ask(client, "RPUSH queue a b"), ":2");
+    cluster.cut.clear();
+    misses(&mut cluster, leader, client, &rest);
+    // The followers have no queue to take from: nothing of this transaction has a meaning there.
+    for (line, reply) in [("MULTI", "+OK"), ("SET balance 5", "+QUEUED"), ("LPOP queue", "+QUEUED")] {
+        assert_eq!(cluster.ask(client, line), reply);
+    }
+    assert_eq!(cluster.ask(client, "EXEC"), "*2 +OK $1 a");
+    assert_eq!(cluster.ask(client, "SET after 1"), "+OK");
+    cluster.run(1000);
+    cluster.kill(leader);
+    cluster.run(4000);
+    let client = cluster.connect(rest[0]);
+    insists(&mut cluster, client, "SELECT ingest", "+OK");
+    insists(&mut cluster, client, "GET after", "$1 1");
+    assert_eq!(cluster.ask(client, "GET balance"), "$-1");
+    cluster.run(3000);
+    let list = cluster.ask(client, "LEDGER LIST ingest");
+    let ids: Vec<String> =
+        list.split(' ').filter(|word| word.matches('-').count() == 2).map(str::to_owned).collect();
+    let wrote = |id: &String| cluster.ask(client, &format!("LEDGER GET {id}")).contains("$7 balance");
+    assert!(ids.iter().any(wrote), "the ledger has what was left out, with its payload: {list}");
+}
+
+#[test]
 fn another_rule_counts_a_copy_only_when_it_was_made_anew() {
     let (mut cluster, leader, client) = ingest();
     let slow = others(leader)[0];

@@ -531,3 +531,52 @@ fn wait_speaks_of_every_group_that_is_still_there() {
     cluster.run(100);
     assert_eq!(cluster.ask(client, "WAIT 2 500"), ":2");
 }
+
+#[test]
+fn replies_about_keyspaces_nodes_and_requests_are_whole() {
+    let mut cluster = serving(3);
+    let client = cluster.connect(NodeId(1));
+    for line in ["KEYSPACE CREATE one SINGLE-LEADER COMMIT majority", "KEYSPACE CREATE none LEADERLESS N 3"] {
+        assert_eq!(cluster.ask(client, line), "+OK");
+    }
+    cluster.run(500);
+    let lines = [
+        "KEYSPACE HELP",
+        "KEYSPACE LIST",
+        "KEYSPACE INFO 0",
+        "KEYSPACE INFO one",
+        "KEYSPACE INFO none",
+        "KEYSPACE SHEET one",
+        "KEYSPACE SHEET none",
+        "KEYSPACE STATUS",
+        "SELECT one",
+        "SET a 1",
+        "RECEIPT",
+        "CHANGES one AFTER START",
+        "SELECT none",
+        "SET a 1",
+        "RECEIPT",
+        "LEDGER LIST",
+        "INBOX LIST",
+        "CLUSTER SHARDS",
+        "CLUSTER SLOTS",
+        "CLIENT LIST",
+        "COMMAND INFO get",
+        "CONFIG GET *",
+        "CONSISTENCY",
+        "SESSION TOKEN",
+        "ROLE",
+        "INFO",
+    ];
+    for hello in ["HELLO 2", "HELLO 3"] {
+        let client = cluster.connect(NodeId(2));
+        for line in [&[hello], &lines[..]].concat() {
+            let bytes = cluster.ask_bytes(client, line);
+            assert!(
+                !bytes.is_empty() && wire::reply::is_whole(&bytes),
+                "{hello} {line}: {}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+}

@@ -49,6 +49,8 @@ pub struct Cluster {
     pub hop_ms: u64,
     /// Times of log writes of nodes whose disk is slower than others.
     pub disk_ms: BTreeMap<NodeId, u64>,
+    /// By how many ms wall clocks are wrong.
+    pub skew_ms: BTreeMap<NodeId, i64>,
     /// Never, unless a test says otherwise.
     audit: Pace,
     /// The message version that all connections speak.
@@ -112,6 +114,7 @@ impl Cluster {
             snapshot_log_bytes: 1 << 30,
             hop_ms: HOP_MS,
             disk_ms: BTreeMap::new(),
+            skew_ms: BTreeMap::new(),
             audit,
             version,
             engines: BTreeMap::new(),
@@ -132,8 +135,9 @@ impl Cluster {
         }
     }
 
-    fn now(&self) -> Now {
-        let wall = 1_700_000_000_000 + self.now_ms as i64;
+    fn now(&self, id: NodeId) -> Now {
+        let skew_ms = self.skew_ms.get(&id).copied().unwrap_or(0);
+        let wall = 1_700_000_000_000 + self.now_ms as i64 + skew_ms;
         Now {
             instant: Instant::from_millis(self.now_ms),
             wall: WallInterval { earliest_ms: wall - 5, latest_ms: wall + 5 },
@@ -188,7 +192,7 @@ impl Cluster {
             rest = &rest[record.len..];
         }
         restored.log_batches = disk.records.len() as u64;
-        let now = self.now();
+        let now = self.now(id);
         let mut node = Node::new(config, restored, now).expect("own records");
         let others: Vec<NodeId> = self.nodes.keys().copied().collect();
         for other in &others {
@@ -234,7 +238,7 @@ impl Cluster {
     }
 
     pub fn step(&mut self, id: NodeId, input: Input) {
-        let now = self.now();
+        let now = self.now(id);
         if let Some(node) = self.nodes.get_mut(&id) {
             node.step(now, input);
             self.end_turn(id);
@@ -247,7 +251,7 @@ impl Cluster {
     }
 
     fn end_turn(&mut self, id: NodeId) {
-        let now = self.now();
+        let now = self.now(id);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let mut outputs = Vec::new();
         node.end_turn(now, &mut outputs);
@@ -321,7 +325,7 @@ impl Cluster {
                     let payload = std::mem::take(&mut receiving.1);
                     disk.snapshots.insert(group, (mark, payload.clone()));
                     let mut pieces = Some(payload).into_iter();
-                    let now = self.now();
+                    let now = self.now(id);
                     let node = self.nodes.get_mut(&id).expect("it runs");
                     let snapshot = LoadedSnapshot::read(&mut || pieces.next()).expect("a whole snapshot");
                     node.install_snapshot(now, group, snapshot, len);
@@ -441,7 +445,7 @@ impl Cluster {
     pub fn send(&mut self, client: Client, line: &str) {
         let words: Vec<String> = line.split(' ').map(|word| word.replace('~', " ")).collect();
         let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        let now = self.now();
+        let now = self.now(client.node);
         if let Some(node) = self.nodes.get_mut(&client.node) {
             node.request(now, client.connection, &args);
             self.end_turn(client.node);
@@ -452,7 +456,7 @@ impl Cluster {
     pub fn time(&mut self, client: Client, line: &str, turn_ms: u64) -> (String, u64) {
         let began = self.now_ms;
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let now = self.now();
+        let now = self.now(client.node);
         let node = self.nodes.get_mut(&client.node).expect("it runs");
         node.request(now, client.connection, &args);
         self.now_ms += turn_ms;

@@ -1,6 +1,6 @@
 //! Multi-leader keyspaces on whole nodes: sites that write by themselves, cuts, failovers, restarts, topologies, new sites.
-// catalogue: I1 I2 I3 I4 I6 I7 I8 J1 J3 J9 J17
-// bugs: ML-01, ML-03, ML-11, ML-24
+// catalogue: I1 I2 I3 I4 I6 I7 I8 J1 J3 J7 J9 J14 J17 J18
+// bugs: ML-01, ML-03, ML-11, ML-24, LL-02, TC-79
 
 use crate::cluster::served;
 use crate::rig::{Client, Cluster};
@@ -260,7 +260,7 @@ fn policies_settle_what_is_concurrent() {
     }
     is_equal(&mut cluster);
 
-    let (mut cluster, clients) = with(3, "CONFLICT home");
+    let (mut cluster, clients) = with(3, "CONFLICT home FORWARD off");
     let replies: Vec<String> = clients.iter().map(|client| cluster.ask(*client, "SET a 1")).collect();
     assert_eq!(replies.iter().filter(|reply| *reply == "+OK").count(), 1, "{replies:?}");
     assert_eq!(
@@ -290,4 +290,221 @@ fn shards_of_a_keyspace_have_groups_in_each_site() {
     assert_eq!(cluster.ask(clients[0], "MSET {k}1 a {k}2 b"), "+OK");
     let sheet = cluster.ask(clients[0], "KEYSPACE SHEET world");
     assert!(sheet.contains("multi-leader, sites ap,eu,us"), "{sheet}");
+}
+
+/// What it wrote would be held back by all other sites until that time has come.
+#[test]
+fn a_leader_whose_clock_jumped_ahead_refuses_to_write() {
+    const HOUR: i64 = 3_600_000;
+    let (mut cluster, clients) = with(3, "CONFLICT last-write-wins");
+    assert_eq!(cluster.ask(clients[0], "SET a 1"), "+OK");
+    insists(&mut cluster, clients[1], "GET a", "$1 1");
+    cluster.skew_ms.insert(NodeId(1), HOUR);
+    let reply = cluster.ask(clients[0], "SET a 2");
+    assert!(reply.starts_with("-TRYAGAIN the clock of this site's leader is 3"), "{reply}");
+    assert_eq!(cluster.ask(clients[0], "GET a"), "$1 1", "nothing was written");
+    // A clock that is behind disturbs the others as little.
+    cluster.skew_ms.insert(NodeId(3), -HOUR);
+    cluster.run(1000);
+    assert_eq!(cluster.ask(clients[1], "SET a 3"), "+OK");
+    insists(&mut cluster, clients[0], "GET a", "$1 3");
+    cluster.skew_ms.clear();
+    cluster.run(1000);
+    assert_eq!(cluster.ask(clients[0], "SET a 4"), "+OK");
+    // What was heard before goes on: a site that is cut off finds the jump of its clock too.
+    cut(&mut cluster, "eu", true);
+    assert_eq!(cluster.ask(clients[0], "SET a 5"), "+OK");
+    cluster.run(2000);
+    cluster.skew_ms.insert(NodeId(1), HOUR);
+    assert!(cluster.ask(clients[0], "SET a 6").starts_with("-TRYAGAIN the clock"));
+    cluster.run(50);
+    cluster.skew_ms.clear();
+    cluster.run(50);
+    assert_eq!(cluster.ask(clients[0], "SET a 7"), "+OK");
+    let info = cluster.ask(clients[0], "INFO sites");
+    assert!(info.contains("sites_clock_ahead:2"), "{info}");
+    cut(&mut cluster, "eu", false);
+    insists(&mut cluster, clients[1], "GET a", "$1 7");
+    is_equal(&mut cluster);
+}
+
+/// The value behind a name in a reply, as words.
+fn field(reply: &str, name: &str) -> String {
+    let mut words = reply.split(' ').skip_while(|word| *word != name);
+    words.nth(2).unwrap_or_default().to_string()
+}
+
+/// Two sites that do not hear each other set a price, 100 and 150, and meet.
+fn priced(policy: &str) -> (Cluster, Vec<Client>) {
+    let (mut cluster, clients) = with(3, &format!("CONFLICT {policy}"));
+    assert_eq!(cluster.ask(clients[0], "SET price 10"), "+OK");
+    insists(&mut cluster, clients[1], "GET price", "$2 10");
+    cut(&mut cluster, "us", true);
+    assert_eq!(cluster.ask(clients[0], "SET price 100"), "+OK");
+    cluster.run(20);
+    assert_eq!(cluster.ask(clients[1], "SET price 150"), "+OK");
+    cluster.run(500);
+    cut(&mut cluster, "us", false);
+    is_equal(&mut cluster);
+    (cluster, clients)
+}
+
+fn items_of(list: &str) -> Vec<String> {
+    let words: Vec<&str> = list.split(' ').collect();
+    words.windows(3).filter(|it| it[0] == "id").map(|it| it[2].to_string()).collect()
+}
+
+/// Whatever the policy, all sites show one price, each says the same of the conflict, and a word on it counts everywhere.
+#[test]
+fn price_at_two_sites_is_told_of_and_settled_anywhere() {
+    for (policy, state) in [("crdt", "decided"), ("siblings", "open"), ("last-write-wins", "decided")] {
+        let (mut cluster, clients) = priced(policy);
+        for client in &clients {
+            assert_eq!(
+                cluster.ask(*client, "GET price"),
+                "$3 150",
+                "{policy}: the later stamp, never swapped"
+            );
+            let list = cluster.ask(*client, "INBOX LIST world");
+            assert_eq!(items_of(&list).len(), 1, "{policy}: {list}");
+            let reply = cluster.ask(*client, &format!("INBOX GET {}", items_of(&list)[0]));
+            assert_eq!((field(&reply, "state"), field(&reply, "policy")), (state.into(), policy.into()));
+            assert!(reply.contains("$3 100") && reply.contains("$3 150"), "{reply}");
+            assert!(reply.contains("$4 site $2 eu") && reply.contains("$4 site $2 us"), "{reply}");
+        }
+        let item = items_of(&cluster.ask(clients[0], "INBOX LIST")).remove(0);
+        assert_eq!(cluster.ask(clients[2], "CLIENT SETNAME ann"), "+OK");
+        assert_eq!(cluster.ask(clients[2], &format!("INBOX RESOLVE {item} VALUE 120")), "+OK");
+        is_equal(&mut cluster);
+        for client in &clients {
+            assert_eq!(cluster.ask(*client, "GET price"), "$3 120", "{policy}");
+            let reply = cluster.ask(*client, &format!("INBOX GET {item}"));
+            assert_eq!((field(&reply, "state"), field(&reply, "how")), ("settled".into(), "resolved".into()));
+            assert!(reply.contains("ann ") && reply.contains("at n3"), "{reply}");
+        }
+        assert_eq!(cluster.ask(clients[1], &format!("INBOX ACK {item}")), "+OK");
+        is_equal(&mut cluster);
+        assert!(cluster.ask(clients[0], "INBOX LIST").starts_with("*8 $5 items *0"));
+    }
+}
+
+/// A write that ends a conflict says what it ended; two words on one conflict are both in its trail, and all sites agree.
+#[test]
+fn what_ended_a_conflict_stays_in_the_inbox() {
+    let (mut cluster, clients) = priced("siblings");
+    let item = items_of(&cluster.ask(clients[0], "INBOX LIST")).remove(0);
+    cut(&mut cluster, "ap", true);
+    assert_eq!(cluster.ask(clients[0], &format!("INBOX RESOLVE {item} KEEP 1")), "+OK");
+    assert_eq!(cluster.ask(clients[2], &format!("INBOX RESOLVE {item} KEEP 0")), "+OK");
+    assert_eq!(cluster.ask(clients[0], "GET price"), "$3 100");
+    assert_eq!(cluster.ask(clients[2], "GET price"), "$3 150");
+    cluster.run(500);
+    cut(&mut cluster, "ap", false);
+    is_equal(&mut cluster);
+    let reply = cluster.ask(clients[1], &format!("INBOX GET {item}"));
+    assert_eq!(reply.matches("$3 how $8 resolved").count(), 2, "{reply}");
+    // The two words are a conflict of their own, which a write ends.
+    let items = items_of(&cluster.ask(clients[1], "INBOX LIST"));
+    assert_eq!(items.len(), 2, "{items:?}");
+    assert_eq!(cluster.ask(clients[1], "SET price 7"), "+OK");
+    is_equal(&mut cluster);
+    let other = items.iter().find(|it| **it != item).expect("another one");
+    let reply = cluster.ask(clients[2], &format!("INBOX GET {other}"));
+    assert_eq!((field(&reply, "state"), field(&reply, "how")), ("settled".into(), "overwritten".into()));
+    let info = cluster.ask(clients[0], "INFO sites");
+    assert!(info.contains("sites_inbox_keys:1"), "{info}");
+}
+
+#[test]
+fn subscribers_hear_of_conflicts_between_sites_once() {
+    let (mut cluster, clients) = with(3, "CONFLICT siblings");
+    let listener = cluster.connect(NodeId(3));
+    assert_eq!(cluster.ask(listener, "INBOX SUBSCRIBE world"), "*3 $9 subscribe $11 inbox:world :1");
+    cut(&mut cluster, "us", true);
+    assert_eq!(cluster.ask(clients[0], "SET price 100"), "+OK");
+    assert_eq!(cluster.ask(clients[1], "SET price 150"), "+OK");
+    cluster.run(500);
+    cut(&mut cluster, "us", false);
+    is_equal(&mut cluster);
+    cluster.run(500);
+    let heard = cluster.received(listener);
+    assert_eq!(heard.matches("\"state\":\"conflict\"").count(), 1, "{heard}");
+}
+
+/// The site that a receipt names.
+fn home_of(cluster: &mut Cluster, client: Client, key: &str) -> String {
+    let receipt = receipt_of(cluster, client, &format!("SET {key} v"));
+    field(&receipt, "site")
+}
+
+/// Under `home` any node takes any command; a key's commands are executed at one site, reads too, and it moves while they go on.
+// catalogue: J3 J4
+#[test]
+fn commands_go_to_the_home_of_their_key_and_homes_move_live() {
+    let (mut cluster, clients) = with(9, "REPLICAS 3 COMMIT majority CONFLICT home");
+    let mut homes = std::collections::BTreeSet::new();
+    for n in 0..12 {
+        let key = format!("k{n}");
+        let of: Vec<String> = clients[..3].iter().map(|it| home_of(&mut cluster, *it, &key)).collect();
+        assert!(of.iter().all(|site| *site == of[0]), "one home for all: {of:?}");
+        homes.insert(of[0].clone());
+    }
+    assert_eq!(homes.len(), 3, "slots are divided among the founders");
+    // One order for each key: whoever reads sees what was acknowledged anywhere.
+    for n in 0..30 {
+        let (writer, reader) = (clients[n % 9], clients[(n + 1) % 9]);
+        assert_eq!(cluster.ask(writer, "INCR n"), format!(":{}", n + 1));
+        assert_eq!(cluster.ask(reader, "GET n"), format!("${} {}", (n + 1).to_string().len(), n + 1));
+    }
+    let from = home_of(&mut cluster, clients[0], "price");
+    let to = SITES.iter().find(|site| **site != from).expect("another one");
+    let admin = cluster.connect(NodeId(6));
+    for n in 0..40 {
+        if n == 20 {
+            // Behind this reply the old home refuses; the new one may not have heard yet.
+            cluster.send(admin, &format!("KEYSPACE MOVE-HOME world price TO {to}"));
+        }
+        assert_eq!(cluster.ask(clients[n % 9], &format!("SET price {n}")), "+OK");
+        let shown = format!("${} {n}", n.to_string().len());
+        assert_eq!(cluster.ask(clients[(n + 4) % 9], "GET price"), shown);
+    }
+    assert_eq!(cluster.received(admin), "+OK");
+    assert_eq!(home_of(&mut cluster, clients[0], "price"), *to);
+    is_equal(&mut cluster);
+    for (line, error) in [
+        ("KEYSPACE MOVE-HOME world price", "-ERR KEYSPACE MOVE-HOME"),
+        ("KEYSPACE MOVE-HOME world price INTO eu", "-ERR KEYSPACE MOVE-HOME"),
+        ("KEYSPACE MOVE-HOME world price TO sa", "-ERR no such site"),
+        ("KEYSPACE MOVE-HOME none price TO eu", "-ERR no such keyspace"),
+        ("KEYSPACE MOVE-HOME 0 price TO eu", "-ERR keys have a home in"),
+        ("MSET a 1 b 2", "-CROSSSLOT"),
+    ] {
+        let reply = cluster.ask(clients[0], line);
+        assert!(reply.starts_with(error), "{line}: {reply}");
+    }
+}
+
+/// A home that cannot be reached refuses nobody else's keys; what was sent there is not done elsewhere; what is asked of a copy is answered.
+#[test]
+fn a_home_out_of_reach_takes_its_keys_along_and_copies_still_answer() {
+    let (mut cluster, clients) = with(9, "REPLICAS 3 COMMIT majority CONFLICT home");
+    let key_at = |cluster: &mut Cluster, site: &str| {
+        let mut keys = (0..64).map(|n| format!("k{n}"));
+        keys.find(|key| home_of(cluster, clients[0], key) == site).expect("a key at home there")
+    };
+    let (near, far) = (key_at(&mut cluster, "eu"), key_at(&mut cluster, "us"));
+    is_equal(&mut cluster);
+    cut(&mut cluster, "us", true);
+    cluster.run(50);
+    assert_eq!(cluster.ask(clients[0], &format!("SET {near} 1")), "+OK");
+    cluster.send(clients[0], &format!("SET {far} 1"));
+    cluster.run(2500);
+    let reply = cluster.received(clients[0]);
+    assert!(reply.starts_with("-INDETERMINATE") || reply.starts_with("-CLUSTERDOWN"), "{reply}");
+    assert_eq!(cluster.ask(clients[0], "CONSISTENCY READ nearest"), "+OK");
+    assert_eq!(cluster.ask(clients[0], &format!("GET {far}")), "$1 v");
+    cut(&mut cluster, "us", false);
+    insists(&mut cluster, clients[1], &format!("SET {far} 2"), "+OK");
+    is_equal(&mut cluster);
+    assert_eq!(cluster.ask(clients[2], &format!("GET {far}")), "$1 2");
 }

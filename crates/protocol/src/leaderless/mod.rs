@@ -61,8 +61,9 @@
 //!    when the target, or a replica that took its place, has them durably. What does not fit is refused; what grows too
 //!    old is dropped, and its target told to compare its copy with everybody (bugs: LL-16, LL-17).
 //! 8. *Walks* compare sixteen sums per range, from above, and exchange only the spans of leaves that differ. One walk at
-//!    a time, one message in flight, in parts, pausable. A context is taken over when everything under it was joined
-//!    ([`data::causal::ShardCopy`]), which closes all holes.
+//!    a time, few messages in flight, in parts, pausable. A walker that the other copy is ahead of takes, and sends nothing
+//!    (`walk`). A context is taken over when everything under it was joined ([`data::causal::ShardCopy`]), which closes all
+//!    holes.
 //!
 //! 9. *Rings* change by one replica at a time. The version of the ring is checked outside: a node gives a machine only
 //!    messages that name the version it was [placed](Replica::place) under. The newcomer is a copy that is being rebuilt. It takes

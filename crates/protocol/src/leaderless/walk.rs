@@ -1,7 +1,19 @@
 //! Anti-entropy: a replica walks over another copy and exchanges what differs.
+//!
+//! # Who sends what
+//!
+//! | the walker | sends of a span that differs | is answered |
+//! |---|---|---|
+//! | lacks far more than it has to tell | nothing, under an empty context, which says nothing | what the other one holds |
+//! | otherwise | what it holds, under its context | what the other one holds now, unless that is what it was just sent |
+//!
+//! The first case is that of a copy that was away. It does not wait for its disk between a part that came and the next question, which
+//! says nothing of itself, and asks for the next span while one is on its way. What it has to tell, and deletes that make no dots, the
+//! other one learns of in its own walk. While it takes much, nobody else begins a walk over it: they would bring the same once more.
 // catalogue: K14 K15
 // bugs: LL-19, LL-20, LL-21
 
+use super::durable::Record;
 use super::message::Message;
 use super::replica::{Output, Replica, Report};
 use alloc::boxed::Box;
@@ -17,6 +29,15 @@ const TRIES_MAX: u32 = 5;
 const TOGETHER_MAX: u64 = 4096;
 /// So few keys of both copies are sent rather than looked into: sixteen sums take as many bytes. A guess.
 const FEW: u64 = 16;
+/// A walker only takes where the other copy knows of so many times the writes that it knows of alone. A guess: under load each always
+/// has a few that are on their way to the other.
+const FAR_AHEAD: u64 = 16;
+/// Questions for keys on their way at a time, from a walker that only takes: while one part is joined here the next one is gathered
+/// there. So few, because each is answered with up to a whole message of keys.
+const QUESTIONS_MAX: usize = 2;
+/// Records that wait for the disk before such a walker waits for it too: what came with walks takes no more memory than so many
+/// messages. A guess: sixteen parts of a walk.
+const UNWRITTEN_MAX: u64 = 32;
 /// Where one copy has so many times the keys of the other one, nearly all of them differ: sums below would only say so.
 const LOPSIDED: u64 = 5;
 
@@ -41,6 +62,13 @@ enum Todo {
     Span { span: Span, keys: u64 },
 }
 
+/// What was asked and is not answered.
+struct Question {
+    message: Message,
+    /// Of a question for keys.
+    span: Option<Span>,
+}
+
 /// A walk that is under way.
 pub struct Walk {
     id: u64,
@@ -51,10 +79,12 @@ pub struct Walk {
     /// Under which it began: when the peer told its sums.
     ring: u64,
     theirs: Context,
+    /// The peer was far ahead when the walk began.
+    only_takes: bool,
     todo: Vec<Todo>,
-    /// What was asked last; nothing between an answer and the next question.
-    asked: Option<Message>,
-    asked_span: Option<Span>,
+    /// Nothing between an answer and the next question. Only questions for keys are ever more than one.
+    asked: Vec<Question>,
+    /// When something was asked or answered last.
     at: Instant,
     tries: u32,
     /// Of the last range above leaves all leaves differed: its neighbours are exchanged unseen, as many as go together.
@@ -67,6 +97,13 @@ fn is_taken_whole(ours: u64, theirs: u64) -> bool {
     let is_lopsided = ours.min(theirs).saturating_mul(LOPSIDED) <= ours.max(theirs);
     let keys = ours.saturating_add(theirs);
     keys <= FEW || (is_lopsided && keys <= TOGETHER_MAX)
+}
+
+/// Whether nearly all that only one of the two copies knows of is known to the first one.
+fn is_far_ahead(theirs: &Context, ours: &Context) -> bool {
+    let both = theirs.meet(ours).dots();
+    let (lacking, alone) = (theirs.dots().saturating_sub(both), ours.dots().saturating_sub(both));
+    lacking > 0 && alone.saturating_mul(FAR_AHEAD) <= lacking
 }
 
 impl Walk {
@@ -121,19 +158,30 @@ impl Replica {
         match &mut self.walk {
             None if now >= self.walk_at => self.begin_walk(now, out),
             None => {}
-            Some(walk) => match &walk.asked {
-                None if now >= walk.at => self.ask_next(now, out),
-                Some(_) if now >= walk.at + self.limits.resend_after && walk.tries >= TRIES_MAX => {
-                    self.abandon(now, out);
-                }
-                Some(asked) if now >= walk.at + self.limits.resend_after => {
-                    let (peer, asked) = (walk.peer, asked.clone());
-                    walk.at = now;
-                    walk.tries += 1;
-                    self.say(peer, asked, out);
-                }
-                _ => {}
-            },
+            Some(walk) if walk.asked.is_empty() && now >= walk.at => self.ask_next(now, out),
+            Some(walk) if walk.asked.is_empty() => {}
+            Some(walk) if now < walk.at + self.limits.resend_after => {}
+            Some(walk) if walk.tries >= TRIES_MAX => self.abandon(now, out),
+            Some(walk) => {
+                let asked: Vec<Message> = walk.asked.iter().map(|it| it.message.clone()).collect();
+                let peer = walk.peer;
+                walk.at = now;
+                walk.tries += 1;
+                asked.into_iter().for_each(|message| self.ask(peer, message, out));
+            }
+        }
+    }
+    /// A question that says nothing of this copy does not wait for the disk, unless that has too much to write already.
+    fn ask(&mut self, peer: NodeId, message: Message, out: &mut Vec<Output>) {
+        let says_nothing = match &message {
+            Message::WalkAsk { .. } => true,
+            Message::WalkSpan { entries, context, .. } => entries.is_empty() && context.is_empty(),
+            _ => false,
+        };
+        if says_nothing && self.token.saturating_sub(self.persisted) <= UNWRITTEN_MAX {
+            out.push(Output::Send { to: peer, message });
+        } else {
+            self.say(peer, message, out);
         }
     }
     /// Copies that this one must be compared with come first, the others in turn.
@@ -164,9 +212,9 @@ impl Replica {
             is_ready: false,
             ring: 0,
             theirs: Context::new(),
+            only_takes: false,
             todo: Vec::new(),
-            asked: Some(asked.clone()),
-            asked_span: None,
+            asked: vec![Question { message: asked.clone(), span: None }],
             at: now,
             tries: 0,
             is_dense: false,
@@ -204,6 +252,9 @@ impl Replica {
             return out.push(Output::Report(Report::Dropped("a walk over no replica")));
         }
         match message {
+            Message::WalkBegin { .. } if self.takes_much_from_another(from) => {
+                out.push(Output::Report(Report::Dropped("this copy takes much from another one")));
+            }
             Message::WalkBegin { walk, context } => {
                 if !self.note_context(from, incarnation, &context, out) {
                     return out.push(Output::Report(Report::Dropped("of an earlier life")));
@@ -220,11 +271,15 @@ impl Replica {
                 self.say(from, Message::WalkSums { walk, range, sums: Box::new(sums) }, out);
             }
             Message::WalkSpan { walk, span, entries, context } => {
-                self.step(Step::Span { span, entries, theirs: context }, out);
-                self.observe_copy();
-                let (span, entries, _) = self.part(span);
-                let context = self.durable.copy.context().clone();
-                self.say(from, Message::WalkBack { walk, span, entries, context }, out);
+                let answer = match self.take_span(span, entries, context, out) {
+                    Taken::Same => Message::WalkBack { walk, span, entries: vec![], context: Context::new() },
+                    Taken::Differs => {
+                        let (span, entries, _) = self.part(span);
+                        let context = self.durable.copy.context().clone();
+                        Message::WalkBack { walk, span, entries, context }
+                    }
+                };
+                self.say(from, answer, out);
             }
             Message::WalkBegun { walk, sums, context, is_ready }
                 if self.is_answer(walk, from, incarnation) =>
@@ -232,8 +287,11 @@ impl Replica {
                 self.begun(now, incarnation, &sums, context, is_ready, out);
             }
             Message::WalkSums { walk, range, sums } if self.is_answer(walk, from, incarnation) => {
-                if matches!(&self.walk, Some(walk) if walk.asked == Some(Message::WalkAsk { walk: walk.id, range }))
-                {
+                let question = Message::WalkAsk { walk, range };
+                let asked = self.walk.as_mut().map(|walk| &mut walk.asked);
+                let at = asked.as_ref().and_then(|asked| asked.iter().position(|it| it.message == question));
+                if let (Some(asked), Some(at)) = (asked, at) {
+                    asked.remove(at);
                     self.compare(range, &sums, out);
                     self.answered(now, out);
                 }
@@ -244,11 +302,15 @@ impl Replica {
             _ => out.push(Output::Report(Report::Dropped("of another walk"))),
         }
     }
+    fn takes_much_from_another(&self, peer: NodeId) -> bool {
+        let takes = |walk: &Walk| walk.only_takes && walk.peer != peer && walk.tally.keys > TOGETHER_MAX;
+        self.walk.as_ref().is_some_and(takes)
+    }
     /// Another life of the peer holds less than the one whose context was noted: its word ends the walk.
     fn is_answer(&self, id: u64, from: NodeId, incarnation: Incarnation) -> bool {
         self.walk.as_ref().is_some_and(|walk| {
             let same_life = walk.incarnation.is_none_or(|known| known == incarnation);
-            walk.id == id && walk.peer == from && same_life && walk.asked.is_some()
+            walk.id == id && walk.peer == from && same_life && !walk.asked.is_empty()
         })
     }
     fn begun(
@@ -266,6 +328,8 @@ impl Replica {
                 walk.is_ready = is_ready;
                 walk.ring = self.placement.ring;
                 walk.theirs = theirs.clone();
+                walk.only_takes = is_far_ahead(&theirs, self.durable.copy.context());
+                walk.asked.clear();
                 walk.tally.hashes += sums.len() as u64;
                 walk.peer
             }
@@ -331,58 +395,109 @@ impl Replica {
     ) {
         let Some(walk) = &mut self.walk else { return };
         // A span begins where it was asked for, and goes no further.
-        let Some(asked) = walk.asked_span.filter(|it| it.first == span.first && span.last <= it.last) else {
+        let is_of = |it: &Span| it.first == span.first && span.last <= it.last;
+        let at = walk.asked.iter().position(|question| question.span.as_ref().is_some_and(is_of));
+        let Some(asked) = at.and_then(|at| walk.asked.remove(at).span) else {
             return out.push(Output::Report(Report::Dropped("another span")));
         };
         walk.tally.spans += 1;
         walk.tally.keys += entries.len() as u64;
-        walk.tally.bytes += entries.iter().map(|it| length(&it.key, &it.held) as u64).sum::<u64>();
+        let mut scratch = Vec::new();
+        walk.tally.bytes +=
+            entries.iter().map(|it| length(&it.key, &it.held, &mut scratch) as u64).sum::<u64>();
         if span.last < asked.last {
             // How many keys are left in it nobody has said: it goes by itself.
             let span = Span { first: span.last + 1, last: asked.last };
             walk.todo.push(Todo::Span { span, keys: TOGETHER_MAX });
         }
-        self.step(Step::Span { span, entries, theirs }, out);
+        // Under an empty context nothing is said: it is as this copy told.
+        if !entries.is_empty() || !theirs.is_empty() {
+            self.step(Step::Span { span, entries, theirs }, out);
+            self.observe_copy();
+        }
         self.step(Step::Pass { span }, out);
-        self.observe_copy();
         self.answered(now, out);
     }
     fn answered(&mut self, now: Instant, out: &mut Vec<Output>) {
         let gap = self.limits.walk_gap;
         let Some(walk) = &mut self.walk else { return };
-        (walk.asked, walk.asked_span, walk.tries) = (None, None, 0);
+        walk.tries = 0;
         walk.at = now + gap;
         if gap.is_zero() && !self.is_paused {
             self.ask_next(now, out);
         }
     }
+    /// Asks for what comes next, and where that is of no consequence for it for more.
     fn ask_next(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let Some(walk) = &mut self.walk else { return };
-        let (id, peer) = (walk.id, walk.peer);
-        walk.take_dense();
-        let (asked, asked_span) = match walk.todo.pop() {
-            None => {
-                self.step(Step::Finish, out);
-                return self.finish(now, out);
-            }
-            Some(Todo::Range { range, .. }) => (Message::WalkAsk { walk: id, range }, None),
-            Some(Todo::Span { span, keys }) => {
-                let (part, entries, bytes) = self.part(span);
-                if let Some(walk) = &mut self.walk {
-                    walk.tally.bytes += bytes as u64;
-                    if part.last < span.last {
-                        let rest = Span { first: part.last + 1, last: span.last };
-                        walk.todo.push(Todo::Span { span: rest, keys });
-                    }
+        while let Some(walk) = &mut self.walk {
+            if !walk.asked.is_empty() {
+                let is_ahead = self.limits.walk_gap.is_zero() && walk.only_takes;
+                let of_keys = walk.asked.iter().all(|question| question.span.is_some());
+                let next = matches!(walk.todo.last(), Some(Todo::Span { .. }));
+                if !is_ahead || !of_keys || !next || walk.asked.len() >= QUESTIONS_MAX {
+                    return;
                 }
-                let context = self.durable.copy.context().clone();
-                (Message::WalkSpan { walk: id, span: part, entries, context }, Some(part))
             }
-        };
-        if let Some(walk) = &mut self.walk {
-            (walk.asked, walk.asked_span, walk.at) = (Some(asked.clone()), asked_span, now);
+            let (id, peer, only_takes) = (walk.id, walk.peer, walk.only_takes);
+            walk.take_dense();
+            let (message, span) = match walk.todo.pop() {
+                None => {
+                    self.step(Step::Finish, out);
+                    return self.finish(now, out);
+                }
+                Some(Todo::Range { range, .. }) => (Message::WalkAsk { walk: id, range }, None),
+                Some(Todo::Span { span, .. }) if only_takes => {
+                    let context = Context::new();
+                    (Message::WalkSpan { walk: id, span, entries: vec![], context }, Some(span))
+                }
+                Some(Todo::Span { span, keys }) => {
+                    let (part, entries, bytes) = self.part(span);
+                    if let Some(walk) = &mut self.walk {
+                        walk.tally.bytes += bytes as u64;
+                        if part.last < span.last {
+                            let rest = Span { first: part.last + 1, last: span.last };
+                            walk.todo.push(Todo::Span { span: rest, keys });
+                        }
+                    }
+                    let context = self.durable.copy.context().clone();
+                    (Message::WalkSpan { walk: id, span: part, entries, context }, Some(part))
+                }
+            };
+            if let Some(walk) = &mut self.walk {
+                walk.asked.push(Question { message: message.clone(), span });
+                walk.at = now;
+            }
+            self.ask(peer, message, out);
         }
-        self.say(peer, asked, out);
+    }
+    /// Joins what a walker holds in a span; whether it holds the same then as this copy does.
+    fn take_span(
+        &mut self,
+        span: Span,
+        entries: Vec<Entry>,
+        theirs: Context,
+        out: &mut Vec<Output>,
+    ) -> Taken {
+        if entries.is_empty() && theirs.is_empty() {
+            // It only takes, or has nothing.
+            return Taken::Differs;
+        }
+        let at = out.len();
+        self.step(Step::Span { span, entries, theirs }, out);
+        self.observe_copy();
+        let Some(Output::Persist { record: Record::Step(Step::Span { entries, theirs, .. }), .. }) =
+            out.get(at)
+        else {
+            return Taken::Differs;
+        };
+        let mut theirs_in_order = entries.iter();
+        let mut held = self.durable.copy.entries(span);
+        let is_same = held.all(|(_, key, held)| {
+            theirs_in_order.next().is_some_and(|entry| {
+                entry.key == *key && entry.held.object == held.object && theirs.covers(&held.recent)
+            })
+        });
+        if is_same && theirs_in_order.next().is_none() { Taken::Same } else { Taken::Differs }
     }
     fn finish(&mut self, now: Instant, out: &mut Vec<Output>) {
         let Some(walk) = self.end_walk(now) else { return };
@@ -396,9 +511,9 @@ impl Replica {
     /// The keys at the beginning of a span, as many as a message carries, how far they reach, and their bytes.
     fn part(&self, span: Span) -> (Span, Vec<Entry>, usize) {
         let mut entries: Vec<(u64, Entry)> = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut scratch) = (0, Vec::new());
         for (place, key, held) in self.durable.copy.entries(span) {
-            let length = length(key, held);
+            let length = length(key, held, &mut scratch);
             let before = entries.last().map(|(place, _)| *place);
             // Keys at one place stay together.
             if bytes + length > self.limits.part_bytes_max
@@ -414,11 +529,18 @@ impl Replica {
     }
 }
 
+/// What a walker's span came to.
+enum Taken {
+    /// This copy holds in it what the walker holds.
+    Same,
+    Differs,
+}
+
 /// What a key takes in a message.
-fn length(key: &[u8], held: &Held) -> usize {
-    let mut bytes = vec![];
-    let writer = &mut Writer::new(&mut bytes);
+fn length(key: &[u8], held: &Held, scratch: &mut Vec<u8>) -> usize {
+    scratch.clear();
+    let writer = &mut Writer::new(scratch);
     data::causal::encode_store(&held.object, writer);
     held.recent.encode(writer);
-    bytes.len() + key.len()
+    scratch.len() + key.len()
 }

@@ -1,5 +1,6 @@
 //! The machine of one shard at one site, run by the leader of the site's group.
 
+use super::clocks::{ClockBounds, Trust};
 use super::copying::{Copying, Serving};
 use super::inbound::Waiting;
 use super::link::{Lag, Link};
@@ -46,6 +47,9 @@ pub struct Limits {
     pub before_bytes_max: u64,
     /// To each site; no limit without.
     pub bandwidth_bytes_per_s: Option<u64>,
+    /// Decisions on conflicts that a site keeps for the inbox.
+    pub inbox_bytes_max: u64,
+    pub inbox_age_ms_max: i64,
     pub status_every: Duration,
     /// Between two statuses when something is to be acknowledged.
     pub acknowledge_every: Duration,
@@ -69,6 +73,9 @@ impl Default for Limits {
             waiting_bytes_max: 16 << 20,
             before_bytes_max: 64 << 20,
             bandwidth_bytes_per_s: None,
+            // As of leaderless shards.
+            inbox_bytes_max: 16 << 20,
+            inbox_age_ms_max: 7 * 24 * 3_600_000,
             status_every: Duration::from_millis(500),
             acknowledge_every: Duration::from_millis(5),
             resend_after: Duration::from_secs(2),
@@ -128,6 +135,16 @@ pub enum Report {
         peer: SiteId,
         by_ms: i64,
     },
+    /// This leader's own clock is so many ms ahead of most others: it refuses to write.
+    ClockAhead {
+        by_ms: i64,
+    },
+    /// It is not, any more.
+    ClockRight,
+    /// So many decisions on conflicts were let go, for their age or for room.
+    Forgot {
+        count: u64,
+    },
     /// A peer lacks something for too long, so it is sent from here.
     Overdue {
         peer: SiteId,
@@ -164,6 +181,11 @@ pub struct Exchange {
     pub(super) done: u64,
     minter: Minter,
     pub(super) clock: HybridClock,
+    /// What other nodes' clocks say of this one's, the last time that was sure and when that was, and whether it is ahead.
+    clocks: ClockBounds,
+    sure: Option<(Instant, i64)>,
+    is_ahead: bool,
+    pub(super) inbox_at: Option<Instant>,
     sequence: u64,
     /// What the causes told so far include.
     told: OriginVector,
@@ -202,6 +224,10 @@ impl Exchange {
             done: 0,
             minter: Minter::new(actor, 0),
             clock,
+            clocks: ClockBounds::default(),
+            sure: None,
+            is_ahead: false,
+            inbox_at: None,
             sequence: 0,
             told: OriginVector::new(),
             links: BTreeMap::new(),
@@ -280,6 +306,40 @@ impl Exchange {
         self.reroute(now, out);
     }
 
+    /// What other nodes' clocks say of this node's.
+    pub fn hear_clocks(&mut self, clocks: ClockBounds) {
+        self.clocks = clocks;
+    }
+    /// The time for a write of now, in ms.
+    ///
+    /// # Errors
+    /// When the wall clock is ahead of most others.
+    pub(super) fn time(&mut self, now: Now) -> Result<i64, Refusal> {
+        let wall_ms = now.wall.middle_ms();
+        let (since, sure_ms) = *self.sure.get_or_insert((now.instant, self.clock.last().ms()));
+        match self.clocks.judge(now) {
+            Trust::Ahead { by_ms } => Err(Refusal::Ahead { by_ms }),
+            Trust::Sure => {
+                self.sure = Some((now.instant, wall_ms));
+                Ok(wall_ms)
+            }
+            Trust::Unknown => {
+                let passed = i64::try_from(now.instant.since(since).as_millis()).unwrap_or(i64::MAX);
+                Ok(wall_ms.min(sure_ms.saturating_add(passed)))
+            }
+        }
+    }
+    fn tick_clock(&mut self, now: Now, out: &mut Vec<Output>) {
+        let found = self.time(now);
+        if found.is_err() != self.is_ahead {
+            self.is_ahead = found.is_err();
+            out.push(Output::Report(match found {
+                Err(Refusal::Ahead { by_ms }) => Report::ClockAhead { by_ms },
+                _ => Report::ClockRight,
+            }));
+        }
+    }
+
     /// What a client's write would come to, key by key, each key once. Nothing is done.
     ///
     /// # Errors
@@ -316,7 +376,8 @@ impl Exchange {
                 return Err(Refusal::Elsewhere { home });
             }
         }
-        let stamp = self.clock.mint(now.wall).map_err(Refusal::Clock)?;
+        let time_ms = self.time(now)?;
+        let stamp = self.clock.mint_at(time_ms, now.wall).map_err(Refusal::Clock)?;
         let before = self.minter.clone();
         let mut deltas: Vec<(Blob, Causal<Object>)> = Vec::with_capacity(changes.len());
         let nothing = Object::default();
@@ -360,7 +421,7 @@ impl Exchange {
         }
         Ok(self.make(Change::HandOver { slot, to, move_number: moves.saturating_add(1) }, out))
     }
-    fn make(&mut self, change: Change, out: &mut Vec<Output>) -> WriteStamp {
+    pub(super) fn make(&mut self, change: Change, out: &mut Vec<Output>) -> WriteStamp {
         self.sequence += 1;
         let origin = self.origin;
         let stamp = WriteStamp { origin, sequence: self.sequence };
@@ -417,10 +478,12 @@ impl Exchange {
         }
     }
     pub fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.tick_clock(now, out);
         self.reroute(now.instant, out);
         self.tick_links(now.instant, out);
         self.tick_waiting(now.instant);
         self.tick_copy(now, out);
+        self.tick_inbox(now, out);
         self.tick_status(now.instant, out);
         self.pump_all(now.instant, out);
     }

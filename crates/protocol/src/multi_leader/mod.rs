@@ -19,6 +19,8 @@
 //! | receiver | `inbound` | writes that wait for their causes |
 //! | copier | `copying` | another site's whole state, in parts |
 //! | ways | `topology`, `routes` | who hands which origin's writes on to whom |
+//! | inbox | `inbox` | what became of conflicts, within bounds |
+//! | clocks | `clocks` | whether the wall clock may be believed |
 //! | conflicts | `policy` | what a command becomes |
 //! | sessions | `token` | a vector for each shard |
 //!
@@ -49,7 +51,8 @@
 //!    that lacks something for too long gets it from whoever has it (bugs: ML-03).
 //! 7. *Who cannot be served from the log copies the state*: as of one moment, and in one step. What a copy brought is in no
 //!    record, so a log never serves a peer past a copy that the peer does not include.
-//! 8. *A time too far ahead stops the link* that brought it, and is reported on both sides; one write is never left out.
+//! 8. *A time too far ahead stops the link* that brought it, and is reported on both sides; one write is never left out. So a
+//!    leader whose clock most others contradict makes none.
 //! 9. *Settling a conflict writes nothing.* It is a function of the values (bugs: ML-07).
 //! 10. *Only the home gives a home away*, by a write in its own log; behind that record it refuses the slot, and the new
 //!     home accepts it once it has applied that record, so after all that was written before.
@@ -66,10 +69,12 @@
 //! Freedman, Kaminsky, Andersen, "Don't Settle for Eventual" (2011) for causes as dependencies between sites; MySQL's circular
 //! replication and its WL#10963 for what goes wrong without vectors.
 
+mod clocks;
 mod codec;
 mod copying;
 mod exchange;
 mod inbound;
+mod inbox;
 mod link;
 mod marks;
 pub mod message;
@@ -81,6 +86,7 @@ mod state;
 mod token;
 mod topology;
 
+pub use clocks::{APART_MS_MAX, ClockBounds, Clocks, Trust};
 pub use exchange::{Exchange, Leadership, Limits, Output, Report};
 pub use link::Lag;
 pub use marks::Marks;

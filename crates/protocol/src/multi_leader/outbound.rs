@@ -21,7 +21,7 @@ pub enum Fetched {
 }
 
 impl Exchange {
-    fn heard(&self, now: Instant) -> BTreeSet<SiteId> {
+    pub(super) fn heard(&self, now: Instant) -> BTreeSet<SiteId> {
         let up = self.links.iter().filter(|(_, link)| link.is_up(now, self.limits.dead_after));
         up.map(|(site, _)| *site).collect()
     }

@@ -4,6 +4,7 @@
 use core::fmt;
 use data::SiteId;
 use data::causal::{Causal, Context, Object, Outcome, TooFarAhead, Unfit, Wish, Write};
+use data::leaderless::ConflictPolicy;
 
 /// How a keyspace treats conflicts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,8 @@ pub enum Refusal {
     Joining,
     /// The wall clock lies too far behind what this site has seen.
     Clock(TooFarAhead),
+    /// The wall clock is so many ms ahead of most others: other sites would not take what it stamps.
+    Ahead { by_ms: i64 },
     /// The key is at home elsewhere: to be forwarded there.
     Elsewhere { home: SiteId },
     /// The target of a move is none of the sites.
@@ -63,6 +66,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Joining => f.write_str("this site is being copied from another one"),
             Refusal::Clock(ahead) => write!(f, "the clock is behind: {ahead}"),
+            Refusal::Ahead { by_ms } => write!(f, "the clock is {by_ms} ms ahead of most others"),
             Refusal::Elsewhere { home } => write!(f, "the key is at home at {home}"),
             Refusal::NotASite(site) => write!(f, "{site} is none of the keyspace's sites"),
             Refusal::NotANumber => f.write_str("value is not an integer or out of range"),
@@ -73,7 +77,8 @@ impl fmt::Display for Refusal {
 }
 impl core::error::Error for Refusal {}
 
-/// The delta that does what was asked, under the policy, made from what the site holds of the key.
+/// The delta that does what was asked, under the policy, made from what the site holds of the key; with what became of the conflicts
+/// that it ends.
 ///
 /// # Errors
 /// [`Refusal::NotANumber`]: registers of last-write-wins do not add, so an increment is a write of the sum.
@@ -84,10 +89,11 @@ pub fn mint(
     write: &mut Write<'_>,
     now_ms: i64,
 ) -> Result<Causal<Object>, Refusal> {
-    if policy != Policy::LastWriteWins {
-        return plainly(wish, object, write, now_ms);
+    let mut under = |values| wish.mint_under(values, object, write, now_ms).map(|(delta, _)| delta);
+    match policy {
+        Policy::LastWriteWins => under(ConflictPolicy::LastWriteWins).map_err(refusal),
+        Policy::Crdt | Policy::Siblings | Policy::Home => under(ConflictPolicy::Crdt).map_err(Refusal::Unfit),
     }
-    wish.mint_last(object, write, now_ms).map(|(delta, _)| delta).map_err(refusal)
 }
 
 /// What a wish would come to on what the site holds of the key, under the policy; nothing is minted.
@@ -107,15 +113,6 @@ fn refusal(unfit: Unfit) -> Refusal {
         Unfit::NotInteger | Unfit::FieldNotInteger | Unfit::Overflow => Refusal::NotANumber,
         unfit => Refusal::Unfit(unfit),
     }
-}
-
-fn plainly(
-    wish: &Wish,
-    object: &Object,
-    write: &mut Write<'_>,
-    now_ms: i64,
-) -> Result<Causal<Object>, Refusal> {
-    wish.mint(object, write, now_ms).map(|(delta, _)| delta).map_err(Refusal::Unfit)
 }
 
 /// The object with a delta of this very write in it.

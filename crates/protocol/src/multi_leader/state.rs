@@ -64,6 +64,10 @@ impl SiteState {
     pub fn copy(&self) -> &ShardCopy {
         &self.copy
     }
+    /// Keys of which the inbox has something new to tell.
+    pub fn take_news(&mut self) -> Vec<Blob> {
+        self.copy.take_news()
+    }
     /// The writes that are in it.
     pub fn vector(&self) -> &OriginVector {
         &self.vector

@@ -28,6 +28,8 @@ use data::{Epoch, Index, Instant, NodeId, Position, RequestId};
 
 /// A follower tells whether it is whole this often. A guess: less than anybody waits for a change of settings.
 const TELLS_EVERY: Duration = Duration::from_millis(200);
+/// And what it has told already this often: the message may be lost.
+const TELLS_AGAIN: Duration = Duration::from_secs(2);
 /// What a planted bug takes for a backlog: small, so that there are gaps.
 const PLANTED_BACKLOG_BYTES: usize = 2 << 10;
 
@@ -39,6 +41,16 @@ pub(super) struct Standing {
     whole: bool,
     missed: u64,
     told_at: Instant,
+    told: Told,
+}
+
+/// What a follower told last: to whom, whether it had come to that epoch's first entry, and how it stood.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Told {
+    epoch: Epoch,
+    has_begun: bool,
+    whole: bool,
+    missed: u64,
 }
 
 /// Whether a group's copies may go on without entries: by the rule that counts and the one that is asked for.
@@ -64,9 +76,17 @@ impl Replica {
             self.standing.lacks = lacks.clone();
         }
     }
-    /// What the first entry of an epoch that this replica leads tells.
-    pub(super) fn own_gaps(&self) -> &Gaps {
-        &self.standing.lacks
+    /// What the first entry of an epoch that this replica leads tells: what the node told, and the gaps behind what it has applied.
+    pub(super) fn own_gaps(&self) -> Gaps {
+        let mut lacks = self.standing.lacks.clone();
+        if self.view.as_ref().is_some_and(allows_gaps) {
+            self.log.each(self.applied.next(), self.log.last().position.index, |record| {
+                if let Some(gap) = record.gap() {
+                    lacks.note(gap.first, record.header.index);
+                }
+            });
+        }
+        lacks
     }
     /// Entries that this copy's table lacks and its leader's has, as it was told itself.
     pub fn missed(&self) -> u64 {
@@ -100,10 +120,13 @@ impl Replica {
     /// Whether this leader may let a follower go on without entries.
     pub(super) fn may_skip(&self, node: NodeId) -> bool {
         let (Role::Leader(leader), Some(view)) = (&self.role, &self.view) else { return false };
+        if !allows_gaps(view) {
+            return false;
+        }
         let life = leader.followers.get(&node).and_then(|it| it.incarnation);
         let counts = life.is_some_and(|incarnation| view.is_electable(view::Replica { node, incarnation }));
         let stays = leader.proposal.as_ref().is_none_or(|proposal| proposal.rule == view.rule);
-        leader.ready && counts && stays && leader.preparing.is_none() && allows_gaps(view)
+        leader.ready && counts && stays && leader.preparing.is_none()
     }
 
     /// Sends a follower a gap in place of what it lacks, if that is more than the backlog; true when it did. The follower's log and
@@ -220,11 +243,17 @@ impl Replica {
     /// A follower of a group that may have gaps tells whether its copy is whole.
     pub(super) fn tell_standing(&mut self, now: Instant, out: &mut Vec<Output>) {
         let asks = self.view.as_ref().is_some_and(|view| view.rule == CommitRule::BestEffort);
-        if !asks || now.since(self.standing.told_at) < TELLS_EVERY {
+        if !asks {
             return;
         }
-        self.standing.told_at = now;
         let (whole, missed, through) = (self.standing.whole, self.standing.missed, self.applied);
+        let has_begun = self.log.starts().last().is_some_and(|start| start.index <= through);
+        let told = Told { epoch: self.promised, has_begun, whole, missed };
+        let pace = if told == self.standing.told { TELLS_AGAIN } else { TELLS_EVERY };
+        if now.since(self.standing.told_at) < pace {
+            return;
+        }
+        (self.standing.told_at, self.standing.told) = (now, told);
         self.to_leader(|epoch| Message::Standing { epoch, through, whole, missed }, out);
     }
 

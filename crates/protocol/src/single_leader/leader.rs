@@ -109,7 +109,7 @@ impl Replica {
         self.relink_followers(now);
         out.push(Output::Became(RoleName::LeaderElect));
         let time_ms = self.log.time_ms();
-        let lacks = self.own_gaps().clone();
+        let lacks = self.own_gaps();
         self.append(Kind::Empty, RequestId::NONE, time_ms, |w| {
             if !lacks.is_empty() {
                 lacks.encode(w);

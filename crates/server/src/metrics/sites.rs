@@ -36,6 +36,16 @@ pub(super) fn metrics(page: &mut Page, node: &Node) {
         ("tercet_sites_copies_total", "Copies of other sites that were taken.", c.copies),
         ("tercet_sites_overdue_total", "Times that a site had to be served out of its turn.", c.overdue),
         ("tercet_sites_stopped_total", "Links that stamps too far ahead stopped.", c.stopped),
+        (
+            "tercet_sites_inbox_dropped_total",
+            "Decisions on conflicts that the inbox let go.",
+            c.inbox_dropped,
+        ),
+        (
+            "tercet_sites_clock_ahead_total",
+            "Times that this node's clock was found to be ahead of most others.",
+            c.clock_ahead,
+        ),
     ] {
         page.one(name, "counter", help, value);
     }
@@ -69,7 +79,11 @@ pub(super) fn metrics(page: &mut Page, node: &Node) {
 pub(super) fn log_report(name: &str, group: GroupId, report: &Report) {
     let group = group.0;
     match report {
-        Report::Dropped(_) | Report::Conflict { .. } | Report::Lost(_) | Report::CopyAbandoned { .. } => {}
+        Report::Dropped(_)
+        | Report::Conflict { .. }
+        | Report::Lost(_)
+        | Report::Forgot { .. }
+        | Report::CopyAbandoned { .. } => {}
         Report::Routed { away, is_detour } if away.is_empty() && !is_detour => {
             eprintln!("{name}: group {group}: writes go between sites as the topology says");
         }
@@ -84,6 +98,12 @@ pub(super) fn log_report(name: &str, group: GroupId, report: &Report) {
         Report::Unheard { peer, by_ms } => eprintln!(
             "{name}: ALARM: group {group}: site {peer} takes no writes of this one, whose clock is {by_ms} ms ahead of its own"
         ),
+        Report::ClockAhead { by_ms } => eprintln!(
+            "{name}: ALARM: group {group}: this node's clock is {by_ms} ms ahead of most others: writes are refused until it is set"
+        ),
+        Report::ClockRight => {
+            eprintln!("{name}: group {group}: this node's clock agrees with most others again")
+        }
         Report::Overdue { peer } => {
             eprintln!(
                 "{name}: group {group}: site {peer} lacks writes for too long: they are sent from here"

@@ -20,13 +20,9 @@ impl World {
         }
     }
 
-    /// Everything works and runs again. Sites take nothing whose time lies far ahead before that has come (DESIGN section 8): where
-    /// wall clocks have jumped, so much time passes on all of them.
+    /// Everything works and runs again.
     pub fn heal(&mut self) {
         self.healing = true;
-        if self.newest_map().is_some_and(|map| !map.multi_leader.is_empty()) {
-            self.wall_leap_ms = self.wall_ahead_ms;
-        }
         self.network.heal();
         let ids: Vec<NodeId> = self.hosts.keys().copied().collect();
         for id in ids {
@@ -62,7 +58,7 @@ impl World {
         host.disk.medium.limit(None);
         host.disk_slow = 0;
         host.pause_in_turn = None;
-        host.clock.set_wall(self.wall_leap_ms, 5);
+        host.clock.set_wall(0, 5);
         host.clock.freeze_wall(None);
         if !wild {
             host.clock.set_rate(now, TRUE_RATE);

@@ -2,12 +2,16 @@
 
 use super::{Fault, Undo};
 use crate::clocks::TRUE_RATE;
+use crate::host::Host;
 use crate::network::MS;
 use crate::random::Random;
 use crate::workload::command;
 use crate::world::{Event, World};
 use data::{LogFormat, NodeId};
 use storage::memory::Fault as DiskFault;
+
+/// A wall clock that is so many ms ahead is wrong for other nodes: less than what they take for agreement.
+const AHEAD_MS: i64 = 15_000;
 
 impl World {
     pub(crate) fn schedule_faults(&mut self) {
@@ -207,6 +211,7 @@ impl World {
     fn disturb_clock(&mut self, fault: Fault, id: NodeId, length: u64, random: &mut Random) {
         let wild = self.mix.has(Fault::WildClocks);
         let now = self.now;
+        let may_lead = self.may_be_ahead(id);
         let Some(host) = self.hosts.get_mut(&id) else { return };
         match fault {
             // Clocks may differ in rate by a sixth: one may lose and another gain 7 percent.
@@ -214,8 +219,7 @@ impl World {
             // The wall clock: no lease survives a monotonic clock that jumps, so that one only drifts.
             Fault::ClockJump => {
                 let by = random.between(0, 7_200_000) as i64 - 3_600_000;
-                host.clock.set_wall(by, 5);
-                self.wall_ahead_ms = self.wall_ahead_ms.max(by);
+                host.clock.set_wall(if may_lead { by } else { by.min(-by) }, 5);
             }
             Fault::WallClock => {
                 match random.below(3) {
@@ -230,6 +234,15 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Whether another wall clock may jump far ahead. Where sites exchange writes most of them stay: a leader can tell by them,
+    /// and who is ahead together with most others is right as far as anybody knows.
+    fn may_be_ahead(&self, id: NodeId) -> bool {
+        let far = |host: &&Host| host.id != id && host.clock.wall_offset_ms() > AHEAD_MS;
+        let ahead = self.hosts.values().filter(far).count();
+        let nodes = self.newest_map().map_or(0, |map| map.nodes.len());
+        2 * (ahead + 1) < nodes || self.spaces.iter().all(|space| !space.has_sites)
     }
 
     fn disturb_disk(&mut self, fault: Fault, id: NodeId, length: u64, random: &mut Random) {
@@ -373,7 +386,7 @@ impl World {
             }
             Undo::TrueWall(id) => {
                 if let Some(host) = self.hosts.get_mut(&id) {
-                    host.clock.set_wall(self.wall_leap_ms, 5);
+                    host.clock.set_wall(0, 5);
                     host.clock.freeze_wall(None);
                 }
             }

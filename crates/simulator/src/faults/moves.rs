@@ -2,10 +2,10 @@
 // bugs: X-01
 
 use crate::random::Random;
-use crate::workload::command;
+use crate::workload::{Command, KEYS_LIVE, command};
 use crate::world::World;
-use data::NodeId;
 use data::slot::SLOTS;
+use data::{KeyspaceId, NodeId};
 
 impl World {
     pub(super) fn order_move(&mut self, at: NodeId, random: &mut Random) {
@@ -14,6 +14,10 @@ impl World {
         let Some(node) = self.hosts.get(&at).and_then(|host| host.node.as_ref()) else { return };
         let map = node.map();
         let Some(keyspace) = map.keyspace_named(&name).map(|it| it.id) else { return };
+        if name == "homes" {
+            let Some(words) = self.home_order(keyspace, random) else { return };
+            return self.order(at, vec![words]);
+        }
         let groups: Vec<_> = map.groups_of(keyspace).map(|it| (it.view.group, it.slots.clone())).collect();
         let moves: Vec<u64> = map.moves.keys().copied().collect();
         let (draw, shards) = (random.below(10), random.between(1, 4).to_string());
@@ -36,5 +40,15 @@ impl World {
             _ => command(&["KEYSPACE", "ALTER", &name, "SHARDS", &shards]),
         };
         self.order(at, vec![words]);
+    }
+
+    /// A key that is in use moves home.
+    // catalogue: J3
+    fn home_order(&self, keyspace: KeyspaceId, random: &mut Random) -> Option<Command> {
+        let map = self.newest_map()?;
+        let to = random.pick(&map.multi_leader.get(&keyspace)?.names())?.to_string();
+        let kind = random.pick(&["sregister", "counter", "set", "list"])?;
+        let key = format!("{kind}{}-{}", self.now / KEYS_LIVE, random.below(2));
+        Some(command(&["KEYSPACE", "MOVE-HOME", "homes", &key, "TO", &to]))
     }
 }

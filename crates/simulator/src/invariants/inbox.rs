@@ -1,20 +1,21 @@
 //! Of concurrent writes none is gone without a word: an acknowledged write is shown, lies beside what is shown, was replaced by
 //! a write whose minter held it, or is told of in the inbox.
 //!
-//! The judge knows what each write replaced because it reads what replicas log: a minted delta names the dots that it adds and
-//! those that it ends. A minter that ended several values of a key at once must have said so.
+//! The judge knows what each write replaced because it reads what replicas and sites log: a minted delta names the dots that it adds
+//! and those that it ends. A minter that ended several values of a key at once must have said so.
 //!
-//! Source: DESIGN §9, CATALOGUE J7, J14; bugs: LL-01, LL-23
+//! Source: DESIGN §8 and §9, CATALOGUE J7, J14; bugs: LL-01, LL-23, TC-61, TC-77
 
 use super::Violation;
 use crate::history::{Did, Outcome};
 use crate::world::World;
-use data::GroupId;
 use data::causal::{Causal, Dot, Object, ShardCopy};
 use data::record::{Kind, Record};
 use data::value::Blob;
-use protocol::leaderless::{Logged, Record as Change};
-use std::collections::BTreeMap;
+use data::{GroupId, KeyspaceId};
+use protocol::leaderless::{Logged, Record as Minted};
+use protocol::multi_leader::{Change, Record as SiteRecord};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const NAME: &str = "what lost is told of in the inbox";
 
@@ -25,11 +26,33 @@ struct Mint {
     delta: Causal<Object>,
 }
 
-/// What replicas minted, of keys of registers.
+/// What replicas and sites minted, of keys of registers.
 #[derive(Default)]
 pub struct Writes {
-    by_key: BTreeMap<(GroupId, Blob), Vec<Mint>>,
-    by_value: BTreeMap<i64, (GroupId, Blob, Vec<Dot>)>,
+    by_key: BTreeMap<(KeyspaceId, Blob), Vec<Mint>>,
+    by_value: BTreeMap<i64, (KeyspaceId, GroupId, Blob, Vec<Dot>)>,
+    /// Of sites: every log of all of them holds a write.
+    met: BTreeSet<Dot>,
+}
+
+/// What a record brings, key by key.
+fn minted(record: &Record<'_>) -> Vec<(Blob, Causal<Object>)> {
+    match record.header.kind {
+        Kind::Leaderless => match Logged::decode(record.payload) {
+            Ok(Logged::Change(Minted::Mint { key, delta, .. })) => [(key, delta)].into(),
+            _ => Vec::new(),
+        },
+        // Reading all of it takes its time.
+        Kind::Site if !record.payload.windows(9).any(|it| it == b"sregister") => Vec::new(),
+        Kind::Site => match node::sites::record_of(record.payload) {
+            Some(SiteRecord::Write(write)) => match &write.change {
+                Change::Deltas(deltas) => deltas.clone(),
+                Change::HandOver { .. } => Vec::new(),
+            },
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
 }
 
 fn dots_of(object: &Object) -> Vec<(Dot, Option<Blob>)> {
@@ -48,24 +71,23 @@ impl Writes {
     pub fn logged(&mut self, mut records: &[u8]) {
         while let Ok(record) = Record::parse(records) {
             records = &records[record.len..];
-            if record.header.kind != Kind::Leaderless {
-                continue;
-            }
-            let Ok(Logged::Change(Change::Mint { key, delta, .. })) = Logged::decode(record.payload) else {
-                continue;
-            };
-            if !key.starts_with(b"qregister") {
-                continue;
-            }
-            let group = record.header.group;
-            for (dot, value) in dots_of(&delta.store) {
-                if let Some(value) = value.as_ref().and_then(number) {
-                    let known =
-                        self.by_value.entry(value).or_insert_with(|| (group, key.clone(), Vec::new()));
-                    known.2.push(dot);
+            let (keyspace, group) = (record.header.keyspace, record.header.group);
+            let is_site = record.header.kind == Kind::Site;
+            for (key, delta) in minted(&record) {
+                if !key.starts_with(b"qregister") && !key.starts_with(b"sregister") {
+                    continue;
                 }
-                let mint = Mint { dot, delta: delta.clone() };
-                self.by_key.entry((group, key.clone())).or_default().push(mint);
+                for (dot, value) in dots_of(&delta.store) {
+                    if is_site && !self.met.insert(dot) {
+                        continue;
+                    }
+                    if let Some(value) = value.as_ref().and_then(number) {
+                        let first = || (keyspace, group, key.clone(), Vec::new());
+                        self.by_value.entry(value).or_insert_with(first).3.push(dot);
+                    }
+                    let mint = Mint { dot, delta: delta.clone() };
+                    self.by_key.entry((keyspace, key.clone())).or_default().push(mint);
+                }
             }
         }
     }
@@ -77,12 +99,14 @@ impl Writes {
             for state in node.shard_states().filter(|state| state.is_replica && state.is_ready) {
                 copies.insert(state.group, state.copy);
             }
+            for state in node.site_states().filter(|state| state.state.is_ready()) {
+                copies.insert(state.group, state.state.copy());
+            }
         }
         for operation in &world.history {
             let Did::Write { value } = operation.did else { continue };
             let space = world.spaces.get(operation.keyspace);
-            // Of sites' keyspaces the inbox tells nothing yet.
-            let is_led = space.is_none_or(|space| space.quorums.is_none() || space.has_sites);
+            let is_led = space.is_none_or(|space| space.quorums.is_none());
             if is_led || operation.outcome != Outcome::Ok {
                 continue;
             }
@@ -90,7 +114,7 @@ impl Writes {
                 let text = format!("{} = {value}, acknowledged, {text}", operation.key);
                 Some(Violation { property: NAME, text })
             };
-            let Some((group, key, dots)) = self.by_value.get(&value) else {
+            let Some((keyspace, group, key, dots)) = self.by_value.get(&value) else {
                 return told("and no log has it");
             };
             // Keyspaces of runs are not dropped; who holds no copy at all is another judge's.
@@ -102,7 +126,7 @@ impl Writes {
             if dots.iter().any(is_alive) {
                 continue;
             }
-            let all = self.by_key.get(&(*group, key.clone())).map_or(&[][..], |all| &all[..]);
+            let all = self.by_key.get(&(*keyspace, key.clone())).map_or(&[][..], |all| &all[..]);
             let ends = |mint: &&Mint, dot: &Dot| mint.dot != *dot && mint.delta.context.contains(*dot);
             let ended_by = |dot: &Dot| -> Vec<&Mint> {
                 all.iter().filter(|mint| ends(mint, dot) && copy.context().contains(mint.dot)).collect()

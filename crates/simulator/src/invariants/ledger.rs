@@ -186,9 +186,7 @@ impl Ledgers {
                 Did::Members { seen } | Did::Range { seen } => seen.contains(&value),
                 _ => continue,
             };
-            // Not yet held by `best-effort`, where an item may stand for an entry that the new leader has after all: known open.
-            let wide = world.spaces[operation.keyspace].name == "ingest";
-            if seen && mark == Some(Mark::Acknowledged) && !wide {
+            if seen && mark == Some(Mark::Acknowledged) {
                 return Err(format!("{} is called lost and is there", what()));
             }
             let judged = whole

@@ -1,15 +1,32 @@
 //! After all faults have ended and a bound has passed, every copy of a multi-leader shard holds the same, at every site: the same
 //! writes, the same keys, the same context; no write waits for its cause, and no site is still copying another.
 //!
-//! Source: DESIGN section 8, CATALOGUE J17; bugs: ML-01, ML-02, ML-03, ML-06, ML-11, ML-12, ML-13, ML-15
+//! And at all times: nothing that a site holds is stamped so far ahead of the truth that other sites would not take it, whatever the
+//! wall clocks of fewer than half of the nodes do.
+//!
+//! Source: DESIGN section 8, CATALOGUE J17; bugs: ML-01, ML-02, ML-03, ML-06, ML-11, ML-12, ML-13, ML-15, TC-79
 
 use super::{Violation, liveness};
+use crate::clocks::true_ms;
+use crate::host::Host;
 use crate::world::World;
 use data::NodeId;
 use node::sites::SiteGroupState;
 use std::collections::BTreeMap;
 
 pub const NAME: &str = "sites become equal";
+pub const TIMES: &str = "no site writes ahead of its time";
+
+/// After a turn: the newest stamp of a copy lies within what receivers take.
+pub fn check(now: u64, host: &Host, state: &node::GroupState<'_>) -> Option<Violation> {
+    let newest_ms = state.site?.copy().newest().ms();
+    let ahead_ms_max = protocol::multi_leader::Limits::default().ahead_ms_max;
+    let by_ms = newest_ms - true_ms(now);
+    (by_ms > ahead_ms_max).then(|| Violation {
+        property: TIMES,
+        text: format!("{} holds a stamp of {} that lies {by_ms} ms ahead", host.id, state.group),
+    })
+}
 
 /// What is still missing, if anything is.
 pub fn missing(world: &World) -> Option<Violation> {

@@ -38,9 +38,9 @@ impl State {
         let history = state.replica.log().hash_at(state.applied)?;
         let lacks = state.shortfall.own().digest();
         let hash = state.table.state_hash();
-        if audits.is_copy_harmed(host.id, state.group) {
+        if audits.is_copy_harmed(host.id, state.group, state.applied) {
             if self.states.get(&(state.group, history, lacks)) == Some(&hash) {
-                audits.is_sound(host.id, state.group);
+                audits.is_sound(host.id, state.group, state.applied);
             }
             return None;
         }

@@ -210,8 +210,7 @@ impl World {
             return;
         }
         self.trace.note(self.now, || format!("machine {machine} is {id} from now on"));
-        let mut clock = self.mix.clock(self.now, &mut self.streams.members);
-        clock.set_wall(self.wall_leap_ms, 5);
+        let clock = self.mix.clock(self.now, &mut self.streams.members);
         let mut host = Host::new(id, machine, false, clock);
         if let Err(error) = host.disk.remember(map) {
             return self.invariants.fail("empty disks can be written", format!("{id}: {error}"));

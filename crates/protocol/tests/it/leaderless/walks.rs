@@ -14,6 +14,9 @@ struct Pair {
     /// Encoded bytes are not counted; keys are.
     messages: u64,
     largest: usize,
+    /// Keys that the walker sent, and that it was answered.
+    sent: usize,
+    answered: usize,
     requests: u64,
 }
 
@@ -62,7 +65,7 @@ impl Pair {
             replica.set_alive([node(0), node(1)].into());
             replica
         });
-        Pair { replicas, now_ms: 1_000, messages: 0, largest: 0, requests: 0 }
+        Pair { replicas, now_ms: 1_000, messages: 0, largest: 0, sent: 0, answered: 0, requests: 0 }
     }
     fn now(&self) -> Now {
         let ms = self.now_ms as i64;
@@ -71,10 +74,17 @@ impl Pair {
     }
     /// A write that only some of the replicas take.
     fn write(&mut self, number: u64, takers: &[usize]) {
+        self.ask(number, takers, Wish::Increment { by: Amount::whole(1) });
+    }
+    /// A delete that only one of them takes.
+    fn delete(&mut self, number: u64, taker: usize) {
+        self.ask(number, &[taker], Wish::Delete);
+    }
+    fn ask(&mut self, number: u64, takers: &[usize], wish: Wish) {
         self.requests += 1;
         let key = name(number);
         let request = RequestId { origin: node(0), process: Process(1), sequence: self.requests };
-        let wish = Box::new(Wish::Increment { by: Amount::whole(1) });
+        let wish = Box::new(wish);
         let (now, life) = (self.now(), Incarnation(1));
         let mint = Message::Mint { request, life, key: key.clone(), wish, seen: None };
         let mut out = Vec::new();
@@ -100,9 +110,13 @@ impl Pair {
             match output {
                 Output::Send { to, message } => {
                     self.messages += 1;
-                    if let Message::WalkSpan { entries, .. } | Message::WalkBack { entries, .. } = &message {
-                        self.largest = self.largest.max(entries.len());
-                    }
+                    let (sent, answered) = match &message {
+                        Message::WalkSpan { entries, .. } => (entries.len(), 0),
+                        Message::WalkBack { entries, .. } => (0, entries.len()),
+                        _ => (0, 0),
+                    };
+                    self.largest = self.largest.max(sent).max(answered);
+                    (self.sent, self.answered) = (self.sent + sent, self.answered + answered);
                     let mut out = Vec::new();
                     let to = to.0 as usize - 1;
                     self.replicas[to].receive(now, node(at), Incarnation(1), message, &mut out);
@@ -179,4 +193,52 @@ fn what_differs_everywhere_takes_few_messages() {
     assert!(absent.are_equal());
     assert!(absent.messages < KEYS / 100, "{} messages", absent.messages);
     assert!(absent.largest < 10_000, "{} keys in one message", absent.largest);
+}
+
+/// Versions that the other copy has newer ones of are not sent: that made repair move twice as much as differs.
+#[test]
+fn a_copy_that_was_away_takes_and_sends_nothing() {
+    const KEYS: u64 = 10_000;
+    let mut pair = Pair::new(filled(KEYS));
+    (0..KEYS).for_each(|number| pair.write(number, &[0]));
+    pair.walk();
+    assert!(pair.are_equal());
+    assert_eq!((pair.sent, pair.answered), (0, KEYS as usize));
+}
+
+/// What a copy was just sent does not come back.
+#[test]
+fn a_copy_that_is_ahead_sends_and_is_answered_nothing() {
+    const KEYS: u64 = 10_000;
+    let mut pair = Pair::new(filled(KEYS));
+    (0..KEYS).for_each(|number| pair.write(number, &[1]));
+    pair.walk();
+    assert!(pair.are_equal());
+    assert_eq!((pair.sent, pair.answered), (KEYS as usize, 0));
+}
+
+/// Where both have something new both learn of it in one walk.
+#[test]
+fn copies_that_both_have_news_exchange_them() {
+    let mut pair = Pair::new(filled(10_000));
+    (0..2_000).for_each(|number| pair.write(number, &[number as usize % 2]));
+    pair.walk();
+    assert!(pair.are_equal());
+    assert!(pair.sent > 1_000 && pair.answered > 1_000, "{} {}", pair.sent, pair.answered);
+}
+
+/// A delete makes no dot: contexts say nothing of it, and whoever walks learns of it all the same.
+#[test]
+fn a_delete_that_the_walker_missed_arrives() {
+    for (holder, news) in [(0, None), (0, Some(0)), (0, Some(1)), (1, None), (1, Some(0)), (1, Some(1))] {
+        let mut pair = Pair::new(filled(1_000));
+        pair.delete(5, holder);
+        news.into_iter().for_each(|at| pair.write(700, &[at]));
+        pair.walk();
+        let has = |at: usize| {
+            let object = pair.replicas[at].durable().copy.object(&name(5));
+            object.is_some_and(|object| object.shown().is_some())
+        };
+        assert!(!has(1), "the walker holds what {holder} deleted, with news at {news:?}");
+    }
 }

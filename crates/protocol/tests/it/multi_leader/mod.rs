@@ -1,6 +1,8 @@
 //! Multi-leader shards: a random world, stories, other stores' failures, and the hunt for planted bugs.
 
 #[cfg(not(feature = "plant"))]
+mod clocks;
+#[cfg(not(feature = "plant"))]
 mod examples;
 #[cfg(not(feature = "plant"))]
 mod keydb;

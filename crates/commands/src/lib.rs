@@ -19,6 +19,7 @@ mod generic;
 mod geo;
 pub mod glob;
 mod hash;
+mod hyperloglog;
 mod list;
 mod node_specs;
 mod places;

@@ -121,6 +121,7 @@ impl Spec {
 const FAMILIES: &[&[Spec]] = &[
     crate::string::SPECS,
     crate::bitmap::SPECS,
+    crate::hyperloglog::SPECS,
     crate::generic::SPECS,
     crate::hash::SPECS,
     crate::list::SPECS,

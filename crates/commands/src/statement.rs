@@ -19,7 +19,7 @@
 use crate::spec::Spec;
 
 /// In the order of their letters.
-const AS_THEY_ARE: [&str; 68] = [
+const AS_THEY_ARE: [&str; 70] = [
     "append",
     "bitfield",
     "bitop",
@@ -59,6 +59,8 @@ const AS_THEY_ARE: [&str; 68] = [
     "msetnx",
     "persist",
     "pexpireat",
+    "pfadd",
+    "pfmerge",
     "rename",
     "renamenx",
     "rpop",

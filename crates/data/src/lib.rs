@@ -22,6 +22,7 @@ pub mod operation;
 pub mod origin;
 pub mod plant;
 pub mod record;
+pub mod registers;
 pub mod site;
 pub mod slot;
 mod slot_set;

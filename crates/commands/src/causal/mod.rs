@@ -12,6 +12,7 @@
 //! 3. `Plan::Write`: each key is written by itself, all of them or some: nothing makes them one. When all are acknowledged
 //!    [`written`] writes the reply from their outcomes. If one is not, the command is not done, and others of it may be: the
 //!    reply is INDETERMINATE unless no key was minted. A minter's [`Unfit`] is answered by [`unfit`].
+//! 4. `Plan::Merge`: the one, then the other.
 //!
 //! Replies are as one replica saw it: two clients may both be told that they added one member.
 // catalogue: K10 K12
@@ -28,8 +29,10 @@ use crate::spec::Spec;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
-use data::causal::{Outcome, Unfit, Wish};
+use data::causal::{Object, Outcome, Unfit, Wish};
+use data::registers::Registers;
 use data::table::Seed;
+use data::value::Value;
 use table::Kind;
 use wire::ReplyWriter;
 
@@ -52,6 +55,8 @@ pub enum Plan<'a> {
     Read(KeyList<'a>),
     /// One independent write per key, each key once, then [`written`].
     Write { writes: Vec<(&'a [u8], Wish)>, form: Form },
+    /// Read the keys of `from`, each once; what they come to together ([`merged`]) is one write of `into`, answered OK.
+    Merge { from: KeyList<'a>, into: &'a [u8] },
     /// The node's own command: nothing here knows it.
     Node,
 }
@@ -89,6 +94,12 @@ pub fn plan<'a>(spec: &Spec, args: &[&'a [u8]], setting: &Setting) -> Result<Pla
             let (writes, form) = make(&write::Line { spec, args, setting })?;
             Ok(Plan::Write { writes, form })
         }
+        Kind::Merge => {
+            let mut from = keys_once(spec, args)?;
+            // What the destination holds it keeps.
+            from.retain(|key| *key != args[1]);
+            Ok(Plan::Merge { from, into: args[1] })
+        }
         Kind::Exclusive(instead) => Err(exclusive(spec.name, instead)),
         Kind::Missing(what) => {
             Err(CommandError::new(format!("ERR '{}' is not available in this keyspace: {what}", spec.name)))
@@ -109,6 +120,21 @@ fn exclusive(what: &str, instead: &str) -> CommandError {
     CommandError::new(format!(
         "EXCLUSIVE '{what}' only means something if nobody else writes meanwhile, and here several replicas write: {instead}"
     ))
+}
+
+/// What hyperloglogs that were read raise together.
+///
+/// # Errors
+/// When one of them is none.
+pub fn merged(found: &[(&[u8], Option<&Object>)], now_ms: i64) -> Result<Wish, CommandError> {
+    let mut together = Registers::default();
+    for value in found.iter().filter_map(|(_, object)| object.and_then(|object| object.plain(now_ms))) {
+        let Value::String(text) = &value else { return Err(CommandError::WRONG_TYPE) };
+        for (at, value) in crate::hyperloglog::parse(text)?.points() {
+            together.raise(at, value);
+        }
+    }
+    Ok(Wish::Raise { points: together.points().collect() })
 }
 
 /// Writes the reply of a write whose keys are all acknowledged; `outcomes` in the order of the plan.

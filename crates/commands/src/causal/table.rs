@@ -12,6 +12,8 @@ pub enum Kind {
     Read,
     /// Mergeable.
     Write(Make),
+    /// Reads some keys, and writes what they come to into another one.
+    Merge,
     /// Refused, with what to use instead.
     Exclusive(&'static str),
     /// Not made for such keyspaces yet, or without a meaning in them: why.
@@ -31,7 +33,7 @@ const RANGE: Kind = Kind::Exclusive("read the range and remove its members by ZR
 const AT_ONCE: Kind = Kind::Exclusive("each write is one by itself here");
 const WALK: Kind = Kind::Missing("walks over all keys are not made for it yet");
 
-use Kind::{Exclusive, Missing, Node, Read, Write};
+use Kind::{Exclusive, Merge, Missing, Node, Read, Write};
 
 /// By name.
 pub const TABLE: &[(&str, Kind)] = &[
@@ -134,6 +136,9 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("pexpire", Write(write::expire)),
     ("pexpireat", Write(write::expire)),
     ("pexpiretime", Read),
+    ("pfadd", Write(write::pfadd)),
+    ("pfcount", Read),
+    ("pfmerge", Merge),
     ("ping", Node),
     ("psetex", Write(write::blind_ok)),
     ("psubscribe", Node),
@@ -254,7 +259,7 @@ mod tests {
             let kind = kind_of(spec.name).unwrap_or_else(|| panic!("{} is missing in the table", spec.name));
             match kind {
                 Kind::Read => assert!(spec.run.is_some(), "{}", spec.name),
-                Kind::Write(_) => assert_eq!(spec.class, Class::Write, "{}", spec.name),
+                Kind::Write(_) | Kind::Merge => assert_eq!(spec.class, Class::Write, "{}", spec.name),
                 Kind::Exclusive(reason) | Kind::Missing(reason) => assert!(!reason.is_empty()),
                 Kind::Node => assert_eq!(spec.class, Class::Node, "{}", spec.name),
             }

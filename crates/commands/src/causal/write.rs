@@ -4,6 +4,7 @@ use super::read::NothingView;
 use super::{Form, Setting, exclusive, keys_once};
 use crate::arguments::{float, integer, is};
 use crate::call::{Call, CommandError, CommandResult, Ops, Random};
+use crate::hyperloglog::points_of;
 use crate::spec::Spec;
 use crate::string::{TimeForm, is_conditional};
 use alloc::collections::BTreeMap;
@@ -206,6 +207,10 @@ pub(super) fn linsert<'a>(line: &Line<'_, 'a>) -> Made<'a> {
 pub(super) fn lrem<'a>(line: &Line<'_, 'a>) -> Made<'a> {
     let wish = Wish::ListRemove { count: integer(line.args[2])?, element: line.args[3].into() };
     line.one(wish, Form::Integer)
+}
+
+pub(super) fn pfadd<'a>(line: &Line<'_, 'a>) -> Made<'a> {
+    line.one(Wish::Raise { points: points_of(line.rest(2)) }, Form::Integer)
 }
 
 /// EXPIRE and its kin without conditions. A time that has passed hides the key; it deletes nothing.

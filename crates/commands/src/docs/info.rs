@@ -48,6 +48,7 @@ pub(super) fn categories(spec: &Spec) -> SmallVec<[&'static str; 8]> {
         (_, "sorted-set") => &["@sortedset"],
         (_, "string") => &["@string"],
         (_, "bitmap") => &["@bitmap"],
+        (_, "hyperloglog") => &["@hyperloglog"],
         (_, "hash") => &["@hash"],
         (_, "list") => &["@list"],
         (_, "set") => &["@set"],

@@ -70,6 +70,11 @@ impl Maximum {
         }
         registers
     }
+    /// How high one register stands.
+    pub fn register(&self, at: u16) -> u8 {
+        let alive = self.shares.values().filter(|share| share.is_alive());
+        alive.filter_map(|share| share.registers.get(&at)).copied().max().unwrap_or(0)
+    }
     /// Raises registers to these values at least. Also where they stand that high already: what was raised here
     /// survives a delete that did not see it.
     pub fn raise(

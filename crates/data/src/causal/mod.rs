@@ -50,7 +50,7 @@
 //! | a field with another policy, fields in fields | `hash_update` |
 //! | ZADD, ZINCRBY, ZREM | `zset_set`, `zset_increment`, `zset_remove` |
 //! | LPUSH, RPUSH, LINSERT, LREM | `list_push`, `list_insert`, `list_remove` |
-//! | no command yet: hyperloglogs | `raise` |
+//! | PFADD, PFMERGE | `raise` |
 //! | EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST | `expire` |
 //! | DEL, UNLINK | `delete` |
 //! | no command yet: flags, other kinds of sets | `enable`, `disable` |

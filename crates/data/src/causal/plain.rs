@@ -4,8 +4,10 @@
 //! the plain value costs its size.
 
 use super::list::List;
+use super::maximum::Maximum;
 use super::object::{Map, Object, Part};
 use super::sets::Set;
+use crate::registers::Registers;
 use crate::value::{self, Blob, Value};
 use alloc::boxed::Box;
 
@@ -36,8 +38,7 @@ impl Part {
                 Value::ZSet(Box::new(plain))
             }
             Part::List(list) => of_list(list)?,
-            // Registers have no plain form: that they are there is all that is told.
-            Part::Maximum(_) => Value::String(Blob::default()),
+            Part::Maximum(maximum) => Value::String(of_maximum(maximum)),
             Part::Decisions(_) => return None,
         })
     }
@@ -74,6 +75,15 @@ fn of_map(map: &Map) -> Option<Value> {
         }
     }
     (!plain.is_empty()).then(|| Value::Hash(Box::new(plain)))
+}
+
+/// The string that holds such registers in a plain keyspace.
+fn of_maximum(maximum: &Maximum) -> Blob {
+    let mut registers = Registers::default();
+    for (at, value) in maximum.registers() {
+        registers.raise(at, value);
+    }
+    registers.to_text().into()
 }
 
 /// Nothing while the elements wait for what they hang on.

@@ -90,6 +90,10 @@ pub enum Wish {
     Expire {
         deadline: Deadline,
     },
+    /// Registers of a hyperloglog stand at these values at least.
+    Raise {
+        points: Vec<(u16, u8)>,
+    },
     Delete,
     /// Somebody, `by`, says what a conflict comes to: `None` for nothing. Replaces exactly these versions.
     Settle {
@@ -128,7 +132,8 @@ impl Wish {
             | Wish::HashIncrementFloat { .. }
             | Wish::ZSetSet { .. }
             | Wish::ZSetIncrement { .. }
-            | Wish::ListPush { .. } => false,
+            | Wish::ListPush { .. }
+            | Wish::Raise { .. } => false,
         }
     }
     /// About what it takes in memory and in messages.
@@ -152,6 +157,7 @@ impl Wish {
                 let all: usize = path.iter().chain(values).chain(value).map(|blob| blob.len()).sum();
                 all + by.len() + 48 * versions.len()
             }
+            Wish::Raise { points } => 3 * points.len(),
             Wish::Forget { decisions } => 24 * decisions.ranges().count(),
             Wish::Increment { .. } | Wish::IncrementFloat { .. } | Wish::Expire { .. } | Wish::Delete => 0,
         }
@@ -245,6 +251,7 @@ impl Wish {
             }
             Wish::Expire { deadline } => object.expire(write, now_ms, *deadline),
             Wish::Delete => object.delete(write),
+            Wish::Raise { points } => object.raise(write, now_ms, points),
             // Only a keyspace's policy says what a version is written as.
             Wish::Settle { .. } => Causal::new(),
             Wish::Forget { decisions } => Decisions::forget(decisions.clone()),

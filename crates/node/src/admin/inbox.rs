@@ -219,7 +219,7 @@ impl Node {
         if self.is_multi_leader(item.keyspace) {
             return self.settle_at_site(place, item.keyspace, &item.key, &wish);
         }
-        self.write_for(place, item.keyspace, item.key.clone(), wish, question.what.spec);
+        self.write_for(place, item.keyspace, item.key.clone(), wish, question.what.spec, None);
     }
 
     /// Who asks, for the audit trail.

@@ -32,8 +32,18 @@ use wire::{Protocol, ReplyWriter};
 const KEYS_MAX: usize = 1024;
 
 enum Work {
-    Read { words: Vec<Bytes> },
-    Write { form: Form },
+    Read {
+        words: Vec<Bytes>,
+    },
+    Write {
+        form: Form,
+    },
+    /// What the keys come to is written into another one.
+    Merge {
+        into: Blob,
+        w: Level,
+        r: Level,
+    },
 }
 
 /// A command whose keys are under way.
@@ -133,7 +143,7 @@ impl Node {
         let plan =
             causal::plan(spec, args, &self.setting(keyspace)).map_err(|error| String::from(error.text()))?;
         let keys = match &plan {
-            Plan::Read(keys) => keys.len(),
+            Plan::Read(keys) | Plan::Merge { from: keys, .. } => keys.len(),
             Plan::Write { writes, .. } => writes.len(),
             Plan::Node => {
                 return Err(format!("ERR '{}' is not available in a leaderless keyspace", spec.name));
@@ -142,7 +152,7 @@ impl Node {
         if keys > KEYS_MAX {
             return Err(format!("ERR a command names at most {KEYS_MAX} keys in a leaderless keyspace"));
         }
-        if self.disk_full && matches!(plan, Plan::Write { .. }) {
+        if self.disk_full && matches!(plan, Plan::Write { .. } | Plan::Merge { .. }) {
             return Err("MISCONF this node's disk is full: nothing was written; write to another node".into());
         }
         Ok((plan, w, r))
@@ -175,6 +185,10 @@ impl Node {
                 let (keys, wishes): (Vec<Blob>, Vec<_>) =
                     writes.into_iter().map(|(key, wish)| (Blob::from(key), Some(wish))).unzip();
                 (Work::Write { form }, keys, wishes)
+            }
+            Plan::Merge { from, into } => {
+                let keys = from.into_iter().map(Blob::from).collect();
+                (Work::Merge { into: into.into(), w, r }, keys, Vec::new())
             }
             Plan::Node => return Flow::Continue,
         };
@@ -227,7 +241,8 @@ impl Node {
         if self.is_paused(connection) { Flow::Pause } else { Flow::Continue }
     }
 
-    /// A write for a command whose reply has its place already: it is answered OK, or why not.
+    /// A write for a command whose reply has its place already: it is answered OK, or why not. Under W and R that were said, else those of
+    /// the keyspace.
     pub(crate) fn write_for(
         &mut self,
         (connection, slot, protocol): (ConnectionId, SlotId, Protocol),
@@ -235,15 +250,21 @@ impl Node {
         key: Blob,
         wish: Wish,
         spec: &'static Spec,
+        said: Option<(Level, Level)>,
     ) {
         let Some(session) = self.sessions.get(connection) else { return };
         let command = session.commands;
         let levels = self.policy_of(keyspace).map(|policy| Levels::default().levels(&policy));
+        let levels = said.map(Ok).or(levels);
         let Some(Ok((w, r))) = levels.filter(|_| self.stopped.is_none() && !self.disk_full) else {
             let mut bytes = Vec::new();
             let text = "TRYAGAIN this node cannot write now, or the keyspace is gone: ask another node";
             ReplyWriter::new(&mut bytes, protocol).error(text);
-            return self.fill(connection, slot, &bytes);
+            self.fill(connection, slot, &bytes);
+            if said.is_some() {
+                self.resume(connection);
+            }
+            return;
         };
         let group = self.shard_of(keyspace, &key);
         let work = Work::Write { form: Form::Ok };
@@ -309,6 +330,7 @@ impl Node {
 
     fn finish_call(&mut self, number: u64) {
         let Some(call) = self.leaderless.calls.calls.remove(&number) else { return };
+        let Some(call) = self.go_on_writing(call) else { return };
         let mut bytes = Vec::new();
         let mut receipt = QuorumReceipt::of(call.keys.len());
         if let Some(it) = self.leaderless.shards.get(&call.group) {
@@ -317,6 +339,8 @@ impl Node {
         let (write, error) = match &call.work {
             Work::Read { words } => (false, self.answer_read(&call, words, &mut receipt, &mut bytes)),
             Work::Write { form } => (true, answer_write(&call, *form, &mut receipt, &mut bytes)),
+            // Why the keys could not be read, or what they are.
+            Work::Merge { .. } => (true, self.merge(&call, &mut receipt).map(|_| ())),
         };
         if let Err(error) = error {
             self.statistics.errors += 1;
@@ -338,6 +362,21 @@ impl Node {
         self.resume(call.connection);
     }
 
+    /// A command that writes what it has read begins to write; any other one comes back.
+    fn go_on_writing(&mut self, call: Call) -> Option<Call> {
+        let Work::Merge { into, w, r } = &call.work else { return Some(call) };
+        let Ok(wish) = self.merge(&call, &mut QuorumReceipt::of(0)) else { return Some(call) };
+        let (place, key) = ((call.connection, call.slot, call.protocol), into.clone());
+        let levels = Some((*w, *r));
+        self.write_for(place, call.keyspace, key, wish, call.spec, levels);
+        None
+    }
+
+    fn merge(&self, call: &Call, receipt: &mut QuorumReceipt) -> Result<Wish, String> {
+        let found = found(call, receipt)?;
+        causal::merged(&found, self.now.wall.middle_ms()).map_err(|error| String::from(error.text()))
+    }
+
     fn answer_read(
         &mut self,
         call: &Call,
@@ -345,32 +384,7 @@ impl Node {
         receipt: &mut QuorumReceipt,
         bytes: &mut Vec<u8>,
     ) -> Result<(), String> {
-        let mut found: Vec<(&[u8], Option<&Object>)> = Vec::new();
-        for (key, end) in call.keys.iter().zip(&call.ends) {
-            match end {
-                Some(Reply::Value { state, receipt: by }) => {
-                    receipt.read(ReadBy {
-                        required: by.required,
-                        replicas: by.replicas.clone(),
-                        stand_ins: by.stand_ins.clone(),
-                        stale: by.stale.clone(),
-                    });
-                    found.push((key, Some(&state.held.object)));
-                }
-                Some(Reply::NoQuorum { required, alive }) => {
-                    receipt.outcome = "no-quorum";
-                    return Err(format!(
-                        "NOQUORUM {required} copies must answer a read here, {alive} did or can be reached: nothing was read"
-                    ));
-                }
-                _ => {
-                    receipt.outcome = "refused";
-                    return Err(
-                        "TRYAGAIN too many requests are under way on this node: nothing was read".into()
-                    );
-                }
-            }
-        }
+        let found = found(call, receipt)?;
         let args: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
         let on_siblings = match self.policy_of(call.keyspace).map(|it| it.on_siblings) {
             Some(leaderless::OnSiblings::Error) => OnSiblings::Error,
@@ -383,6 +397,38 @@ impl Node {
         (receipt.versions, receipt.mixed) = (seen.versions, seen.mixed);
         Ok(())
     }
+}
+
+/// What was read of each key.
+fn found<'c>(
+    call: &'c Call,
+    receipt: &mut QuorumReceipt,
+) -> Result<Vec<(&'c [u8], Option<&'c Object>)>, String> {
+    let mut found: Vec<(&[u8], Option<&Object>)> = Vec::new();
+    for (key, end) in call.keys.iter().zip(&call.ends) {
+        match end {
+            Some(Reply::Value { state, receipt: by }) => {
+                receipt.read(ReadBy {
+                    required: by.required,
+                    replicas: by.replicas.clone(),
+                    stand_ins: by.stand_ins.clone(),
+                    stale: by.stale.clone(),
+                });
+                found.push((key, Some(&state.held.object)));
+            }
+            Some(Reply::NoQuorum { required, alive }) => {
+                receipt.outcome = "no-quorum";
+                return Err(format!(
+                    "NOQUORUM {required} copies must answer a read here, {alive} did or can be reached: nothing was read"
+                ));
+            }
+            _ => {
+                receipt.outcome = "refused";
+                return Err("TRYAGAIN too many requests are under way on this node: nothing was read".into());
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn answer_write(

@@ -39,12 +39,29 @@ impl Group {
             Ok(plan) => plan,
             Err(error) => return self.refuse(context, start, reply, Index(0), error.text()),
         };
+        let plan = match plan {
+            Plan::Merge { from, into } if exchange.state().is_ready() => {
+                if let Some(home) = self.home_elsewhere(from.iter().copied().chain([into])) {
+                    return Executed::AtHome(home);
+                }
+                let (depends, copy) = (self.depends_on(from.iter().copied()), exchange.state().copy());
+                let found: Vec<(&[u8], Option<&Object>)> =
+                    from.iter().map(|key| (*key, copy.object(key))).collect();
+                match causal::merged(&found, setting.now_ms) {
+                    Ok(wish) => Plan::Write { writes: [(into, wish)].into(), form: causal::Form::Ok },
+                    Err(error) => return self.refuse(context, start, reply, depends, error.text()),
+                }
+            }
+            plan => plan,
+        };
         match plan {
             Plan::Node => {
                 let text = format!("ERR '{}' is not available in a multi-leader keyspace", spec.name);
                 self.refuse(context, start, reply, Index(0), &text)
             }
             _ if !exchange.state().is_ready() => self.refuse(context, start, reply, Index(0), JOINING),
+            // It became a write.
+            Plan::Merge { .. } => self.refuse(context, start, reply, Index(0), JOINING),
             Plan::Read(keys) => {
                 if let Some(home) = self.home_elsewhere(keys.iter().copied()) {
                     return Executed::AtHome(home);

@@ -401,3 +401,42 @@ fn a_copy_that_was_away_neither_hides_keys_nor_brings_deleted_ones_back() {
     assert!(cluster.ask(returned, "FLUSHDB").starts_with("-NOQUORUM 2 copies"));
     assert_eq!(cluster.ask(returned, "WITH R 1 DO DBSIZE"), ":40");
 }
+
+#[test]
+fn hyperloglogs_are_added_to_anywhere_and_merge() {
+    let (mut cluster, clients) = with(5, "SHARDS 3");
+    for number in 0..200 {
+        let client = clients[number % 5];
+        // Each element through two nodes, into two keys.
+        for key in ["seen", &format!("seen{}", number % 2)] {
+            let reply = cluster.ask(client, &format!("PFADD {key} element{}", number / 2));
+            assert!(reply == ":1" || reply == ":0", "{reply}");
+        }
+    }
+    let counted =
+        |reply: String| reply.strip_prefix(':').and_then(|n| n.parse::<i64>().ok()).expect("a number");
+    let near = |count: i64, of: i64| (count - of).abs() <= 2;
+    assert!(near(counted(cluster.ask(clients[3], "PFCOUNT seen")), 100));
+    assert!(near(counted(cluster.ask(clients[3], "PFCOUNT seen0 seen1 none")), 100));
+    assert_eq!(cluster.ask(clients[1], "PFADD other x y"), ":1");
+    assert_eq!(cluster.ask(clients[1], "PFADD other y"), ":0");
+    assert_eq!(cluster.ask(clients[2], "WITH W 3 DO PFMERGE all seen0 seen1 other all"), "+OK");
+    assert!(near(counted(cluster.ask(clients[4], "PFCOUNT all")), 102));
+    assert_eq!(cluster.ask(clients[4], "PFMERGE empty"), "+OK");
+    assert_eq!(cluster.ask(clients[4], "PFCOUNT empty"), ":0");
+    assert_eq!(cluster.ask(clients[4], "TYPE all"), "+string");
+    assert_eq!(cluster.ask(clients[4], "STRLEN all"), ":12304");
+    assert_eq!(cluster.ask(clients[0], "SADD s m"), ":1");
+    for line in ["PFADD s a", "PFCOUNT s all", "PFMERGE s all", "PFMERGE all s", "INCR all"] {
+        assert!(cluster.ask(clients[0], line).starts_with("-WRONGTYPE"), "{line}");
+    }
+    cluster.pipeline(clients[0], &["PFMERGE piped all", "PFADD piped z", "PFCOUNT piped"]);
+    cluster.run(50);
+    let replies = cluster.received(clients[0]);
+    assert!(
+        replies.starts_with("+OK :1 :") && near(replies[8..].parse().expect("a number"), 103),
+        "{replies}"
+    );
+    assert_eq!(cluster.ask(clients[2], "DEL all"), ":1");
+    assert_eq!(cluster.ask(clients[2], "PFCOUNT all"), ":0");
+}

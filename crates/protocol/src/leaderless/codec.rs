@@ -337,10 +337,14 @@ impl Message {
     }
     /// Whether a node of the first message version that has leaderless shards could not read it.
     pub fn is_newer(&self) -> bool {
-        matches!(
-            self,
-            Message::Names { .. } | Message::Named { .. } | Message::Count { .. } | Message::Counted { .. }
-        )
+        match self {
+            Message::Names { .. }
+            | Message::Named { .. }
+            | Message::Count { .. }
+            | Message::Counted { .. } => true,
+            Message::Mint { wish, .. } => matches!(**wish, Wish::Raise { .. }),
+            _ => false,
+        }
     }
     /// Whether what it leads to must go to the disk: a node whose disk is full lets it pass.
     pub fn writes(&self) -> bool {

@@ -12,6 +12,10 @@ const WORDS: [&str; 4] = ["a", "b", "10", "zz"];
 fn key() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&KEYS[..])
 }
+/// Hyperloglogs have keys of their own: here they are a type, and in plain keyspaces strings.
+fn log() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&["p", "q"][..])
+}
 fn word() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&WORDS[..])
 }
@@ -61,6 +65,11 @@ fn write() -> BoxedStrategy<String> {
         (key(), 100i64..3000).prop_map(|(k, ms)| format!("PEXPIRE {k} {ms}")),
         (key(), 1_699_999_999i64..1_700_000_009).prop_map(|(k, s)| format!("EXPIREAT {k} {s}")),
         key().prop_map(|k| format!("PERSIST {k}")),
+        (log(), word(), word()).prop_map(|(k, a, b)| format!("PFADD {k} {a} {b} {a}")),
+        log().prop_map(|k| format!("PFADD {k}")),
+        (log(), log()).prop_map(|(k, l)| format!("PFMERGE {k} {l} {k}")),
+        (log(), 100i64..3000).prop_map(|(k, ms)| format!("PEXPIRE {k} {ms}")),
+        log().prop_map(|k| format!("DEL {k}")),
     ]
     .boxed()
 }
@@ -116,6 +125,9 @@ fn read() -> BoxedStrategy<String> {
         1 => (key(), key()).prop_map(|(k, l)| format!("SUNION {k} {l}")),
         1 => (key(), key()).prop_map(|(k, l)| format!("SDIFF {k} {l}")),
         1 => (key(), key()).prop_map(|(k, l)| format!("ZUNION 2 {k} {l} WITHSCORES")),
+        2 => (log(), log()).prop_map(|(k, l)| format!("PFCOUNT {k} {l}")),
+        1 => log().prop_map(|k| format!("GET {k}")),
+        1 => log().prop_map(|k| format!("PTTL {k}")),
         1 => key().prop_map(|k| format!("OBJECT REFCOUNT {k}")),
     ]
     .boxed()

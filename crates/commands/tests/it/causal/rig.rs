@@ -1,7 +1,7 @@
 //! A replica that plans, mints and answers as nodes do, without a network: its deltas are handed over by hand.
 
 use crate::harness::{START_MS, shown};
-use commands::causal::{OnSiblings, Plan, Setting, answer, plan, unfit, written};
+use commands::causal::{Form, OnSiblings, Plan, Setting, answer, merged, plan, unfit, written};
 use commands::{CommandError, Random, spec};
 use data::causal::{Actor, Causal, Minter, Object, ShardCopy, Stamp, Step, Write};
 use data::table::Seed;
@@ -56,7 +56,14 @@ impl Replica {
         assert!(spec.arity_fits(args.len()), "{}", spec.name);
         let setting = self.setting();
         let mut reply = ReplyWriter::new(buffer, Protocol::Resp2);
-        match plan(spec, args, &setting)? {
+        let planned = match plan(spec, args, &setting)? {
+            Plan::Merge { from, into } => {
+                let found: Vec<_> = from.iter().map(|key| (*key, self.copy.object(key))).collect();
+                Plan::Write { writes: vec![(into, merged(&found, self.now_ms)?)], form: Form::Ok }
+            }
+            planned => planned,
+        };
+        match planned {
             Plan::Read(keys) => {
                 let found: Vec<_> = keys.iter().map(|key| (*key, self.copy.object(key))).collect();
                 answer(spec, args, &setting, self.on_siblings, &found, &mut Random(1), reply)?;
@@ -80,6 +87,7 @@ impl Replica {
                 }
                 written(form, &outcomes, &mut reply);
             }
+            Plan::Merge { .. } => unreachable!("it became a write"),
             Plan::Node => panic!("{} is the node's", spec.name),
         }
         Ok(())

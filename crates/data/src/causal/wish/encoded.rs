@@ -8,6 +8,7 @@ use crate::causal::store::Causal;
 use crate::causal::zset::Score;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::operation::{End, Expiry};
+use crate::registers::{REGISTERS, VALUE_MAX};
 use crate::value::Blob;
 use alloc::vec::Vec;
 
@@ -29,6 +30,12 @@ fn read_score(reader: &mut Reader<'_>) -> Result<(Blob, Score), DecodeError> {
     let is_minus_zero = score == 0.0 && score.is_sign_negative();
     let score = Score::new(score).filter(|_| !is_minus_zero).ok_or(DecodeError::Invalid("score"))?;
     Ok((member, score))
+}
+
+fn read_point(reader: &mut Reader<'_>) -> Result<(u16, u8), DecodeError> {
+    let (at, value) = (reader.u16()?, reader.u8()?);
+    let is_one = usize::from(at) < REGISTERS && (1..=VALUE_MAX).contains(&value);
+    if is_one { Ok((at, value)) } else { Err(DecodeError::Invalid("register")) }
 }
 
 impl Wish {
@@ -142,6 +149,13 @@ impl Wish {
                 writer.u8(20);
                 crate::causal::write_context(writer, decisions);
             }
+            Wish::Raise { points } => {
+                writer.u8(21);
+                writer.list(points, |writer, (at, value)| {
+                    writer.u16(*at);
+                    writer.u8(*value);
+                });
+            }
         }
     }
     /// # Errors
@@ -193,6 +207,7 @@ impl Wish {
                 by: read_blob(reader)?,
             },
             20 => Wish::Forget { decisions: crate::causal::read_context(reader)? },
+            21 => Wish::Raise { points: reader.list(read_point)? },
             _ => return Err(DecodeError::Invalid("wish")),
         })
     }

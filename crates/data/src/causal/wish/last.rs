@@ -114,6 +114,7 @@ impl Wish {
             | Wish::ListRemove { .. }
             | Wish::Expire { .. }
             | Wish::Delete
+            | Wish::Raise { .. }
             | Wish::Settle { .. }
             | Wish::Forget { .. } => self.mint(object, write, now_ms),
         }

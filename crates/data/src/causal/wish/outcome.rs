@@ -8,6 +8,7 @@ use super::{Wish, elements_like, place_of};
 use crate::causal::amount::Amount;
 use crate::causal::counted::Text;
 use crate::causal::expiry::Deadline;
+use crate::causal::maximum::Maximum;
 use crate::causal::object::{Map, Object, Part};
 use crate::causal::store::Store;
 use crate::causal::zset::ZSet;
@@ -24,7 +25,8 @@ pub const SIBLINGS_MAX: usize = 64;
 pub enum Outcome {
     /// It means the same whatever it found.
     Done,
-    /// So many keys, members, fields or elements are new (SADD, HSET), are gone (SREM, DEL, LREM), or were found (EXPIRE).
+    /// So many keys, members, fields or elements are new (SADD, HSET), are gone (SREM, DEL, LREM), or were found (EXPIRE); one if
+    /// anything rose (PFADD).
     Count(u64),
     /// Members of a sorted set that are new, and others whose score is another one now.
     Scored { added: u64, changed: u64 },
@@ -137,6 +139,14 @@ impl Wish {
             Wish::ListRemove { count, element } => {
                 length_in(shown)?;
                 Outcome::Count(elements_like(object, now_ms, *count, element).len() as u64)
+            }
+            Wish::Raise { points } => {
+                let raises = |maximum: &Maximum| points.iter().any(|(at, to)| maximum.register(*at) < *to);
+                match shown {
+                    None => Outcome::Count(1),
+                    Some(Part::Maximum(maximum)) => Outcome::Count(u64::from(raises(maximum))),
+                    Some(_) => return Err(Unfit::WrongType),
+                }
             }
             Wish::Expire { deadline: Deadline::At(_) } | Wish::Delete => Outcome::Count(u64::from(is_shown)),
             Wish::Expire { deadline: Deadline::Never } => {

@@ -52,6 +52,7 @@ fn wishes() -> Vec<Wish> {
         Wish::Expire { deadline: Deadline::At(99) },
         Wish::Expire { deadline: Deadline::Never },
         Wish::Delete,
+        Wish::Raise { points: vec![(0, 1), (16_383, 63)] },
         Wish::Settle {
             path: vec![blob("f")],
             versions: vec![Version {
@@ -187,6 +188,11 @@ fn what_is_said_is_what_is_done() {
                 (Wish::ListInsert { .. }, Outcome::NoPivot) => assert_eq!(before, after),
                 (Wish::Delete, Outcome::Count(was)) => {
                     assert_eq!((after, was), (None, u64::from(before.is_some())));
+                }
+                (Wish::Raise { points }, Outcome::Count(rose)) => {
+                    let maximum = state.store.as_maximum().expect("registers");
+                    assert!(points.iter().all(|(at, value)| maximum.register(*at) >= *value));
+                    assert_eq!(rose, u64::from(before != after));
                 }
                 (Wish::Expire { .. }, Outcome::Count(_))
                 | (Wish::Set { .. } | Wish::SetOver { .. }, Outcome::Done) => {}

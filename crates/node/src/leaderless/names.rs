@@ -43,6 +43,9 @@ const RANGE_NAMES_MAX: u64 = 512;
 /// What KEYS answers at most. A guess: a larger keyspace is for SCAN.
 const KEYS_BYTES_MAX: usize = 64 << 20;
 
+/// What is wanted, the steps to it, and how many copies a write and a read take.
+type Plan = (Want, VecDeque<Step>, (Level, Level));
+
 /// What is made of the keys that are met.
 enum Want {
     Keys { pattern: Blob, count: usize, bytes: Vec<u8> },
@@ -252,7 +255,7 @@ impl Node {
         keyspace: KeyspaceId,
         spec: &'static Spec,
         args: &[&[u8]],
-    ) -> Result<(Want, VecDeque<Step>, (Level, Level)), String> {
+    ) -> Result<Plan, String> {
         let levels = self.levels_of_request(keyspace)?;
         let it = self.map.leaderless.get(&keyspace).ok_or("ERR no such keyspace")?;
         let shards: Vec<(GroupId, u16)> =
@@ -312,7 +315,7 @@ impl Node {
         connection: ConnectionId,
         keyspace: KeyspaceId,
         spec: &'static Spec,
-        (want, todo, levels): (Want, VecDeque<Step>, (Level, Level)),
+        (want, todo, levels): Plan,
     ) {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         session.replies.begin();

@@ -399,12 +399,12 @@ impl Node {
     }
 }
 
+/// Keys in the order in which they were asked for.
+type FoundKeys<'c> = Vec<(&'c [u8], Option<&'c Object>)>;
+
 /// What was read of each key.
-fn found<'c>(
-    call: &'c Call,
-    receipt: &mut QuorumReceipt,
-) -> Result<Vec<(&'c [u8], Option<&'c Object>)>, String> {
-    let mut found: Vec<(&[u8], Option<&Object>)> = Vec::new();
+fn found<'c>(call: &'c Call, receipt: &mut QuorumReceipt) -> Result<FoundKeys<'c>, String> {
+    let mut found: FoundKeys<'_> = Vec::new();
     for (key, end) in call.keys.iter().zip(&call.ends) {
         match end {
             Some(Reply::Value { state, receipt: by }) => {

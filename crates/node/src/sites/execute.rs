@@ -6,7 +6,6 @@
 use super::shard::SiteShard;
 use crate::execute::{Context, Executed};
 use crate::group::Group;
-use crate::options;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -116,10 +115,9 @@ impl Group {
                 return self.refuse(context, start, reply, depends, &text);
             }
         };
-        let (request, by_client) = (context.identity.request, context.identity.command);
-        let said = &reply[start..];
-        let kept = by_client.map(|command| options::sealed(command, context.protocol, said));
-        let answer = (!request.is_none()).then(|| kept.as_deref().unwrap_or(said));
+        // Of a forwarded command: clients' own ids are refused in multi-leader keyspaces.
+        let request = context.identity.request;
+        let answer = (!request.is_none()).then(|| &reply[start..]);
         self.depended = depends;
         let mut position = None;
         for output in out {

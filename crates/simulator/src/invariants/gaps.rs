@@ -8,11 +8,11 @@
 
 use super::Violation;
 use crate::host::Host;
-use data::GroupId;
 use data::keyspace::CommitRule;
 use data::view::Replica;
+use data::{GroupId, ViewNumber};
 use node::GroupState;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const NAME: &str = "copies with gaps count for nothing";
 
@@ -24,11 +24,17 @@ pub struct Gapped {
     pub groups: BTreeSet<GroupId>,
     pub copies: u64,
     seen: BTreeSet<(data::NodeId, GroupId, u64)>,
+    /// The newest view that a copy knew at any time: what its disk has of it may be older.
+    views: BTreeMap<(data::NodeId, GroupId), ViewNumber>,
 }
 
 impl Gapped {
     pub fn check(&mut self, host: &Host, state: &GroupState<'_>) -> Option<Violation> {
         let lacks = state.shortfall.own();
+        let number = state.replica.view().map_or(ViewNumber::default(), |view| view.number);
+        let newest = self.views.entry((host.id, state.group)).or_default();
+        *newest = number.max(*newest);
+        let is_newest = number == *newest;
         if lacks.is_empty() {
             return None;
         }
@@ -50,7 +56,8 @@ impl Gapped {
         if lacks.entries() > told {
             return broken(format!("{} {} counts {} of {told}", host.id, state.group, lacks.entries()));
         }
-        // By the newest view that this copy knows, which is of the epoch that its table was told of.
+        // By the newest view that this copy knows, which is of the epoch that its table was told of. One that has just started
+        // may know an older one, by which it does nothing.
         let view = state.replica.view()?;
         let me = Replica { node: host.id, incarnation: host.incarnation };
         let counts = view.rule != CommitRule::BestEffort && view.is_electable(me);
@@ -63,6 +70,7 @@ impl Gapped {
                 state.shortfall.missed()
             )
         };
-        (counts && !state.shortfall.is_whole()).then(|| Violation { property: NAME, text: text() })
+        (counts && is_newest && !state.shortfall.is_whole())
+            .then(|| Violation { property: NAME, text: text() })
     }
 }

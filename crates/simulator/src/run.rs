@@ -426,9 +426,11 @@ pub fn run(plan: &Plan) -> Outcome {
         }
     }
     let durable: Vec<bool> = world.spaces.iter().map(|space| keeps(&world, space)).collect();
+    let gapped = &world.invariants.gaps.names;
+    let returns: Vec<bool> = world.spaces.iter().map(|space| gapped.contains(&space.name)).collect();
     let quorums: Vec<_> = world.spaces.iter().map(|space| space.quorums).collect();
     let has_sites: Vec<_> = world.spaces.iter().map(|space| space.has_sites).collect();
-    let verdict = judge(&world.history, &durable, &quorums, &has_sites, world.calm_at);
+    let verdict = judge(&world.history, &durable, &returns, &quorums, &has_sites, world.calm_at);
     let violation = world.invariants.violation.take().or(verdict.violation);
     Outcome {
         plan: plan.clone(),

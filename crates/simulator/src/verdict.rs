@@ -43,11 +43,12 @@ impl std::ops::AddAssign for Copies {
 
 type ByKey<'a> = BTreeMap<(usize, &'a str), Vec<&'a Operation>>;
 
-/// `durable`: by keyspace, whether what was acknowledged must survive.
+/// `durable`: by keyspace, whether what was acknowledged must survive; `returns`: whether what an election lost may come back.
 /// `quorums`: by keyspace, what its quorums promise if it is leaderless; `has_sites`: whether it is multi-leader; `calm_at`: since when everything was in order.
 pub fn judge(
     history: &[Operation],
     durable: &[bool],
+    returns: &[bool],
     quorums: &[Option<crate::world::Quorums>],
     has_sites: &[bool],
     calm_at: u64,
@@ -76,7 +77,11 @@ pub fn judge(
             }
             Some(Did::SetExpiring { .. } | Did::ReadExpiring { .. }) => expiring(&operations, keeps),
             Some(Did::Observe { .. }) => observed(&operations, &mut verdict.answers_first),
-            _ => judged(&operations, keeps, &mut verdict.copies),
+            _ => {
+                let loses =
+                    if returns.get(keyspace) == Some(&true) { Loses::AndReturns } else { Loses::ForGood };
+                judged(&operations, keeps, loses, &mut verdict.copies)
+            }
         };
         let lost = lost.and_then(|lost| {
             verdict.went_back += roaming(&operations)?;
@@ -121,15 +126,20 @@ fn always(property: &'static str, text: String) -> Result<u64, Violation> {
 }
 
 /// What judges that know nothing of the cluster say about one key.
-fn judged(operations: &[&Operation], keeps: bool, copies: &mut Copies) -> Result<u64, Violation> {
+fn judged(
+    operations: &[&Operation],
+    keeps: bool,
+    loses: Loses,
+    copies: &mut Copies,
+) -> Result<u64, Violation> {
     let clients: Vec<checker::Operation> = operations.iter().filter_map(|it| recorded(it, keeps)).collect();
     let Some((model, property)) = clients.first().and_then(model) else { return Ok(0) };
-    let lost = held_against(&clients, model, property, keeps)?;
+    let lost = held_against(&clients, model, property, keeps, loses)?;
     if operations.iter().any(|it| it.place.session.is_some()) {
         let asked = |it: &&&Operation| it.place.roamed != Some(false) || !is_read(&it.did);
         let sessions =
             operations.iter().filter(asked).filter_map(|it| recorded(it, keeps)).collect::<Vec<_>>();
-        held_against(&sessions, Model::Session, "sessions move forward", keeps)?;
+        held_against(&sessions, Model::Session, "sessions move forward", keeps, loses)?;
         if keeps {
             bounded(operations)?;
         }
@@ -223,6 +233,7 @@ fn held_against(
     model: Model,
     property: &'static str,
     keeps: bool,
+    loses: Loses,
 ) -> Result<u64, Violation> {
     let settings = checker::Settings { total: Some(0), ..checker::Settings::default() };
     let verdict = checker::judge(clients, model, &settings);
@@ -232,6 +243,7 @@ fn held_against(
             (Class::Loss, _) if !keeps && model == Model::Set => lost += count,
             (Class::Loss, _) if !keeps => lost = 1,
             (Class::Order, _) if !keeps => {}
+            (Class::Return, _) if !keeps && loses == Loses::AndReturns => {}
             (_, Some(violation)) => {
                 return always(property, format!("{}: {}", kind.name(), violation.text));
             }
@@ -244,12 +256,23 @@ fn held_against(
     }
 }
 
+/// What a keyspace that may lose acknowledged writes does with them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Loses {
+    ForGood,
+    /// Under `best-effort` a copy that holds what the leader before it lacked may lead: what was asked for again meanwhile, and done
+    /// again, is there twice.
+    AndReturns,
+}
+
 /// Which promise a violation breaks.
 enum Class {
     /// Acknowledged writes are gone: a promise of some keyspaces only.
     Loss,
     /// Only keyspaces that lose nothing have one order for all.
     Order,
+    /// Only where what was lost may come back this may be.
+    Return,
     /// No keyspace may do this.
     Always,
 }
@@ -274,6 +297,7 @@ fn class(model: Model, kind: Kind) -> Class {
         // So does an increment: both counts were shown, one of them was lost.
         (Model::Counter, Kind::TooHigh) => Class::Order,
         (Model::Set, Kind::Lost | Kind::Stale) => Class::Loss,
+        (Model::Set, Kind::Duplicated) => Class::Return,
         // The count went back with its leader.
         (Model::Unique, Kind::Duplicated) => Class::Loss,
         (Model::Counter, Kind::Stale | Kind::TooLow | Kind::Duplicated) => Class::Loss,
@@ -357,7 +381,7 @@ mod tests {
 
     /// In keyspaces with leaders.
     fn judge(history: &[Operation], durable: &[bool]) -> Verdict {
-        super::judge(history, durable, &[], &[], u64::MAX)
+        super::judge(history, durable, &[], &[], &[], u64::MAX)
     }
 
     fn it(did: Did, start: u64, end: u64, outcome: Outcome) -> Operation {

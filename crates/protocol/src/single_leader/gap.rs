@@ -88,9 +88,13 @@ impl Replica {
         }
         lacks
     }
-    /// Entries that this copy's table lacks and its leader's has, as it was told itself.
+    /// Entries that this copy's table lacks and its leader's has, as it was told itself: whoever misses least is elected. One that
+    /// misses none and is not whole holds what its leader lacked: it comes behind those that are, or what was lost, and perhaps done
+    /// again since, would be there once more.
     pub fn missed(&self) -> u64 {
-        if self.leads().is_some() { 0 } else { self.standing.missed }
+        let may_differ = self.view.as_ref().is_some_and(|view| view.rule == CommitRule::BestEffort);
+        let differs = u64::from(may_differ && !self.standing.whole);
+        if self.leads().is_some() { 0 } else { self.standing.missed.max(differs) }
     }
     /// Whether a follower's copy is known to lack nothing that this leader's has. Only under `best-effort` it can.
     pub fn is_whole(&self, node: NodeId) -> bool {

@@ -145,6 +145,7 @@ pub struct Invariants {
     pub gaps: gaps::Gapped,
     pub hints: hints::Hints,
     at_sites: sites::Logged,
+    pub guests: sites::Guests,
     own_epoch: own_epoch::OwnEpoch,
     leases: leases::Leases,
     pub one_owner: one_owner::OneOwner,
@@ -181,6 +182,7 @@ impl Invariants {
     /// After a turn.
     pub fn observe(&mut self, now: u64, host: &Host) {
         let Some(node) = &host.node else { return };
+        self.guests.note(host);
         self.ledgers.harmed |= host.harm.is_some();
         if host.harm == Some(Harm::Restored) {
             // It is behind what it promised: that is the fault. It must not do anything with it. That it takes itself for elected is

@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Roams};
 use crate::faults::{Choice, Fault, Mix, NO_SITES, Skip, Strike};
-use crate::history::Operation;
+use crate::history::{Did, Operation};
 use crate::invariants::Violation;
 use crate::network::MS;
 use crate::random::Random;
@@ -430,7 +430,13 @@ pub fn run(plan: &Plan) -> Outcome {
     let returns: Vec<bool> = world.spaces.iter().map(|space| gapped.contains(&space.name)).collect();
     let quorums: Vec<_> = world.spaces.iter().map(|space| space.quorums).collect();
     let has_sites: Vec<_> = world.spaces.iter().map(|space| space.has_sites).collect();
-    let verdict = judge(&world.history, &durable, &returns, &quorums, &has_sites, world.calm_at);
+    let shown_at_sites = |it: &&Operation| {
+        let space = &world.spaces[it.keyspace];
+        let observed = space.has_sites && matches!(it.did, Did::Observe { .. });
+        !(observed && world.invariants.guests.has(&space.name, it.node))
+    };
+    let history: Vec<Operation> = world.history.iter().filter(shown_at_sites).cloned().collect();
+    let verdict = judge(&history, &durable, &returns, &quorums, &has_sites, world.calm_at);
     let violation = world.invariants.violation.take().or(verdict.violation);
     Outcome {
         plan: plan.clone(),

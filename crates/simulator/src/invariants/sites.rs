@@ -15,7 +15,7 @@ use data::record::Header;
 use data::{Epoch, Index, NodeId, WriteStamp};
 use node::sites::{SiteGroupState, record_of};
 use protocol::multi_leader::Record;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const NAME: &str = "sites become equal";
 pub const ONCE: &str = "a site logs a write once";
@@ -39,6 +39,32 @@ impl Logged {
             )
         };
         (at != header.index).then(|| Violation { property: ONCE, text: text() })
+    }
+}
+
+/// Nodes that were at none of a multi-leader keyspace's sites, at any time. Their clients are sent to one site now and another one
+/// later, and each shows what it has: what holds at every site at all times holds for them with a session token only.
+#[derive(Default)]
+pub struct Guests {
+    /// Up to which version of its map a node was looked at.
+    looked: BTreeMap<NodeId, u64>,
+    of: BTreeSet<(String, NodeId)>,
+}
+
+impl Guests {
+    pub fn note(&mut self, host: &Host) {
+        let Some(map) = host.node.as_ref().map(node::Node::map) else { return };
+        if map.multi_leader.is_empty() || self.looked.insert(host.id, map.version) == Some(map.version) {
+            return;
+        }
+        let site = map.nodes.get(&host.id).map(|node| node.site.as_str());
+        let is_guest = |it: &control::MultiLeader| site.is_none_or(|site| it.site_named(site).is_none());
+        let ids = map.multi_leader.iter().filter(|(_, it)| is_guest(it)).map(|(id, _)| *id);
+        let names = ids.filter_map(|id| map.keyspaces.get(&id)).map(|it| (it.name.clone(), host.id));
+        self.of.extend(names);
+    }
+    pub fn has(&self, keyspace: &str, node: NodeId) -> bool {
+        self.of.contains(&(keyspace.to_owned(), node))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bench::client::Client;
+use bench::client::{CallError, Client};
 use bench::resp::Value;
 use bench::servers::tercet::Cluster;
 use bench::servers::wait_for;
@@ -29,37 +29,37 @@ pub fn run() -> Result<()> {
     let made = client.call(&line.split(' ').collect::<Vec<_>>())?;
     ensure!(made == ok(), "{line}: {made:?}");
 
-    let mut acknowledged = 0;
+    let mut written = Written::default();
     for (node, site) in SITES.iter().enumerate().take(3) {
-        acknowledged += load(&cluster, node, site, "first")?;
+        written += load(&cluster, node, site, "first")?;
     }
-    agree(&cluster, &[0, 1, 2, 3, 4, 5], acknowledged)?;
-    check(true, "each site writes by itself, and all see it", acknowledged)?;
+    agree(&cluster, &[0, 1, 2, 3, 4, 5], written)?;
+    check(true, "each site writes by itself, and all see it", written.members)?;
 
     // A site is away; the control plane keeps its majority.
     let away: Vec<usize> = (0..SITES.len()).filter(|node| SITES[*node] == "ap").collect();
     for node in &away {
         cluster.nodes[*node].signal(SIGSTOP)?;
     }
-    acknowledged += load(&cluster, 0, "eu", "second")?;
-    acknowledged += load(&cluster, 1, "us", "second")?;
-    agree(&cluster, &[0, 1, 3, 4, 5], acknowledged)?;
-    check(true, "the others go on while a site is away", acknowledged)?;
+    written += load(&cluster, 0, "eu", "second")?;
+    written += load(&cluster, 1, "us", "second")?;
+    agree(&cluster, &[0, 1, 3, 4, 5], written)?;
+    check(true, "the others go on while a site is away", written.members)?;
     for node in &away {
         cluster.nodes[*node].signal(SIGCONT)?;
     }
-    agree(&cluster, &[0, 1, 2, 3, 4, 5], acknowledged)?;
-    check(true, "it has everything when it is back", acknowledged)?;
+    agree(&cluster, &[0, 1, 2, 3, 4, 5], written)?;
+    check(true, "it has everything when it is back", written.members)?;
 
     let leader = leader_at(&cluster, "eu")?;
     cluster.nodes[leader].kill();
     let other =
         (0..SITES.len()).find(|node| SITES[*node] == "eu" && *node != leader).context("another one")?;
-    acknowledged += load(&cluster, other, "eu", "third")?;
+    written += load(&cluster, other, "eu", "third")?;
     cluster.nodes[leader].start()?;
     cluster.nodes[leader].wait_until_listening()?;
-    agree(&cluster, &[0, 1, 2, 3, 4, 5], acknowledged)?;
-    check(true, "a failover within a site loses nothing and counts nothing twice", acknowledged)
+    agree(&cluster, &[0, 1, 2, 3, 4, 5], written)?;
+    check(true, "a failover within a site loses nothing and counts nothing twice", written.members)
 }
 
 fn ok() -> Value {
@@ -74,44 +74,79 @@ fn open(cluster: &Cluster, node: usize) -> Result<Client> {
     .map_err(Into::into)
 }
 
-/// Increments one counter of all sites, and adds as many members; what was refused is sent again, and what nobody knows of goes under
-/// an id of its own, so that it happens once.
-fn load(cluster: &Cluster, node: usize, site: &str, part: &str) -> Result<i64> {
-    let mut client = open(cluster, node)?;
-    for number in 0..WRITES {
-        let member = format!("{site}-{part}-{number}");
-        let id = format!("{site}{part}:{}", number + 1);
-        let mut last = None;
-        wait_for("a write", LONG, || {
-            let added = client.call(&["SADD", "members", &member]).ok()?;
-            let counted = match added {
-                Value::Integer(_) => client.call(&["WITH", "REQUEST", &id, "DO", "INCR", "total"]).ok()?,
-                refused => refused,
-            };
-            let done = matches!(counted, Value::Integer(_));
-            last = Some(counted);
-            done.then_some(())
-        })
-        .with_context(|| format!("{member}: {last:?}"))?;
-    }
-    Ok(WRITES as i64)
+/// Members that were added, and increments of one counter. Of an increment that was not answered clearly nobody knows whether it counts.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    members: i64,
+    counted: i64,
+    unknown: i64,
 }
 
-/// Waits until these nodes show all of it, and no more.
-fn agree(cluster: &Cluster, nodes: &[usize], count: i64) -> Result<()> {
-    for node in nodes {
-        let mut seen = None;
-        wait_for("equal sites", LONG, || {
+impl std::ops::AddAssign for Written {
+    fn add_assign(&mut self, more: Written) {
+        self.members += more.members;
+        self.counted += more.counted;
+        self.unknown += more.unknown;
+    }
+}
+
+/// Increments one counter of all sites, and adds as many members; what was refused is sent again. So is a member that nobody knows of:
+/// it is there once, however often it is added. An increment that nobody knows of is not.
+fn load(cluster: &Cluster, node: usize, site: &str, part: &str) -> Result<Written> {
+    let mut client = open(cluster, node)?;
+    let mut written = Written::default();
+    for number in 0..WRITES {
+        let member = format!("{site}-{part}-{number}");
+        let mut last = None;
+        let added = wait_for("a member", LONG, || {
+            let reply = client.call(&["SADD", "members", &member]).ok()?;
+            let done = matches!(reply, Value::Integer(_));
+            last = Some(reply);
+            done.then_some(())
+        });
+        added.with_context(|| format!("{member}: {last:?}"))?;
+        written.members += 1;
+        let known = wait_for("an increment", LONG, || {
+            let reply = match client.call(&["INCR", "total"]) {
+                Ok(reply) => reply,
+                Err(CallError::NotSent(_)) => return None,
+                Err(CallError::Unknown(_)) => return Some(false),
+            };
+            let is_unknown = matches!(&reply, Value::Error(text) if text.starts_with("INDETERMINATE"));
+            let done = matches!(reply, Value::Integer(_));
+            last = Some(reply);
+            (done || is_unknown).then_some(done)
+        });
+        match known.with_context(|| format!("{member}: {last:?}"))? {
+            true => written.counted += 1,
+            false => written.unknown += 1,
+        }
+    }
+    Ok(written)
+}
+
+/// Waits until these nodes show all of it, no more, and the same.
+fn agree(cluster: &Cluster, nodes: &[usize], written: Written) -> Result<()> {
+    let Written { members, counted, unknown } = written;
+    let possible = counted..=counted + unknown;
+    let mut seen = Vec::new();
+    wait_for("equal sites", LONG, || {
+        seen.clear();
+        for node in nodes {
             let mut client = open(cluster, *node).ok()?;
             let total = client.call(&["GET", "total"]).ok()?;
-            let members = client.call(&["SCARD", "members"]).ok()?;
-            let equal = total == Value::Bulk(count.to_string().into()) && members == Value::Integer(count);
-            seen = Some((total, members));
-            equal.then_some(())
-        })
-        .with_context(|| format!("n{} at {} shows {seen:?} of {count}", node + 1, SITES[*node]))?;
-    }
-    Ok(())
+            let total = total.text().and_then(|text| text.parse::<i64>().ok());
+            seen.push((total, client.call(&["SCARD", "members"]).ok()?));
+        }
+        let is_right = |(total, held): &(Option<i64>, Value)| {
+            total.is_some_and(|total| possible.contains(&total)) && *held == Value::Integer(members)
+        };
+        let is_equal = seen.windows(2).all(|pair| pair[0] == pair[1]);
+        (is_equal && seen.iter().all(is_right)).then_some(())
+    })
+    .with_context(|| {
+        format!("{seen:?} of {members} members, {counted} increments and {unknown} that nobody knows of")
+    })
 }
 
 /// The node that leads the keyspace's group of a site.

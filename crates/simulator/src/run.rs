@@ -178,7 +178,15 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<
     let mut all = vec![
         space("world", "REPLICAS 3 COMMIT majority"),
         space("ring", "REPLICAS 3 COMMIT majority TOPOLOGY circular"),
-        space("hubbed", "REPLICAS 3 COMMIT in-sync-set ACKS 0 TOPOLOGY star:eu-west"),
+        // As with a single leader (`keep_two`), but a site may have one node, which `ACKS 1` would keep from writing.
+        space(
+            "hubbed",
+            if damages(mix) {
+                "REPLICAS 3 COMMIT majority TOPOLOGY star:eu-west"
+            } else {
+                "REPLICAS 3 COMMIT in-sync-set ACKS 0 TOPOLOGY star:eu-west"
+            },
+        ),
         space("spread", "REPLICAS 3 COMMIT majority SHARDS 2"),
         space("quotes", "REPLICAS 3 COMMIT majority CONFLICT last-write-wins"),
         // One order for each key: judged as with a single leader.
@@ -234,10 +242,13 @@ fn quorum_clients(all: &[Space], spaces: std::ops::Range<usize>, random: &mut Ra
     clients
 }
 
+fn damages(mix: &Mix) -> bool {
+    [Fault::BitFlip, Fault::LostWrite, Fault::StrayWrite].iter().any(|fault| mix.has(*fault))
+}
+
 /// A set that may shrink to one copy does not outlive damage of that copy's disk: where disks are damaged it keeps two.
 fn keep_two(spaces: &mut [Space], mix: &Mix) {
-    let damages = [Fault::BitFlip, Fault::LostWrite, Fault::StrayWrite].iter().any(|fault| mix.has(*fault));
-    for space in spaces.iter_mut().filter(|_| damages && mix.nodes > 1) {
+    for space in spaces.iter_mut().filter(|_| damages(mix) && mix.nodes > 1) {
         for at in 1..space.options.len() {
             if space.options[at - 1] == "ACKS" && space.options[at] == "0" {
                 space.options[at] = "1".to_owned();

@@ -61,6 +61,8 @@ pub struct RestoredGroup {
     /// The first entry that did something else here than where it was made.
     pub(crate) unlike: Option<(Position, Unlike)>,
     pub(crate) shortfall: Shortfall,
+    /// As in [`crate::group::Group`].
+    pub(crate) map_needed: u64,
     pub(crate) site: RestoredSite,
 }
 
@@ -79,11 +81,12 @@ impl RestoredGroup {
             snapshot: None,
             unlike: None,
             shortfall: Shortfall::default(),
+            map_needed: 0,
             site: RestoredSite::default(),
         }
     }
     fn from_snapshot(snapshot: LoadedSnapshot, len: u64) -> RestoredGroup {
-        let LoadedSnapshot { head, answers, table, shortfall, site } = snapshot;
+        let LoadedSnapshot { head, answers, table, shortfall, map_needed, site } = snapshot;
         RestoredGroup {
             keyspace: head.keyspace,
             table: Some(table),
@@ -97,6 +100,7 @@ impl RestoredGroup {
             snapshot: Some((head.mark, len)),
             unlike: None,
             shortfall,
+            map_needed,
             site: RestoredSite { state: site, ..RestoredSite::default() },
         }
     }
@@ -204,13 +208,14 @@ impl RestoredGroup {
         // The seed is the keyspace's: the table is made again with it once the map is known, if it differs.
         let table = self.table.get_or_insert_with(|| Table::new(Seed(0, 0)));
         let (from, answers, unlike) = (self.applied.next(), &mut self.answers, &mut self.unlike);
-        let (shortfall, site) = (&mut self.shortfall, &mut self.site);
+        let (shortfall, needed, site) = (&mut self.shortfall, &mut self.map_needed, &mut self.site);
         self.log.each(from, through, |record| {
             if record.header.kind == Kind::Site {
                 return site.take(record, answers);
             }
             shortfall.note(record, None);
             let applied = apply(record, table, answers, shortfall.is_whole());
+            *needed = applied.map_needed.unwrap_or(0).max(*needed);
             if applied.left_out {
                 shortfall.leave_out(record.header.index);
             }

@@ -346,6 +346,7 @@ impl Node {
         let mut group = Group::new(replica, keyspace.clone(), table, restored.answers, applied);
         group.snapshots.stored = restored.snapshot;
         group.shortfall = restored.shortfall;
+        group.map_needed = restored.map_needed;
         group.tell_lacks();
         group.site = site.map(Box::new);
         if let Some((position, unlike)) = restored.unlike {

@@ -384,6 +384,7 @@ impl Node {
             applied: group.applied,
             audit: &group.audit,
             shortfall: &group.shortfall,
+            map_needed: group.map_needed,
             latency: &group.latency,
             waiting: group.waiters.len(),
             read_until: group.read_until,
@@ -402,6 +403,8 @@ pub struct GroupState<'a> {
     pub applied: data::Index,
     pub audit: &'a crate::audit::Audit,
     pub shortfall: &'a crate::shortfall::Shortfall,
+    /// Keys went to another group: whoever reads this copy needs a map of this version.
+    pub map_needed: u64,
     pub latency: &'a crate::latency::Latency,
     /// Replies that wait for the log.
     pub waiting: usize,

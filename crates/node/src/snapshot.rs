@@ -89,8 +89,9 @@ impl Group {
         self.answers.begin_walk(&mut w);
         w.u64(self.table.seed().0);
         w.u64(self.table.seed().1);
-        if !self.shortfall.is_nothing() {
+        if !self.shortfall.is_nothing() || self.map_needed > 0 {
             self.shortfall.encode(&mut w);
+            w.u64(self.map_needed);
         }
         let mut site = Vec::new();
         if let Some(its) = &mut self.site {

@@ -53,7 +53,9 @@ impl Node {
     pub(super) fn token_bytes(&mut self, connection: ConnectionId) -> Vec<u8> {
         let map = &self.map;
         // A number below the next one that is not in the map is of a group that is gone for ever.
-        let keeps = |group: GroupId| group >= map.next_group || map.view(group).is_some();
+        // What was heard of the map elsewhere is kept: this node may know an older one, after a restart.
+        let keeps =
+            |group: GroupId| group == CONTROL_GROUP || group >= map.next_group || map.view(group).is_some();
         let mut bytes = Vec::new();
         let mut w = ReplyWriter::new(&mut bytes, Protocol::Resp2);
         let Some(session) = self.sessions.get_mut(connection) else { return bytes };

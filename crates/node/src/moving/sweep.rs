@@ -54,6 +54,7 @@ impl Group {
             }
             // In the place of an answer: readers of copies must know that the keys are elsewhere.
             let written = self.append(RequestId::NONE, wall_ms, Some(&moved_at.to_le_bytes()), draft);
+            self.map_needed = self.map_needed.max(moved_at);
             if let Some(position) = self.note_untold(written) {
                 sweep.through = position.index;
             }

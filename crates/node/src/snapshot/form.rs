@@ -1,7 +1,8 @@
 //! The form of a snapshot: frames, each with its length before it.
 //!
 //! ```text
-//! head    group, keyspace, position, hash, time, epochs' starts, answers that are gone, the table's seed, what the copy lacks
+//! head    group, keyspace, position, hash, time, epochs' starts, answers that are gone, the table's seed, what the copy lacks,
+//!         the version of the map that its readers need
 //! kind u8 and 1: some answers to requests | 2: some keys | 3: some of a site's state       as many as it takes
 //! ```
 
@@ -55,6 +56,7 @@ pub struct LoadedSnapshot {
     pub(crate) answers: Answers,
     pub(crate) table: Table,
     pub(crate) shortfall: Shortfall,
+    pub(crate) map_needed: u64,
     /// Of a site's group.
     pub(crate) site: Option<SiteState>,
 }
@@ -106,10 +108,10 @@ impl LoadedSnapshot {
         let head = SnapshotHead::decode(frame)?;
         let answers = Answers::decode_trimmed(frame)?;
         let seed = Seed(frame.u64()?, frame.u64()?);
-        // Nothing is written of a copy that lacks nothing.
-        let lacks = frame.remaining() > 0;
-        let shortfall = if lacks { Shortfall::decode(frame)? } else { Shortfall::default() };
-        Ok(LoadedSnapshot { head, answers, table: Table::new(seed), shortfall, site: None })
+        // Nothing is written of a copy that lacks nothing and whose slots stayed.
+        let shortfall = if frame.remaining() > 0 { Shortfall::decode(frame)? } else { Shortfall::default() };
+        let map_needed = if frame.remaining() > 0 { frame.u64()? } else { 0 };
+        Ok(LoadedSnapshot { head, answers, table: Table::new(seed), shortfall, map_needed, site: None })
     }
 }
 

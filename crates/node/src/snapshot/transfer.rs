@@ -180,7 +180,7 @@ impl Node {
         len: u64,
     ) -> Option<LoadedSnapshot> {
         self.now = now;
-        let LoadedSnapshot { head, answers, table, shortfall, site } = snapshot;
+        let LoadedSnapshot { head, answers, table, shortfall, map_needed, site } = snapshot;
         let accepted =
             head.group == group && self.accepts_snapshot(now, group, head.mark, &head.starts, &shortfall);
         let it = self.groups.get_mut(&group)?;
@@ -196,21 +196,24 @@ impl Node {
         let through = head.mark.position.index;
         let site = it.site.as_mut().zip(site).map(|(its, state)| its.install(state, through));
         it.undo.clear();
+        it.map_needed = it.map_needed.max(map_needed);
         it.shortfall.renew(shortfall);
         it.tell_lacks();
         it.applied = head.mark.position.index;
         it.snapshots.stored = Some((head.mark, len));
         let position = head.mark.position;
+        let (mark, starts, time_ms) = (head.mark, head.starts.clone(), head.time_ms);
+        let replaced =
+            LoadedSnapshot { head, answers, table, shortfall: Shortfall::default(), map_needed: 0, site };
         if rebuilds {
             self.replay(group);
-            return Some(LoadedSnapshot { head, answers, table, shortfall: Shortfall::default(), site });
+            return Some(replaced);
         }
         it.released = position.index;
         it.end_replay();
-        let (mark, starts, time_ms) = (head.mark, head.starts.clone(), head.time_ms);
         self.feed(group, single_leader::Input::Installed { mark, starts, time_ms });
         self.outputs.push(Output::Event(Event::SnapshotInstalled { group, position }));
-        Some(LoadedSnapshot { head, answers, table, shortfall: Shortfall::default(), site })
+        Some(replaced)
     }
 
     /// What was received cannot be read: it is asked for again.

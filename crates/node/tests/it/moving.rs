@@ -359,3 +359,45 @@ fn a_flush_in_the_middle_of_a_move_leaves_nothing() {
         assert_eq!((reply.as_str(), cluster.ask(client, "DBSIZE").as_str()), ("+OK", ":0"), "{wait_ms}");
     }
 }
+
+/// What left a copy by its log is elsewhere for a reader after a restart too, from the log or from a snapshot.
+// catalogue: H4
+#[test]
+fn a_copy_that_gave_keys_away_needs_the_map_that_says_so_after_a_restart() {
+    for snapshot_log_bytes in [1 << 30, 1_000] {
+        let mut cluster = serving(3, "SHARDS 2");
+        cluster.snapshot_log_bytes = snapshot_log_bytes;
+        for id in 1..=3 {
+            cluster.kill(NodeId(id));
+            cluster.start(NodeId(id));
+            cluster.run(3_000);
+        }
+        let client = client_of(&mut cluster, NodeId(3));
+        for n in 0..200 {
+            assert_eq!(cluster.ask(client, &format!("SET key{n} {n}")), "+OK");
+        }
+        let (giver, taker) = {
+            let all: Vec<GroupId> = groups(&cluster).into_keys().collect();
+            (all[0], all[1])
+        };
+        assert_eq!(cluster.ask(client, &format!("KEYSPACE MOVE-SLOTS s 0-4095 TO {}", taker.0)), "+OK");
+        settle(&mut cluster);
+        let moved_at = cluster.nodes[&NodeId(3)].map().moved_at;
+        for n in 0..200 {
+            assert_eq!(cluster.ask(client, &format!("SET key{n} {n}")), "+OK");
+        }
+        cluster.run(1_000);
+        for id in 1..=3 {
+            cluster.kill(NodeId(id));
+            cluster.start(NodeId(id));
+            cluster.run(3_000);
+            let node = &cluster.nodes[&NodeId(id)];
+            let state = node.group_states().find(|state| state.group == giver).expect("a copy");
+            assert!(
+                state.map_needed > 0 && state.map_needed <= moved_at,
+                "{} of {moved_at}",
+                state.map_needed
+            );
+        }
+    }
+}

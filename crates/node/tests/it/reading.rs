@@ -189,6 +189,22 @@ fn what_is_no_token_of_this_cluster_changes_nothing() {
     }
 }
 
+/// A node that restarted alone knows an old map: it may take for its own what moved away since.
+// catalogue: G2 H4
+#[test]
+fn a_token_keeps_what_its_session_knew_of_the_map() {
+    let mut cluster = serving(1);
+    let client = cluster.connect(NodeId(1));
+    let id = cluster.nodes[&NodeId(1)].map().cluster;
+    let mut known = protocol::session::Positions::default();
+    known.note(data::id::CONTROL_GROUP, data::Position::new(1, 1_000_000));
+    assert_eq!(cluster.ask(client, &format!("SESSION RESUME {}", known.token(id))), "+OK");
+    assert_eq!(cluster.ask(client, "CONSISTENCY READ follower"), "+OK");
+    let handed_on = token(&mut cluster, client);
+    let handed_on = protocol::session::Positions::from_token(handed_on.as_bytes(), id).expect("a token");
+    assert_eq!(handed_on.newest_epoch(data::id::CONTROL_GROUP), data::Epoch(1));
+}
+
 // catalogue: G1
 #[test]
 fn a_bound_of_staleness_is_proved_or_the_leader_answers() {

@@ -19,7 +19,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use data::plant::{self, Bug};
-use data::{Instant, NodeId, Now};
+use data::{Instant, NodeId, Now, WallInterval};
 
 /// A clock that is less ahead of another one, in ms, agrees with it. Half of what receivers put up with, so that what two clocks
 /// differ by and what one may be ahead fit in together.
@@ -41,12 +41,14 @@ pub struct ClockBounds {
     sure_through: i64,
     /// Beyond it half of them or more are far behind.
     refused_beyond: i64,
+    /// More than half show this or more, whatever this one shows; nothing where too few were heard.
+    agreed: Option<i64>,
 }
 
 /// A single node agrees with itself.
 impl Default for ClockBounds {
     fn default() -> ClockBounds {
-        ClockBounds { sure_through: i64::MAX, refused_beyond: i64::MAX }
+        ClockBounds { sure_through: i64::MAX, refused_beyond: i64::MAX, agreed: None }
     }
 }
 
@@ -89,11 +91,16 @@ impl Clocks {
             true => i64::MAX,
             false => heard.get(behind - 1).map_or(i64::MAX, |it| it.saturating_add(APART_MS_MAX)),
         };
-        ClockBounds { sure_through, refused_beyond }
+        let agreed = heard.iter().rev().nth(agreeing).copied();
+        ClockBounds { sure_through, refused_beyond, agreed }
     }
 }
 
 impl ClockBounds {
+    /// What most clocks show at least, in ms since 1970.
+    fn agreed_ms(self, now: Now) -> Option<i64> {
+        self.agreed.map(|ahead| ahead.saturating_add(ms(now.instant)))
+    }
     pub fn judge(self, now: Now) -> Trust {
         let own = now.wall.middle_ms().saturating_sub(ms(now.instant));
         if own <= self.sure_through || plant::is(Bug::MintsAhead) {
@@ -122,6 +129,11 @@ impl MintTime {
     pub fn hear(&mut self, bounds: ClockBounds) {
         self.bounds = bounds;
     }
+    /// The wall clock, by which stamps of others are judged. One that is behind most others is no reason to refuse what they agree on.
+    pub fn wall(&self, now: Now) -> WallInterval {
+        let agreed_ms = self.bounds.agreed_ms(now).unwrap_or(i64::MIN);
+        WallInterval { latest_ms: now.wall.latest_ms.max(agreed_ms), ..now.wall }
+    }
     /// In ms since 1970. `last_ms`: the newest time that was minted or observed, for one that never was sure.
     ///
     /// # Errors
@@ -146,7 +158,6 @@ impl MintTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::WallInterval;
 
     fn now(instant_ms: u64, wall: i64) -> Now {
         Now {

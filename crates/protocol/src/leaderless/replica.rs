@@ -389,7 +389,7 @@ impl Replica {
             return self.decline(request, why, out);
         }
         let time_ms = self.mint_time.of(now, self.clock.last().ms()).ok();
-        let Some(stamp) = time_ms.and_then(|ms| self.clock.mint_at(ms, now.wall).ok()) else {
+        let Some(stamp) = time_ms.and_then(|ms| self.clock.mint_at(ms, self.mint_time.wall(now)).ok()) else {
             return self.decline(request, Why::Clock, out);
         };
         let nothing = Object::default();
@@ -475,7 +475,9 @@ impl Replica {
         Ok(())
     }
     pub(super) fn observe(&mut self, now: Now, stamp: Option<Stamp>) -> Result<(), Why> {
-        stamp.map_or(Ok(()), |stamp| self.clock.observe(stamp, now.wall).map_err(|_| Why::Clock))
+        stamp.map_or(Ok(()), |stamp| {
+            self.clock.observe(stamp, self.mint_time.wall(now)).map_err(|_| Why::Clock)
+        })
     }
     /// The same of all that a walk brings.
     pub(super) fn observe_all(&mut self, now: Now, entries: &[Entry]) -> Result<(), Why> {

@@ -15,6 +15,7 @@ mod log_bytes;
 mod moves;
 mod operation_words;
 pub(crate) mod poll;
+mod presets;
 mod read_options;
 mod receipt;
 mod request_options;
@@ -25,6 +26,7 @@ pub(crate) mod wait;
 mod with;
 
 pub(crate) use keyspace::parse_settings;
+pub(crate) use presets::option_words;
 pub(crate) use status::quoted;
 pub(crate) use with::NOT_LEADERLESS;
 

@@ -4,6 +4,7 @@
 //!
 //! catalogue: A3 A5 C17
 
+use crate::admin::option_words;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -404,6 +405,7 @@ pub fn text(name: &str, it: &Facts) -> String {
         it.rule.name(),
         it.settings.level.name()
     );
+    sheet.push_str(&format!("options: {}\n", option_words(&it.settings)));
     let claims = claims(it);
     for (title, holds) in [("Holds", true), ("Does not hold", false)] {
         sheet.push_str(&format!("\n{title}\n"));

@@ -2,6 +2,7 @@
 
 use super::latency_parts;
 use super::log_bytes::write_logged;
+use super::presets;
 use super::request_options::synchronous_commit;
 use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
@@ -24,6 +25,7 @@ const HELP: &[&str] = &[
     "CREATE <name> SINGLE-LEADER [REPLICAS n] [READ-REPLICAS n] [FAN-OUT n] [SITE name] [RECOVERY-SITE name] [SHARDS n] [FORWARD on|off] [COMMIT best-effort|async|semi-sync|majority|in-sync-set|synchronous|chain] [BACKLOG n] [ACKS k] [LEVEL received|flushed|applied] [FLUSH always|<ms>|os] [TIMEOUT ms] [ON-TIMEOUT block|fail|degrade] [ELECTION best|wait] [MIN-REPLICAS-TO-WRITE n] [MIN-REPLICAS-MAX-LAG s] [LOG row|statement|physical]",
     "CREATE <name> MULTI-LEADER [SITES eu,us,ap] [TOPOLOGY all-to-all|circular|star:<hub>|tree:<child>-><parent>,...] [CONFLICT crdt|siblings|last-write-wins|home] [options of SINGLE-LEADER, of each site's group]",
     "CREATE <name> LEADERLESS [N n] [W w] [R r] [SLOPPY on|off] [READ-REPAIR blocking|background|off] [CONFLICT crdt|siblings|last-write-wins] [ON-SIBLINGS show|error] [SHARDS n]",
+    presets::HELP,
     "ALTER <name> [options of CREATE]",
     "DROP <name>",
     "LIST",
@@ -144,10 +146,19 @@ impl Node {
         if kind.eq_ignore_ascii_case(b"MULTI-LEADER") {
             return self.create_multi_leader(connection, name, options);
         }
+        if kind.eq_ignore_ascii_case(b"PRESET") {
+            return match self.preset(options) {
+                Ok((kind, words)) => {
+                    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                    self.create_keyspace(connection, name.as_bytes(), kind.as_bytes(), &words)
+                }
+                Err(error) => self.reply_error(connection, &error),
+            };
+        }
         if !kind.eq_ignore_ascii_case(b"SINGLE-LEADER") {
             return self.reply_error(
                 connection,
-                "ERR a keyspace is SINGLE-LEADER, MULTI-LEADER or LEADERLESS: KEYSPACE CREATE <name> SINGLE-LEADER ...",
+                "ERR a keyspace is SINGLE-LEADER, MULTI-LEADER or LEADERLESS, or made by a PRESET: KEYSPACE CREATE <name> SINGLE-LEADER ...",
             );
         }
         match parse_settings(Settings::default(), options) {
@@ -351,7 +362,7 @@ fn links(view: &View) -> Vec<NodeId> {
     Links::of(view).order().to_vec()
 }
 
-fn flush_name(flush: Flush) -> String {
+pub(super) fn flush_name(flush: Flush) -> String {
     match flush {
         Flush::Always => "always".into(),
         Flush::EveryMs(ms) => format!("{ms}"),

@@ -2,6 +2,7 @@
 // catalogue: A3 A5 I1 I4 I9 J17 J18
 // bugs: ML-20
 
+use crate::admin::option_words;
 use crate::sheet::Claim;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -223,6 +224,13 @@ pub fn text(name: &str, it: &Facts) -> String {
         it.settings.commit.name(),
         it.electable
     );
+    sheet.push_str(&format!(
+        "options: SITES {} TOPOLOGY {} CONFLICT {} {}\n",
+        it.sites.join(","),
+        it.topology,
+        it.conflict.name(),
+        option_words(&it.settings)
+    ));
     let claims = claims(it);
     for (title, holds) in [("Holds", true), ("Does not hold", false)] {
         sheet.push_str(&format!("\n{title}\n"));

@@ -134,7 +134,7 @@ impl Node {
     }
 
     /// The sites that nodes are at, by name.
-    fn known_sites(&self) -> Vec<Site> {
+    pub(crate) fn known_sites(&self) -> Vec<Site> {
         let mut names: Vec<&str> =
             self.map.nodes.values().filter(|node| node.usable()).map(|node| &node.site[..]).collect();
         names.sort_unstable();

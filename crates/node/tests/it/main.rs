@@ -11,6 +11,7 @@ mod latency;
 mod leaderless;
 mod moving;
 mod options;
+mod presets;
 mod promotion;
 mod reading;
 mod rig;

@@ -16,6 +16,7 @@ mod restore;
 mod sessions;
 mod sites;
 mod smoke;
+mod tryout;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -52,6 +53,8 @@ pub enum Suite {
     Sessions,
     /// Three sites write by themselves, one is away, a leader is killed: all become equal, nothing is lost or counted twice.
     Sites,
+    /// `tercet up` as a newcomer tries it: sites that are far apart, a conflict, a crash, a pause.
+    Tryout,
     /// Commands and the replies that Redis documents for them.
     Conformance(conformance::Options),
 }
@@ -63,6 +66,7 @@ impl Suite {
             Suite::Conformance(conformance::Options::default()),
             Suite::Smoke(smoke::Options::default()),
             Suite::BadInput(bad_input::Options::default()),
+            Suite::Tryout,
             Suite::Failover(failover::Options::kills(3)),
             Suite::Failover(failover::Options::stops(1)),
             Suite::Failover(failover::Options::upgrades(4)),
@@ -100,6 +104,7 @@ impl Suite {
             Suite::Ledger => "ledger",
             Suite::Drill => "drill",
             Suite::Sites => "sites",
+            Suite::Tryout => "tryout",
             Suite::Conformance(_) => "conformance",
         }
     }
@@ -126,6 +131,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Ledger => ledger::run(),
         Suite::Drill => drill::run(),
         Suite::Sites => sites::run(),
+        Suite::Tryout => tryout::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }
 }

@@ -4,6 +4,7 @@
 mod clients;
 mod links;
 mod outputs;
+mod tryout;
 
 use crate::clock;
 use crate::connection::{Connection, OUTPUT_BYTES_MAX};
@@ -89,6 +90,8 @@ pub struct Core {
     outgoing: BTreeMap<NodeId, Outgoing>,
     incoming: Vec<Option<Box<Incoming>>>,
     up: BTreeMap<NodeId, bool>,
+    /// Changes of a simulated network that the links know of.
+    network_seen: u64,
     founding: Founding,
     snapshot_jobs: Option<Sender<SnapshotJob>>,
     /// Snapshots of a node that keeps nothing on disk.
@@ -156,6 +159,7 @@ impl Core {
             outgoing: BTreeMap::new(),
             incoming: Vec::new(),
             up: BTreeMap::new(),
+            network_seen: 0,
             founding,
             snapshot_jobs,
             memory_snapshots: BTreeMap::new(),
@@ -198,10 +202,14 @@ impl Core {
             } else {
                 Duration::ZERO
             };
+            let wait = self.until_arrival(wait);
             if let Err(error) = self.parts.poll.poll(&mut events, Some(wait))
                 && error.kind() != std::io::ErrorKind::Interrupted
             {
                 return Err(StartError::new(error.to_string()));
+            }
+            if !self.goes_on() {
+                return Ok(());
             }
             self.collect();
             for event in &events {
@@ -281,6 +289,7 @@ impl Core {
         // After a shortage of file descriptors the listeners announce nothing more by themselves.
         self.accept_peers();
         self.accept_clients();
+        self.give_up_cut_links();
         self.dial();
         self.node.step(clock::now(), Input::Tick);
         if let Some(log) = &mut self.parts.log {
@@ -338,6 +347,7 @@ impl Core {
                 break;
             }
         }
+        self.look_at_network();
         self.write_peers();
         self.write_clients();
     }

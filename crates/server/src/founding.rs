@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::peers::{FOUNDING_MAGIC, proved, send_founding};
 use crate::settings::{Settings, StartError};
+use crate::start::Handle;
 use control::founding::{Founding, FoundingInput, FoundingMessage, FoundingOutput};
 use control::{Addresses, ClusterMap, Founded};
 use data::NodeId;
@@ -10,7 +11,6 @@ use data::codec::{Reader, Writer};
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use storage::Disk;
 use storage::disk::{read_all, replace};
@@ -77,7 +77,7 @@ pub fn become_member(
     settings: &Settings,
     disk: Option<&dyn Disk>,
     listener: &TcpListener,
-    stop: &AtomicBool,
+    handle: &Handle,
 ) -> Result<Option<Membership>, StartError> {
     if settings.founders.is_empty() && settings.join.is_empty() {
         return Err(StartError::new(
@@ -99,7 +99,7 @@ pub fn become_member(
     let mut founding =
         (!founders.is_empty()).then(|| Founding::new(settings.peer.clone(), nonce, founders.clone()));
     let mut asked_at: Option<Instant> = None;
-    while !stop.load(Ordering::Relaxed) {
+    while !handle.ends() {
         let mut outputs = Vec::new();
         let now = clock::now().instant;
         for message in received(listener, &settings.secret) {

@@ -7,15 +7,33 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// Serves until it is dropped; then the address is free again.
+pub struct Serving {
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
 
 /// Binds the address and serves in a thread of its own.
-pub fn start(address: &str, status: Arc<Mutex<Status>>) -> Result<(), StartError> {
+pub fn start(address: &str, status: Arc<Mutex<Status>>) -> Result<Serving, StartError> {
     let failed =
         |error: std::io::Error| StartError::new(format!("cannot listen on {address} (--http): {error}"));
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    std::thread::spawn(move || {
+    let (end, ended) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
         runtime.block_on(async move {
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
             let look = move || status.lock().map(|shown| shown.clone()).unwrap_or_default();
@@ -45,8 +63,10 @@ pub fn start(address: &str, status: Arc<Mutex<Status>>) -> Result<(), StartError
                         async move { ([("content-type", "text/plain; version=0.0.4")], text) }
                     }),
                 );
-            let _ = axum::serve(listener, app).await;
+            // Ends with the runtime.
+            drop(tokio::spawn(async move { axum::serve(listener, app).await }));
+            let _ = ended.await;
         });
     });
-    Ok(())
+    Ok(Serving { end: Some(end), thread: Some(thread) })
 }

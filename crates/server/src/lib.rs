@@ -15,6 +15,7 @@ pub mod settings;
 mod snapshots;
 mod start;
 mod threads;
+pub mod tryout;
 
 pub use core::Status;
 pub use node::message::VERSION_MAX as MESSAGE_VERSION_MAX;

@@ -4,6 +4,7 @@
 //! Urgent messages (heartbeats, control, acknowledgements) never wait behind large ones: those travel in parts, one part at
 //! a time.
 
+use crate::tryout::Way;
 use data::codec::Writer;
 use data::{Epoch, Incarnation, KeyspaceId, NodeId, Process, ViewNumber};
 use hmac::{Hmac, KeyInit, Mac};
@@ -21,6 +22,10 @@ use wire::hello::Identity;
 use wire::parts::Assembler;
 use wire::peer::Part;
 use wire::{PeerFrame, PeerHeader, PeerLimits};
+
+mod distance;
+
+use distance::Distance;
 
 /// Bodies beyond this travel in parts.
 const PART_LEN_MAX: usize = 128 << 10;
@@ -68,6 +73,8 @@ pub struct Outgoing {
     redial_after: Duration,
     /// The peer's address is a name that a thread looks up: the core waits for no name server.
     looked_up: Option<Receiver<std::io::Result<SocketAddr>>>,
+    /// Only where a distance or a cut is simulated.
+    distance: Option<Box<Distance>>,
 }
 
 impl Outgoing {
@@ -90,11 +97,33 @@ impl Outgoing {
             redial_at: Instant::now(),
             redial_after: REDIAL_MIN,
             looked_up: None,
+            distance: None,
         }
     }
 
     pub fn is_due(&self) -> bool {
-        self.stream.is_none() && Instant::now() >= self.redial_at
+        let is_cut = self.distance.as_ref().is_some_and(|distance| distance.is_cut());
+        self.stream.is_none() && !is_cut && Instant::now() >= self.redial_at
+    }
+
+    /// What lies between this node and the peer from now on.
+    pub fn set_way(&mut self, way: Way) {
+        if way == Way::default() && self.distance.as_ref().is_none_or(|distance| distance.bytes() == 0) {
+            self.distance = None;
+        } else {
+            self.distance.get_or_insert_default().set_way(way, Instant::now());
+        }
+    }
+
+    /// Whether the link is cut for so long that nobody would keep its connection.
+    pub fn is_given_up(&self) -> bool {
+        let is_given_up = |distance: &Distance| distance.is_given_up(Instant::now());
+        self.stream.is_some() && self.distance.as_deref().is_some_and(is_given_up)
+    }
+
+    /// When the next bytes that are under way to a far peer arrive there.
+    pub fn next_arrival(&self) -> Option<Instant> {
+        self.distance.as_ref()?.next().filter(|_| self.sent == self.sending.len())
     }
 
     /// Whether the peer was dialled and has let the time for an answer pass: a cut network answers nothing at all, and the
@@ -159,6 +188,9 @@ impl Outgoing {
         self.urgent.clear();
         self.bulk.clear();
         self.bulk_bytes = 0;
+        if let Some(distance) = &mut self.distance {
+            distance.clear();
+        }
         self.redial_at = Instant::now() + self.redial_after;
     }
 
@@ -213,12 +245,41 @@ impl Outgoing {
 
     /// Bytes that wait for the socket.
     fn unsent(&self) -> usize {
-        self.sending.len() - self.sent + self.urgent.len() + self.bulk_bytes
+        let under_way = self.distance.as_ref().map_or(0, |distance| distance.bytes());
+        self.sending.len() - self.sent + self.urgent.len() + self.bulk_bytes + under_way
+    }
+
+    /// Takes what is to be written next; false when there is nothing.
+    fn take_queued(&mut self) -> bool {
+        if !self.urgent.is_empty() {
+            std::mem::swap(&mut self.sending, &mut self.urgent);
+        } else if let Some(frame) = self.bulk.pop_front() {
+            self.bulk_bytes -= frame.len();
+            self.sending = frame;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The same where the peer is far: everything leaves at once, and what is there by now is to be written.
+    fn take_arrived(&mut self, mut distance: Box<Distance>) -> bool {
+        let now = Instant::now();
+        while self.take_queued() {
+            distance.send(std::mem::take(&mut self.sending), now);
+        }
+        let arrived = distance.arrived(now);
+        self.distance = Some(distance);
+        let is_there = arrived.is_some();
+        self.sending = arrived.unwrap_or_default();
+        is_there
     }
 
     /// Writes what it can. Ends with an error when the link is lost.
     pub fn write(&mut self) -> std::io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+        if self.distance.as_ref().is_some_and(|distance| distance.is_cut()) {
+            return Ok(());
+        }
         loop {
             if self.sent == self.sending.len() {
                 self.sending.clear();
@@ -226,15 +287,15 @@ impl Outgoing {
                 if self.agreed.is_none() {
                     return Ok(());
                 }
-                if !self.urgent.is_empty() {
-                    std::mem::swap(&mut self.sending, &mut self.urgent);
-                } else if let Some(frame) = self.bulk.pop_front() {
-                    self.bulk_bytes -= frame.len();
-                    self.sending = frame;
-                } else {
+                let is_more = match self.distance.take() {
+                    None => self.take_queued(),
+                    Some(distance) => self.take_arrived(distance),
+                };
+                if !is_more {
                     return Ok(());
                 }
             }
+            let Some(stream) = &mut self.stream else { return Ok(()) };
             match stream.write(&self.sending[self.sent..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => {

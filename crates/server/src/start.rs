@@ -6,13 +6,15 @@ use crate::descriptors::clients_served;
 use crate::founding::{self, Membership, addresses, become_member};
 use crate::log_writer::LogWriter;
 use crate::settings::{Settings, StartError};
+use crate::tryout::Tryout;
 use data::{Incarnation, Process};
 use mio::{Poll, Waker};
 use node::{Config, Restored};
 use std::net::TcpListener;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use storage::disk::read_all;
 use storage::identity::{Identity, lock};
 use storage::real::boot_id;
@@ -23,12 +25,30 @@ use storage::{Disk, Files, Log, LogConfig, Options, Owner, RealDisk, recover};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A segment of the log.
 const SEGMENT_BYTES: u64 = 64 << 20;
+const LET_GO_LOOK: Duration = Duration::from_millis(1);
 
 /// What the outside may do with a running node.
 #[derive(Clone)]
 pub struct Handle {
     pub stop: Arc<AtomicBool>,
     pub status: Arc<Mutex<Status>>,
+    /// Power over the node that only a cluster to try things out has.
+    pub tryout: Option<Tryout>,
+}
+
+impl Handle {
+    /// A node that is told to stop, and nothing else.
+    pub fn new(stop: Arc<AtomicBool>) -> Handle {
+        Handle { stop, status: Arc::default(), tryout: None }
+    }
+    /// Whether the node has been killed, as a crash would.
+    pub fn is_killed(&self) -> bool {
+        self.tryout.as_ref().is_some_and(|tryout| tryout.switch.is_killed())
+    }
+    /// Whether a node that is still starting shall not go on.
+    pub fn ends(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.is_killed()
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> StartError {
@@ -66,7 +86,7 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
             founded: founding::remembered(disk.as_deref()),
             map: founding::remembered_map(disk.as_deref()),
         },
-        None => match become_member(&settings, disk.as_deref(), &peer, &handle.stop)? {
+        None => match become_member(&settings, disk.as_deref(), &peer, &handle)? {
             Some(membership) => membership,
             None => return Ok(()),
         },
@@ -131,11 +151,25 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         outcome = Err(StartError::new(reason));
     } else if let (Some(disk), Some(identity)) = (&disk, &mut identity) {
         match &outcome {
+            // As after a crash: what the directory says of this run is that it never ended.
+            Ok(()) if core.is_killed() => {}
             Ok(()) if !core.has_disk_failed() => identity.end_run(&**disk).map_err(failed)?,
             _ => identity.note_disk_failure(&**disk).map_err(failed)?,
         }
     }
+    if core.is_killed() {
+        drop(core);
+        wait_until_let_go(disk);
+    }
     outcome
+}
+
+/// The next life may begin in the same process. The directory stays locked until the last thread of this one, which ends
+/// behind what it was writing when its node was killed, has let go of it.
+fn wait_until_let_go(disk: Option<Arc<dyn Disk>>) {
+    while disk.as_ref().is_some_and(|disk| Arc::strong_count(disk) > 1) {
+        std::thread::sleep(LET_GO_LOOK);
+    }
 }
 
 /// A directory that was founded with other nodes than this start names is another cluster's.

@@ -1,6 +1,7 @@
 //! `tercet ctl`: looks at a cluster and changes it, through any node.
 
 use crate::connect::Client;
+use crate::tryout::{self, Request};
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -39,37 +40,44 @@ enum Command {
     },
     /// Lets a node leave: its copies move elsewhere first.
     Remove { node: String },
+    #[command(flatten)]
+    Tryout(Request),
 }
 
 impl Ctl {
     pub fn run(self) -> Result<(), StartError> {
-        let mut client = Client::connect(&self.connect)?;
-        if let Some(password) = &self.password {
-            client.call(&["AUTH", password])?;
-        }
+        let client = || -> Result<Client, StartError> {
+            let mut client = Client::connect(&self.connect)?;
+            if let Some(password) = &self.password {
+                client.call(&["AUTH", password])?;
+            }
+            Ok(client)
+        };
         match &self.command {
             Command::Status => {
-                let status = client.status()?;
+                let status = client()?.status()?;
                 if self.json { show_json(&status) } else { show_status(&status) }
             }
             Command::Keyspaces => {
-                let status = client.status()?;
+                let status = client()?.status()?;
                 if self.json { show_json(&status["groups"]) } else { show_groups(&status) }
             }
             Command::Switchover { group, node } => {
-                client.call(&["KEYSPACE", "SWITCHOVER", group, node])?;
+                client()?.call(&["KEYSPACE", "SWITCHOVER", group, node])?;
                 self.done(&format!("group {group} is led by {node} now"));
             }
             Command::Promote { group, node, accept_loss } => {
                 let mut words = vec!["KEYSPACE", "PROMOTE", group, node];
                 words.extend(accept_loss.then_some("ACCEPT-LOSS"));
-                client.call(&words)?;
+                client()?.call(&words)?;
                 self.done(&format!("{node} is about to lead group {group}: `tercet ctl status` shows when"));
             }
             Command::Remove { node } => {
-                client.call(&["KEYSPACE", "REMOVE-NODE", node])?;
+                client()?.call(&["KEYSPACE", "REMOVE-NODE", node])?;
                 self.done(&format!("{node} is leaving: `tercet ctl status` shows when it is gone"));
             }
+            // The process of `up` is asked, not a node: nodes that are down or paused would not answer.
+            Command::Tryout(request) => self.done(&tryout::ask(&self.connect, request)?),
         }
         Ok(())
     }

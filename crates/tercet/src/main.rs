@@ -5,6 +5,7 @@ mod check;
 mod connect;
 mod ctl;
 mod node_command;
+mod tryout;
 mod up;
 
 use clap::{Parser, Subcommand};

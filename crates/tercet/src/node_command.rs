@@ -3,10 +3,10 @@
 
 use clap::Args;
 use serde::Deserialize;
-use server::{Handle, MESSAGE_VERSION_MAX, Settings, StartError, Status};
+use server::{Handle, MESSAGE_VERSION_MAX, Settings, StartError};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 #[derive(Args)]
 pub struct NodeCommand {
@@ -92,9 +92,9 @@ impl NodeCommand {
         let settings = self.settings()?;
         settings.check()?;
         let stop = stop_on_signals()?;
-        let status = Arc::new(Mutex::new(Status::default()));
-        server::http::start(&settings.http, Arc::clone(&status))?;
-        server::run(settings, Handle { stop, status })
+        let handle = Handle::new(stop);
+        let _http = server::http::start(&settings.http, Arc::clone(&handle.status))?;
+        server::run(settings, handle)
     }
 
     fn settings(self) -> Result<Settings, StartError> {

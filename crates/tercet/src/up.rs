@@ -1,22 +1,29 @@
 //! `tercet up`: a whole cluster in one process, each node with threads of its own. Node i listens on the given port + i.
 
+mod cluster;
+mod distances;
+
 use crate::connect::Client;
 use crate::node_command::{SNAPSHOT_LOG_BYTES, TRANSFER_RATE, stop_on_signals};
+use crate::tryout;
 use clap::Args;
+use cluster::{Cluster, Place};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use server::{Handle, MESSAGE_VERSION_MAX, Settings, StartError, Status};
+pub use distances::duration;
+use server::{MESSAGE_VERSION_MAX, Settings, StartError};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 #[derive(Args)]
 pub struct Up {
-    /// Nodes of the cluster.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
-    nodes: u16,
+    /// Nodes of the cluster. [default: 3, or one at each of the --sites if these are more]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: Option<u16>,
     /// RESP port of the first node.
     #[arg(long, default_value_t = 6379)]
     port: u16,
@@ -35,43 +42,62 @@ pub struct Up {
     /// Names of sites, divided by commas: the first node is at the first, the next at the second, and so on in turn.
     #[arg(long, value_delimiter = ',')]
     sites: Vec<String>,
+    /// How far the sites are from each other, as round trips: eu-us=80ms,eu-ap=200ms. Messages between their nodes take
+    /// half of it, each way; other nodes are side by side.
+    #[arg(long, value_delimiter = ',')]
+    rtt: Vec<String>,
 }
 
 /// Peer ports lie so far above the RESP ports, as in a Redis cluster.
 const PEER_PORT_OFFSET: u16 = 10_000;
 const READY_WITHIN: Duration = Duration::from_secs(30);
+const NODES_MAX: u16 = 9;
 
-struct Running {
-    name: String,
-    resp: String,
-    http: String,
-    thread: JoinHandle<Result<(), StartError>>,
+/// By pair of sites.
+type RoundTrips = BTreeMap<(String, String), Duration>;
+
+/// What one node is told at every start.
+pub struct NodePlan {
+    pub name: String,
+    pub site: String,
+    pub resp: String,
+    pub http: String,
+    pub peer: String,
 }
 
 impl Up {
     pub fn run(self) -> Result<(), StartError> {
+        distances::check_sites(&self.sites, self.count()).map_err(StartError::new)?;
+        let trips = self.round_trips()?;
+        let (shards, ports) =
+            (self.shards, (0..self.count()).filter_map(|n| self.port.checked_add(n)).collect());
         let stop = stop_on_signals()?;
-        let founders: Vec<String> = (0..self.nodes).map(|n| self.peer(n)).collect::<Result<_, _>>()?;
-        let mut running = Vec::new();
-        for n in 0..self.nodes {
-            running.push(self.start(n, &founders, &stop)?);
+        let cluster = Cluster::start(self, Arc::clone(&stop))?;
+        if let Err(error) = wait_until_ready(&cluster, shards, &stop) {
+            stop.store(true, Ordering::Relaxed);
+            // What kept a node from starting says more than "not ready".
+            return cluster.join().and(Err(error));
         }
-        let first = running[0].resp.clone();
-        match self.wait_until_ready(&mut running, &stop) {
-            Ok(()) => {}
-            Err(error) => {
-                stop.store(true, Ordering::Relaxed);
-                // What kept a node from starting says more than "not ready".
-                return join(running).and(Err(error));
-            }
+        let (sender, asked) = channel();
+        let ports: Vec<u16> = ports;
+        // The cluster is as good without it.
+        let desk = tryout::open(&ports, &sender);
+        drop(sender);
+        if let Err(error) = &desk {
+            eprintln!("tercet: `tercet ctl` cannot cut, kill or pause here: {error}");
         }
         if !stop.load(Ordering::Relaxed) {
-            show(&running)?;
-            let (host, port) = first.rsplit_once(':').unwrap_or((&first, ""));
-            println!("Try:  redis-cli -h {host} -p {port} SET greeting hello");
-            println!("      redis-cli -h {host} -p {port} RECEIPT");
+            show(&cluster.nodes, &trips)?;
         }
-        join(running)
+        cluster.serve(&asked)
+    }
+
+    fn count(&self) -> u16 {
+        self.nodes.unwrap_or_else(|| u16::try_from(self.sites.len()).unwrap_or(u16::MAX).clamp(3, NODES_MAX))
+    }
+
+    fn round_trips(&self) -> Result<RoundTrips, StartError> {
+        distances::round_trips(&self.sites, &self.rtt).map_err(StartError::new)
     }
 
     fn site(&self, n: u16) -> String {
@@ -84,24 +110,35 @@ impl Up {
     fn peer(&self, n: u16) -> Result<String, StartError> {
         let port = self.port.checked_add(n).and_then(|port| port.checked_add(PEER_PORT_OFFSET));
         // Above 55,535 there is no port left 10,000 higher: then as far below.
-        let port = port.or(self.port.checked_add(n).map(|port| port - PEER_PORT_OFFSET));
+        let port = port.or_else(|| self.port.checked_add(n)?.checked_sub(PEER_PORT_OFFSET));
         port.map(|port| format!("127.0.0.1:{port}"))
             .ok_or_else(|| StartError::new("--port is too high for so many nodes"))
     }
 
-    fn start(&self, n: u16, founders: &[String], stop: &Arc<AtomicBool>) -> Result<Running, StartError> {
-        let name = format!("n{}", n + 1);
+    fn plans(&self) -> Result<Vec<NodePlan>, StartError> {
         let too_high = || StartError::new("--port or --http-port is too high for so many nodes");
-        let resp = format!("127.0.0.1:{}", self.port.checked_add(n).ok_or_else(too_high)?);
-        let http = format!("127.0.0.1:{}", self.http_port.checked_add(n).ok_or_else(too_high)?);
-        let settings = Settings {
-            name: name.clone(),
-            data: (!self.ephemeral).then(|| self.data.join(&name)),
-            resp: resp.clone(),
-            peer: self.peer(n)?,
-            http: http.clone(),
-            site: self.site(n),
-            founders: founders.to_vec(),
+        let address = |port: u16, n| port.checked_add(n).map(|port| format!("127.0.0.1:{port}"));
+        let plan = |n| {
+            Ok(NodePlan {
+                name: format!("n{}", n + 1),
+                site: self.site(n),
+                resp: address(self.port, n).ok_or_else(too_high)?,
+                http: address(self.http_port, n).ok_or_else(too_high)?,
+                peer: self.peer(n)?,
+            })
+        };
+        (0..self.count()).map(plan).collect()
+    }
+
+    fn settings(&self, plan: &NodePlan) -> Result<Settings, StartError> {
+        Ok(Settings {
+            name: plan.name.clone(),
+            data: (!self.ephemeral).then(|| self.data.join(&plan.name)),
+            resp: plan.resp.clone(),
+            peer: plan.peer.clone(),
+            http: plan.http.clone(),
+            site: plan.site.clone(),
+            founders: (0..self.count()).map(|n| self.peer(n)).collect::<Result<_, _>>()?,
             join: Vec::new(),
             password: None,
             secret: String::new(),
@@ -110,44 +147,36 @@ impl Up {
             transfer_rate: TRANSFER_RATE,
             message_version: MESSAGE_VERSION_MAX,
             shards: self.shards,
-        };
-        let status = Arc::new(Mutex::new(Status::default()));
-        server::http::start(&http, Arc::clone(&status))?;
-        let handle = Handle { stop: Arc::clone(stop), status };
-        let thread = std::thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || server::run(settings, handle))
-            .map_err(|error| StartError::new(error.to_string()))?;
-        Ok(Running { name, resp, http, thread })
+        })
     }
+}
 
-    /// Ready is: a write to the first keyspace succeeds.
-    fn wait_until_ready(&self, running: &mut [Running], stop: &AtomicBool) -> Result<(), StartError> {
-        let deadline = Instant::now() + READY_WITHIN;
-        while !stop.load(Ordering::Relaxed) {
-            if running.iter().any(|node| node.thread.is_finished()) {
-                return Err(StartError::new("a node could not start"));
-            }
-            let written = Client::connect(&running[0].resp).and_then(|mut client| {
-                client.call(&["DEL", "tercet:ready"])?;
-                groups_in_use(&mut client)
-            });
-            match written {
-                Ok(shards) if shards == self.shards as usize => return Ok(()),
-                Ok(shards) if shards > 0 => {
-                    return Err(StartError::new(format!(
-                        "keyspace 0 of this data has {shards} shards: start with --shards {shards}, or with another --data"
-                    )));
-                }
-                Ok(_) | Err(_) => {}
-            }
-            if Instant::now() >= deadline {
-                return Err(StartError::new("the cluster did not become ready within 30 s"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+/// Ready is: a write to the first keyspace succeeds.
+fn wait_until_ready(cluster: &Cluster, wanted: u32, stop: &AtomicBool) -> Result<(), StartError> {
+    let deadline = Instant::now() + READY_WITHIN;
+    while !stop.load(Ordering::Relaxed) {
+        if cluster.has_one_ended() {
+            return Err(StartError::new("a node could not start"));
         }
-        Ok(())
+        let written = Client::connect(&cluster.nodes[0].plan.resp).and_then(|mut client| {
+            client.call(&["DEL", "tercet:ready"])?;
+            groups_in_use(&mut client)
+        });
+        match written {
+            Ok(shards) if shards == wanted as usize => return Ok(()),
+            Ok(shards) if shards > 0 => {
+                return Err(StartError::new(format!(
+                    "keyspace 0 of this data has {shards} shards: start with --shards {shards}, or with another --data"
+                )));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(StartError::new("the cluster did not become ready within 30 s"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
+    Ok(())
 }
 
 /// Groups of keyspace 0; none before its first use.
@@ -157,8 +186,9 @@ fn groups_in_use(client: &mut Client) -> Result<usize, StartError> {
     Ok(groups.filter(|group| group["keyspace"] == "0").count())
 }
 
-fn show(running: &[Running]) -> Result<(), StartError> {
-    let status = Client::connect(&running[0].resp)?.status()?;
+fn show(nodes: &[Place], trips: &RoundTrips) -> Result<(), StartError> {
+    let first = &nodes[0].plan.resp;
+    let status = Client::connect(first)?.status()?;
     let leaders: Vec<u64> = status["groups"]
         .as_array()
         .into_iter()
@@ -170,25 +200,23 @@ fn show(running: &[Running]) -> Result<(), StartError> {
         nodes.find(|node| node["name"] == name).and_then(|node| node["id"].as_u64())
     };
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["node", "RESP", "HTTP", "role"]);
-    for node in running {
-        let leads = id_of(&node.name).is_some_and(|id| leaders.contains(&id));
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["node", "site", "RESP", "HTTP", "role"]);
+    for Place { plan, .. } in nodes {
+        let leads = id_of(&plan.name).is_some_and(|id| leaders.contains(&id));
         let role = if leads { "leader" } else { "follower" };
-        table.add_row([&node.name, &node.resp, &format!("http://{}", node.http), role]);
+        let site = if plan.site.is_empty() { "-" } else { &plan.site };
+        table.add_row([&plan.name, site, &plan.resp, &format!("http://{}", plan.http), role]);
     }
     println!("{table}");
-    Ok(())
-}
-
-/// Waits for every node; the first error is the cluster's.
-fn join(running: Vec<Running>) -> Result<(), StartError> {
-    let mut outcome = Ok(());
-    for node in running {
-        let ended =
-            node.thread.join().unwrap_or_else(|_| Err(StartError::new(format!("{} panicked", node.name))));
-        if let Err(error) = ended {
-            outcome = outcome.and(Err(StartError::new(format!("{}: {error}", node.name))));
-        }
+    for ((a, b), rtt) in trips {
+        println!("{a} and {b} are {} ms apart, there and back", rtt.as_secs_f64() * 1000.0);
     }
-    outcome
+    let (host, port) = first.rsplit_once(':').unwrap_or((first, ""));
+    println!("Try:  redis-cli -h {host} -p {port} SET greeting hello");
+    println!("      redis-cli -h {host} -p {port} RECEIPT");
+    if nodes.iter().any(|node| node.plan.site != nodes[0].plan.site) {
+        println!("      redis-cli -h {host} -p {port} KEYSPACE CREATE world PRESET active-active");
+        println!("      tercet ctl --connect {first} cut {}", nodes[0].plan.site);
+    }
+    Ok(())
 }

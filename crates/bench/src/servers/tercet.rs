@@ -22,11 +22,16 @@ pub fn alone(program: &Path) -> io::Result<Running> {
 
 /// `tercet up --ephemeral` with `nodes` nodes in one process; `address` is the first of them.
 pub fn up(program: &Path, nodes: u16, shards: u32) -> io::Result<Running> {
+    up_with(program, nodes, &["--ephemeral", "--shards", &shards.to_string()])
+}
+
+/// `tercet up` with options of its own; its data, if it keeps any, is under the folder.
+pub fn up_with(program: &Path, nodes: u16, options: &[&str]) -> io::Result<Running> {
     let folder = TempFolder::new("up")?;
     let resp_port = free_port_run(2 * nodes)?;
     let http_port = resp_port + nodes;
     let mut command = Command::new(program);
-    command.args(["up", "--ephemeral", "--nodes", &nodes.to_string(), "--shards", &shards.to_string()]);
+    command.args(["up", "--nodes", &nodes.to_string()]).args(options);
     command.args(["--port", &resp_port.to_string(), "--http-port", &http_port.to_string()]);
     command.current_dir(&folder.path);
     let mut server = Server::start(command, &folder.path.join("output"))?;

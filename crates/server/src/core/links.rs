@@ -180,7 +180,12 @@ impl Core {
             if self.outgoing.get(&node).is_some_and(Outgoing::is_overdue) {
                 self.lose_outgoing(node);
             }
-            let link = self.outgoing.entry(node).or_insert_with(|| Outgoing::new(node, address));
+            let way = self.way_to(&address);
+            let link = self.outgoing.entry(node).or_insert_with(|| {
+                let mut link = Outgoing::new(node, address);
+                link.set_way(way);
+                link
+            });
             if !link.is_due() {
                 continue;
             }

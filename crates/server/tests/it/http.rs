@@ -17,7 +17,7 @@ fn get(address: &str, path: &str) -> String {
 #[test]
 fn health_and_readiness() {
     let node = single(|_| {});
-    server::http::start(&node.settings.http, node.status()).expect("a free port");
+    let _http = server::http::start(&node.settings.http, node.status()).expect("a free port");
     assert!(get(&node.settings.http, "/healthz").starts_with("HTTP/1.1 200"));
     eventually("ready", || get(&node.settings.http, "/readyz").starts_with("HTTP/1.1 200").then_some(()));
     assert!(get(&node.settings.http, "/nothing").starts_with("HTTP/1.1 404"));
@@ -27,7 +27,7 @@ fn health_and_readiness() {
 #[test]
 fn metrics_are_grouped_and_typed() {
     let node = single(|_| {});
-    server::http::start(&node.settings.http, node.status()).expect("a free port");
+    let _http = server::http::start(&node.settings.http, node.status()).expect("a free port");
     assert_eq!(node.client().call(&["SET", "k", "v"]), ok());
     let text = eventually("a key is counted", || {
         let text = get(&node.settings.http, "/metrics");

@@ -7,3 +7,4 @@ mod input;
 mod peers;
 mod rig;
 mod starting;
+mod tryout;

@@ -1,6 +1,7 @@
 //! Nodes to test with: started, stopped and started again in this process.
 
 use crate::client::Client;
+use server::tryout::Tryout;
 use server::{Handle, Settings, StartError, Status};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -71,10 +72,12 @@ pub struct TestNode {
 
 impl TestNode {
     pub fn start(settings: Settings) -> TestNode {
-        let handle = Handle {
-            stop: Arc::new(AtomicBool::new(false)),
-            status: Arc::new(Mutex::new(Status::default())),
-        };
+        TestNode::start_with(settings, None)
+    }
+
+    /// One that can be paused, killed, cut off.
+    pub fn start_with(settings: Settings, tryout: Option<Tryout>) -> TestNode {
+        let handle = Handle { tryout, ..Handle::new(Arc::new(AtomicBool::new(false))) };
         let (given, told) = (settings.clone(), handle.clone());
         let thread = std::thread::spawn(move || server::run(given, told));
         TestNode { settings, handle, thread: Some(thread) }

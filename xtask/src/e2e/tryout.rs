@@ -71,8 +71,9 @@ fn conflict(tried: &Tried, sites: &mut [Client]) -> Result<()> {
     check(true, "healed, all sites show the same", "150")?;
     for site in sites.iter_mut() {
         let told = wait_for("the conflict in the inbox", LONG, || {
-            let listed = format!("{:?}", site.call(&["INBOX", "LIST", "world"]).ok()?);
-            (listed.contains(PRICE) && listed.contains("100") && listed.contains("150")).then_some(listed)
+            let mut listed = Vec::new();
+            words(&site.call(&["INBOX", "LIST", "world"]).ok()?, &mut listed);
+            [PRICE, "100", "150"].iter().all(|word| listed.iter().any(|it| it == word)).then_some(())
         });
         told.context("every site tells of the conflict, with both prices")?;
     }
@@ -105,8 +106,11 @@ fn distances(tried: &Tried, sites: &mut [Client]) -> Result<()> {
         let begun = Instant::now();
         let reply = eu.call(&["WITH", "RECEIPT", "DO", "SET", &key, "1"])?;
         let took = begun.elapsed();
-        let is_own = format!("{reply:?}").contains("eu");
-        if is_own { &mut own } else { &mut far }.push(took);
+        let mut told = Vec::new();
+        words(&reply, &mut told);
+        let site = told.iter().position(|word| word == "site").and_then(|at| told.get(at + 1));
+        let site = site.with_context(|| format!("a receipt names the site: {told:?}"))?;
+        if site == "eu" { &mut own } else { &mut far }.push(took);
     }
     ensure!(!own.is_empty() && !far.is_empty(), "keys are at home at several sites: {own:?} {far:?}");
     own.sort_unstable();
@@ -224,6 +228,18 @@ fn shown_everywhere(sites: &mut [Client], price: &str) -> Result<()> {
         seen.iter().all(|it| *it == Some(bulk(price))).then_some(())
     })
     .with_context(|| format!("{seen:?}"))
+}
+
+/// All texts of a reply, from its beginning to its end.
+fn words(reply: &Value, found: &mut Vec<String>) {
+    found.extend(reply.text().map(str::to_owned));
+    reply.items().iter().for_each(|item| words(item, found));
+    if let Value::Map(pairs) = reply {
+        for (key, value) in pairs {
+            words(key, found);
+            words(value, found);
+        }
+    }
 }
 
 fn ok() -> Value {

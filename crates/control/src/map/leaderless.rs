@@ -231,7 +231,7 @@ impl ClusterMap {
     ) -> Result<Applied, Refusal> {
         match change {
             LeaderlessChange::Create { name, policy, seed } => {
-                self.create_leaderless(name, *policy, *seed, advice)
+                self.create_leaderless(name, policy.clone(), *seed, advice)
             }
             LeaderlessChange::Replace { group, ring, from, to } => {
                 let fits = self.nodes.get(to).is_some_and(|node| node.usable());
@@ -257,7 +257,7 @@ impl ClusterMap {
                 shard.joining = None;
                 Ok(Applied::Done)
             }
-            LeaderlessChange::Alter { keyspace, policy } => self.alter_leaderless(*keyspace, *policy),
+            LeaderlessChange::Alter { keyspace, policy } => self.alter_leaderless(*keyspace, policy.clone()),
             LeaderlessChange::Begin { group, ring } => self.begin_barrier(*group, *ring),
             LeaderlessChange::Report { group, ring, node, incarnation } => {
                 self.report_barrier(*group, *ring, (*node, *incarnation))
@@ -303,9 +303,9 @@ impl ClusterMap {
         // The settings are of single-leader keyspaces and say nothing here.
         self.keyspaces
             .insert(id, Keyspace { id, name: name.to_string(), settings: Settings::default(), seed });
-        let stood_in = policy.sloppy;
+        let (stood_in, shards) = (policy.sloppy, policy.shards);
         self.leaderless.insert(id, Leaderless { policy, stood_in, shards: Vec::new() });
-        for slots in SlotRange::divide(policy.shards) {
+        for slots in SlotRange::divide(shards) {
             let replicas = self.ring_of(n, advice);
             let group = self.next_group;
             self.next_group = group.next();

@@ -240,6 +240,10 @@ impl Object {
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }
+    /// The same key with other parts, of the same types.
+    pub(super) fn with_parts(&self, parts: Vec<Part>) -> Object {
+        Object { parts, deadlines: self.deadlines.clone(), is_whole: self.is_whole }
+    }
     /// Makes a delta of this object one that means something to a copy that lacks the `recent` dots of it.
     pub fn bring_parents(&self, delta: &mut Causal<Object>, recent: &Context) {
         let list = delta.store.parts.iter_mut().find_map(|part| match part {

@@ -89,7 +89,7 @@ pub fn mint(
     write: &mut Write<'_>,
     now_ms: i64,
 ) -> Result<Causal<Object>, Refusal> {
-    let mut under = |values| wish.mint_under(values, object, write, now_ms).map(|(delta, _)| delta);
+    let mut under = |values| wish.mint_under(values, None, object, write, now_ms).map(|(delta, _)| delta);
     match policy {
         Policy::LastWriteWins => under(ConflictPolicy::LastWriteWins).map_err(refusal),
         Policy::Crdt | Policy::Siblings | Policy::Home => under(ConflictPolicy::Crdt).map_err(Refusal::Unfit),

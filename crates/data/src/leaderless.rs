@@ -219,7 +219,7 @@ impl Policy {
             return Err(R_BOUNDS);
         }
         if self.merge.is_some() != (self.conflict == ConflictPolicy::Merge) {
-            return Err("CONFLICT merge takes a function, and no other policy does");
+            return Err(FUNCTION_NEEDED);
         }
         if self.merge.as_ref().is_some_and(|text| text.len() > FUNCTION_LEN_MAX) {
             return Err(FUNCTION_BOUNDS);
@@ -279,6 +279,7 @@ impl Policy {
     }
 }
 
+pub const FUNCTION_NEEDED: &str = "CONFLICT merge takes a function, and no other policy does";
 pub const FUNCTION_BOUNDS: &str = "a merge function has at most 8 KiB";
 pub const N_BOUNDS: &str = "N must be between 1 and 16";
 pub const W_BOUNDS: &str = "W must be between 1 and N: a write cannot wait for more copies than there are";

@@ -52,6 +52,7 @@ use protocol::leaderless::{
 pub(crate) use receipt::QuorumReceipt;
 use serve::Calls;
 pub use show::ShardState;
+pub(crate) use show::function_of;
 
 /// Nodes of this message version take part in leaderless shards.
 pub(crate) const SINCE_VERSION: u8 = 5;

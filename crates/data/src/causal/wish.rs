@@ -137,6 +137,24 @@ impl Wish {
             | Wish::Raise { .. } => false,
         }
     }
+    /// As [`Wish::judge`], where a function may say what readers are shown: an increment adds to that, and its client is told
+    /// the sum.
+    ///
+    /// # Errors
+    /// As of [`Wish::judge`].
+    pub fn judge_shown(
+        &self,
+        merging: Option<&Merging>,
+        object: &Object,
+        now_ms: i64,
+    ) -> Result<Outcome, Unfit> {
+        match merging {
+            Some(merging) if self.is_increment() => {
+                self.judge(&object.merged(merging, &mut Merged::default()), now_ms)
+            }
+            _ => self.judge(object, now_ms),
+        }
+    }
     fn is_increment(&self) -> bool {
         matches!(
             self,
@@ -222,13 +240,7 @@ impl Wish {
         let (delta, outcome) = match is_last {
             true => self.mint_last(object, write, now_ms)?,
             false => {
-                let outcome = match merging {
-                    // It adds to what readers are shown, and its client is told the sum.
-                    Some(merging) if self.is_increment() => {
-                        self.judge(&object.merged(merging, &mut Merged::default()), now_ms)?
-                    }
-                    _ => self.judge(object, now_ms)?,
-                };
+                let outcome = self.judge_shown(merging, object, now_ms)?;
                 (self.delta(object, write, now_ms), outcome)
             }
         };

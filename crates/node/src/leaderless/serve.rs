@@ -165,6 +165,10 @@ impl Node {
 
     /// The function of a keyspace, if it has one.
     pub(crate) fn merging_of(&self, keyspace: KeyspaceId) -> Option<Merging> {
+        if let Some(it) = self.map.multi_leader.get(&keyspace) {
+            let function = it.conflict.function()?.clone();
+            return Some(Merging { engine: self.config.merge_engine, function });
+        }
         let it = self.map.leaderless.get(&keyspace)?;
         super::merging_by(self.config.merge_engine, &it.policy)
     }

@@ -100,7 +100,7 @@ impl Node {
             );
             return self.reply_error(connection, &text);
         }
-        if let Some(error) = self.unfit_function(&policy) {
+        if let Some(error) = policy.merge.as_ref().and_then(|function| self.unfit_function(function)) {
             return self.reply_error(connection, &error);
         }
         let seed = Seed(self.random.draw(), self.random.draw());
@@ -108,9 +108,8 @@ impl Node {
         self.administrate(connection, Command::ChangeLeaderless(change))
     }
 
-    /// Why a keyspace cannot have this function, if it has one.
-    fn unfit_function(&self, policy: &Policy) -> Option<String> {
-        let function = policy.merge.as_ref()?;
+    /// Why a keyspace cannot have this function.
+    pub(crate) fn unfit_function(&self, function: &str) -> Option<String> {
         let old =
             |node: &control::Node| self.versions.get(&node.id).is_some_and(|it| *it < super::MERGE_SINCE);
         if let Some(node) = self.map.nodes.values().find(|node| old(node)) {
@@ -140,8 +139,8 @@ impl Node {
             }
             Ok(policy) => {
                 // The one that it has was accepted once.
-                let unfit = if policy.merge == known.merge { None } else { self.unfit_function(&policy) };
-                if let Some(error) = unfit {
+                let fresh = policy.merge.as_ref().filter(|_| policy.merge != known.merge);
+                if let Some(error) = fresh.and_then(|function| self.unfit_function(function)) {
                     return self.reply_error(connection, &error);
                 }
                 let change = LeaderlessChange::Alter { keyspace, policy };
@@ -367,7 +366,7 @@ pub(super) fn parse_policy(mut policy: Policy, is_new: bool, options: &[&[u8]]) 
     Ok(policy)
 }
 
-fn function_of(text: &[u8]) -> Result<Arc<str>, String> {
+pub(crate) fn function_of(text: &[u8]) -> Result<Arc<str>, String> {
     let text = core::str::from_utf8(text).map_err(|_| "ERR a merge function is text in UTF-8")?;
     if text.len() > FUNCTION_LEN_MAX {
         return Err(format!("ERR {}", data::leaderless::FUNCTION_BOUNDS));

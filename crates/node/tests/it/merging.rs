@@ -2,7 +2,7 @@
 // catalogue: J1 J13
 // bugs: ML-16
 
-use crate::cluster::serving;
+use crate::cluster::{served, serving};
 use crate::rig::{Client, Cluster};
 use data::NodeId;
 
@@ -160,4 +160,58 @@ fn members_of_older_versions_are_waited_for() {
     let reply = cluster.ask(client, &format!("KEYSPACE CREATE prices LEADERLESS CONFLICT merge {LEAST}"));
     assert!(reply.starts_with("-TRYAGAIN") && reply.contains("upgrade it first"), "{reply}");
     assert_eq!(cluster.ask(client, "KEYSPACE CREATE prices LEADERLESS"), "+OK");
+}
+
+/// Sites that wrote one price at once show the same one, and a word on it counts everywhere.
+#[test]
+fn sites_show_what_the_function_gives() {
+    let mut cluster = served(Cluster::at_sites(3, &["eu", "us", "ap"]));
+    let client = cluster.connect(NodeId(1));
+    let line = format!("KEYSPACE CREATE prices MULTI-LEADER CONFLICT merge {LEAST}");
+    assert_eq!(cluster.ask(client, &line), "+OK");
+    cluster.run(300);
+    let clients: Vec<Client> = (1..=3).map(|node| cluster.connect(NodeId(node))).collect();
+    for client in &clients {
+        assert_eq!(cluster.ask(*client, "SELECT prices"), "+OK");
+    }
+    at_once(&mut cluster, &clients, "SET price 100", "SET price 150");
+    at_once(&mut cluster, &clients, "SET word dear", "SET word cheap");
+    cluster.run(500);
+    let shown = cluster.ask(clients[0], "GET word");
+    for client in &clients {
+        assert_eq!(cluster.ask(*client, "GET price"), "$3 100");
+        assert_eq!(cluster.ask(*client, "READONLY"), "+OK");
+        assert_eq!(cluster.ask(*client, "GET price"), "$3 100");
+        assert_eq!(cluster.ask(*client, "READWRITE"), "+OK");
+        assert_eq!(cluster.ask(*client, "GET word"), shown);
+        let list = cluster.ask(*client, "INBOX LIST prices");
+        assert!(list.contains("merged $3 100") && list.contains("state $7 decided"), "{list}");
+        assert!(list.contains("merge-failed") && list.contains("state $4 open"), "{list}");
+    }
+    let info = cluster.ask(clients[0], "INFO sites");
+    assert!(!info.contains("sites_merges:0") && !info.contains("sites_merges_failed:0"), "{info}");
+    assert_eq!(cluster.ask(clients[1], &format!("KEYSPACE ALTER prices MERGE {GREATEST}")), "+OK");
+    cluster.run(300);
+    for client in &clients {
+        assert_eq!(cluster.ask(*client, "GET price"), "$3 150");
+    }
+    assert_eq!(cluster.ask(clients[2], "INCRBY price 5"), ":155");
+    cluster.run(500);
+    assert_eq!(cluster.ask(clients[0], "GET price"), "$3 155");
+    assert_eq!(cluster.ask(clients[1], "SET price 7"), "+OK");
+    cluster.run(500);
+    assert_eq!(cluster.ask(clients[2], "GET price"), "$1 7");
+    let info = cluster.ask(clients[2], "KEYSPACE INFO prices");
+    assert!(info.contains(GREATEST) && info.contains("conflict $5 merge"), "{info}");
+    for (line, part) in [
+        ("KEYSPACE ALTER prices MERGE return(a.value)", "which value comes first"),
+        ("KEYSPACE ALTER prices CONFLICT crdt", "stays as it was made"),
+        ("KEYSPACE ALTER prices CONFLICT merge", "takes a function"),
+        ("KEYSPACE ALTER prices TOPOLOGY circular MERGE return(1)", "by itself"),
+        ("KEYSPACE CREATE other MULTI-LEADER CONFLICT home MERGE return(1)", "said twice"),
+        ("KEYSPACE CREATE other MULTI-LEADER CONFLICT merge return(a.value)", "which value comes first"),
+    ] {
+        let reply = cluster.ask(clients[0], line);
+        assert!(reply.starts_with("-ERR") && reply.contains(part), "{line}: {reply}");
+    }
 }

@@ -231,6 +231,10 @@ impl Policy {
     pub fn overlaps(&self) -> bool {
         !self.sloppy && self.w + self.r > self.n
     }
+    /// Of what so many copies hold every read meets one; 1 where no such promise is made.
+    pub fn shown_by(&self) -> usize {
+        if self.overlaps() { (self.n - self.r + 1) as usize } else { 1 }
+    }
     /// Whether reads never go back: two reads meet, and what one shows it has brought to r copies.
     pub fn is_monotonic(&self) -> bool {
         !self.sloppy && self.repair == ReadRepair::Blocking && self.r * 2 > self.n

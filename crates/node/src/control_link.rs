@@ -368,8 +368,11 @@ impl Node {
             .copied()
             .collect();
         for group in gone {
-            if let Some(view) = map.view(group) {
-                self.keep_before_leaving(group, &view.history);
+            // Of a group that the map no longer has, as it was last.
+            let last = || self.groups.get(&group).and_then(|it| it.replica.view());
+            let history = map.view(group).or_else(last).map(|view| view.history.clone());
+            if let Some(history) = history {
+                self.keep_before_leaving(group, &history);
             }
             self.end_group(group);
         }

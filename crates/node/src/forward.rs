@@ -86,15 +86,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Whether a node of an older version would not understand it.
     pub fn asks_newly(&self) -> bool {
-        self.options.is_some()
-            || matches!(
-                self.work,
-                Work::Fate { .. }
-                    | Work::Position
-                    | Work::Reapply { .. }
-                    | Work::Settle { .. }
-                    | Work::MoveHome { .. }
-            )
+        self.options.is_some() || self.work.is_new()
     }
     /// A read that waits for no data and was not sent yet.
     pub fn new(

@@ -41,10 +41,11 @@ use alloc::vec::Vec;
 use control::{Command, LeaderlessChange, NodeState};
 use data::causal::{MergeEngine, Merged, Merging};
 use data::leaderless::{Policy, ReadRepair};
-use data::{GroupId, Incarnation, KeyspaceId, NodeId};
+use data::{GroupId, Incarnation, Index, KeyspaceId, NodeId};
 pub use log::RestoredShard;
 use log::ShardLog;
 use names::Surveys;
+use protocol::clocks::ClockBounds;
 use protocol::leaderless::{
     Alive, Coordinator, Durable, Life, Limits, Message, Output as ReplicaOutput, Placement, Repair, Replica,
     Report, coordinator,
@@ -105,6 +106,8 @@ pub(crate) struct Shard {
 pub(crate) struct ShardCopy {
     replica: Replica,
     log: ShardLog,
+    /// What the log must have on disk before the copy may say that it is rebuilt.
+    ready_at: Option<Index>,
     /// The ring in which this node asked to be counted, and when.
     announced: Option<(u64, data::Instant)>,
 }
@@ -135,6 +138,11 @@ impl Leaderless {
     pub fn new(restored: BTreeMap<GroupId, RestoredShard>) -> Leaderless {
         Leaderless { restored, ..Leaderless::default() }
     }
+    pub fn hear_clocks(&mut self, bounds: ClockBounds) {
+        for copy in self.shards.values_mut().filter_map(|it| it.copy.as_mut()) {
+            copy.replica.hear_clocks(bounds);
+        }
+    }
     pub fn is_leaderless(&self, group: GroupId) -> bool {
         self.shards.contains_key(&group)
     }
@@ -150,6 +158,7 @@ impl Node {
         {
             return;
         }
+        self.judge_clock();
         for (keyspace, policy, shard) in map.leaderless_shards() {
             let (mut ended, mut out) = (Vec::new(), Vec::new());
             let stood_in = map.leaderless.get(&keyspace).is_some_and(|it| it.stood_in);
@@ -159,7 +168,7 @@ impl Node {
                 stand_ins: map.stand_ins(shard),
                 barrier: shard.barrier,
             };
-            let limits = coordinator::Limits::default();
+            let limits = coordinator::Limits { conflict: policy.conflict, ..coordinator::Limits::default() };
             let (me, process) = (self.config.node, self.config.process);
             let it = self.leaderless.shards.entry(shard.group).or_insert_with(|| Shard {
                 keyspace,
@@ -179,7 +188,7 @@ impl Node {
             if it.policy != *policy {
                 it.policy = policy.clone();
                 if let Some(copy) = &mut it.copy {
-                    copy.replica.set_quorum(policy.w.min(policy.r) as usize);
+                    copy.replica.set_quorum(policy.w.min(policy.r) as usize, policy.shown_by());
                     copy.replica.set_policy(policy.conflict, merging_by(self.config.merge_engine, policy));
                 }
             }
@@ -247,6 +256,7 @@ impl Node {
         };
         let limits = Limits {
             quorum: it.policy.w.min(it.policy.r) as usize,
+            shown_by: it.policy.shown_by(),
             conflict: it.policy.conflict,
             // Copies of groups are compared as often; ours find their differences by it.
             walk_every: self.config.audit.every.min(Limits::default().walk_every),
@@ -256,6 +266,7 @@ impl Node {
         let mut out = Vec::new();
         let mut replica = Replica::new(life, limits, durable, &mut out);
         replica.set_policy(it.policy.conflict, merging_by(self.config.merge_engine, &it.policy));
+        replica.hear_clocks(self.clocks.bounds);
         replica.place(it.placement.clone(), &mut out);
         // What the disk had was told before.
         replica.take_news();
@@ -263,7 +274,7 @@ impl Node {
             self.outputs.push(Output::ReleaseLog { group, through });
         }
         if let Some(it) = self.leaderless.shards.get_mut(&group) {
-            it.copy = Some(ShardCopy { replica, log, announced: None });
+            it.copy = Some(ShardCopy { replica, log, ready_at: None, announced: None });
         }
         self.carry_out_copy(group, out);
     }
@@ -430,10 +441,11 @@ impl Node {
             return;
         };
         let copy = self.leaderless.shards.get_mut(&group).and_then(|it| it.copy.as_mut());
-        let Some(copy) = copy.filter(|copy| copy.log.is_on_disk() && copy.replica.durable().is_ready())
-        else {
+        let Some(copy) = copy.filter(|copy| copy.replica.durable().is_ready()) else { return };
+        let ready_at = *copy.ready_at.get_or_insert(copy.log.last());
+        if copy.log.durable() < ready_at {
             return;
-        };
+        }
         if copy.announced.is_some_and(|(known, at)| known == ring && now.since(at) < ANNOUNCE_EVERY) {
             return;
         }

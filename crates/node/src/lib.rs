@@ -14,6 +14,7 @@ mod asking;
 pub mod audit;
 mod blocking;
 mod catch_up;
+mod clocks;
 mod config;
 mod control_link;
 mod dispatch;

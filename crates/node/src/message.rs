@@ -427,18 +427,25 @@ fn owned(r: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
     Ok(Bytes::copy_from_slice(r.bytes()?))
 }
 
+impl Work {
+    /// Whether nodes before version 3 do not read it. Those of version 6 are sent to members of a multi-leader keyspace only, which
+    /// are no older.
+    pub fn is_new(&self) -> bool {
+        matches!(
+            self,
+            Work::Fate { .. }
+                | Work::Position
+                | Work::Reapply { .. }
+                | Work::Settle { .. }
+                | Work::MoveHome { .. }
+        )
+    }
+}
+
 impl Forward {
     /// Whether it says what nodes before version 3 do not read.
     fn is_new(&self) -> bool {
-        self.options.is_some()
-            || matches!(
-                self.work,
-                Work::Fate { .. }
-                    | Work::Position
-                    | Work::Reapply { .. }
-                    | Work::Settle { .. }
-                    | Work::MoveHome { .. }
-            )
+        self.options.is_some() || self.work.is_new()
     }
     fn encode(&self, w: &mut Writer<'_>) {
         self.request.encode(w);

@@ -80,7 +80,7 @@ pub struct Node {
     pub(crate) refused: BTreeSet<(GroupId, NodeId)>,
     pub(crate) lives: Lives,
     pub(crate) heartbeat_at: Instant,
-    pub(crate) clocks: crate::sites::ClockWatch,
+    pub(crate) clocks: crate::clocks::ClockWatch,
     pub(crate) token: u64,
     /// The last log write that is done.
     pub(crate) persisted: u64,
@@ -163,7 +163,7 @@ impl Node {
                 durable: restored.log_batches,
             }),
             heartbeat_at: Instant::ZERO,
-            clocks: crate::sites::ClockWatch::default(),
+            clocks: crate::clocks::ClockWatch::default(),
             token: 0,
             persisted: 0,
             control_persisting: alloc::collections::VecDeque::new(),

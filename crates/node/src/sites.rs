@@ -23,7 +23,6 @@
 //! id is known to one log only.
 // catalogue: I1 I2 I3
 
-mod clocks;
 pub(crate) mod entry;
 mod execute;
 mod home;
@@ -39,7 +38,6 @@ use crate::node::Node;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
-pub(crate) use clocks::ClockWatch;
 use control::{ClusterMap, MultiLeader};
 use data::multi_leader::Topology;
 use data::{GroupId, Index, KeyspaceId, NodeId, RequestId, Site, SiteId};

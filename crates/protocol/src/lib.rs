@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+pub mod clocks;
 pub mod leaderless;
 pub mod lease;
 pub mod multi_leader;

@@ -344,7 +344,7 @@ impl ClusterMap {
                 continue;
             }
             // With a quorum of one it may hold what nobody else has: as long as it lives it stays.
-            if policy.w.min(policy.r) < 2 && policy.n > 1 && !advice.suspects.contains(&from) {
+            if policy.w.min(policy.r) < 2 && !advice.suspects.contains(&from) {
                 continue;
             }
             let to = self.place(1, None, &shard.replicas, advice).into_iter().next();

@@ -25,7 +25,7 @@ impl Plane {
                     self.turn_away(now, from, None, out);
                     return;
                 };
-                supervisor.heartbeat(now, from, sequence, process, waited == *term);
+                supervisor.heartbeat(now, from, sequence, process, version, waited == *term);
                 if version < self.map.version {
                     self.push_map(now, from, version, out);
                 }

@@ -61,8 +61,12 @@ pub(crate) struct Supervisor {
     proposed: BTreeMap<GroupId, (ViewNumber, Instant)>,
     /// The same for changes of nodes and of the control group.
     tended_at: Instant,
+    /// The version of the map that each node said last that it knows.
+    versions: BTreeMap<NodeId, u64>,
     /// When a step towards another number of shards was last proposed.
     divided_at: Instant,
+    /// A group that is to go, and the version of the map in which it stands as it does.
+    spare: Option<(GroupId, ViewNumber, u64)>,
     /// When another node for a leaderless shard was last proposed.
     replaced_at: Instant,
     /// The last change of the control group.
@@ -90,7 +94,9 @@ impl Supervisor {
             switchovers: BTreeMap::new(),
             proposed: BTreeMap::new(),
             tended_at: Instant::ZERO,
+            versions: BTreeMap::new(),
             divided_at: Instant::ZERO,
+            spare: None,
             replaced_at: Instant::ZERO,
             reconfigured_at: now,
             actions: Vec::new(),
@@ -108,13 +114,23 @@ impl Supervisor {
         Advice { control_leader: self.me, suspects: self.detector.suspected() }
     }
 
-    /// A node is alive and asks for a lease. `waited`: it has followed this control leader for a full lease.
-    pub fn heartbeat(&mut self, now: Instant, from: NodeId, sequence: u64, process: Process, waited: bool) {
+    /// A node is alive and asks for a lease. It knows this version of the map. `waited`: it has followed this control leader for a
+    /// full lease.
+    pub fn heartbeat(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        sequence: u64,
+        process: Process,
+        version: u64,
+        waited: bool,
+    ) {
         // Of a process that has been followed by another: its heartbeat was on its way for long.
         if self.processes.get(&from).is_some_and(|known| *known > process) {
             return;
         }
         self.processes.insert(from, process);
+        self.versions.insert(from, version);
         if self.detector.heard(now, from) {
             self.actions.push(Action::Report(Event::Heard(from)));
         }

@@ -143,14 +143,14 @@ impl List {
         let removed = held.map(|(dot, node)| (dot, Node { value: None, ..*node }));
         Causal { store: List { nodes: removed.collect() }, context: Context::new() }
     }
-    /// Puts what a delta's elements hang on beside them, as far as `recent` names it: where those did not arrive, nobody would
-    /// see the new elements either. Returns the dots of what was added.
-    pub(super) fn bring_parents(&self, delta: &mut List, recent: &Context) -> Context {
+    /// Puts what a delta's elements hang on beside them, as far as `recent` names it and `spread` does not: where those did not
+    /// arrive, nobody would see the new elements either. Returns the dots of what was added.
+    pub(super) fn bring_parents(&self, delta: &mut List, recent: &Context, spread: &Context) -> Context {
         let mut brought = Context::new();
         let mut todo: Vec<Dot> = delta.nodes.values().filter_map(|node| node.parent).collect();
         while let Some(dot) = todo.pop() {
-            let held =
-                self.nodes.get(&dot).filter(|_| recent.contains(dot) && !delta.nodes.contains_key(&dot));
+            let is_lacking = recent.contains(dot) && !spread.contains(dot) && !delta.nodes.contains_key(&dot);
+            let held = self.nodes.get(&dot).filter(|_| is_lacking);
             if let Some(node) = held {
                 brought.insert(dot);
                 delta.nodes.insert(dot, node.clone());

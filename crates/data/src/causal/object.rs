@@ -244,14 +244,18 @@ impl Object {
     pub(super) fn with_parts(&self, parts: Vec<Part>) -> Object {
         Object { parts, deadlines: self.deadlines.clone(), is_whole: self.is_whole }
     }
-    /// Makes a delta of this object one that means something to a copy that lacks the `recent` dots of it.
-    pub fn bring_parents(&self, delta: &mut Causal<Object>, recent: &Context) {
+    /// Whether part of it is a list.
+    pub fn has_list(&self) -> bool {
+        self.as_list().is_some()
+    }
+    /// Makes a delta of this object one that means something to a copy that lacks the `recent` dots of it that are not `spread`.
+    pub fn bring_parents(&self, delta: &mut Causal<Object>, recent: &Context, spread: &Context) {
         let list = delta.store.parts.iter_mut().find_map(|part| match part {
             Part::List(list) => Some(list),
             _ => None,
         });
         if let (Some(list), Some(held)) = (list, self.as_list()) {
-            let brought = held.bring_parents(list, recent);
+            let brought = held.bring_parents(list, recent, spread);
             delta.context.merge(&brought);
         }
     }

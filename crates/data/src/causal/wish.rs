@@ -111,8 +111,9 @@ pub enum Wish {
 
 impl Wish {
     /// Whether it is about what it finds, so that it means nothing where its minter has seen nothing: such a write
-    /// reads at r first.
-    pub fn is_observed(&self) -> bool {
+    /// reads at r first. Where the last write wins an increment is a write of the sum.
+    pub fn is_observed(&self, conflict: ConflictPolicy) -> bool {
+        let sums = conflict == ConflictPolicy::LastWriteWins;
         match self {
             Wish::SetRemove { .. }
             | Wish::HashRemove { .. }
@@ -121,18 +122,18 @@ impl Wish {
             | Wish::ListRemove { .. }
             | Wish::Expire { .. }
             | Wish::Delete => true,
+            Wish::Increment { .. }
+            | Wish::IncrementFloat { .. }
+            | Wish::HashIncrement { .. }
+            | Wish::HashIncrementFloat { .. }
+            | Wish::ZSetIncrement { .. } => sums,
             // They name what they are about.
             Wish::Settle { .. } | Wish::Forget { .. } => false,
             Wish::Set { .. }
             | Wish::SetOver { .. }
-            | Wish::Increment { .. }
-            | Wish::IncrementFloat { .. }
             | Wish::SetAdd { .. }
             | Wish::HashSet { .. }
-            | Wish::HashIncrement { .. }
-            | Wish::HashIncrementFloat { .. }
             | Wish::ZSetSet { .. }
-            | Wish::ZSetIncrement { .. }
             | Wish::ListPush { .. }
             | Wish::Raise { .. } => false,
         }

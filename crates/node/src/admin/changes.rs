@@ -1,7 +1,7 @@
 //! CHANGES: the committed entries of a keyspace's log, in order, for programs that follow it: another engine, an index, a cache.
 //!
 //! ```text
-//! CHANGES name [SHARD n] [AFTER position|START|END] [COUNT n]
+//! CHANGES name [SHARD n] [AFTER position|START|END | PAST position] [COUNT n]
 //! ```
 //!
 //! Answered from this node's own copy. Entries are told as operations with what they found before, in words that say nothing of how
@@ -36,9 +36,10 @@ const BYTES_MAX: usize = 1 << 20;
 const READERS_MAX: usize = 1024;
 
 const HELP: &[&str] = &[
-    "CHANGES <keyspace> [SHARD <n>] [AFTER <position>|START|END] [COUNT <n>]",
+    "CHANGES <keyspace> [SHARD <n>] [AFTER <position>|START|END | PAST <position>] [COUNT <n>]",
     "    Committed entries of the keyspace's log behind a position, oldest first, from this node's own copy.",
     "    START: the log's beginning, if it is still there. END (unless said otherwise): only where it ends now.",
+    "    PAST: behind entries that are missing here, as an error GAP told: its reader goes on without them.",
     "CHANGES HELP",
 ];
 
@@ -50,6 +51,8 @@ pub(crate) struct LogReader {
     group: GroupId,
     /// Position of the last entry that it knows.
     after: Position,
+    /// It knows that entries up to there are missing.
+    past: bool,
     count: usize,
 }
 
@@ -57,6 +60,7 @@ pub(crate) struct LogReader {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Start {
     After(Position),
+    Past(Position),
     End,
 }
 
@@ -95,6 +99,10 @@ fn question<'a>(args: &[&'a [u8]]) -> Result<Question<'a>, &'static str> {
                         )?),
                     };
             }
+            b"past" => {
+                let position = position_of(value).ok_or("ERR PAST takes a position, as GAP tells it")?;
+                question.start = Start::Past(position);
+            }
             _ => return Err("ERR syntax error"),
         }
     }
@@ -121,14 +129,15 @@ impl Node {
         };
         let Some(it) = self.groups.get(&group) else { return Flow::Continue };
         let end = it.applied_position();
-        let after = match asked.start {
+        let (after, past) = match asked.start {
             Start::End => return self.reply(connection, |w| write_reply(&[], end, false, w)),
-            Start::After(after) => after,
+            Start::After(after) => (after, false),
+            Start::Past(after) => (after, true),
         };
         if self.map.view(group).is_some_and(|view| view.has_lost(after)) {
             return self.reply_error(connection, &self.truncated(group, after));
         }
-        if let Err(text) = self.is_at(group, after) {
+        if let Err(text) = self.is_at(group, after, past) {
             return self.reply_error(connection, &text);
         }
         if after.index >= end.index {
@@ -150,7 +159,8 @@ impl Node {
         }
         let Some(slot) = self.hold_reply(connection) else { return Flow::Continue };
         let protocol = self.sessions.get(connection).map_or(Protocol::Resp2, |session| session.protocol);
-        self.log_readers.push(LogReader { connection, slot, protocol, group, after, count: asked.count });
+        let count = asked.count;
+        self.log_readers.push(LogReader { connection, slot, protocol, group, after, past, count });
         let from = after.index.next();
         self.outputs.push(Output::ReadLog { group, to: LOG_READER, from, bytes_max: BYTES_MAX });
         Flow::Continue
@@ -200,8 +210,9 @@ impl Node {
         Err(format!("NOCOPY this node has no copy of it that may be read now, ask {}", others.join(" or ")))
     }
 
-    /// Whether the log here goes on from this position: it is of the same history, and none that an election went on without.
-    fn is_at(&self, group: GroupId, after: Position) -> Result<(), String> {
+    /// Whether the log here goes on from this position: it is of the same history, and none that an election went on without. Whoever
+    /// goes `past` such entries has heard so.
+    fn is_at(&self, group: GroupId, after: Position, past: bool) -> Result<(), String> {
         let Some(it) = self.groups.get(&group).filter(|_| after.index > Index(0)) else { return Ok(()) };
         let epoch = it.replica.log().epoch_at(after.index);
         if after.index <= it.applied && epoch.is_some_and(|epoch| epoch != after.epoch) {
@@ -210,7 +221,10 @@ impl Node {
             ));
         }
         let lost = it.shortfall.lost();
-        let within = lost.ranges().iter().find(|(first, last)| (*first..=*last).contains(&after.index));
+        let within = |(first, last): &&(Index, Index)| {
+            (*first..=*last).contains(&after.index) && !(past && *last == after.index)
+        };
+        let within = lost.ranges().iter().find(within);
         match within {
             Some((first, last)) => {
                 let epoch = it.replica.log().epoch_at(*last).unwrap_or(after.epoch);
@@ -241,7 +255,7 @@ impl Node {
             let mut bytes = Vec::new();
             let w = &mut ReplyWriter::new(&mut bytes, reader.protocol);
             let lost = self.map.view(group).is_some_and(|view| view.has_lost(reader.after));
-            let here = self.is_at(group, reader.after);
+            let here = self.is_at(group, reader.after, reader.past);
             match self.groups.get(&group) {
                 None => w.error("NOCOPY this node's copy has gone"),
                 Some(_) if lost => w.error(&self.truncated(group, reader.after)),
@@ -270,7 +284,7 @@ fn gap_text(who: &str, (first, last): (Index, Position)) -> String {
     let Index(first) = first;
     let Index(through) = last.index;
     format!(
-        "GAP {who} went on without the entries {first} to {through}: what is known of them lies in the ledger or on another node; go on AFTER {last} without them"
+        "GAP {who} went on without the entries {first} to {through}: what is known of them lies in the ledger or on another node; go on PAST {last} without them"
     )
 }
 

@@ -151,9 +151,12 @@ impl ShardLog {
         }
         token
     }
-    /// Whether the disk has everything.
-    pub fn is_on_disk(&self) -> bool {
-        self.durable == self.last
+    /// The number of the newest record, and of the newest that the disk has.
+    pub fn last(&self) -> Index {
+        self.last
+    }
+    pub fn durable(&self) -> Index {
+        self.durable
     }
     /// Records through this number say nothing any more; told once.
     pub fn spent(&mut self) -> Option<Index> {

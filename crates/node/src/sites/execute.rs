@@ -122,16 +122,7 @@ impl Group {
         let request = context.identity.request;
         let answer = (!request.is_none()).then(|| &reply[start..]);
         self.depended = depends;
-        let mut position = None;
-        for output in out {
-            match output {
-                Output::Propose { record } => {
-                    position = self.propose_site((request, answer), context.wall_ms, record);
-                }
-                other => self.site_late(other),
-            }
-        }
-        match position {
+        match self.propose_all((request, answer), context.wall_ms, out) {
             Some(position) => {
                 self.note_site_stamp(position, stamp);
                 Executed::Written(position)
@@ -140,6 +131,24 @@ impl Group {
         }
     }
 
+    /// Makes an entry of what the exchange proposes, and keeps the rest for the end of the turn.
+    pub(super) fn propose_all(
+        &mut self,
+        (request, answer): (RequestId, Option<&[u8]>),
+        wall_ms: i64,
+        out: Vec<Output>,
+    ) -> Option<Position> {
+        let mut position = None;
+        for output in out {
+            match output {
+                Output::Propose { record } => {
+                    position = self.propose_site((request, answer), wall_ms, record);
+                }
+                other => self.site_late(other),
+            }
+        }
+        position
+    }
     pub(super) fn site_late(&mut self, output: Output) {
         if let Some(site) = &mut self.site {
             site.late.push(output);

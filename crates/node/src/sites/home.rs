@@ -11,17 +11,16 @@
 //! it answers INDETERMINATE instead.
 // catalogue: J3 J4
 
-use crate::execute::{Context, Executed, Identity};
+use crate::execute::{Context, Executed};
 use crate::group::Group;
 use crate::io::ConnectionId;
 use crate::message::{ForwardOutcome, Work};
 use crate::node::{Flow, Node};
 use crate::route::Route;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use data::multi_leader::Conflict;
 use data::{GroupId, Index, KeyspaceId, NodeId, RequestId, SiteId};
-use protocol::multi_leader::{Output, Refusal};
+use protocol::multi_leader::Refusal;
 use wire::{Protocol, ReplyWriter};
 
 impl Node {
@@ -142,20 +141,9 @@ impl Node {
         slot: u16,
         to: SiteId,
     ) {
-        let identity = Identity::forwarded(request);
-        if self.answered_before(from, group, request, identity, protocol) {
-            return;
-        }
-        if let Some(refusal) = commands::find(b"set").and_then(|spec| self.refuse_write(group, spec)) {
-            return self.refuse_forwarded(from, request, &refusal);
-        }
-        let (now, wall_ms) = (self.now, self.now.wall.middle_ms());
-        let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
-        let mut reply = Vec::new();
-        let Some(it) = self.groups.get_mut(&group) else { return };
-        let executed = it.give_home(&mut context, slot, to, &mut reply);
-        self.settle_unwritten(request, executed);
-        self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
+        self.write_here(from, group, request, protocol, |it, context, reply| {
+            it.give_home(context, slot, to, reply)
+        });
     }
 }
 
@@ -201,15 +189,7 @@ impl Group {
         }
         let request = context.identity.request;
         let answer = (!request.is_none()).then_some(&reply[..]);
-        let mut position = None;
-        for output in out {
-            match output {
-                Output::Propose { record } => {
-                    position = self.propose_site((request, answer), context.wall_ms, record);
-                }
-                other => self.site_late(other),
-            }
-        }
+        let position = self.propose_all((request, answer), context.wall_ms, out);
         position.map_or(Executed::NotLeading, Executed::Written)
     }
 }

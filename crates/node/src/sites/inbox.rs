@@ -102,15 +102,29 @@ impl Node {
         protocol: Protocol,
         (key, wish): (&Bytes, &Bytes),
     ) {
-        let identity = Identity::forwarded(request);
-        if self.answered_before(from, group, request, identity, protocol) {
-            return;
-        }
         let reader = &mut Reader::new(wish);
         let wish = Wish::decode(reader).and_then(|wish| reader.end().map(|()| wish));
         let Ok(wish @ (Wish::Settle { .. } | Wish::Forget { .. })) = wish else {
             return self.refuse_forwarded(from, request, "ERR a word on a conflict of a newer version");
         };
+        self.write_here(from, group, request, protocol, |it, context, reply| {
+            it.settle_site(context, Blob::from(&key[..]), wish, reply)
+        });
+    }
+
+    /// A write that is no command, where the site's group is led: once, however often it is sent.
+    pub(super) fn write_here(
+        &mut self,
+        from: NodeId,
+        group: GroupId,
+        request: RequestId,
+        protocol: Protocol,
+        write: impl FnOnce(&mut Group, &mut Context<'_>, &mut Vec<u8>) -> Executed,
+    ) {
+        let identity = Identity::forwarded(request);
+        if self.answered_before(from, group, request, identity, protocol) {
+            return;
+        }
         if let Some(refusal) = commands::find(b"set").and_then(|spec| self.refuse_write(group, spec)) {
             return self.refuse_forwarded(from, request, &refusal);
         }
@@ -118,7 +132,7 @@ impl Node {
         let mut context = Context { now, wall_ms, random: &mut self.random, protocol, identity };
         let mut reply = Vec::new();
         let Some(it) = self.groups.get_mut(&group) else { return };
-        let executed = it.settle_site(&mut context, Blob::from(&key[..]), wish, &mut reply);
+        let executed = write(it, &mut context, &mut reply);
         self.settle_unwritten(request, executed);
         self.conclude_forwarded(from, group, request, executed, Bytes::from(reply));
     }

@@ -16,8 +16,9 @@ use data::multi_leader::Conflict;
 use data::record::Kind;
 use data::table::Seed;
 use data::{Index, Instant, RequestId, Site, SiteId, WriteStamp};
+use protocol::clocks::ClockBounds;
 use protocol::multi_leader::{
-    ClockBounds, Config, Exchange, Fetched, Leadership, Limits, Marks, Output, Policy, Record, SiteState,
+    Config, Exchange, Fetched, Leadership, Limits, Marks, Output, Policy, Record, SiteState,
 };
 use protocol::single_leader::LogWindow;
 

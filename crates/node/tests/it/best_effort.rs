@@ -34,6 +34,11 @@ fn misses(cluster: &mut Cluster, leader: NodeId, client: Client, nodes: &[NodeId
     cluster.run(1500);
     assert_eq!(cluster.leader_of("ingest"), Some(leader));
 }
+/// The items of the ledger, by their names.
+fn ledger(cluster: &mut Cluster, client: Client) -> Vec<String> {
+    let list = cluster.ask(client, "LEDGER LIST ingest");
+    list.split(' ').filter(|word| word.matches('-').count() == 2).map(str::to_owned).collect()
+}
 fn insists(cluster: &mut Cluster, client: Client, line: &str, reply: &str) {
     for _ in 0..60 {
         if cluster.ask(client, line) == reply {
@@ -77,15 +82,27 @@ fn what_a_new_leader_went_on_without_is_in_the_ledger_and_can_be_applied_again()
     assert_eq!(cluster.ask(client, "GET first"), "$1 1");
     let list = cluster.ask(client, "LEDGER LIST ingest");
     assert!(list.contains("perhaps"), "the new leader knows where they stood: {list}");
+    // A reader of the log hears that they are missing, once, and goes on behind them if it says so.
+    let told = cluster.ask(client, "CHANGES ingest AFTER START");
+    assert!(told.contains("first"), "{told}");
+    let before = told.split(' ').skip_while(|word| *word != "position").nth(2).expect("a position");
+    let gap = cluster.ask(client, &format!("CHANGES ingest AFTER {before}"));
+    assert!(gap.starts_with("-GAP "), "{gap}");
+    let behind =
+        gap.split_once("go on PAST ").and_then(|(_, rest)| rest.split(' ').next()).expect("a position");
+    let again = cluster.ask(client, &format!("CHANGES ingest AFTER {behind}"));
+    assert!(again.starts_with("-GAP an election "), "it may have seen what was lost: {again}");
+    assert_eq!(cluster.ask(client, "SET later 1"), "+OK");
+    cluster.run(300);
+    let rest_of_it = cluster.ask(client, &format!("CHANGES ingest PAST {behind}"));
+    assert!(rest_of_it.contains("later"), "{rest_of_it}");
     // The copy that has them is back: each is listed with what it wrote, then the copy is made anew.
     cluster.start(leader);
     cluster.run(6000);
-    let list = cluster.ask(client, "LEDGER LIST ingest");
-    let ids: Vec<String> =
-        list.split(' ').filter(|word| word.matches('-').count() == 2).map(str::to_owned).collect();
+    let ids = ledger(&mut cluster, client);
     let wrote = format!("{:064}", 30);
     let held = ids.iter().find(|id| cluster.ask(client, &format!("LEDGER GET {id}")).contains(&wrote));
-    let held = held.unwrap_or_else(|| panic!("{list}")).clone();
+    let held = held.expect("the write of k30").clone();
     assert_eq!(cluster.ask(client, &format!("LEDGER REAPPLY {held}")), "+OK");
     assert_eq!(cluster.ask(client, "GET k30"), format!("$64 {wrote}"));
     assert!(cluster.ask(client, "KEYSPACE INFO ingest").contains("missed *0"));
@@ -113,11 +130,9 @@ fn what_has_no_meaning_behind_a_gap_is_left_out_whole_and_lies_in_the_ledger() {
     insists(&mut cluster, client, "GET after", "$1 1");
     assert_eq!(cluster.ask(client, "GET balance"), "$-1");
     cluster.run(3000);
-    let list = cluster.ask(client, "LEDGER LIST ingest");
-    let ids: Vec<String> =
-        list.split(' ').filter(|word| word.matches('-').count() == 2).map(str::to_owned).collect();
+    let ids = ledger(&mut cluster, client);
     let wrote = |id: &String| cluster.ask(client, &format!("LEDGER GET {id}")).contains("$7 balance");
-    assert!(ids.iter().any(wrote), "the ledger has what was left out, with its payload: {list}");
+    assert!(ids.iter().any(wrote), "the ledger has what was left out, with its payload: {ids:?}");
 }
 
 #[test]

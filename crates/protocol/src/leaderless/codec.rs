@@ -173,6 +173,11 @@ impl Message {
                 write_sums(w, sums);
                 w.list(shown, |w, shown| w.option(*shown, |w, count| w.u64(count)));
             }
+            Message::Spread { dots, copies } => {
+                w.u8(24);
+                write_context(w, dots);
+                w.u32(*copies);
+            }
         }
     }
 
@@ -303,6 +308,7 @@ impl Message {
                 sums: read_sums(r)?,
                 shown: r.list(|r| r.option(Reader::u64))?,
             },
+            24 => Message::Spread { dots: read_context(r)?, copies: r.u32()? },
             _ => return Err(DecodeError::Invalid("message of a leaderless shard")),
         })
     }
@@ -322,6 +328,7 @@ impl Message {
             | Message::Read { .. }
             | Message::Names { .. }
             | Message::Count { .. }
+            | Message::Spread { .. }
             | Message::Repair { .. }
             | Message::Handoff { .. }
             | Message::HandedOff { .. }
@@ -341,7 +348,8 @@ impl Message {
             Message::Names { .. }
             | Message::Named { .. }
             | Message::Count { .. }
-            | Message::Counted { .. } => true,
+            | Message::Counted { .. }
+            | Message::Spread { .. } => true,
             Message::Mint { wish, .. } => matches!(**wish, Wish::Raise { .. }),
             _ => false,
         }

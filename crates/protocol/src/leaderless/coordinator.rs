@@ -11,6 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::causal::{Causal, KeyState, Object, Outcome, Range, Wish};
+use data::leaderless::ConflictPolicy;
 use data::plant::{self, Bug};
 use data::value::Blob;
 use data::{Incarnation, Instant, NodeId, Process, RequestId};
@@ -26,6 +27,8 @@ pub struct Limits {
     pub requests_max: usize,
     /// Bytes of keys and values in them.
     pub bytes_max: usize,
+    /// What becomes of concurrent writes.
+    pub conflict: ConflictPolicy,
 }
 
 impl Default for Limits {
@@ -35,6 +38,7 @@ impl Default for Limits {
             resend_after: Duration::from_millis(200),
             requests_max: 4096,
             bytes_max: 64 << 20,
+            conflict: ConflictPolicy::Crdt,
         }
     }
 }
@@ -270,7 +274,7 @@ impl Coordinator {
         r: Level,
         out: &mut Vec<Output>,
     ) {
-        let task = Task::Write(Writing::new(wish, r));
+        let task = Task::Write(Writing::new(wish, r, self.limits.conflict));
         let needed = Level { required: w.required.max(1), ..w };
         self.begin(now, client, key, needed, task, out);
     }

@@ -82,6 +82,11 @@ pub enum Message {
         request: RequestId,
         why: Why,
     },
+    /// To the copy that minted them: so many replicas hold these dots.
+    Spread {
+        dots: Context,
+        copies: u32,
+    },
     /// Which keys are in the leaves from `first` on, at most through the leaf `through`? About `count_max` of them.
     Names {
         request: RequestId,

@@ -135,8 +135,10 @@ impl Request {
     pub(super) fn resend_read(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
         let Task::Read(read) = &mut self.task else { return true };
         if let Some(Repairing { state, receipt, holders }) = &read.repairing {
-            for to in receipt.stale.iter().filter(|to| !holders.contains_key(to)) {
-                out.push(Output::Send { to: *to, message: repair(self.id, &self.key, state) });
+            // Who was asked first may not be able to take it: any other replica is as good.
+            let others = ring.replicas().into_iter().filter(|to| !receipt.stale.contains(to));
+            for to in receipt.stale.iter().copied().chain(others).filter(|to| !holders.contains_key(to)) {
+                out.push(Output::Send { to, message: repair(self.id, &self.key, state) });
             }
             return false;
         }

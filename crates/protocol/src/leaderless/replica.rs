@@ -7,6 +7,7 @@ use super::message::{Lives, Message, Why};
 use super::minted::{Found, Kept};
 use super::quorum::{Placement, to_rebuild};
 use super::walk::{Tally, Walk};
+use crate::clocks::{APART_MS_MAX, ClockBounds, MintTime};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -21,6 +22,8 @@ use data::{GroupId, Incarnation, Instant, NodeId, Now, Process, RequestId};
 
 /// Words that wait for the disk; beyond it they are dropped, and their askers ask again.
 const HELD_MAX: usize = 65_536;
+/// Ranges of dots that are known to be spread; of what is forgotten more is sent along. A guess: with a few writers there are a few.
+const SPREAD_RANGES_MAX: usize = 4096;
 
 /// Which life of which node runs a machine, for which shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +39,8 @@ pub struct Life {
 pub struct Limits {
     /// The smaller of the keyspace's w and r: how many others a lost copy has to walk over follows from it.
     pub quorum: usize,
+    /// Of what so many replicas hold every read meets one of them; 1 where reads need not meet writes.
+    pub shown_by: usize,
     /// How far ahead of the wall clock a stamp may lie, in ms.
     pub ahead_ms_max: i64,
     pub hint_bytes_max: u64,
@@ -63,7 +68,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             quorum: 2,
-            ahead_ms_max: 10_000,
+            shown_by: 2,
+            ahead_ms_max: 2 * APART_MS_MAX,
             hint_bytes_max: 256 << 20,
             hint_age_ms_max: 3 * 3_600_000,
             handoff_bytes_max: 1 << 20,
@@ -131,6 +137,9 @@ pub struct Replica {
     pub(super) durable: Durable,
     minter: Minter,
     clock: HybridClock,
+    mint_time: MintTime,
+    /// Dots that so many copies are known to hold that every read meets one: what follows them need not bring them along.
+    spread: Context,
     pub(super) token: u64,
     pub(super) persisted: u64,
     held: VecDeque<(u64, NodeId, Message)>,
@@ -173,6 +182,8 @@ impl Replica {
             durable,
             minter: Minter::new(actor, last.unwrap_or(0)),
             clock,
+            mint_time: MintTime::default(),
+            spread: Context::new(),
             token: 0,
             persisted: 0,
             held: VecDeque::new(),
@@ -217,9 +228,24 @@ impl Replica {
             self.meet_barrier(out);
         }
     }
-    /// The smaller of the keyspace's w and r is another one.
-    pub fn set_quorum(&mut self, quorum: usize) {
+    /// The keyspace has another w or r.
+    pub fn set_quorum(&mut self, quorum: usize, shown_by: usize) {
         self.limits.quorum = quorum;
+        if shown_by > self.limits.shown_by {
+            self.spread = Context::new();
+        }
+        self.limits.shown_by = shown_by;
+    }
+    /// What other nodes' clocks say of this node's.
+    pub fn hear_clocks(&mut self, clocks: ClockBounds) {
+        self.mint_time.hear(clocks);
+    }
+    /// So many replicas hold these dots.
+    fn note_spread(&mut self, dots: &Context, copies: usize) {
+        if copies >= self.limits.shown_by {
+            self.spread.merge(dots);
+            self.spread.keep_newest(SPREAD_RANGES_MAX);
+        }
     }
     /// What becomes of concurrent writes, from the next mint on.
     pub fn set_policy(&mut self, conflict: ConflictPolicy, merging: Option<Merging>) {
@@ -241,6 +267,11 @@ impl Replica {
     pub fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.is_ahead_of_map() {
             return;
+        }
+        if !self.durable.is_ready && self.others().is_empty() && self.placement.is_replica(self.life.node) {
+            // The only copy was on another node, which is gone: there is nobody to be rebuilt from.
+            self.persist(Record::Ready, out);
+            out.push(Output::Report(Report::Ready));
         }
         self.tick_hints(now, out);
         self.tick_walk(now.instant, out);
@@ -290,6 +321,7 @@ impl Replica {
                 };
                 self.say(from, answer, out);
             }
+            Message::Spread { dots, copies } => self.note_spread(&dots, copies as usize),
             Message::Handoff { hint, key, delta } => self.accept_hint(now, from, hint, key, *delta, out),
             Message::HandedOff { hint } => self.handed_off(from, hint, out),
             Message::Missed => {
@@ -307,7 +339,7 @@ impl Replica {
             | Message::WalkAsk { .. }
             | Message::WalkSums { .. }
             | Message::WalkSpan { .. }
-            | Message::WalkBack { .. } => self.walk_message(now.instant, from, incarnation, message, out),
+            | Message::WalkBack { .. } => self.walk_message(now, from, incarnation, message, out),
             Message::Minted { .. }
             | Message::Applied { .. }
             | Message::State { .. }
@@ -364,7 +396,8 @@ impl Replica {
         {
             return self.decline(request, why, out);
         }
-        let Ok(stamp) = self.clock.mint(now.wall) else {
+        let time_ms = self.mint_time.of(now, self.clock.last().ms()).ok();
+        let Some(stamp) = time_ms.and_then(|ms| self.clock.mint_at(ms, now.wall).ok()) else {
             return self.decline(request, Why::Clock, out);
         };
         let nothing = Object::default();
@@ -375,7 +408,7 @@ impl Replica {
             Ok((mut delta, outcome)) => {
                 if let Some(held) = self.durable.copy.held(&key) {
                     // A write that was acknowledged must be seen where one that it follows never came.
-                    held.object.bring_parents(&mut delta, &held.recent);
+                    held.object.bring_parents(&mut delta, &held.recent, &self.spread);
                 }
                 self.persist(Record::Mint { request, key, delta: delta.clone(), outcome }, out);
                 Message::Minted { request, delta: Box::new(delta), outcome, lives: self.lives() }
@@ -453,8 +486,14 @@ impl Replica {
     pub(super) fn observe(&mut self, now: Now, stamp: Option<Stamp>) -> Result<(), Why> {
         stamp.map_or(Ok(()), |stamp| self.clock.observe(stamp, now.wall).map_err(|_| Why::Clock))
     }
+    /// The same of all that a walk brings.
+    pub(super) fn observe_all(&mut self, now: Now, entries: &[Entry]) -> Result<(), Why> {
+        let newest =
+            entries.iter().filter_map(|it| it.held.object.newest_write()).map(|mark| mark.stamp).max();
+        self.observe(now, newest)
+    }
     pub(super) fn observe_copy(&mut self) {
-        // What a walk brought was accepted by a replica whose clock had judged it.
+        // What a walk brought was judged when it came.
         let newest = self.durable.copy.newest();
         self.clock = HybridClock::new(self.clock.last().max(newest), self.limits.ahead_ms_max);
     }

@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use data::causal::{Causal, KeyState, Object, Outcome, Wish};
+use data::leaderless::ConflictPolicy;
 use data::plant::{self, Bug};
 use data::{Incarnation, NodeId};
 
@@ -31,6 +32,10 @@ type Asked = BTreeMap<NodeId, NodeId>;
 pub(super) struct Writing {
     wish: Wish,
     r: Level,
+    /// It asks r copies first: what it does follows from what it finds.
+    observes: bool,
+    /// The minter knows that most replicas hold it.
+    is_told: bool,
     seen: Option<KeyState>,
     /// Replicas that surely did not mint it, and why the last one did not.
     refused: BTreeSet<NodeId>,
@@ -42,9 +47,11 @@ impl Writing {
     pub fn bytes(&self) -> usize {
         self.wish.bytes()
     }
-    pub fn new(wish: Wish, r: Level) -> Writing {
+    pub fn new(wish: Wish, r: Level, conflict: ConflictPolicy) -> Writing {
         let phase = Phase::Observing(Answers::default());
-        Writing { wish, r, seen: None, refused: BTreeSet::new(), why: None, phase }
+        let observes = wish.is_observed(conflict);
+        let (refused, why) = (BTreeSet::new(), None);
+        Writing { wish, r, observes, is_told: false, seen: None, refused, why, phase }
     }
 }
 
@@ -64,7 +71,7 @@ impl Writing {
 impl Request {
     pub(super) fn start_write(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
         let Task::Write(writing) = &mut self.task else { return true };
-        if !writing.wish.is_observed() || plant::is(Bug::RemovesUnseen) {
+        if !writing.observes || plant::is(Bug::RemovesUnseen) {
             return self.mint(ring, out);
         }
         let (required, alive) = (writing.r.required, ring.reach(writing.r));
@@ -214,14 +221,20 @@ impl Request {
     }
     /// Answers once enough have it; over when all have.
     fn count(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
-        let Task::Write(Writing { phase: Phase::Spreading { holders, .. }, .. }) = &self.task else {
-            return false;
-        };
+        let Task::Write(writing) = &mut self.task else { return false };
+        let Phase::Spreading { minter, delta, holders, .. } = &writing.phase else { return false };
         let (count, n) = (holders.len(), ring.placement.replicas.len());
-        if count >= self.level.required {
-            let receipt = self.receipt();
-            self.reply(Reply::Written(receipt), out);
+        if count < self.level.required {
+            return false;
         }
+        let replicas = holders.iter().filter(|(target, (holder, _))| *target == holder).count();
+        if !writing.is_told && replicas > n / 2 && delta.store.has_list() {
+            writing.is_told = true;
+            let message = Message::Spread { dots: delta.context.clone(), copies: replicas as u32 };
+            out.push(Output::Send { to: *minter, message });
+        }
+        let receipt = self.receipt();
+        self.reply(Reply::Written(receipt), out);
         count >= n
     }
     pub(super) fn expire_write(&mut self, out: &mut Vec<Output>) {

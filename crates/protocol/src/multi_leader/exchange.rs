@@ -1,6 +1,5 @@
 //! The machine of one shard at one site, run by the leader of the site's group.
 
-use super::clocks::{ClockBounds, Trust};
 use super::copying::{Copying, Serving};
 use super::inbound::Waiting;
 use super::link::{Lag, Link};
@@ -11,6 +10,7 @@ use super::record::{Change, Record, SiteWrite};
 use super::routes::{Hearing, Routes};
 use super::state::{LostWrite, SiteState};
 use super::topology::Config;
+use crate::clocks::{ClockBounds, MintTime};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -182,9 +182,8 @@ pub struct Exchange {
     pub(super) done: u64,
     minter: Minter,
     pub(super) clock: HybridClock,
-    /// What other nodes' clocks say of this one's, the last time that was sure and when that was, and whether it is ahead.
-    clocks: ClockBounds,
-    sure: Option<(Instant, i64)>,
+    mint_time: MintTime,
+    /// Whether the wall clock was ahead of most others when it was asked last.
     is_ahead: bool,
     pub(super) inbox_at: Option<Instant>,
     sequence: u64,
@@ -226,8 +225,7 @@ impl Exchange {
             done: 0,
             minter: Minter::new(actor, 0),
             clock,
-            clocks: ClockBounds::default(),
-            sure: None,
+            mint_time: MintTime::default(),
             is_ahead: false,
             inbox_at: None,
             sequence: 0,
@@ -314,26 +312,15 @@ impl Exchange {
 
     /// What other nodes' clocks say of this node's.
     pub fn hear_clocks(&mut self, clocks: ClockBounds) {
-        self.clocks = clocks;
+        self.mint_time.hear(clocks);
     }
     /// The time for a write of now, in ms.
     ///
     /// # Errors
     /// When the wall clock is ahead of most others.
     pub(super) fn time(&mut self, now: Now) -> Result<i64, Refusal> {
-        let wall_ms = now.wall.middle_ms();
-        let (since, sure_ms) = *self.sure.get_or_insert((now.instant, self.clock.last().ms()));
-        match self.clocks.judge(now) {
-            Trust::Ahead { by_ms } => Err(Refusal::Ahead { by_ms }),
-            Trust::Sure => {
-                self.sure = Some((now.instant, wall_ms));
-                Ok(wall_ms)
-            }
-            Trust::Unknown => {
-                let passed = i64::try_from(now.instant.since(since).as_millis()).unwrap_or(i64::MAX);
-                Ok(wall_ms.min(sure_ms.saturating_add(passed)))
-            }
-        }
+        let last_ms = self.clock.last().ms();
+        self.mint_time.of(now, last_ms).map_err(|by_ms| Refusal::Ahead { by_ms })
     }
     fn tick_clock(&mut self, now: Now, out: &mut Vec<Output>) {
         let found = self.time(now);

@@ -7,6 +7,9 @@ use core::time::Duration;
 use data::plant::{self, Bug};
 use data::{Epoch, Index, Instant, OriginVector, WriteStamp};
 
+/// Each time that all is sent again without success the next time is twice as far away, so often: from 2 s to about a minute.
+const RESENDS_DOUBLED_MAX: u32 = 5;
+
 /// How far one side of a link is behind the other.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Lag {
@@ -65,6 +68,8 @@ pub(super) struct Link {
     fetching: Option<(Index, Instant)>,
     flights: VecDeque<Flight>,
     in_flight_bytes: u64,
+    /// How often all of it was sent again since the peer acknowledged something last.
+    resends: u32,
     /// The log cannot serve the peer before it has this.
     blocked_by: Option<OriginVector>,
     /// The peer is overdue: it gets what it lacks from here, whoever should have sent it.
@@ -96,6 +101,7 @@ impl Link {
             fetching: None,
             flights: VecDeque::new(),
             in_flight_bytes: 0,
+            resends: 0,
             blocked_by: None,
             is_rescued: false,
             goal: Goal { vector: OriginVector::new(), since: now },
@@ -138,6 +144,7 @@ impl Link {
             // Perhaps it no longer has the write that this one stopped at.
             self.stopped = None;
             self.copy_ahead = None;
+            self.resends = 0;
             self.rewind(marks, true);
         } else {
             self.acknowledged.merge(&status.vector);
@@ -145,6 +152,7 @@ impl Link {
         while self.flights.front().is_some_and(|flight| self.acknowledged.covers(&flight.last)) {
             let bytes = self.flights.pop_front().map_or(0, |flight| flight.bytes);
             self.in_flight_bytes -= bytes;
+            self.resends = 0;
         }
         self.sent.merge(&self.acknowledged);
         if self.blocked_by.as_ref().is_some_and(|vector| self.acknowledged.covers(vector)) {
@@ -179,7 +187,12 @@ impl Link {
         if let Some(status) = &self.status {
             self.incoming.follow(now, &status.vector, marks.vector());
         }
-        if self.flights.front().is_some_and(|flight| now.since(flight.at) >= resend_after) {
+        // bugs: ML-23. What takes long on a slow link would only take longer if it were sent again and again. A peer that was not
+        // heard since is cut off rather than slow.
+        let patience = resend_after * (1 << self.resends.min(RESENDS_DOUBLED_MAX));
+        let late = self.flights.front().map(|flight| flight.at).filter(|at| now.since(*at) >= patience);
+        if let Some(at) = late {
+            self.resends += u32::from(self.heard > at);
             self.rewind(marks, true);
         }
         // The driver may have lost the question.

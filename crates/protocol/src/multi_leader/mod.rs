@@ -69,7 +69,6 @@
 //! Freedman, Kaminsky, Andersen, "Don't Settle for Eventual" (2011) for causes as dependencies between sites; MySQL's circular
 //! replication and its WL#10963 for what goes wrong without vectors.
 
-mod clocks;
 mod codec;
 mod copying;
 mod exchange;
@@ -86,7 +85,6 @@ mod state;
 mod token;
 mod topology;
 
-pub use clocks::{APART_MS_MAX, ClockBounds, Clocks, Trust};
 pub use exchange::{Exchange, Leadership, Limits, Output, Report};
 pub use link::Lag;
 pub use marks::Marks;

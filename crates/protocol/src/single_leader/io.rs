@@ -125,7 +125,7 @@ pub struct SealAnswer {
     pub epoch: Epoch,
     pub election: ViewNumber,
     pub last: Position,
-    /// Entries that the copy lacks and its last leader had.
+    /// Entries that the copy lacks and its last leader had, or has and its last leader lacked.
     pub missed: u64,
 }
 

@@ -1,5 +1,7 @@
 //! Leaderless shards: golden scripts, a random world, and the hunt for planted bugs in it.
 
+#[cfg(not(feature = "plant"))]
+mod limits;
 pub mod oracle;
 #[cfg(feature = "plant")]
 mod planted;

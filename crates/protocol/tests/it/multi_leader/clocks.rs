@@ -7,9 +7,10 @@ use data::causal::Wish;
 use data::operation::Expiry;
 use data::table::Seed;
 use data::{Epoch, GroupId, Index, Instant, NodeId, Now, OriginVector, SiteId, WallInterval};
+use protocol::clocks::Clocks;
 use protocol::multi_leader::{
-    Clocks, Config, Exchange, Leadership, Limits, Marks, Message, Output, Policy, Record, Refusal, Report,
-    SiteState, Topology,
+    Config, Exchange, Leadership, Limits, Marks, Message, Output, Policy, Record, Refusal, Report, SiteState,
+    Topology,
 };
 
 const HOUR: i64 = 3_600_000;

@@ -1,9 +1,10 @@
 //! Whether a node's wall clock may be believed: judged by the clocks of the other nodes of the cluster.
 //!
-//! A receiver takes nothing whose stamp lies far ahead of its own clock, so a leader whose clock jumped ahead would make writes
-//! that stay at its site until that time has come. Therefore a leader compares before it mints:
+//! A receiver takes nothing whose stamp lies far ahead of its own clock, so a node whose clock jumped ahead would make writes
+//! that stay with it, or at its site, until that time has come. Therefore whoever mints compares before: a site's leader, and a
+//! copy of a leaderless shard:
 //!
-//! | of all nodes of the cluster | the leader |
+//! | of all nodes of the cluster | the one that mints |
 //! |---|---|
 //! | more than half have a clock that is not far behind its own, itself among them | mints by its wall clock |
 //! | half or more have one that is far behind | refuses: its clock is ahead |
@@ -102,6 +103,42 @@ impl ClockBounds {
             Trust::Ahead { by_ms: own.saturating_sub(decides) }
         } else {
             Trust::Unknown
+        }
+    }
+}
+
+/// The time of what this node mints, of one shard or site: its wall clock's, as long as that may be believed.
+#[derive(Clone, Debug, Default)]
+pub struct MintTime {
+    bounds: ClockBounds,
+    /// When the wall clock was sure last, and what it showed, ms since 1970.
+    sure: Option<(Instant, i64)>,
+}
+
+impl MintTime {
+    pub fn new(bounds: ClockBounds) -> MintTime {
+        MintTime { bounds, sure: None }
+    }
+    pub fn hear(&mut self, bounds: ClockBounds) {
+        self.bounds = bounds;
+    }
+    /// In ms since 1970. `last_ms`: the newest time that was minted or observed, for one that never was sure.
+    ///
+    /// # Errors
+    /// When the wall clock is ahead of most others, by so many ms.
+    pub fn of(&mut self, now: Now, last_ms: i64) -> Result<i64, i64> {
+        let wall_ms = now.wall.middle_ms();
+        let (since, sure_ms) = *self.sure.get_or_insert((now.instant, last_ms));
+        match self.bounds.judge(now) {
+            Trust::Ahead { by_ms } => Err(by_ms),
+            Trust::Sure => {
+                self.sure = Some((now.instant, wall_ms));
+                Ok(wall_ms)
+            }
+            Trust::Unknown => {
+                let passed = i64::try_from(now.instant.since(since).as_millis()).unwrap_or(i64::MAX);
+                Ok(wall_ms.min(sure_ms.saturating_add(passed)))
+            }
         }
     }
 }

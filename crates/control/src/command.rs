@@ -247,6 +247,9 @@ const SENTENCES: &[&str] = &[
     "COMMIT best-effort takes LOG row: behind a gap a command would compute something else, and whole values would mix what is missing with what is not",
     "COMMIT best-effort does not go with FAN-OUT: only a leader drops what a follower misses",
     crate::map::ALONE_AT_SITE,
+    crate::map::NO_FUNCTION,
+    data::leaderless::FUNCTION_BOUNDS,
+    data::leaderless::FUNCTION_NEEDED,
     "the settings contradict themselves",
 ];
 

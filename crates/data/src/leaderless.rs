@@ -1,6 +1,8 @@
 //! What a leaderless keyspace is asked to do: how many copies, how many of them answer, and what becomes of conflicts.
 
+use crate::causal::FUNCTION_LEN_MAX;
 use crate::codec::{DecodeError, Reader, Writer};
+use alloc::sync::Arc;
 
 /// Copies of one shard at most. A guess: every write goes to all of them, and every context names all of them.
 pub const COPIES_MAX: u32 = 16;
@@ -61,6 +63,9 @@ pub enum ConflictPolicy {
     Siblings,
     /// Strings and fields are registers whose highest (stamp, actor) wins. Collections merge.
     LastWriteWins,
+    /// As `Crdt`; of concurrent strings readers are shown what the keyspace's function gives
+    /// ([`crate::causal::Merging`]).
+    Merge,
 }
 
 /// Which of the three ways to deal with conflicts a policy takes.
@@ -139,25 +144,30 @@ impl Barrier {
 }
 
 impl ConflictPolicy {
-    pub const ALL: [ConflictPolicy; 3] =
-        [ConflictPolicy::Crdt, ConflictPolicy::Siblings, ConflictPolicy::LastWriteWins];
+    pub const ALL: [ConflictPolicy; 4] = [
+        ConflictPolicy::Crdt,
+        ConflictPolicy::Siblings,
+        ConflictPolicy::LastWriteWins,
+        ConflictPolicy::Merge,
+    ];
     pub fn name(self) -> &'static str {
         match self {
             ConflictPolicy::Crdt => "crdt",
             ConflictPolicy::Siblings => "siblings",
             ConflictPolicy::LastWriteWins => "last-write-wins",
+            ConflictPolicy::Merge => "merge",
         }
     }
     pub fn family(self) -> Family {
         match self {
-            ConflictPolicy::Crdt | ConflictPolicy::LastWriteWins => Family::Converge,
+            ConflictPolicy::Crdt | ConflictPolicy::LastWriteWins | ConflictPolicy::Merge => Family::Converge,
             ConflictPolicy::Siblings => Family::Resolve,
         }
     }
 }
 
 /// Settings of a leaderless keyspace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Shards that the slots are divided among, each with copies of its own.
     pub shards: u32,
@@ -172,6 +182,8 @@ pub struct Policy {
     pub repair: ReadRepair,
     pub on_siblings: OnSiblings,
     pub conflict: ConflictPolicy,
+    /// The text of its function: under [`ConflictPolicy::Merge`], and only there.
+    pub merge: Option<Arc<str>>,
 }
 
 impl Default for Policy {
@@ -185,6 +197,7 @@ impl Default for Policy {
             repair: ReadRepair::default(),
             on_siblings: OnSiblings::default(),
             conflict: ConflictPolicy::default(),
+            merge: None,
         }
     }
 }
@@ -205,6 +218,12 @@ impl Policy {
         if !(1..=self.n).contains(&self.r) {
             return Err(R_BOUNDS);
         }
+        if self.merge.is_some() != (self.conflict == ConflictPolicy::Merge) {
+            return Err(FUNCTION_NEEDED);
+        }
+        if self.merge.as_ref().is_some_and(|text| text.len() > FUNCTION_LEN_MAX) {
+            return Err(FUNCTION_BOUNDS);
+        }
         Ok(())
     }
     /// Whether each read meets each acknowledged write at some copy.
@@ -220,9 +239,9 @@ impl Policy {
     pub fn is_monotonic(&self) -> bool {
         !self.sloppy && self.repair == ReadRepair::Blocking && self.r * 2 > self.n
     }
-    pub fn encode(self, w: &mut Writer<'_>) {
-        // The form of these fields.
-        w.u8(2);
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        // The form of these fields: what older members can read is written as they do.
+        w.u8(if self.merge.is_some() { 3 } else { 2 });
         w.u32(self.shards);
         w.u32(self.n);
         w.u32(self.w);
@@ -231,12 +250,13 @@ impl Policy {
         w.u8(self.repair as u8);
         w.u8(self.on_siblings as u8);
         w.u8(self.conflict as u8);
+        self.merge.iter().for_each(|function| w.text(function));
     }
     /// # Errors
     /// When it is not what [`Policy::encode`] writes, or wrote in an earlier form.
     pub fn decode(r: &mut Reader<'_>) -> Result<Policy, DecodeError> {
         let form = r.u8()?;
-        if !(1..=2).contains(&form) {
+        if !(1..=3).contains(&form) {
             return Err(DecodeError::Invalid("form of a leaderless policy"));
         }
         let (shards, n, w, reads) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
@@ -248,6 +268,7 @@ impl Policy {
             1 => Some(ConflictPolicy::Crdt),
             _ => ConflictPolicy::ALL.get(usize::from(r.u8()?)).copied(),
         };
+        let merge = if form < 3 { None } else { Some(Arc::from(r.text()?)) };
         Ok(Policy {
             shards,
             n,
@@ -257,10 +278,13 @@ impl Policy {
             repair: repair.ok_or(DecodeError::Invalid("read repair"))?,
             on_siblings: on_siblings.ok_or(DecodeError::Invalid("siblings"))?,
             conflict: conflict.ok_or(DecodeError::Invalid("conflict policy"))?,
+            merge,
         })
     }
 }
 
+pub const FUNCTION_NEEDED: &str = "CONFLICT merge takes a function, and no other policy does";
+pub const FUNCTION_BOUNDS: &str = "a merge function has at most 8 KiB";
 pub const N_BOUNDS: &str = "N must be between 1 and 16";
 pub const W_BOUNDS: &str = "W must be between 1 and N: a write cannot wait for more copies than there are";
 pub const R_BOUNDS: &str = "R must be between 1 and N: a read cannot ask more copies than there are";
@@ -280,6 +304,14 @@ mod tests {
         assert_eq!(policy(3, 3, 4).check(), Err(R_BOUNDS));
         assert_eq!(policy(17, 2, 2).check(), Err(N_BOUNDS));
         assert!(Policy { shards: 0, ..Policy::default() }.check().is_err());
+        let merging = |function: Option<&str>| Policy {
+            conflict: ConflictPolicy::Merge,
+            merge: function.map(Arc::from),
+            ..Policy::default()
+        };
+        assert!(merging(None).check().is_err());
+        assert_eq!(merging(Some("return a.value")).check(), Ok(()));
+        assert_eq!(merging(Some(&"x".repeat(8193))).check(), Err(FUNCTION_BOUNDS));
     }
 
     #[test]
@@ -302,11 +334,21 @@ mod tests {
             repair: ReadRepair::Off,
             on_siblings: OnSiblings::Error,
             conflict: ConflictPolicy::LastWriteWins,
+            merge: None,
         };
         let mut bytes = Vec::new();
         policy.encode(&mut Writer::new(&mut bytes));
-        assert_eq!(Policy::decode(&mut Reader::new(&bytes)), Ok(policy));
+        assert_eq!(Policy::decode(&mut Reader::new(&bytes)), Ok(policy.clone()));
+        assert_eq!(bytes[0], 2, "members that know no functions read it");
         bytes[18] = 9;
         assert!(Policy::decode(&mut Reader::new(&bytes)).is_err());
+        let merging =
+            Policy { conflict: ConflictPolicy::Merge, merge: Some("return a.value".into()), ..policy };
+        let mut bytes = Vec::new();
+        merging.encode(&mut Writer::new(&mut bytes));
+        assert_eq!(Policy::decode(&mut Reader::new(&bytes)), Ok(merging));
+        for cut in 0..bytes.len() {
+            assert!(Policy::decode(&mut Reader::new(&bytes[..cut])).is_err(), "{cut}");
+        }
     }
 }

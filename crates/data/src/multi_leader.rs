@@ -1,8 +1,11 @@
 //! What a multi-leader keyspace is asked to do: how its sites exchange writes, and what becomes of conflicts.
 
 use crate::Site;
+use crate::causal::FUNCTION_LEN_MAX;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::leaderless::FUNCTION_BOUNDS;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -10,8 +13,8 @@ use core::fmt;
 pub const SITES_MAX: usize = 16;
 
 /// What becomes of writes of one key that did not know of each other.
-// catalogue: J3 J5 J9 J14
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+// catalogue: J3 J5 J9 J13 J14
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Conflict {
     /// Values merge by the rules of their types.
     #[default]
@@ -22,27 +25,32 @@ pub enum Conflict {
     LastWriteWins,
     /// Only the key's home takes writes.
     Home,
+    /// As `Crdt`; of concurrent strings readers are shown what this function gives ([`crate::causal::Merging`]).
+    Merge { function: Arc<str> },
 }
 
 impl Conflict {
-    pub const ALL: [Conflict; 4] =
+    /// Those that a name alone says.
+    const NAMED: [Conflict; 4] =
         [Conflict::Crdt, Conflict::Siblings, Conflict::LastWriteWins, Conflict::Home];
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
+            Conflict::Merge { .. } => "merge",
             Conflict::Crdt => "crdt",
             Conflict::Siblings => "siblings",
             Conflict::LastWriteWins => "last-write-wins",
             Conflict::Home => "home",
         }
     }
+    /// The one of this name; nothing for the one that takes a function.
     pub fn named(name: &str) -> Option<Conflict> {
-        Conflict::ALL.into_iter().find(|it| it.name() == name)
+        Conflict::NAMED.into_iter().find(|it| it.name() == name)
     }
     /// Which of the three ways to deal with conflicts it takes.
     // catalogue: J18
-    pub fn family(self) -> &'static str {
+    pub fn family(&self) -> &'static str {
         match self {
-            Conflict::Crdt | Conflict::LastWriteWins => "converge",
+            Conflict::Crdt | Conflict::LastWriteWins | Conflict::Merge { .. } => "converge",
             Conflict::Siblings => "resolve",
             Conflict::Home => "avoid",
         }
@@ -170,13 +178,31 @@ impl fmt::Display for Topology {
 }
 
 impl Conflict {
-    pub fn encode(self, w: &mut Writer<'_>) {
+    /// The text of its function, if it has one.
+    pub fn function(&self) -> Option<&Arc<str>> {
+        match self {
+            Conflict::Merge { function } => Some(function),
+            Conflict::Crdt | Conflict::Siblings | Conflict::LastWriteWins | Conflict::Home => None,
+        }
+    }
+    /// # Errors
+    /// What is wrong with it, as a sentence for its user.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self.function() {
+            Some(function) if function.len() > FUNCTION_LEN_MAX => Err(FUNCTION_BOUNDS),
+            _ => Ok(()),
+        }
+    }
+    pub fn encode(&self, w: &mut Writer<'_>) {
         w.u8(match self {
             Conflict::Crdt => 1,
             Conflict::Siblings => 2,
             Conflict::LastWriteWins => 3,
             Conflict::Home => 4,
+            // Older members cannot read it: none is made while there are any.
+            Conflict::Merge { .. } => 5,
         });
+        self.function().into_iter().for_each(|function| w.text(function));
     }
     /// # Errors
     /// When the byte is none that [`Conflict::encode`] writes.
@@ -186,6 +212,7 @@ impl Conflict {
             2 => Conflict::Siblings,
             3 => Conflict::LastWriteWins,
             4 => Conflict::Home,
+            5 => Conflict::Merge { function: r.text()?.into() },
             _ => return Err(DecodeError::Invalid("conflict policy")),
         })
     }

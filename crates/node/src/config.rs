@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use control::ClusterMap;
+use data::causal::MergeEngine;
 use data::codec::DecodeError;
 use data::record::{Kind, Record};
 use data::table::{Seed, Table};
@@ -39,6 +40,8 @@ pub struct Config {
     pub transfer_bytes_per_second: u32,
     /// How often copies are compared.
     pub audit: crate::audit::Pace,
+    /// Runs the functions of keyspaces whose conflicts are merged by one.
+    pub merge_engine: &'static dyn MergeEngine,
     /// The number of its engine's format; tests say another one than [`data::log_format::ENGINE_FORMAT`].
     pub engine_format: u16,
     pub version: &'static str,

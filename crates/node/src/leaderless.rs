@@ -39,6 +39,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::vec::Vec;
 use control::{Command, LeaderlessChange, NodeState};
+use data::causal::{MergeEngine, Merged, Merging};
 use data::leaderless::{Policy, ReadRepair};
 use data::{GroupId, Incarnation, Index, KeyspaceId, NodeId};
 pub use log::RestoredShard;
@@ -52,11 +53,14 @@ use protocol::leaderless::{
 pub(crate) use receipt::QuorumReceipt;
 use serve::Calls;
 pub use show::ShardState;
+pub(crate) use show::function_of;
 
 /// Nodes of this message version take part in leaderless shards.
 pub(crate) const SINCE_VERSION: u8 = 5;
 /// Copies tell which keys there are since this version.
 pub(crate) const NEWER_SINCE: u8 = 7;
+/// Members read functions in the map since this version.
+const MERGE_SINCE: u8 = 8;
 
 /// Counts for INFO and the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -78,6 +82,8 @@ pub struct Counts {
     pub bytes_walked: u64,
     pub rebuilt: u64,
     pub checkpoints: u64,
+    /// Concurrent strings that a keyspace's function merged for readers, and those on which it failed.
+    pub merged: Merged,
     /// Barriers that came to their end with a copy here, and what deletes had left that went then.
     pub barriers: u64,
     pub collected: u64,
@@ -123,6 +129,11 @@ pub(crate) struct Leaderless {
     pub counts: Counts,
 }
 
+/// The function of a keyspace, if it has one.
+fn merging_by(engine: &'static dyn MergeEngine, policy: &Policy) -> Option<Merging> {
+    policy.merge.clone().map(|function| Merging { engine, function })
+}
+
 impl Leaderless {
     pub fn new(restored: BTreeMap<GroupId, RestoredShard>) -> Leaderless {
         Leaderless { restored, ..Leaderless::default() }
@@ -161,7 +172,7 @@ impl Node {
             let (me, process) = (self.config.node, self.config.process);
             let it = self.leaderless.shards.entry(shard.group).or_insert_with(|| Shard {
                 keyspace,
-                policy: *policy,
+                policy: policy.clone(),
                 placement: Placement::default(),
                 coordinator: Coordinator::new(me, process, limits),
                 copy: None,
@@ -175,9 +186,10 @@ impl Node {
                 it.placement = placement;
             }
             if it.policy != *policy {
-                it.policy = *policy;
+                it.policy = policy.clone();
                 if let Some(copy) = &mut it.copy {
                     copy.replica.set_quorum(policy.w.min(policy.r) as usize, policy.shown_by());
+                    copy.replica.set_policy(policy.conflict, merging_by(self.config.merge_engine, policy));
                 }
             }
             // A stand-in that may be one no more brings its hints home first.
@@ -253,6 +265,7 @@ impl Node {
         };
         let mut out = Vec::new();
         let mut replica = Replica::new(life, limits, durable, &mut out);
+        replica.set_policy(it.policy.conflict, merging_by(self.config.merge_engine, &it.policy));
         replica.hear_clocks(self.clocks.bounds);
         replica.place(it.placement.clone(), &mut out);
         // What the disk had was told before.

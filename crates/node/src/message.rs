@@ -21,7 +21,7 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 7;
+pub const VERSION_MAX: u8 = 8;
 /// What is given with a command, and questions for a write's fate, travel since this version.
 pub const OPTIONS_SINCE: u8 = 3;
 /// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.

@@ -161,10 +161,11 @@ impl Node {
         let mut shard = SiteShard::open(
             (site.id, site.name),
             &it.founders,
-            (it.conflict, keyspace.seed),
+            (it.conflict.clone(), keyspace.seed),
             restored,
             through,
         );
+        shard.set_conflict(&it.conflict, self.config.merge_engine);
         shard.names = it.sites.iter().map(|site| (site.id, site.name)).collect();
         Some(shard)
     }
@@ -177,8 +178,9 @@ impl Node {
             it.sites.iter().flat_map(|site| site.groups.iter().map(move |group| (*group, site.id)))
         }) {
             let Some(it) = map.multi_leader_of(group) else { continue };
-            let now = self.now.instant;
+            let (now, engine) = (self.now.instant, self.config.merge_engine);
             let Some(site) = self.groups.get_mut(&group).and_then(|it| it.site.as_mut()) else { continue };
+            site.set_conflict(&it.conflict, engine);
             site.names = it.sites.iter().map(|site| (site.id, site.name)).collect();
             let mut out = Vec::new();
             if let Some(exchange) = site.exchange.as_mut().filter(|it2| it2.config().version < it.version) {

@@ -27,7 +27,8 @@ pub struct Args {
     #[arg(long)]
     pub clients: Option<usize>,
     /// Keyspaces that a seed may draw, divided by commas: strong, wide, synced, cached, pair, trio, all, loose, patient, quick,
-    /// sharded, read, chained, long, relayed; leaderless ones: carts, baskets, readings, visits, prices, drafts.
+    /// sharded, read, chained, long, relayed; leaderless ones: carts, baskets, readings, visits, prices, drafts, offers; multi-leader
+    /// ones: world, ring, hubbed, spread, quotes, homes, tenders.
     #[arg(long, value_delimiter = ',')]
     pub keyspaces: Option<Vec<String>>,
     /// `all` kinds, `none`, or names divided by commas; each seed draws its mix otherwise.

@@ -131,8 +131,11 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
     all
 }
 
+/// A merge function. It gives one of the values that were written, so that whoever judges reads knows what it sees.
+const GREATEST: &str = "return(a.value>b.value)and(a.value)or(b.value)";
+
 /// Leaderless keyspaces beside them, in some of the runs.
-fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space> {
+fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random, merges: bool) -> Vec<Space> {
     let space = |name: &str, options: &str, strict: bool, monotonic: bool| Space {
         name: name.to_owned(),
         options: words(options),
@@ -162,11 +165,16 @@ fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Ve
         None if wanted => all.truncate(random.between(1, 2) as usize),
         None => all.clear(),
     }
+    let offers = space("offers", &format!("N 3 W 2 R 2 CONFLICT merge {GREATEST}"), true, true);
+    let is_named = among.is_some_and(|among| among.contains(&offers.name));
+    if possible && (is_named || among.is_none() && merges && !all.is_empty()) {
+        all.push(offers);
+    }
     all
 }
 
 /// Multi-leader keyspaces, where the run has three sites.
-fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space> {
+fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random, merges: bool) -> Vec<Space> {
     let space = |name: &str, options: &str| Space {
         name: name.to_owned(),
         options: words(options),
@@ -198,6 +206,11 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<
         _ if !possible => all.clear(),
         Some(among) => all.retain(|space| among.contains(&space.name)),
         None => all.truncate(random.between(1, 2) as usize),
+    }
+    let tenders = space("tenders", &format!("REPLICAS 3 COMMIT majority CONFLICT merge {GREATEST}"));
+    let is_named = among.is_some_and(|among| among.contains(&tenders.name));
+    if possible && (is_named || among.is_none() && merges) {
+        all.push(tenders);
     }
     all
 }
@@ -391,11 +404,15 @@ pub fn run(plan: &Plan) -> Outcome {
     let led = spaces.len();
     let mut spaces = spaces;
     if plan.scenario.is_none() {
-        spaces.extend(quorum_spaces(&mix, plan.keyspaces.as_deref(), &mut Random::new(plan.seed, 11)));
+        let merges = Random::new(plan.seed, 15).chance(300);
+        let random = &mut Random::new(plan.seed, 11);
+        spaces.extend(quorum_spaces(&mix, plan.keyspaces.as_deref(), random, merges));
     }
     let leaderless = spaces.len();
     if plan.scenario.is_none() {
-        spaces.extend(site_spaces(&mix, plan.keyspaces.as_deref(), &mut Random::new(plan.seed, 13)));
+        let merges = Random::new(plan.seed, 16).chance(300);
+        let random = &mut Random::new(plan.seed, 13);
+        spaces.extend(site_spaces(&mix, plan.keyspaces.as_deref(), random, merges));
     }
     let mut world = World::new(plan.seed, mix, spaces, plan.readable);
     world.clients = match &plan.scenario {

@@ -17,12 +17,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("control", &["data"]),
     // Replies are written straight into their wire form.
     ("commands", &["data", "wire"]),
-    ("node", &["data", "wire", "commands", "protocol", "control"]),
+    // Engine of merge functions; `node` knows the trait, and only its tests the engine.
+    ("merging", &["data"]),
+    ("node", &["data", "wire", "commands", "protocol", "control", "merging"]),
     ("storage", &["data"]),
-    ("server", &["data", "wire", "commands", "protocol", "control", "node", "storage"]),
+    ("server", &["data", "wire", "commands", "protocol", "control", "merging", "node", "storage"]),
     ("client", &["wire"]),
     // Never `server`: the simulator is the other driver of the same machines.
-    ("simulator", &["data", "wire", "commands", "protocol", "control", "node", "storage", "checker"]),
+    (
+        "simulator",
+        &["data", "wire", "commands", "protocol", "control", "merging", "node", "storage", "checker"],
+    ),
     // Judges histories; knows nothing of the system.
     ("checker", &[]),
     ("bench", &["checker"]),
@@ -37,6 +42,7 @@ const EVERYTHING: &[&str] = &[
     "protocol",
     "control",
     "commands",
+    "merging",
     "node",
     "storage",
     "server",

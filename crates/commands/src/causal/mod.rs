@@ -36,7 +36,7 @@ use data::value::Value;
 use table::Kind;
 use wire::ReplyWriter;
 
-pub use read::{OnSiblings, Seen, answer};
+pub use read::{OnSiblings, Seen, answer, seen, shows_versions};
 pub(crate) use specs::SPECS;
 
 /// What a command line is read with.

@@ -60,7 +60,7 @@ pub fn answer(
     mut reply: ReplyWriter<'_>,
 ) -> Result<Seen, CommandError> {
     let seen = seen(found, setting.now_ms);
-    if spec.name == "getv" {
+    if shows_versions(spec) {
         versions::getv(args, setting, found, &mut reply)?;
         return Ok(seen);
     }
@@ -90,7 +90,13 @@ pub fn answer(
     Ok(seen)
 }
 
-fn seen(found: &[(&[u8], Option<&Object>)], now_ms: i64) -> Seen {
+/// Whether it shows all versions of a key, and not what they come to.
+pub fn shows_versions(spec: &Spec) -> bool {
+    spec.name == "getv"
+}
+
+/// What of its keys is in conflict.
+pub fn seen(found: &[(&[u8], Option<&Object>)], now_ms: i64) -> Seen {
     let mut seen = Seen::default();
     for object in found.iter().filter_map(|(_, object)| *object) {
         let Some(part) = object.shown_at(now_ms) else { continue };

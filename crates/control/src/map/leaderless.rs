@@ -20,7 +20,7 @@ use crate::command::{Applied, Refusal, decode_seed, encode_seed};
 use crate::event::Change;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::{self, Keyspace, Settings};
-use data::leaderless::{Barrier, Policy};
+use data::leaderless::{Barrier, ConflictPolicy, Policy};
 use data::table::Seed;
 use data::{GroupId, Incarnation, KeyspaceId, NodeId, SlotRange};
 
@@ -231,7 +231,7 @@ impl ClusterMap {
     ) -> Result<Applied, Refusal> {
         match change {
             LeaderlessChange::Create { name, policy, seed } => {
-                self.create_leaderless(name, *policy, *seed, advice)
+                self.create_leaderless(name, policy.clone(), *seed, advice)
             }
             LeaderlessChange::Replace { group, ring, from, to } => {
                 let fits = self.nodes.get(to).is_some_and(|node| node.usable());
@@ -257,7 +257,7 @@ impl ClusterMap {
                 shard.joining = None;
                 Ok(Applied::Done)
             }
-            LeaderlessChange::Alter { keyspace, policy } => self.alter_leaderless(*keyspace, *policy),
+            LeaderlessChange::Alter { keyspace, policy } => self.alter_leaderless(*keyspace, policy.clone()),
             LeaderlessChange::Begin { group, ring } => self.begin_barrier(*group, *ring),
             LeaderlessChange::Report { group, ring, node, incarnation } => {
                 self.report_barrier(*group, *ring, (*node, *incarnation))
@@ -271,6 +271,10 @@ impl ClusterMap {
         let it = self.leaderless.get_mut(&keyspace).ok_or(Refusal::UnknownKeyspace)?;
         if policy.n != it.policy.n || policy.shards != it.policy.shards {
             return Err(Refusal::Invalid(NOT_ALTERED));
+        }
+        let wins = |it: &Policy| it.conflict == ConflictPolicy::LastWriteWins;
+        if wins(&policy) != wins(&it.policy) {
+            return Err(Refusal::Invalid(LAST_STAYS_LAST));
         }
         it.stood_in |= policy.sloppy;
         it.policy = policy;
@@ -303,9 +307,9 @@ impl ClusterMap {
         // The settings are of single-leader keyspaces and say nothing here.
         self.keyspaces
             .insert(id, Keyspace { id, name: name.to_string(), settings: Settings::default(), seed });
-        let stood_in = policy.sloppy;
+        let (stood_in, shards) = (policy.sloppy, policy.shards);
         self.leaderless.insert(id, Leaderless { policy, stood_in, shards: Vec::new() });
-        for slots in SlotRange::divide(policy.shards) {
+        for slots in SlotRange::divide(shards) {
             let replicas = self.ring_of(n, advice);
             let group = self.next_group;
             self.next_group = group.next();
@@ -370,5 +374,6 @@ impl ClusterMap {
 
 pub(crate) const NOT_ALTERED: &str =
     "N and SHARDS of a leaderless keyspace cannot be altered in this version: make another one";
+pub const LAST_STAYS_LAST: &str = "last-write-wins keeps other values than the other policies do: CONFLICT can be altered among the others only, for last-write-wins make another keyspace";
 pub(crate) const TOO_FEW_NODES: &str =
     "the cluster has fewer nodes than N: each copy is on a node of its own";

@@ -22,10 +22,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(crate) use apply::ALONE_AT_SITE;
 pub use apply::{Advice, NUMBERED_KEYSPACES};
-pub use leaderless::{Leaderless, LeaderlessChange, Shard};
+pub use leaderless::{LAST_STAYS_LAST, Leaderless, LeaderlessChange, Shard};
 pub(crate) use leaderless::{NOT_ALTERED, TOO_FEW_NODES};
 pub(crate) use multi_leader::{
-    CHANGED, HOME_KEEPS, HOMES_STAY, SHARDS_STAY, SITES_MISS_NOTHING, SITES_NOT_SITE,
+    CHANGED, HOME_KEEPS, HOMES_STAY, NO_FUNCTION, SHARDS_STAY, SITES_MISS_NOTHING, SITES_NOT_SITE,
 };
 pub use multi_leader::{MultiLeader, MultiLeaderChange, SiteGroups};
 

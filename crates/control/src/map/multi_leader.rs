@@ -7,6 +7,7 @@
 //! | command | by | refused unless |
 //! |---|---|---|
 //! | create | an operator | each site has a node |
+//! | function | an operator | the keyspace has a merge function |
 //! | alter | an operator | it was made from the present version, and no group of the keyspace elects |
 // catalogue: I2 I6 I7 I8
 
@@ -18,6 +19,7 @@ use data::keyspace::{CommitRule, Keyspace, OnTimeout, Settings};
 use data::multi_leader::{Conflict, Topology, check_sites};
 use data::table::Seed;
 use data::{GroupId, KeyspaceId, Site, SiteId, SlotRange, SlotSet};
+use std::sync::Arc;
 
 /// A site of a keyspace.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +55,8 @@ pub enum MultiLeaderChange {
         topology: Topology,
         sites: Vec<Site>,
     },
+    /// Another function, where one merges.
+    Function { keyspace: KeyspaceId, function: Arc<str> },
     /// All of it as it shall be.
     Alter { keyspace: KeyspaceId, version: u64, settings: Settings, topology: Topology, sites: Vec<Site> },
 }
@@ -115,6 +119,11 @@ impl MultiLeaderChange {
                 topology.encode(w);
                 w.list(sites, |w, site| site.encode(w));
             }
+            MultiLeaderChange::Function { keyspace, function } => {
+                w.u8(3);
+                keyspace.encode(w);
+                w.text(function);
+            }
             MultiLeaderChange::Alter { keyspace, version, settings, topology, sites } => {
                 w.u8(2);
                 keyspace.encode(w);
@@ -142,6 +151,7 @@ impl MultiLeaderChange {
                 topology: Topology::decode(r)?,
                 sites: r.list(Site::decode)?,
             },
+            3 => MultiLeaderChange::Function { keyspace: KeyspaceId::decode(r)?, function: r.text()?.into() },
             _ => return Err(DecodeError::Invalid("change of a multi-leader keyspace")),
         })
     }
@@ -161,7 +171,7 @@ impl ClusterMap {
         match change {
             MultiLeaderChange::Create { name, settings, seed, conflict, topology, sites } => {
                 self.check_new_name(name)?;
-                check(settings, *conflict, topology, sites)?;
+                check(settings, conflict, topology, sites)?;
                 self.check_nodes_at(sites, advice)?;
                 let id = self.next_keyspace;
                 self.next_keyspace = id.next();
@@ -169,7 +179,7 @@ impl ClusterMap {
                 self.keyspaces.insert(id, keyspace);
                 self.remember(Change::KeyspaceCreated(id));
                 let mut it = MultiLeader {
-                    conflict: *conflict,
+                    conflict: conflict.clone(),
                     topology: topology.clone(),
                     version: 1,
                     sites: Vec::new(),
@@ -182,6 +192,17 @@ impl ClusterMap {
                 it.founders = it.sites.iter().map(|site| site.id).collect();
                 self.multi_leader.insert(id, it);
                 Ok(Applied::Keyspace(id))
+            }
+            MultiLeaderChange::Function { keyspace, function } => {
+                let it = self.multi_leader.get_mut(keyspace).ok_or(Refusal::UnknownKeyspace)?;
+                let conflict = Conflict::Merge { function: function.clone() };
+                conflict.check().map_err(Refusal::Invalid)?;
+                if it.conflict.function().is_none() {
+                    return Err(Refusal::Invalid(NO_FUNCTION));
+                }
+                it.conflict = conflict;
+                self.remember(Change::KeyspaceAltered(*keyspace));
+                Ok(Applied::Done)
             }
             MultiLeaderChange::Alter { keyspace, version, settings, topology, sites } => {
                 self.alter_multi_leader(*keyspace, *version, *settings, topology, sites, advice)
@@ -233,7 +254,7 @@ impl ClusterMap {
         if it.version != version {
             return Err(Refusal::Invalid(CHANGED));
         }
-        check(&settings, it.conflict, topology, sites)?;
+        check(&settings, &it.conflict, topology, sites)?;
         if settings.shards != known.shards {
             return Err(Refusal::Invalid(SHARDS_STAY));
         }
@@ -282,13 +303,14 @@ impl ClusterMap {
 /// The first contradiction among what a keyspace is asked to be.
 fn check(
     settings: &Settings,
-    conflict: Conflict,
+    conflict: &Conflict,
     topology: &Topology,
     sites: &[Site],
 ) -> Result<(), Refusal> {
     settings.check().map_err(Refusal::Invalid)?;
     check_sites(sites).map_err(Refusal::Invalid)?;
     topology.check(sites).map_err(Refusal::Invalid)?;
+    conflict.check().map_err(Refusal::Invalid)?;
     if settings.site.is_some() || settings.recovery_site.is_some() {
         return Err(Refusal::Invalid(SITES_NOT_SITE));
     }
@@ -296,7 +318,7 @@ fn check(
         return Err(Refusal::Invalid(SITES_MISS_NOTHING));
     }
     let loses = settings.commit == CommitRule::Async || settings.on_timeout == OnTimeout::Degrade;
-    if conflict == Conflict::Home && loses {
+    if *conflict == Conflict::Home && loses {
         return Err(Refusal::Invalid(HOME_KEEPS));
     }
     Ok(())
@@ -304,6 +326,8 @@ fn check(
 
 pub(crate) const CHANGED: &str = "the keyspace changed in the meantime: try again";
 pub(crate) const SHARDS_STAY: &str = "a multi-leader keyspace keeps its number of shards";
+pub(crate) const NO_FUNCTION: &str =
+    "a multi-leader keyspace whose conflicts no function merges gets none later";
 pub(crate) const HOMES_STAY: &str = "a site may be the home of keys: under CONFLICT home sites stay";
 pub(crate) const SITES_NOT_SITE: &str = "a multi-leader keyspace has SITES, each with copies of its own: SITE and RECOVERY-SITE say nothing in it";
 pub(crate) const SITES_MISS_NOTHING: &str = "a multi-leader keyspace does not go with COMMIT best-effort: what a copy went on without, other sites would miss";

@@ -62,6 +62,11 @@ impl<V: Payload> Counted<V> {
 }
 
 impl Text {
+    /// With one version in place of all.
+    pub(super) fn with_one(&self, mark: Mark, value: Blob) -> Text {
+        let register = Siblings::one_over(Context::new(), mark, value).store;
+        Text { register, counter: self.counter.clone() }
+    }
     /// What GET shows: the highest sibling, plus the increments if it is a number. Increments beside a value that is
     /// none stay hidden until a write replaces it or them.
     pub fn shown(&self) -> Option<Cow<'_, [u8]>> {

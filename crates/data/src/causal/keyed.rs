@@ -37,6 +37,14 @@ impl<S: Store> Keyed<S> {
     pub fn entry(&self, name: &[u8]) -> Option<&S> {
         self.entries.get(name)
     }
+    /// Puts others in the place of entries.
+    pub(super) fn replace(&mut self, mut with: impl FnMut(&S) -> Option<S>) {
+        for entry in self.entries.values_mut() {
+            if let Some(other) = with(entry) {
+                *entry = other;
+            }
+        }
+    }
     /// The delta of one entry, made from what is held of it, or from nothing.
     pub fn update(&self, name: &[u8], change: impl FnOnce(&S) -> Causal<S>) -> Causal<Keyed<S>> {
         let delta = match self.entries.get(name) {

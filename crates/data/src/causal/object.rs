@@ -240,6 +240,10 @@ impl Object {
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }
+    /// The same key with other parts, of the same types.
+    pub(super) fn with_parts(&self, parts: Vec<Part>) -> Object {
+        Object { parts, deadlines: self.deadlines.clone(), is_whole: self.is_whole }
+    }
     /// Whether part of it is a list.
     pub fn has_list(&self) -> bool {
         self.as_list().is_some()

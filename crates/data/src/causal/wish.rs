@@ -13,6 +13,7 @@ use super::context::Context;
 use super::counted::Text;
 use super::dot::{Dot, Write};
 use super::expiry::Deadline;
+use super::merging::{Merged, Merging};
 use super::object::{Kind, Object};
 use super::store::Causal;
 use super::zset::Score;
@@ -137,6 +138,33 @@ impl Wish {
             | Wish::Raise { .. } => false,
         }
     }
+    /// As [`Wish::judge`], where a function may say what readers are shown: an increment adds to that, and its client is told
+    /// the sum.
+    ///
+    /// # Errors
+    /// As of [`Wish::judge`].
+    pub fn judge_shown(
+        &self,
+        merging: Option<&Merging>,
+        object: &Object,
+        now_ms: i64,
+    ) -> Result<Outcome, Unfit> {
+        match merging {
+            Some(merging) if self.is_increment() => {
+                self.judge(&object.merged(merging, &mut Merged::default()), now_ms)
+            }
+            _ => self.judge(object, now_ms),
+        }
+    }
+    fn is_increment(&self) -> bool {
+        matches!(
+            self,
+            Wish::Increment { .. }
+                | Wish::IncrementFloat { .. }
+                | Wish::HashIncrement { .. }
+                | Wish::HashIncrementFloat { .. }
+        )
+    }
     /// About what it takes in memory and in messages.
     pub fn bytes(&self) -> usize {
         let all = |blobs: &[Blob]| blobs.iter().map(|blob| blob.len()).sum();
@@ -176,13 +204,15 @@ impl Wish {
         let outcome = self.judge(object, now_ms)?;
         Ok((self.delta(object, write, now_ms), outcome))
     }
-    /// The same under a keyspace's policy, and with what became of the conflicts that it ends.
+    /// The same under a keyspace's policy, and with what became of the conflicts that it ends. `merging`: the function of
+    /// [`ConflictPolicy::Merge`].
     ///
     /// # Errors
     /// As of [`Wish::mint`].
     pub fn mint_under(
         &self,
         policy: ConflictPolicy,
+        merging: Option<&Merging>,
         object: &Object,
         write: &mut Write<'_>,
         now_ms: i64,
@@ -210,7 +240,10 @@ impl Wish {
         };
         let (delta, outcome) = match is_last {
             true => self.mint_last(object, write, now_ms)?,
-            false => self.mint(object, write, now_ms)?,
+            false => {
+                let outcome = self.judge_shown(merging, object, now_ms)?;
+                (self.delta(object, write, now_ms), outcome)
+            }
         };
         Ok((object.and_decided(delta, &how, write), outcome))
     }

@@ -241,12 +241,17 @@ impl Node {
                 (policy.name(), policy.family() == Family::Resolve)
             }
         };
-        let state = match (item.decisions.is_empty(), is_asked) {
+        // What this node knows of the function; it may be another one when the item is settled.
+        let lasts = item.decisions.is_empty();
+        let merging = self.merging_of(item.keyspace).filter(|_| lasts);
+        let merged = merging.and_then(|merging| merging.of_versions(&item.versions));
+        let is_asked = is_asked || matches!(merged, Some(Err(_)));
+        let state = match (lasts, is_asked) {
             (false, _) => "settled",
             (true, true) => "open",
             (true, false) => "decided",
         };
-        w.map(8);
+        w.map(8 + usize::from(merged.is_some()));
         for (name, value) in [
             ("id", item.id.to_string()),
             ("keyspace", self.keyspace_name(item.keyspace)),
@@ -273,6 +278,17 @@ impl Node {
             w.bulk(b"type");
             w.bulk(type_of(version).as_bytes());
             self.write_mark(item.keyspace, version.mark, w);
+        }
+        match &merged {
+            Some(Ok(value)) => {
+                w.bulk(b"merged");
+                w.bulk(value);
+            }
+            Some(Err(why)) => {
+                w.bulk(b"merge-failed");
+                w.bulk(why.as_bytes());
+            }
+            None => {}
         }
         w.bulk(b"decisions");
         w.array(item.decisions.len());

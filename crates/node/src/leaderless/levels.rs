@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn words_of_three_systems_become_numbers() {
         let strict = Policy { n: 5, w: 3, r: 3, ..Policy::default() };
-        let sloppy = Policy { sloppy: true, ..strict };
+        let sloppy = Policy { sloppy: true, ..strict.clone() };
         let required = |words: &[(Word, &str)], policy: &Policy| {
             let (w, r) = said(words)?.levels(policy)?;
             Ok::<_, String>((w.required, r.required, w.sloppy))

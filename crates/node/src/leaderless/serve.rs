@@ -12,6 +12,7 @@ use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
 use crate::replies::SlotId;
 use crate::session::Receipt;
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -20,7 +21,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::Spec;
 use commands::causal::{self, Form, OnSiblings, Plan, Setting};
-use data::causal::{Object, Outcome, Wish};
+use data::causal::{Merging, Object, Outcome, Wish};
 use data::leaderless::{self, Policy};
 use data::value::Blob;
 use data::{GroupId, KeyspaceId};
@@ -159,7 +160,17 @@ impl Node {
     }
 
     pub(super) fn policy_of(&self, keyspace: KeyspaceId) -> Option<Policy> {
-        self.map.leaderless.get(&keyspace).map(|it| it.policy)
+        self.map.leaderless.get(&keyspace).map(|it| it.policy.clone())
+    }
+
+    /// The function of a keyspace, if it has one.
+    pub(crate) fn merging_of(&self, keyspace: KeyspaceId) -> Option<Merging> {
+        if let Some(it) = self.map.multi_leader.get(&keyspace) {
+            let function = it.conflict.function()?.clone();
+            return Some(Merging { engine: self.config.merge_engine, function });
+        }
+        let it = self.map.leaderless.get(&keyspace)?;
+        super::merging_by(self.config.merge_engine, &it.policy)
     }
 
     fn shard_of(&self, keyspace: KeyspaceId, key: &[u8]) -> GroupId {
@@ -377,6 +388,13 @@ impl Node {
         causal::merged(&found, self.now.wall.middle_ms()).map_err(|error| String::from(error.text()))
     }
 
+    /// What readers are shown where a function says what concurrent strings come to.
+    fn merge_for_reader<'c>(&mut self, merging: &Merging, found: &FoundKeys<'c>) -> MergedKeys<'c> {
+        let count = &mut self.leaderless.counts.merged;
+        let merged = |object: &'c Object, count: &mut _| object.merged(merging, count);
+        found.iter().map(|(key, object)| (*key, object.map(|object| merged(object, count)))).collect()
+    }
+
     fn answer_read(
         &mut self,
         call: &Call,
@@ -392,12 +410,22 @@ impl Node {
         };
         let setting = self.setting(call.keyspace);
         let writer = ReplyWriter::new(bytes, call.protocol);
-        let seen = causal::answer(call.spec, &args, &setting, on_siblings, &found, &mut self.random, writer);
-        let seen = seen.map_err(|error| String::from(error.text()))?;
+        let seen = causal::seen(&found, setting.now_ms);
+        let merging = self.merging_of(call.keyspace).filter(|_| !causal::shows_versions(call.spec));
+        let merged = merging.map(|merging| self.merge_for_reader(&merging, &found));
+        let shown: FoundKeys<'_> = match &merged {
+            Some(merged) => merged.iter().map(|(key, object)| (*key, object.as_deref())).collect(),
+            None => found,
+        };
+        causal::answer(call.spec, &args, &setting, on_siblings, &shown, &mut self.random, writer)
+            .map_err(|error| String::from(error.text()))?;
         (receipt.versions, receipt.mixed) = (seen.versions, seen.mixed);
         Ok(())
     }
 }
+
+/// The same, as a keyspace's function has them shown.
+type MergedKeys<'c> = Vec<(&'c [u8], Option<Cow<'c, Object>>)>;
 
 /// Keys in the order in which they were asked for.
 type FoundKeys<'c> = Vec<(&'c [u8], Option<&'c Object>)>;

@@ -118,6 +118,9 @@ fn conflict_claim(policy: ConflictPolicy) -> String {
         ConflictPolicy::LastWriteWins => {
             "Of concurrent strings the highest (time, node) wins, the same one on every copy; what lost is in the inbox with its value, whatever the clocks say."
         }
+        ConflictPolicy::Merge => {
+            "Of concurrent strings readers are shown what the keyspace's function gives; nothing of that is written. All stay side by side until a write that saw them, and the inbox tells of each, and why where the function failed: then the highest (time, node) is shown."
+        }
     }
     .to_string()
 }
@@ -151,8 +154,12 @@ pub fn text(name: &str, it: &Policy, nodes: usize) -> String {
     let consistency = match it.conflict {
         ConflictPolicy::Crdt | ConflictPolicy::Siblings => "concurrent writes merge by their types",
         ConflictPolicy::LastWriteWins => "of concurrent strings the last one wins, collections merge",
+        ConflictPolicy::Merge => "of concurrent strings a function's result is shown, collections merge",
     };
     sheet.push_str(&format!("- consistency: {consistency}; nobody orders them\n"));
+    if let Some(function) = &it.merge {
+        sheet.push_str(&format!("- merge function: {function}\n"));
+    }
     sheet.push_str(&format!(
         "- conflicts: {} (family: {}); INBOX LIST {name} tells of each\n",
         it.conflict.name(),

@@ -5,9 +5,11 @@ use crate::io::ConnectionId;
 use crate::node::{Flow, Node};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use control::map::LAST_STAYS_LAST;
 use control::{Command, LeaderlessChange};
-use data::causal::ShardCopy;
+use data::causal::{FUNCTION_LEN_MAX, ShardCopy};
 use data::leaderless::{ConflictPolicy, OnSiblings, Policy, ReadRepair, Stage};
 use data::table::Seed;
 use data::value::Blob;
@@ -99,9 +101,26 @@ impl Node {
             );
             return self.reply_error(connection, &text);
         }
+        if let Some(error) = policy.merge.as_ref().and_then(|function| self.unfit_function(function)) {
+            return self.reply_error(connection, &error);
+        }
         let seed = Seed(self.random.draw(), self.random.draw());
         let change = LeaderlessChange::Create { name, policy, seed };
         self.administrate(connection, Command::ChangeLeaderless(change))
+    }
+
+    /// Why a keyspace cannot have this function.
+    pub(crate) fn unfit_function(&self, function: &str) -> Option<String> {
+        let old =
+            |node: &control::Node| self.versions.get(&node.id).is_some_and(|it| *it < super::MERGE_SINCE);
+        if let Some(node) = self.map.nodes.values().find(|node| old(node)) {
+            return Some(format!(
+                "TRYAGAIN node {} runs a version that knows no merge functions: upgrade it first",
+                node.name
+            ));
+        }
+        let why = self.config.merge_engine.accept(function).err()?;
+        Some(format!("ERR this function cannot be the keyspace's: {why}"))
     }
 
     /// KEYSPACE ALTER of what can change in use: everything but how many copies and shards there are. What is not said stays.
@@ -114,12 +133,21 @@ impl Node {
         let Some(known) = self.policy_of(keyspace) else {
             return self.reply_error(connection, "ERR no such keyspace");
         };
-        match parse_policy(known, false, options) {
+        let wins = |it: &Policy| it.conflict == ConflictPolicy::LastWriteWins;
+        match parse_policy(known.clone(), false, options) {
             Ok(policy) if (policy.n, policy.shards) != (known.n, known.shards) => {
-                let text = "ERR N and SHARDS of a leaderless keyspace cannot be altered in this version: make another keyspace; W, R, SLOPPY, READ-REPAIR and ON-SIBLINGS can be altered";
+                let text = "ERR N and SHARDS of a leaderless keyspace cannot be altered in this version: make another keyspace; W, R, SLOPPY, READ-REPAIR, CONFLICT and ON-SIBLINGS can be altered";
                 self.reply_error(connection, text)
             }
+            Ok(policy) if wins(&policy) != wins(&known) => {
+                self.reply_error(connection, &format!("ERR {LAST_STAYS_LAST}"))
+            }
             Ok(policy) => {
+                // The one that it has was accepted once.
+                let fresh = policy.merge.as_ref().filter(|_| policy.merge != known.merge);
+                if let Some(error) = fresh.and_then(|function| self.unfit_function(function)) {
+                    return self.reply_error(connection, &error);
+                }
                 let change = LeaderlessChange::Alter { keyspace, policy };
                 self.administrate(connection, Command::ChangeLeaderless(change))
             }
@@ -130,7 +158,7 @@ impl Node {
     /// KEYSPACE INFO; nothing of a keyspace that has leaders.
     pub(crate) fn leaderless_info(&mut self, connection: ConnectionId, keyspace: KeyspaceId) -> Option<Flow> {
         let it = self.map.leaderless.get(&keyspace)?.clone();
-        let policy = it.policy;
+        let policy = it.policy.clone();
         let keyspace_name = self.keyspace_name(keyspace);
         let name = |node: NodeId| self.map.nodes.get(&node).map_or_else(String::new, |it| it.name.clone());
         let names = |nodes: &[NodeId]| nodes.iter().map(|node| name(*node)).collect::<Vec<_>>();
@@ -153,6 +181,9 @@ impl Node {
                 f.text("name", &keyspace_name);
                 f.text("kind", "leaderless");
                 f.text("conflict", policy.conflict.name());
+                if let Some(function) = &policy.merge {
+                    f.text("merge", &**function);
+                }
                 f.text("sloppy", if policy.sloppy { "on" } else { "off" });
                 f.text("read-repair", policy.repair.name());
                 f.text("on-siblings", policy.on_siblings.name());
@@ -219,6 +250,8 @@ impl Node {
             ("leaderless_hints", hints as u64),
             ("leaderless_hint_bytes", hint_bytes),
             ("leaderless_hints_dropped", counts.hints_dropped),
+            ("leaderless_merges", counts.merged.done),
+            ("leaderless_merges_failed", counts.merged.failed),
             ("leaderless_reads", counts.reads),
             ("leaderless_writes", counts.writes),
             ("leaderless_no_quorum", counts.no_quorum),
@@ -263,13 +296,16 @@ impl Node {
 
 /// Options of `KEYSPACE CREATE name LEADERLESS`, and of `KEYSPACE ALTER`; the first contradiction as an error for the client.
 pub(super) fn parse_policy(mut policy: Policy, is_new: bool, options: &[&[u8]]) -> Result<Policy, String> {
-    if options.len() % 2 == 1 {
-        return Err("ERR every option of a keyspace has a value".into());
-    }
-    let (mut w, mut r) = (None, None);
+    let (mut w, mut r, mut conflict, mut function) = (None, None, None, None);
     let mut given: Vec<String> = Vec::new();
-    for pair in options.chunks_exact(2) {
-        let (option, value) = (pair[0].to_ascii_uppercase(), pair[1].to_ascii_lowercase());
+    let mut rest = options;
+    while let [option, behind @ ..] = rest {
+        let [value, behind @ ..] = behind else {
+            return Err("ERR every option of a keyspace has a value".into());
+        };
+        rest = behind;
+        let (option, raw) = (option.to_ascii_uppercase(), *value);
+        let value = raw.to_ascii_lowercase();
         let option = String::from_utf8_lossy(&option[..option.len().min(64)]).into_owned();
         let text = String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned();
         let number = || {
@@ -300,7 +336,19 @@ pub(super) fn parse_policy(mut policy: Policy, is_new: bool, options: &[&[u8]]) 
                 let known = OnSiblings::ALL.into_iter().find(|it| it.name() == text);
                 policy.on_siblings = known.ok_or_else(|| "ERR ON-SIBLINGS is show or error".to_string())?;
             }
-            "CONFLICT" => policy.conflict = conflict(&text)?,
+            "CONFLICT" => {
+                let said = conflict_named(&text)?;
+                conflict = Some(said);
+                // Its function follows, or stands behind MERGE.
+                if let ([text, behind @ ..], ConflictPolicy::Merge) = (rest, said)
+                    && !text.eq_ignore_ascii_case(b"MERGE")
+                {
+                    function = Some(function_of(text)?);
+                    given.push("MERGE".into());
+                    rest = behind;
+                }
+            }
+            "MERGE" => function = Some(function_of(raw)?),
             _ => return Err(unknown(&option)),
         }
         given.push(option);
@@ -309,20 +357,41 @@ pub(super) fn parse_policy(mut policy: Policy, is_new: bool, options: &[&[u8]]) 
     let majority = policy.n / 2 + 1;
     policy.w = w.unwrap_or(if is_new { majority } else { policy.w });
     policy.r = r.unwrap_or(if is_new { majority } else { policy.r });
+    policy.conflict = match (conflict, &function) {
+        (Some(ConflictPolicy::Merge) | None, Some(_)) => ConflictPolicy::Merge,
+        (Some(said), _) => said,
+        (None, None) => policy.conflict,
+    };
+    policy.merge = match policy.conflict {
+        // One without a new one keeps the one that it has.
+        ConflictPolicy::Merge => function.or(policy.merge),
+        _ => function,
+    };
     policy.check().map_err(|why| format!("ERR {why}"))?;
     Ok(policy)
 }
 
+pub(crate) fn function_of(text: &[u8]) -> Result<Arc<str>, String> {
+    let text = core::str::from_utf8(text).map_err(|_| "ERR a merge function is text in UTF-8")?;
+    if text.len() > FUNCTION_LEN_MAX {
+        return Err(format!("ERR {}", data::leaderless::FUNCTION_BOUNDS));
+    }
+    Ok(text.into())
+}
+
 /// The policies that have a machine in this mode, and why the others do not.
-fn conflict(text: &str) -> Result<ConflictPolicy, String> {
+fn conflict_named(text: &str) -> Result<ConflictPolicy, String> {
     if let Some(policy) = ConflictPolicy::ALL.into_iter().find(|policy| policy.name() == text) {
         return Ok(policy);
     }
     let missing = match text {
         "home" | "block" => "it is about leaders at sites, and here nobody leads: use CONFLICT crdt",
-        _ if text.starts_with("merge:") => "no functions can be given in this version: use CONFLICT crdt",
+        _ if text.starts_with("merge:") => "functions have no names: CONFLICT merge \"<lua>\"",
         _ => {
-            return Err("ERR CONFLICT is crdt, siblings or last-write-wins in a leaderless keyspace".into());
+            return Err(
+                "ERR CONFLICT is crdt, siblings, last-write-wins or merge \"<lua>\" in a leaderless keyspace"
+                    .into(),
+            );
         }
     };
     Err(format!("ERR CONFLICT {text}: {missing}"))
@@ -353,7 +422,7 @@ fn unknown(option: &str) -> String {
         );
     }
     format!(
-        "ERR unknown option '{option}': a leaderless keyspace takes N, W, R, SLOPPY, READ-REPAIR, CONFLICT, ON-SIBLINGS and SHARDS"
+        "ERR unknown option '{option}': a leaderless keyspace takes N, W, R, SLOPPY, READ-REPAIR, CONFLICT, MERGE, ON-SIBLINGS and SHARDS"
     )
 }
 
@@ -381,8 +450,41 @@ mod tests {
             repair: ReadRepair::Off,
             on_siblings: OnSiblings::Error,
             conflict: ConflictPolicy::LastWriteWins,
+            merge: None,
         };
         assert_eq!(parsed(said), Ok(policy));
+    }
+
+    #[test]
+    fn a_function_follows_its_policy_or_its_own_word() {
+        let words =
+            |line: &[&'static str]| -> Vec<&'static [u8]> { line.iter().map(|it| it.as_bytes()).collect() };
+        let of = |known: &Policy, line: &[&'static str]| parse_policy(known.clone(), false, &words(line));
+        let text = "Return a.Value";
+        let merging =
+            Policy { conflict: ConflictPolicy::Merge, merge: Some(text.into()), ..Policy::default() };
+        for line in [
+            &["CONFLICT", "merge", text][..],
+            &["MERGE", text],
+            &["conflict", "MERGE", "merge", text],
+            &["MERGE", text, "CONFLICT", "merge", "MERGE"][..4],
+        ] {
+            assert_eq!(of(&Policy::default(), line), Ok(merging.clone()), "{line:?}");
+        }
+        assert_eq!(of(&merging, &["W", "3"]), Ok(Policy { w: 3, ..merging.clone() }));
+        assert_eq!(of(&merging, &["CONFLICT", "crdt"]), Ok(Policy::default()));
+        assert_eq!(
+            of(&Policy::default(), &["W", "3", "CONFLICT", "merge", "W", "R", "1"]).map(|it| it.merge),
+            Ok(Some("W".into()))
+        );
+        for line in [
+            &["CONFLICT", "merge"][..],
+            &["CONFLICT", "merge", "MERGE"],
+            &["CONFLICT", "crdt", "MERGE", text],
+            &["CONFLICT", "merge", text, "MERGE", text],
+        ] {
+            assert!(of(&Policy::default(), line).is_err(), "{line:?}");
+        }
     }
 
     #[test]
@@ -395,9 +497,9 @@ mod tests {
             ("N three", "takes a number"),
             ("W 1 W 2", "given twice"),
             ("COMMIT majority", "has none"),
-            ("CONFLICT merge:max", "no functions"),
+            ("CONFLICT merge:max", "have no names"),
             ("CONFLICT home", "nobody leads"),
-            ("CONFLICT coin", "siblings or last-write-wins"),
+            ("CONFLICT coin", "siblings, last-write-wins or merge"),
             ("SLOPPY maybe", "on or off"),
             ("FOO 1", "unknown option 'FOO'"),
         ] {

@@ -69,6 +69,9 @@ impl Group {
                 let copy = exchange.state().copy();
                 let found: Vec<(&[u8], Option<&Object>)> =
                     keys.iter().map(|key| (*key, copy.object(key))).collect();
+                let shown = site.shown(spec, &found);
+                let found: Vec<(&[u8], Option<&Object>)> =
+                    shown.iter().map(|(key, object)| (*key, object.as_deref())).collect();
                 let writer = ReplyWriter::new(reply, context.protocol);
                 let answered =
                     causal::answer(spec, args, &setting, OnSiblings::Show, &found, context.random, writer);
@@ -237,6 +240,9 @@ impl Group {
                 let copy = site.state.copy();
                 let found: Vec<(&[u8], Option<&Object>)> =
                     keys.iter().map(|key| (*key, copy.object(key))).collect();
+                let shown = site.shown(spec, &found);
+                let found: Vec<(&[u8], Option<&Object>)> =
+                    shown.iter().map(|(key, object)| (*key, object.as_deref())).collect();
                 let writer = ReplyWriter::new(reply, protocol);
                 let answered = causal::answer(spec, args, &setting, OnSiblings::Show, &found, random, writer);
                 answered.err().map(|error| String::from(error.text()))

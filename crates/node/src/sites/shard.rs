@@ -5,8 +5,12 @@
 
 use super::entry;
 use crate::answers::Answers;
+use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use commands::Spec;
+use core::cell::Cell;
+use data::causal::{MergeEngine, Merged, Merging, Object};
 use data::codec::DecodeError;
 use data::multi_leader::Conflict;
 use data::record::Kind;
@@ -64,6 +68,10 @@ pub(crate) struct SiteShard {
     pub me: SiteId,
     pub name: Site,
     pub conflict: Conflict,
+    /// The keyspace's function, if it has one.
+    merging: Option<Merging>,
+    /// What it did for readers.
+    pub merged: Cell<Merged>,
     /// Names of the keyspace's sites.
     pub names: BTreeMap<SiteId, Site>,
     pub state: SiteState,
@@ -90,9 +98,10 @@ pub(crate) struct SiteShard {
     pub routed: (Vec<SiteId>, bool),
 }
 
-pub(crate) fn policy_of(conflict: Conflict) -> Policy {
+pub(crate) fn policy_of(conflict: &Conflict) -> Policy {
     match conflict {
-        Conflict::Crdt => Policy::Crdt,
+        // What a function gives is shown and not written.
+        Conflict::Crdt | Conflict::Merge { .. } => Policy::Crdt,
         Conflict::Siblings => Policy::Siblings,
         Conflict::LastWriteWins => Policy::LastWriteWins,
         Conflict::Home => Policy::Home,
@@ -101,6 +110,9 @@ pub(crate) fn policy_of(conflict: Conflict) -> Policy {
 
 /// What was read for another site: the peer, behind which index, and what was there.
 type Answer = (SiteId, Index, Fetched);
+
+/// Keys of a command and what readers are shown of them.
+type ShownKeys<'o> = Vec<(&'o [u8], Option<Cow<'o, Object>>)>;
 
 impl SiteShard {
     /// `through`: the snapshot's index; `applied`: that of the last committed entry on this disk.
@@ -117,6 +129,8 @@ impl SiteShard {
             me,
             name,
             conflict,
+            merging: None,
+            merged: Cell::default(),
             names: BTreeMap::new(),
             state,
             marks,
@@ -208,13 +222,37 @@ impl SiteShard {
     }
     /// This node leads, and everything in its log is committed and applied.
     pub fn lead(&mut self, me: Leadership, now: Instant, config: Config, clocks: ClockBounds) {
-        let policy = policy_of(self.conflict);
+        let policy = policy_of(&self.conflict);
         let mut exchange =
             Exchange::new(me, Limits::default(), policy, self.state.clone(), self.marks.clone());
+        exchange.set_merging(self.merging.clone());
         exchange.hear_clocks(clocks);
         exchange.configure(now, config, &mut self.late);
         self.recent_from = self.applied.next();
         self.exchange = Some(exchange);
+    }
+    /// What the map says of conflicts: a function may be another one by now.
+    pub fn set_conflict(&mut self, conflict: &Conflict, engine: &'static dyn MergeEngine) {
+        let Some(function) = conflict.function() else { return };
+        if self.merging.is_none() || self.conflict != *conflict {
+            self.conflict = conflict.clone();
+            self.merging = Some(Merging { engine, function: function.clone() });
+            if let Some(exchange) = &mut self.exchange {
+                exchange.set_merging(self.merging.clone());
+            }
+        }
+    }
+    /// What readers of a command are shown of its keys.
+    pub fn shown<'o>(&self, spec: &Spec, found: &[(&'o [u8], Option<&'o Object>)]) -> ShownKeys<'o> {
+        let merging = self.merging.as_ref().filter(|_| !commands::causal::shows_versions(spec));
+        let mut count = self.merged.get();
+        let mut shown = |object: &'o Object| match merging {
+            Some(merging) => object.merged(merging, &mut count),
+            None => Cow::Borrowed(object),
+        };
+        let shown = found.iter().map(|(key, object)| (*key, object.map(&mut shown))).collect();
+        self.merged.set(count);
+        shown
     }
     pub fn step_down(&mut self) {
         self.exchange = None;

@@ -37,7 +37,7 @@ impl Facts {
         // Nothing is promised that one of the groups does not keep.
         let weakest = views.min_by_key(|view| (view.followers_needed(), view.electable.len()));
         Facts {
-            conflict: it.conflict,
+            conflict: it.conflict.clone(),
             topology: it.topology.clone(),
             sites: it.sites.iter().map(|site| site.name.to_string()).collect(),
             settings,
@@ -164,6 +164,11 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
         Conflict::Crdt => claim(
             true,
             "Concurrent writes merge by their types; a string keeps all concurrent values and shows the one with the highest stamp (CONFLICT crdt, family converge).".to_string(),
+            CONVERGES,
+        ),
+        Conflict::Merge { .. } => claim(
+            true,
+            "Of concurrent strings readers are shown what the keyspace's function gives, nothing of that is written, and the inbox says where it failed (CONFLICT merge, family converge).".to_string(),
             CONVERGES,
         ),
         Conflict::Siblings => claim(

@@ -4,6 +4,7 @@
 use super::Counts;
 use crate::admin::parse_settings;
 use crate::io::ConnectionId;
+use crate::leaderless::function_of;
 use crate::node::{Flow, Node};
 use alloc::boxed::Box;
 use alloc::format;
@@ -121,12 +122,16 @@ impl Node {
             let text = "ERR no node says at which site it is: start nodes with --site, then name the keyspace's SITES";
             return self.reply_error(connection, text);
         }
+        let conflict = asked.conflict.unwrap_or_default();
+        if let Some(error) = conflict.function().and_then(|function| self.unfit_function(function)) {
+            return self.reply_error(connection, &error);
+        }
         let seed = Seed(self.random.draw(), self.random.draw());
         let change = MultiLeaderChange::Create {
             name,
             settings: asked.settings,
             seed,
-            conflict: asked.conflict.unwrap_or_default(),
+            conflict,
             topology: asked.topology.unwrap_or_default(),
             sites,
         };
@@ -154,6 +159,20 @@ impl Node {
         };
         let (version, sites, topology) = (it.version, it.names(), it.topology.clone());
         match parse(its.settings, options) {
+            Ok(Asked { conflict: Some(Conflict::Merge { function }), .. })
+                if it.conflict.function().is_some() =>
+            {
+                // One of the forms of the function, and nothing beside it.
+                if options.len() > 4 || options.len() == 4 && !options[1].eq_ignore_ascii_case(b"merge") {
+                    let text = "ERR a function is altered by itself: KEYSPACE ALTER name MERGE <lua>";
+                    return self.reply_error(connection, text);
+                }
+                if let Some(error) = self.unfit_function(&function) {
+                    return self.reply_error(connection, &error);
+                }
+                let change = MultiLeaderChange::Function { keyspace, function };
+                self.administrate(connection, Command::ChangeMultiLeader(Box::new(change)))
+            }
             Ok(Asked { conflict: Some(_), .. }) => {
                 let text = "ERR CONFLICT of a keyspace stays as it was made: what is in conflict already was kept by it";
                 self.reply_error(connection, text)
@@ -208,6 +227,9 @@ impl Node {
                 f.text("kind", "multi-leader");
                 f.text("conflict", it.conflict.name());
                 f.text("family", it.conflict.family());
+                if let Some(function) = it.conflict.function() {
+                    f.text("merge", &**function);
+                }
                 f.text("topology", it.topology.to_string());
                 f.text("sites", it.names().iter().map(Site::to_string).collect::<Vec<_>>().join(","));
                 f.text("served-by", served.unwrap_or_default());
@@ -270,8 +292,12 @@ impl Node {
                 away += u64::from(link.is_away);
             }
         }
+        let merged = self.groups.values().filter_map(|it| it.site.as_ref()).map(|site| site.merged.get());
+        let merged = merged.fold((0, 0), |all, it| (all.0 + it.done, all.1 + it.failed));
         let counts = self.sites;
         for (name, value) in [
+            ("sites_merges", merged.0),
+            ("sites_merges_failed", merged.1),
             ("sites_groups", groups),
             ("sites_groups_led", led),
             ("sites_keys", keys),
@@ -300,7 +326,6 @@ impl Node {
     }
 }
 
-/// Options of CREATE and ALTER on top of the settings so far; the first contradiction as an error for the client.
 fn write_link(link: &LinkState, w: &mut ReplyWriter<'_>) {
     let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     w.fields(|f| {
@@ -314,13 +339,19 @@ fn write_link(link: &LinkState, w: &mut ReplyWriter<'_>) {
     });
 }
 
+const NEEDS_FUNCTION: &str = "ERR CONFLICT merge takes a function: CONFLICT merge \"<lua>\"";
+
+/// Options of CREATE and ALTER on top of the settings so far; the first contradiction as an error for the client.
 fn parse(base: Settings, options: &[&[u8]]) -> Result<Asked, String> {
-    if options.len() % 2 == 1 {
-        return Err("ERR every option of a keyspace has a value".into());
-    }
     let mut asked = Asked { settings: base, sites: None, topology: None, conflict: None };
     let mut others = Vec::new();
-    for pair in options.chunks_exact(2) {
+    let mut rest = options;
+    while let [option, behind @ ..] = rest {
+        let [value, behind @ ..] = behind else {
+            return Err("ERR every option of a keyspace has a value".into());
+        };
+        rest = behind;
+        let pair = [*option, *value];
         let text = core::str::from_utf8(pair[1]).map_err(|_| "ERR options of a keyspace are text")?;
         match &pair[0].to_ascii_uppercase()[..] {
             b"SITES" => {
@@ -332,10 +363,22 @@ fn parse(base: Settings, options: &[&[u8]]) -> Result<Asked, String> {
             b"TOPOLOGY" => {
                 asked.topology = Some(Topology::parse(text).map_err(|what| format!("ERR {what}"))?);
             }
+            b"MERGE" | b"CONFLICT" if asked.conflict.is_some() => {
+                return Err("ERR what becomes of conflicts is said twice".into());
+            }
+            b"MERGE" => asked.conflict = Some(Conflict::Merge { function: function_of(pair[1])? }),
+            b"CONFLICT" if text.eq_ignore_ascii_case("merge") => {
+                // Its function follows, or stands behind MERGE.
+                let [next, behind @ ..] = rest else { return Err(NEEDS_FUNCTION.into()) };
+                if !next.eq_ignore_ascii_case(b"MERGE") {
+                    asked.conflict = Some(Conflict::Merge { function: function_of(next)? });
+                    rest = behind;
+                }
+            }
             b"CONFLICT" => {
                 let conflict = Conflict::named(&text.to_ascii_lowercase()).ok_or_else(|| {
                     format!(
-                        "ERR CONFLICT does not take '{text}' in a multi-leader keyspace in this version: crdt, siblings, last-write-wins or home"
+                        "ERR CONFLICT does not take '{text}' in a multi-leader keyspace in this version: crdt, siblings, last-write-wins, home or merge \"<lua>\""
                     )
                 })?;
                 asked.conflict = Some(conflict);
@@ -346,7 +389,7 @@ fn parse(base: Settings, options: &[&[u8]]) -> Result<Asked, String> {
                     "ERR {name} does not go with MULTI-LEADER: each of its SITES has copies of its own, whose logs hold causal deltas"
                 ));
             }
-            _ => others.extend_from_slice(pair),
+            _ => others.extend_from_slice(&pair),
         }
     }
     if !others.is_empty() {

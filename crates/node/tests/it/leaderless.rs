@@ -208,6 +208,9 @@ fn other_numbers_hold_at_once() {
     insists(&mut cluster, client, "WITH W 3 DO SET a 3", "+OK");
     assert!(cluster.ask(client, "KEYSPACE ALTER carts W 4").contains("W must be between"));
     assert!(cluster.ask(client, "KEYSPACE ALTER carts N 5 W 2").contains("cannot be altered"));
+    assert!(
+        cluster.ask(client, "KEYSPACE ALTER carts CONFLICT last-write-wins").contains("keeps other values")
+    );
     assert!(cluster.ask(client, "KEYSPACE SHEET carts").contains("w 1, r 2"));
 }
 

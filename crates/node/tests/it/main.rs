@@ -9,6 +9,7 @@ mod formats;
 mod inbox;
 mod latency;
 mod leaderless;
+mod merging;
 mod moving;
 mod options;
 mod presets;

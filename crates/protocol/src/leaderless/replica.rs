@@ -13,7 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::causal::{
-    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Wish, Write,
+    Actor, Causal, Context, Entry, HybridClock, KeyState, Merging, Minter, Object, Stamp, Step, Wish, Write,
 };
 use data::leaderless::{ConflictPolicy, Stage};
 use data::plant::{self, Bug};
@@ -130,6 +130,8 @@ pub enum Report {
 pub struct Replica {
     pub(super) life: Life,
     pub(super) limits: Limits,
+    /// The function of [`ConflictPolicy::Merge`].
+    merging: Option<Merging>,
     pub(super) placement: Placement,
     pub(super) alive: BTreeSet<NodeId>,
     pub(super) durable: Durable,
@@ -174,6 +176,7 @@ impl Replica {
         let mut replica = Replica {
             life,
             limits,
+            merging: None,
             placement: Placement::default(),
             alive: BTreeSet::new(),
             durable,
@@ -243,6 +246,11 @@ impl Replica {
             self.spread.merge(dots);
             self.spread.keep_newest(SPREAD_RANGES_MAX);
         }
+    }
+    /// What becomes of concurrent writes, from the next mint on.
+    pub fn set_policy(&mut self, conflict: ConflictPolicy, merging: Option<Merging>) {
+        self.limits.conflict = conflict;
+        self.merging = merging;
     }
     /// Who is believed to be alive.
     pub fn set_alive(&mut self, alive: BTreeSet<NodeId>) {
@@ -395,7 +403,8 @@ impl Replica {
         let nothing = Object::default();
         let object = self.durable.copy.object(&key).unwrap_or(&nothing);
         let mut write = Write::new(&mut self.minter, stamp);
-        match wish.mint_under(self.limits.conflict, object, &mut write, now.wall.middle_ms()) {
+        let (policy, merging) = (self.limits.conflict, self.merging.as_ref());
+        match wish.mint_under(policy, merging, object, &mut write, now.wall.middle_ms()) {
             Ok((mut delta, outcome)) => {
                 if let Some(held) = self.durable.copy.held(&key) {
                     // A write that was acknowledged must be seen where one that it follows never came.

@@ -15,7 +15,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::causal::{Actor, Causal, HybridClock, Minter, Object, Outcome, Wish, Write};
+use data::causal::{Actor, Causal, HybridClock, Merging, Minter, Object, Outcome, Wish, Write};
 use data::plant::{self, Bug};
 use data::value::Blob;
 use data::{
@@ -173,6 +173,7 @@ pub struct Exchange {
     origin: Origin,
     pub(super) limits: Limits,
     pub(super) policy: Policy,
+    merging: Option<Merging>,
     pub(super) config: Config,
     pub(super) state: SiteState,
     pub(super) marks: Marks,
@@ -216,6 +217,7 @@ impl Exchange {
             origin,
             limits,
             policy,
+            merging: None,
             config: Config { version: 0, sites: Vec::new(), topology: super::Topology::AllToAll },
             state,
             marks,
@@ -240,6 +242,10 @@ impl Exchange {
             status_at: None,
             must_acknowledge: true,
         }
+    }
+    /// The function that says what readers are shown of concurrent strings, or none: increments add to that.
+    pub fn set_merging(&mut self, merging: Option<Merging>) {
+        self.merging = merging;
     }
     /// The newest state, proposed writes included: what commands are executed on. A reply waits until its write, and what it read,
     /// is committed.
@@ -334,8 +340,8 @@ impl Exchange {
     pub fn judge(&self, now: Now, changes: &[(Blob, Wish)]) -> Result<Vec<Outcome>, Refusal> {
         let nothing = Object::default();
         let held = |key: &Blob| self.state.copy.object(key).unwrap_or(&nothing);
-        let judge =
-            |(key, wish): &(Blob, Wish)| policy::judge(self.policy, wish, held(key), now.wall.middle_ms());
+        let (policy, merging, now_ms) = (self.policy, self.merging.as_ref(), now.wall.middle_ms());
+        let judge = |(key, wish): &(Blob, Wish)| policy::judge(policy, merging, wish, held(key), now_ms);
         changes.iter().map(judge).collect()
     }
 
@@ -379,7 +385,8 @@ impl Exchange {
                 held
             };
             let mut write = Write::new(&mut self.minter, stamp);
-            match policy::mint(self.policy, wish, object, &mut write, now.wall.middle_ms()) {
+            let merging = self.merging.as_ref();
+            match policy::mint(self.policy, merging, wish, object, &mut write, now.wall.middle_ms()) {
                 Ok(delta) => deltas.push((key.clone(), delta)),
                 Err(refusal) => {
                     self.minter = before;

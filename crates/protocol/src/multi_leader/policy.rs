@@ -3,7 +3,7 @@
 
 use core::fmt;
 use data::SiteId;
-use data::causal::{Causal, Context, Object, Outcome, TooFarAhead, Unfit, Wish, Write};
+use data::causal::{Causal, Context, Merging, Object, Outcome, TooFarAhead, Unfit, Wish, Write};
 use data::leaderless::ConflictPolicy;
 
 /// How a keyspace treats conflicts.
@@ -78,18 +78,19 @@ impl fmt::Display for Refusal {
 impl core::error::Error for Refusal {}
 
 /// The delta that does what was asked, under the policy, made from what the site holds of the key; with what became of the conflicts
-/// that it ends.
+/// that it ends. `merging`: the keyspace's function, if it has one.
 ///
 /// # Errors
 /// [`Refusal::NotANumber`]: registers of last-write-wins do not add, so an increment is a write of the sum.
 pub fn mint(
     policy: Policy,
+    merging: Option<&Merging>,
     wish: &Wish,
     object: &Object,
     write: &mut Write<'_>,
     now_ms: i64,
 ) -> Result<Causal<Object>, Refusal> {
-    let mut under = |values| wish.mint_under(values, object, write, now_ms).map(|(delta, _)| delta);
+    let mut under = |values| wish.mint_under(values, merging, object, write, now_ms).map(|(delta, _)| delta);
     match policy {
         Policy::LastWriteWins => under(ConflictPolicy::LastWriteWins).map_err(refusal),
         Policy::Crdt | Policy::Siblings | Policy::Home => under(ConflictPolicy::Crdt).map_err(Refusal::Unfit),
@@ -100,10 +101,16 @@ pub fn mint(
 ///
 /// # Errors
 /// When it does not fit what is there.
-pub fn judge(policy: Policy, wish: &Wish, object: &Object, now_ms: i64) -> Result<Outcome, Refusal> {
+pub fn judge(
+    policy: Policy,
+    merging: Option<&Merging>,
+    wish: &Wish,
+    object: &Object,
+    now_ms: i64,
+) -> Result<Outcome, Refusal> {
     match policy {
         Policy::LastWriteWins => wish.judge_last(object, now_ms).map_err(refusal),
-        _ => wish.judge(object, now_ms).map_err(Refusal::Unfit),
+        _ => wish.judge_shown(merging, object, now_ms).map_err(Refusal::Unfit),
     }
 }
 

@@ -32,7 +32,7 @@ impl Node {
         let nothing = Object::default();
         let object = self.copy.object(key).unwrap_or(&nothing);
         let mut write = Write::new(&mut self.minter, Stamp(stamp << 16));
-        let (delta, outcome) = wish.mint_under(self.policy, object, &mut write, 0)?;
+        let (delta, outcome) = wish.mint_under(self.policy, None, object, &mut write, 0)?;
         let step = Step::Delta { key: key.into(), delta };
         self.copy.apply(&step);
         Ok((step, outcome))

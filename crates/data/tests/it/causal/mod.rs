@@ -26,6 +26,7 @@ mod keys;
 mod laws;
 mod meanings;
 mod members;
+mod merging;
 mod planted;
 mod planted_stores;
 mod sequence;

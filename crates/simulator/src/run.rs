@@ -174,7 +174,7 @@ fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random, merge
 }
 
 /// Multi-leader keyspaces, where the run has three sites.
-fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random, merges: bool) -> Vec<Space> {
+fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space> {
     let space = |name: &str, options: &str| Space {
         name: name.to_owned(),
         options: words(options),
@@ -209,7 +209,8 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random, merges:
     }
     let tenders = space("tenders", &format!("REPLICAS 3 COMMIT majority CONFLICT merge {GREATEST}"));
     let is_named = among.is_some_and(|among| among.contains(&tenders.name));
-    if possible && (is_named || among.is_none() && merges) {
+    // Only where it is asked for.
+    if possible && is_named {
         all.push(tenders);
     }
     all
@@ -410,9 +411,7 @@ pub fn run(plan: &Plan) -> Outcome {
     }
     let leaderless = spaces.len();
     if plan.scenario.is_none() {
-        let merges = Random::new(plan.seed, 16).chance(300);
-        let random = &mut Random::new(plan.seed, 13);
-        spaces.extend(site_spaces(&mix, plan.keyspaces.as_deref(), random, merges));
+        spaces.extend(site_spaces(&mix, plan.keyspaces.as_deref(), &mut Random::new(plan.seed, 13)));
     }
     let mut world = World::new(plan.seed, mix, spaces, plan.readable);
     world.clients = match &plan.scenario {

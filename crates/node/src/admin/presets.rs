@@ -37,7 +37,15 @@ impl Node {
         else {
             return Err(format!("ERR no such preset: there are {}", known()));
         };
-        let mut words: Vec<Vec<u8>> = options.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        let mut options: Vec<&str> = options.split(' ').collect();
+        // What becomes of conflicts is said once: by a policy's name, or by a function.
+        let says = |word: &&[u8]| [&b"CONFLICT"[..], b"MERGE"].iter().any(|it| word.eq_ignore_ascii_case(it));
+        if beside.iter().any(says)
+            && let Some(at) = options.iter().position(|option| *option == "CONFLICT")
+        {
+            options.drain(at..at + 2);
+        }
+        let mut words: Vec<Vec<u8>> = options.iter().map(|word| word.as_bytes().to_vec()).collect();
         if *name == "disaster-recovery" {
             words.extend(self.recovery_words(beside)?);
         }

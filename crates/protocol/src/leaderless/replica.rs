@@ -339,7 +339,7 @@ impl Replica {
             | Message::WalkAsk { .. }
             | Message::WalkSums { .. }
             | Message::WalkSpan { .. }
-            | Message::WalkBack { .. } => self.walk_message(now, from, incarnation, message, out),
+            | Message::WalkBack { .. } => self.walk_message(now.instant, from, incarnation, message, out),
             Message::Minted { .. }
             | Message::Applied { .. }
             | Message::State { .. }
@@ -488,14 +488,8 @@ impl Replica {
             self.clock.observe(stamp, self.mint_time.wall(now)).map_err(|_| Why::Clock)
         })
     }
-    /// The same of all that a walk brings.
-    pub(super) fn observe_all(&mut self, now: Now, entries: &[Entry]) -> Result<(), Why> {
-        let newest =
-            entries.iter().filter_map(|it| it.held.object.newest_write()).map(|mark| mark.stamp).max();
-        self.observe(now, newest)
-    }
     pub(super) fn observe_copy(&mut self) {
-        // What a walk brought was judged when it came.
+        // What a walk brought was minted by a clock that most agreed with: a newcomer may not refuse what the others hold.
         let newest = self.durable.copy.newest();
         self.clock = HybridClock::new(self.clock.last().max(newest), self.limits.ahead_ms_max);
     }

@@ -21,9 +21,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use data::causal::{Context, Entry, Held, Range, Span, Step, Summaries, Summary};
 use data::codec::Writer;
-use data::{Incarnation, Instant, NodeId, Now};
+use data::{Incarnation, Instant, NodeId};
 
-const AHEAD: &str = "a copy holds a time that lies far ahead of the clock here: nothing of it is taken";
 /// Messages without an answer after which a walk is given up.
 const TRIES_MAX: u32 = 5;
 /// Keys of both copies, as their sums count them, that one exchange takes together. A guess: some hundreds of kilobytes.
@@ -243,7 +242,7 @@ impl Replica {
 
     pub(super) fn walk_message(
         &mut self,
-        now: Now,
+        now: Instant,
         from: NodeId,
         incarnation: Incarnation,
         message: Message,
@@ -272,7 +271,7 @@ impl Replica {
                 self.say(from, Message::WalkSums { walk, range, sums: Box::new(sums) }, out);
             }
             Message::WalkSpan { walk, span, entries, context } => {
-                let answer = match self.take_span(now, span, entries, context, out) {
+                let answer = match self.take_span(span, entries, context, out) {
                     Taken::Same => Message::WalkBack { walk, span, entries: vec![], context: Context::new() },
                     Taken::Differs => {
                         let (span, entries, _) = self.part(span);
@@ -285,7 +284,7 @@ impl Replica {
             Message::WalkBegun { walk, sums, context, is_ready }
                 if self.is_answer(walk, from, incarnation) =>
             {
-                self.begun(now.instant, incarnation, &sums, context, is_ready, out);
+                self.begun(now, incarnation, &sums, context, is_ready, out);
             }
             Message::WalkSums { walk, range, sums } if self.is_answer(walk, from, incarnation) => {
                 let question = Message::WalkAsk { walk, range };
@@ -294,7 +293,7 @@ impl Replica {
                 if let (Some(asked), Some(at)) = (asked, at) {
                     asked.remove(at);
                     self.compare(range, &sums, out);
-                    self.answered(now.instant, out);
+                    self.answered(now, out);
                 }
             }
             Message::WalkBack { walk, span, entries, context } if self.is_answer(walk, from, incarnation) => {
@@ -388,17 +387,12 @@ impl Replica {
     }
     fn exchanged(
         &mut self,
-        now: Now,
+        now: Instant,
         span: Span,
         entries: Vec<Entry>,
         theirs: Context,
         out: &mut Vec<Output>,
     ) {
-        // bugs: LL-02. A time far ahead is of a clock that nobody judged: nothing of it is taken before that time has come.
-        if self.observe_all(now, &entries).is_err() {
-            out.push(Output::Report(Report::Dropped(AHEAD)));
-            return self.abandon(now.instant, out);
-        }
         let Some(walk) = &mut self.walk else { return };
         // A span begins where it was asked for, and goes no further.
         let is_of = |it: &Span| it.first == span.first && span.last <= it.last;
@@ -422,7 +416,7 @@ impl Replica {
             self.observe_copy();
         }
         self.step(Step::Pass { span }, out);
-        self.answered(now.instant, out);
+        self.answered(now, out);
     }
     fn answered(&mut self, now: Instant, out: &mut Vec<Output>) {
         let gap = self.limits.walk_gap;
@@ -479,7 +473,6 @@ impl Replica {
     /// Joins what a walker holds in a span; whether it holds the same then as this copy does.
     fn take_span(
         &mut self,
-        now: Now,
         span: Span,
         entries: Vec<Entry>,
         theirs: Context,
@@ -487,10 +480,6 @@ impl Replica {
     ) -> Taken {
         if entries.is_empty() && theirs.is_empty() {
             // It only takes, or has nothing.
-            return Taken::Differs;
-        }
-        if self.observe_all(now, &entries).is_err() {
-            out.push(Output::Report(Report::Dropped(AHEAD)));
             return Taken::Differs;
         }
         let at = out.len();

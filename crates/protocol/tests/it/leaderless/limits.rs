@@ -172,26 +172,6 @@ fn a_copy_whose_clock_is_ahead_of_most_mints_nothing() {
     assert!(out.contains(&Output::Send { to: NodeId(1), message: refused }), "{out:?}");
 }
 
-/// A walk brings what a copy with a wrong clock took: a time far ahead is not taken over, or nobody could write for an hour.
-#[test]
-fn a_time_far_ahead_does_not_come_with_a_walk() {
-    let (mut replica, now) = (replica(1, Limits::default()), at(1_000, WALL_MS));
-    let mut clocks = Clocks::default();
-    clocks.hear(now.instant, NodeId(2), WALL_MS + HOUR_MS);
-    clocks.hear(now.instant, NodeId(3), WALL_MS);
-    replica.hear_clocks(clocks.bounds(NodeId(1), (1..=3).map(NodeId)));
-    let Causal { store, context } = value(2, WALL_MS + HOUR_MS);
-    let held = Held { object: store, recent: context.clone() };
-    let entries = vec![Entry { key: blob("k"), held }];
-    let span = Range::WHOLE.span();
-    let mut out = Vec::new();
-    let brought = Message::WalkSpan { walk: 1, span, entries, context };
-    replica.receive(now, NodeId(2), LIFE, brought, &mut out);
-    assert!(replica.durable().copy.object(b"k").is_none(), "it waits for its time");
-    push(&mut replica, now, 1);
-    assert_eq!(replica.durable().copy.context().dots(), 1, "the clock is not raised either");
-}
-
 /// Its own clock is the one that is behind: what the other two agree on is right.
 #[test]
 fn a_copy_whose_clock_is_behind_most_goes_by_theirs() {

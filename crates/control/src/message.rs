@@ -43,7 +43,7 @@ pub struct Sealed {
     pub last: Position,
     /// Where each epoch of that log began; empty from a node of message version 2 or older.
     pub starts: Vec<Position>,
-    /// Entries before its end in which the copy differs from its last leader's (`best-effort`).
+    /// Entries before its end that the copy lacks (`best-effort`).
     pub missed: u64,
 }
 

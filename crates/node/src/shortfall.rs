@@ -71,11 +71,7 @@ impl Shortfall {
         if self.is_whole() {
             return 0;
         }
-        count(&self.own.without(&self.leaders))
-    }
-    /// Entries that the leader's table lacks and this one has.
-    fn strays(&self) -> u64 {
-        if self.is_whole() { 0 } else { count(&self.leaders.without(&self.own)) }
+        self.own.without(&self.leaders).iter().map(|(first, last)| last.0 - first.0 + 1).sum()
     }
     /// An entry that every copy applies. `leads`: the epoch that this copy leads.
     pub(crate) fn note(&mut self, record: &Record<'_>, leads: Option<Epoch>) {
@@ -126,15 +122,10 @@ impl Shortfall {
     }
 }
 
-/// Entries in ranges that do not overlap.
-fn count(ranges: &[(Index, Index)]) -> u64 {
-    ranges.iter().map(|(first, last)| last.0 - first.0 + 1).sum()
-}
-
 impl Group {
     /// The replica hears what the table lacks, before it says anything of what is applied.
     pub(crate) fn tell_lacks(&mut self) {
-        self.replica.note_lacks(&self.shortfall.own, self.shortfall.missed(), self.shortfall.strays());
+        self.replica.note_lacks(&self.shortfall.own, self.shortfall.is_whole(), self.shortfall.missed());
     }
     /// Whether this copy, which is not whole, is to be made anew: under `best-effort` it stays as it is while the leader does that
     /// made it so.

@@ -40,7 +40,6 @@ pub(super) struct Standing {
     /// The leader's table lacks the same.
     whole: bool,
     missed: u64,
-    strays: u64,
     told_at: Instant,
     told: Told,
 }
@@ -69,12 +68,10 @@ impl Leader {
 }
 
 impl Replica {
-    /// The node tells what its table lacks: all together, how many entries of it the leader's table has, and how many the leader's
-    /// lacks that it has.
-    pub fn note_lacks(&mut self, lacks: &Gaps, missed: u64, strays: u64) {
-        self.standing.whole = missed + strays == 0;
+    /// The node tells what its table lacks: all together, and how much of it the leader's table has.
+    pub fn note_lacks(&mut self, lacks: &Gaps, whole: bool, missed: u64) {
+        self.standing.whole = whole;
         self.standing.missed = missed;
-        self.standing.strays = strays;
         if self.standing.lacks.digest() != lacks.digest() {
             self.standing.lacks = lacks.clone();
         }
@@ -91,10 +88,13 @@ impl Replica {
         }
         lacks
     }
-    /// Entries in which this copy's table differs from its leader's, as it was told itself: whoever differs least is elected. What it
-    /// has and its leader lacked counts as well, or what was lost, and perhaps done again since, would be there once more.
-    pub fn differs_by(&self) -> u64 {
-        if self.leads().is_some() { 0 } else { self.standing.missed + self.standing.strays }
+    /// Entries that this copy's table lacks and its leader's has, as it was told itself: whoever misses least is elected. One that
+    /// misses none and is not whole holds what its leader lacked: it comes behind those that are, or what was lost, and perhaps done
+    /// again since, would be there once more.
+    pub fn missed(&self) -> u64 {
+        let may_differ = self.view.as_ref().is_some_and(|view| view.rule == CommitRule::BestEffort);
+        let differs = u64::from(may_differ && !self.standing.whole);
+        if self.leads().is_some() { 0 } else { self.standing.missed.max(differs) }
     }
     /// Whether a follower's copy is known to lack nothing that this leader's has. Only under `best-effort` it can.
     pub fn is_whole(&self, node: NodeId) -> bool {

@@ -125,7 +125,7 @@ pub struct SealAnswer {
     pub epoch: Epoch,
     pub election: ViewNumber,
     pub last: Position,
-    /// Entries that the copy lacks and its last leader had, or has and its last leader lacked.
+    /// Entries that the copy lacks and its last leader had.
     pub missed: u64,
 }
 

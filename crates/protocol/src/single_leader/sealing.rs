@@ -80,7 +80,7 @@ impl Replica {
             epoch,
             election,
             last,
-            missed: self.differs_by(),
+            missed: self.missed(),
         }));
     }
 

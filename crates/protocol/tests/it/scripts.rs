@@ -204,8 +204,7 @@ impl Stage {
             .iter()
             .map(|(node, r)| {
                 let (role, last) = (r.role().name(), r.log().last().position);
-                let lacks =
-                    if r.differs_by() > 0 { format!(", lacks {}", r.differs_by()) } else { String::new() };
+                let lacks = if r.missed() > 0 { format!(", lacks {}", r.missed()) } else { String::new() };
                 (
                     *node,
                     format!(
@@ -313,7 +312,7 @@ impl Stage {
                 let replica = self.replicas.get_mut(&node(0)?).ok_or("no such node")?;
                 let mut lacks = Gaps::default();
                 lacks.note(Index(1), Index(missed));
-                replica.note_lacks(&lacks, missed, 0);
+                replica.note_lacks(&lacks, missed == 0, missed);
                 let (commit, mut out) = (replica.commit(), Vec::new());
                 replica.applied(commit, &mut out);
                 self.carry_out(node(0)?, out);

@@ -91,8 +91,12 @@ impl Gaps {
         }
     }
     pub fn covers(&self, index: Index) -> bool {
-        let at = self.ranges.partition_point(|(_, last)| *last < index);
-        self.ranges.get(at).is_some_and(|(first, _)| *first <= index)
+        self.meets(index, index)
+    }
+    /// Whether any of the entries from the one through the other is in them.
+    pub fn meets(&self, first: Index, last: Index) -> bool {
+        let at = self.ranges.partition_point(|(_, ended)| *ended < first);
+        self.ranges.get(at).is_some_and(|(begun, _)| *begun <= last)
     }
     /// The ranges of these that are in none of the others.
     pub fn without(&self, others: &Gaps) -> Vec<(Index, Index)> {
@@ -149,6 +153,10 @@ mod tests {
         let both = gaps(&[(3, 5), (6, 9), (20, 20)]);
         assert_eq!((both.entries(), both.ranges().len(), both.end()), (8, 2, Index(20)));
         assert!(both.covers(Index(3)) && both.covers(Index(20)) && !both.covers(Index(10)));
+        let meets = |first, last| both.meets(Index(first), Index(last));
+        assert!(
+            meets(1, 3) && meets(9, 30) && meets(10, 20) && !meets(1, 2) && !meets(10, 19) && !meets(21, 22)
+        );
         assert_ne!(both, gaps(&[(3, 9), (20, 20)]), "two gaps in a row are not one");
         let mut bytes = Vec::new();
         both.encode(&mut Writer::new(&mut bytes));

@@ -10,7 +10,7 @@
 //!    8  last index: that of the record for one entry, beyond it for a range without payload, the greatest there is if unknown
 //!    8  the epoch whose leader lacks it
 //!   20  the copy that may hold more of it (option: node, incarnation)
-//!    -  payload of the entry (option); none for a range, or when the ledger was full
+//!    -  payload of the entry, of a range that of its first (option); none when it was never here, or the ledger was full
 //! ```
 
 use crate::codec::{DecodeError, Reader, Writer};
@@ -74,7 +74,7 @@ pub struct Item {
     /// The leader's time, ms since 1970.
     pub time_ms: i64,
     pub request: RequestId,
-    /// The entry's payload; `None` for a range and when the ledger had no room for it.
+    /// The entry's payload; `None` when it was never here, or the ledger had no room for it. Of a range at most that of its first.
     pub payload: Option<Bytes>,
 }
 
@@ -95,6 +95,14 @@ impl Item {
     /// Entries that it stands for; nothing when that is unknown.
     pub fn entries(&self) -> Option<u64> {
         (self.through != UNKNOWN_END).then(|| self.through.0.saturating_sub(self.id.position.index.0) + 1)
+    }
+    /// Takes in what another copy of the item knows: the stronger mark, the end of the longer range, the payload.
+    pub fn join(&mut self, other: &Item) {
+        if self.mark != Mark::Announced && other.mark != Mark::Announced {
+            self.through = self.through.max(other.through);
+        }
+        self.mark = self.mark.min(other.mark);
+        self.payload = self.payload.take().or_else(|| other.payload.clone());
     }
     fn fields(&self, w: &mut Writer<'_>) {
         w.u8(self.mark as u8);

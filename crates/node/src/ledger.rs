@@ -68,8 +68,7 @@ impl Ledger {
     /// become part of the range before it.
     fn put(&mut self, mut item: Item) -> Item {
         if let Some(known) = self.remove(item.id) {
-            item.mark = item.mark.min(known.mark);
-            item.payload = item.payload.or(known.payload);
+            item.join(&known);
         }
         if self.bytes + item.bytes() > BYTES_MAX {
             item.payload = None;
@@ -112,9 +111,8 @@ impl Ledger {
             totals.items += 1;
             totals.acknowledged += u64::from(item.mark == Mark::Acknowledged);
             totals.announced += u64::from(item.mark == Mark::Announced);
-            if item.payload.is_none() {
-                totals.without_payload += item.entries().unwrap_or(0);
-            }
+            let kept = u64::from(item.payload.is_some());
+            totals.without_payload += item.entries().unwrap_or(0).saturating_sub(kept);
         }
         totals
     }
@@ -338,10 +336,12 @@ impl Node {
             let survives = |item: &&Item| {
                 let Position { epoch, index } = item.id.position;
                 item.mark != Mark::Announced
-                    && index <= commit
+                    // Of a range all must be there, or it stays: whoever lost some of it may have nothing else to say of that.
+                    && item.through <= commit
                     // What the leader of its epoch or a later one was told to go on without is not there.
-                    && !it.shortfall.lost().covers(index)
+                    && !it.shortfall.lost().meets(index, item.through)
                     && replica.log().epoch_at(index) == Some(epoch)
+                    && replica.log().epoch_at(item.through) == Some(epoch)
             };
             ids.extend(self.ledger.of(group).filter(survives).map(|item| item.id));
         }
@@ -399,6 +399,18 @@ mod tests {
         let bytes = ledger.totals().bytes;
         assert!(ledger.remove(item(1, 10).id).is_some());
         assert_eq!((bytes, ledger.totals()), (item(1, 10).bytes() as u64, Totals::default()));
+    }
+
+    #[test]
+    fn a_range_stays_whole_beside_the_payload_of_its_first_entry() {
+        let range = Item { through: Index(9), ..item(1, 0) };
+        for (first, second) in [(range.clone(), item(1, 10)), (item(1, 10), range)] {
+            let mut ledger = Ledger::default();
+            ledger.put(first);
+            let kept = ledger.put(second);
+            assert_eq!((kept.through, kept.payload.is_some()), (Index(9), true));
+            assert_eq!((ledger.totals().items, ledger.totals().without_payload), (1, 8));
+        }
     }
 
     #[test]

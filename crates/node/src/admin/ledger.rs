@@ -402,8 +402,7 @@ impl Found {
                 self.items.entry(listed.item.id).or_insert_with(|| (listed.clone(), Vec::new()));
             nodes.push(from);
             // Of several copies of an entry one may know more than the others.
-            known.item.mark = known.item.mark.min(listed.item.mark);
-            known.item.payload = known.item.payload.take().or(listed.item.payload);
+            known.item.join(&listed.item);
             known.payload_bytes = known.payload_bytes.max(listed.payload_bytes);
         }
     }

@@ -206,15 +206,16 @@ fn gather(world: &World) -> Vec<Item> {
     let mut items: BTreeMap<_, Item> = BTreeMap::new();
     for node in world.hosts.values().filter_map(|host| host.node.as_ref()) {
         for item in node.ledger().items() {
-            let known = items.entry(item.id).or_insert_with(|| item.clone());
-            known.mark = known.mark.min(item.mark);
-            known.payload = known.payload.take().or_else(|| item.payload.clone());
+            items.entry(item.id).or_insert_with(|| item.clone()).join(item);
         }
     }
     items.into_values().collect()
 }
 
 fn tells_little(item: &Item) -> bool {
+    if item.through > item.id.position.index && item.mark != Mark::Announced {
+        return true;
+    }
     let Some(payload) = &item.payload else { return item.mark != Mark::Announced };
     matches!(Payload::parse(payload), Ok(Payload { changes: Changes::Images(_), .. }))
 }

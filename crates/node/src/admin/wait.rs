@@ -63,8 +63,8 @@ pub(crate) struct Waiting {
 enum Look {
     /// These followers hold it, and the leader of this moment said so.
     Held(Vec<NodeId>),
-    /// The leader of this group, which has this slot, must be asked for this write.
-    Ask(KeyspaceId, u16, Work),
+    /// The leader of the group that has this slot must be asked for this write; with several sites of that group.
+    Ask(KeyspaceId, u16, Option<GroupId>, Work),
     /// An earlier command of the connection has no answer yet.
     NotYet,
 }
@@ -171,8 +171,8 @@ impl Node {
                     wait.known = holders;
                     true
                 }
-                Look::Ask(keyspace, shard, work) => {
-                    self.ask_leader(&mut wait, (keyspace, shard), work);
+                Look::Ask(keyspace, shard, home, work) => {
+                    self.ask_leader(&mut wait, (keyspace, shard, home), work);
                     wait.asked_at != Instant::ZERO && !wait.asked
                 }
                 Look::NotYet => false,
@@ -246,7 +246,8 @@ impl Node {
         }
         if let Some(client) = &wait.of {
             let (position, of) = (Position::default(), RequestId::NONE);
-            return Look::Ask(session.keyspace, 0, Work::Fate { position, of, client: Some(client.clone()) });
+            let work = Work::Fate { position, of, client: Some(client.clone()) };
+            return Look::Ask(session.keyspace, 0, None, work);
         }
         let subject = match wait.question {
             Question::Receipt => session.receipt.as_ref().filter(|receipt| receipt.write),
@@ -254,10 +255,12 @@ impl Node {
             Question::Token => None,
         };
         let shard = |group| self.map.groups.get(&group).and_then(|it| it.slots.first()).unwrap_or(0);
+        // Every site has a group for the slot: the one that took the write knows.
+        let home = |keyspace, group| self.is_multi_leader(keyspace).then_some(group);
         if let Some(it) = subject.filter(|it| wait.question == Question::Receipt && self.is_uncertain(it)) {
             let WriteName { request: of, client } = it.name.as_deref().cloned().unwrap_or_default();
             let work = Work::Fate { position: it.position, of, client };
-            return Look::Ask(it.keyspace, shard(it.group), work);
+            return Look::Ask(it.keyspace, shard(it.group), home(it.keyspace, it.group), work);
         }
         let Some(Receipt { keyspace, group, position, .. }) = subject else {
             // Nothing was written: every follower holds that.
@@ -275,7 +278,8 @@ impl Node {
         if self.groups.get(group).is_some_and(|it| it.is_serving()) {
             return Look::Held(self.holders(*group, *position));
         }
-        Look::Ask(*keyspace, shard(*group), Work::Holders { position: *position })
+        let work = Work::Holders { position: *position };
+        Look::Ask(*keyspace, shard(*group), home(*keyspace, *group), work)
     }
 
     /// Replies that end with their receipt: looked at in every turn, so that nobody waits for a tick.
@@ -285,7 +289,12 @@ impl Node {
         }
     }
 
-    fn ask_leader(&mut self, wait: &mut Waiting, (keyspace, shard): (KeyspaceId, u16), work: Work) {
+    fn ask_leader(
+        &mut self,
+        wait: &mut Waiting,
+        (keyspace, shard, home): (KeyspaceId, u16, Option<GroupId>),
+        work: Work,
+    ) {
         let now = self.now.instant;
         if wait.asked || (wait.asked_at != Instant::ZERO && now.since(wait.asked_at) < ASK_EVERY) {
             return;
@@ -294,7 +303,7 @@ impl Node {
         let asks_fate = matches!(work, Work::Fate { .. });
         let origin = Origin::Client { connection, slot, purpose: Purpose::Holders };
         let outgoing = Outgoing::new(keyspace, Protocol::Resp2, work, origin, wait.deadline);
-        let outgoing = Outgoing { slot: shard, ..outgoing };
+        let outgoing = Outgoing { slot: shard, home, ..outgoing };
         // Without room for it now, there may be some at the next look.
         if self.forwards.add(outgoing).is_ok()
             && let Some(session) = self.sessions.get_mut(connection)

@@ -464,6 +464,11 @@ fn commands_go_to_the_home_of_their_key_and_homes_move_live() {
         homes.insert(of[0].clone());
     }
     assert_eq!(homes.len(), 3, "slots are divided among the founders");
+    // Who holds a write is asked of the group that took it, wherever that is.
+    for n in 0..12 {
+        let receipt = receipt_of(&mut cluster, clients[n % 9], &format!("SET k{n} w"));
+        assert!(receipt.contains("holders *2 ") || receipt.contains("holders *3 "), "{receipt}");
+    }
     // One order for each key: whoever reads sees what was acknowledged anywhere.
     for n in 0..30 {
         let (writer, reader) = (clients[n % 9], clients[(n + 1) % 9]);

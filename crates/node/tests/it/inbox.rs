@@ -2,31 +2,10 @@
 // catalogue: J1 J7 J14 J18
 // bugs: LL-01, ML-07
 
-use crate::cluster::serving;
+use crate::leaderless::{at_once, keyspace};
 use crate::rig::{Client, Cluster};
 use data::NodeId;
 use data::causal::ConflictId;
-
-fn with(policy: &str) -> (Cluster, Vec<Client>) {
-    let mut cluster = serving(3);
-    let client = cluster.connect(NodeId(1));
-    let line = format!("KEYSPACE CREATE prices LEADERLESS CONFLICT {policy}");
-    assert_eq!(cluster.ask(client, &line), "+OK");
-    cluster.run(100);
-    let clients: Vec<Client> = (1..=3).map(|node| cluster.connect(NodeId(node))).collect();
-    for client in &clients {
-        assert_eq!(cluster.ask(*client, "SELECT prices"), "+OK");
-    }
-    (cluster, clients)
-}
-
-/// Two clients write at once, each through its own node, whose copy mints.
-fn at_once(cluster: &mut Cluster, clients: &[Client], one: &str, two: &str) {
-    cluster.send(clients[0], one);
-    cluster.send(clients[1], two);
-    cluster.run(100);
-    assert_eq!((cluster.received(clients[0]), cluster.received(clients[1])), ("+OK".into(), "+OK".into()));
-}
 
 /// The value behind a name in a reply, as words.
 fn field(reply: &str, name: &str) -> String {
@@ -48,7 +27,7 @@ fn price_under_every_policy() {
         ("crdt", "decided", "converge"),
         ("siblings", "open", "let users resolve"),
     ] {
-        let (mut cluster, clients) = with(policy);
+        let (mut cluster, clients) = keyspace(3, "prices", &format!("CONFLICT {policy}"));
         at_once(&mut cluster, &clients, "SET price 100", "SET price 150");
         let shown = cluster.ask(clients[2], "GET price");
         for client in &clients {
@@ -90,7 +69,7 @@ fn price_under_every_policy() {
 /// What lost, or was ended unseen, stays with its value through later writes, restarts and a delete.
 #[test]
 fn a_loser_stays_until_it_is_let_go() {
-    let (mut cluster, clients) = with("last-write-wins");
+    let (mut cluster, clients) = keyspace(3, "prices", "CONFLICT last-write-wins");
     at_once(&mut cluster, &clients, "SET price 100", "SET price 150");
     let item = id(&mut cluster, clients[0]);
     assert_eq!(cluster.ask(clients[0], "SET price 7"), "+OK");
@@ -120,7 +99,7 @@ fn a_loser_stays_until_it_is_let_go() {
 
 #[test]
 fn subscribers_hear_of_conflicts_once() {
-    let (mut cluster, clients) = with("siblings");
+    let (mut cluster, clients) = keyspace(3, "prices", "CONFLICT siblings");
     let (one, all) = (cluster.connect(NodeId(3)), cluster.connect(NodeId(2)));
     assert_eq!(cluster.ask(one, "INBOX SUBSCRIBE prices"), "*3 $9 subscribe $12 inbox:prices :1");
     assert_eq!(cluster.ask(all, "INBOX SUBSCRIBE"), "*3 $10 psubscribe $7 inbox:* :1");
@@ -138,7 +117,7 @@ fn subscribers_hear_of_conflicts_once() {
 
 #[test]
 fn bad_words_change_nothing() {
-    let (mut cluster, clients) = with("siblings");
+    let (mut cluster, clients) = keyspace(3, "prices", "CONFLICT siblings");
     at_once(&mut cluster, &clients, "SET price 100", "SET price 150");
     let item = id(&mut cluster, clients[0]);
     let id = ConflictId(7);
@@ -175,7 +154,7 @@ fn bad_words_change_nothing() {
 /// Each question gathers what every node has: they were held without a bound.
 #[test]
 fn questions_to_all_nodes_are_bounded() {
-    let (mut cluster, clients) = with("crdt");
+    let (mut cluster, clients) = keyspace(3, "prices", "CONFLICT crdt");
     for command in ["INBOX LIST", "LEDGER LIST"] {
         cluster.pipeline(clients[0], &[command; 300]);
         cluster.run(1000);
@@ -188,7 +167,7 @@ fn questions_to_all_nodes_are_bounded() {
 /// A list has at most a mebibyte, and what follows comes when it is asked for; one that is larger comes alone.
 #[test]
 fn large_conflicts_come_one_by_one() {
-    let (mut cluster, clients) = with("siblings");
+    let (mut cluster, clients) = keyspace(3, "prices", "CONFLICT siblings");
     let value = |letter: &str| letter.repeat(700_000);
     for key in ["a", "b", "c"] {
         at_once(

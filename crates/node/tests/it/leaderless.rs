@@ -7,17 +7,33 @@ use crate::rig::{Client, Cluster};
 use data::NodeId;
 use data::leaderless::Stage;
 
-fn with(nodes: u32, options: &str) -> (Cluster, Vec<Client>) {
+/// A cluster with this leaderless keyspace, and a client of it on every node.
+pub fn keyspace(nodes: u32, name: &str, options: &str) -> (Cluster, Vec<Client>) {
     let mut cluster = serving(nodes);
     let client = cluster.connect(NodeId(1));
-    let line = format!("KEYSPACE CREATE carts LEADERLESS {options}");
+    let line = format!("KEYSPACE CREATE {name} LEADERLESS {options}");
     assert_eq!(cluster.ask(client, line.trim_end()), "+OK");
     cluster.run(100);
     let clients: Vec<Client> = (1..=nodes).map(|node| cluster.connect(NodeId(node))).collect();
     for client in &clients {
-        assert_eq!(cluster.ask(*client, "SELECT carts"), "+OK");
+        assert_eq!(cluster.ask(*client, &format!("SELECT {name}")), "+OK");
     }
     (cluster, clients)
+}
+
+fn with(nodes: u32, options: &str) -> (Cluster, Vec<Client>) {
+    keyspace(nodes, "carts", options)
+}
+
+/// Two clients write at once, each through its own node, whose copy mints.
+pub fn at_once(cluster: &mut Cluster, clients: &[Client], one: &str, two: &str) {
+    cluster.send(clients[0], one);
+    cluster.send(clients[1], two);
+    cluster.run(100);
+    for client in &clients[..2] {
+        let reply = cluster.received(*client);
+        assert!(reply == "+OK" || reply == ":1", "{reply}");
+    }
 }
 
 /// The nodes of the only ring, and those that are not in it.

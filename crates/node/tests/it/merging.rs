@@ -2,37 +2,14 @@
 // catalogue: J1 J13
 // bugs: ML-16
 
-use crate::cluster::{served, serving};
+use crate::cluster::served;
+use crate::leaderless::{at_once, keyspace};
 use crate::rig::{Client, Cluster};
 use data::NodeId;
 
 /// Neither the last one nor the highest.
 const LEAST: &str = "return(math.min(tonumber(a.value),tonumber(b.value)))";
 const GREATEST: &str = "return(math.max(tonumber(a.value),tonumber(b.value)))";
-
-fn with(options: &str) -> (Cluster, Vec<Client>) {
-    let mut cluster = serving(3);
-    let client = cluster.connect(NodeId(1));
-    let line = format!("KEYSPACE CREATE prices LEADERLESS {options}");
-    assert_eq!(cluster.ask(client, &line), "+OK");
-    cluster.run(100);
-    let clients: Vec<Client> = (1..=3).map(|node| cluster.connect(NodeId(node))).collect();
-    for client in &clients {
-        assert_eq!(cluster.ask(*client, "SELECT prices"), "+OK");
-    }
-    (cluster, clients)
-}
-
-/// Two clients write at once, each through its own node, whose copy mints.
-fn at_once(cluster: &mut Cluster, clients: &[Client], one: &str, two: &str) {
-    cluster.send(clients[0], one);
-    cluster.send(clients[1], two);
-    cluster.run(100);
-    for client in &clients[..2] {
-        let reply = cluster.received(*client);
-        assert!(reply == "+OK" || reply == ":1", "{reply}");
-    }
-}
 
 fn item(cluster: &mut Cluster, client: Client) -> String {
     let list = cluster.ask(client, "INBOX LIST prices");
@@ -44,7 +21,8 @@ fn item(cluster: &mut Cluster, client: Client) -> String {
 #[test]
 fn what_the_function_gives_is_shown_on_every_node() {
     for (one, two) in [("100", "150"), ("150", "100")] {
-        let (mut cluster, clients) = with(&format!("ON-SIBLINGS error CONFLICT merge {LEAST}"));
+        let (mut cluster, clients) =
+            keyspace(3, "prices", &format!("ON-SIBLINGS error CONFLICT merge {LEAST}"));
         at_once(&mut cluster, &clients, &format!("SET price {one}"), &format!("SET price {two}"));
         at_once(&mut cluster, &clients, &format!("HSET all eu {one}"), &format!("HSET all eu {two}"));
         for client in &clients {
@@ -77,7 +55,7 @@ fn what_the_function_gives_is_shown_on_every_node() {
 /// The versions stay beside each other, the highest is shown as if there were no function, and the inbox says why.
 #[test]
 fn a_function_that_fails_loses_nothing() {
-    let (mut cluster, clients) = with(&format!("CONFLICT merge {GREATEST}"));
+    let (mut cluster, clients) = keyspace(3, "prices", &format!("CONFLICT merge {GREATEST}"));
     at_once(&mut cluster, &clients, "SET price dear", "SET price cheap");
     let shown = cluster.ask(clients[2], "GET price");
     for client in &clients {
@@ -109,7 +87,7 @@ fn a_function_that_fails_loses_nothing() {
 
 #[test]
 fn what_does_not_merge_is_refused_and_changes_nothing() {
-    let (mut cluster, clients) = with(&format!("CONFLICT merge {GREATEST}"));
+    let (mut cluster, clients) = keyspace(3, "prices", &format!("CONFLICT merge {GREATEST}"));
     for (function, part) in [
         ("return(a.value)", "which value comes first"),
         ("return(a.value+b.value)", "counts twice"),
@@ -138,7 +116,7 @@ fn what_does_not_merge_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_function_survives_restarts() {
-    let (mut cluster, clients) = with(&format!("CONFLICT merge {LEAST}"));
+    let (mut cluster, clients) = keyspace(3, "prices", &format!("CONFLICT merge {LEAST}"));
     at_once(&mut cluster, &clients, "SET price 100", "SET price 150");
     for node in 1..=3 {
         cluster.kill(NodeId(node));

@@ -233,8 +233,11 @@ impl Request {
             let message = Message::Spread { dots: delta.context.clone(), copies: replicas as u32 };
             out.push(Output::Send { to: *minter, message });
         }
-        let receipt = self.receipt();
-        self.reply(Reply::Written(receipt), out);
+        // The receipt has a copy of the delta: not made again for those who acknowledge after the client was answered.
+        if self.client.is_some() {
+            let receipt = self.receipt();
+            self.reply(Reply::Written(receipt), out);
+        }
         count >= n
     }
     pub(super) fn expire_write(&mut self, out: &mut Vec<Output>) {

@@ -278,8 +278,12 @@ impl World {
         }
     }
 
-    /// Any copy of a keyspace that may lose, while the others are alive or not.
+    /// Any copy of a keyspace that may lose, while the others are alive or not. None while a disk is harmed: the promoted copy is the
+    /// only one that counts for a while, and nobody could go on without it.
     fn order_promotion(&mut self, at: NodeId, random: &mut Random) {
+        if self.has_harm() {
+            return;
+        }
         let Some(node) = self.hosts.get(&at).and_then(|host| host.node.as_ref()) else { return };
         let map = node.map();
         let mut copies = Vec::new();

@@ -112,6 +112,11 @@ impl World {
         knows && governs && map.views().all(serves)
     }
 
+    /// Whether a copy may be damaged without anybody's knowing.
+    pub fn has_harm(&self) -> bool {
+        self.hosts.values().any(|host| host.harm.is_some())
+    }
+
     /// Whether the node runs and its copies of leaderless shards may answer.
     fn holds_shards_whole(&self, id: NodeId) -> bool {
         let node = self.hosts.get(&id).and_then(|host| host.node.as_ref());
@@ -162,7 +167,7 @@ impl World {
 
     /// Another machine is set up; `None` when there are enough, or when a copy is damaged: what it says would count for more.
     pub fn add_machine(&mut self) -> Option<u32> {
-        if self.hosts.values().any(|host| host.harm.is_some()) {
+        if self.has_harm() {
             return None;
         }
         if self.hosts.len() + self.operator.joining.len() >= NODES_MAX {
@@ -230,7 +235,7 @@ impl World {
     /// A node that may be asked to leave: two others stay, and as many as an in-sync set must not shrink below.
     /// Nobody goes while a copy is damaged or missing: the voters and copies that stay would count on it.
     pub fn dispensable(&self, random: &mut Random) -> Option<NodeId> {
-        let whole = self.hosts.values().all(|host| host.harm.is_none());
+        let whole = !self.has_harm();
         let missing = self.operator.leaving.iter().any(|id| !self.hosts.contains_key(id));
         if !whole || missing {
             return None;

@@ -17,6 +17,7 @@
 //! Replies are as one replica saw it: two clients may both be told that they added one member.
 // catalogue: K10 K12
 
+mod names;
 mod read;
 mod specs;
 pub mod table;
@@ -36,6 +37,7 @@ use data::value::Value;
 use table::Kind;
 use wire::ReplyWriter;
 
+pub use names::{answer_names, flushed};
 pub use read::{OnSiblings, Seen, answer, seen, shows_versions};
 pub(crate) use specs::SPECS;
 
@@ -57,6 +59,8 @@ pub enum Plan<'a> {
     Write { writes: Vec<(&'a [u8], Wish)>, form: Form },
     /// Read the keys of `from`, each once; what they come to together ([`merged`]) is one write of `into`, answered OK.
     Merge { from: KeyList<'a>, into: &'a [u8] },
+    /// About all keys. Where one copy can answer that, [`answer_names`] and [`flushed`] do.
+    Names,
     /// The node's own command: nothing here knows it.
     Node,
 }
@@ -104,6 +108,7 @@ pub fn plan<'a>(spec: &Spec, args: &[&'a [u8]], setting: &Setting) -> Result<Pla
         Kind::Missing(what) => {
             Err(CommandError::new(format!("ERR '{}' is not available in this keyspace: {what}", spec.name)))
         }
+        Kind::Names => Ok(Plan::Names),
         Kind::Node => Ok(Plan::Node),
     }
 }

@@ -18,6 +18,8 @@ pub enum Kind {
     Exclusive(&'static str),
     /// Not made for such keyspaces yet, or without a meaning in them: why.
     Missing(&'static str),
+    /// About all keys: whoever holds them knows how many copies that takes.
+    Names,
     /// About connections, nodes and the cluster.
     Node,
 }
@@ -31,9 +33,8 @@ const BYTES: Kind =
 const RENAME: Kind = Kind::Exclusive("write the new key and delete the old one");
 const RANGE: Kind = Kind::Exclusive("read the range and remove its members by ZREM");
 const AT_ONCE: Kind = Kind::Exclusive("each write is one by itself here");
-const WALK: Kind = Kind::Missing("walks over all keys are not made for it yet");
 
-use Kind::{Exclusive, Merge, Missing, Node, Read, Write};
+use Kind::{Exclusive, Merge, Missing, Names, Node, Read, Write};
 
 /// By name.
 pub const TABLE: &[(&str, Kind)] = &[
@@ -60,7 +61,7 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("config", Node),
     ("consistency", Node),
     ("copy", RENAME),
-    ("dbsize", WALK),
+    ("dbsize", Names),
     ("decr", Write(write::decr)),
     ("decrby", Write(write::decrby)),
     ("del", Write(write::del)),
@@ -72,7 +73,7 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("expireat", Write(write::expire)),
     ("expiretime", Read),
     ("flushall", Node),
-    ("flushdb", WALK),
+    ("flushdb", Names),
     ("geoadd", Write(write::zadd)),
     ("geodist", Read),
     ("geohash", Read),
@@ -108,7 +109,7 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("incrby", Write(write::incrby)),
     ("incrbyfloat", Write(write::incrbyfloat)),
     ("info", Node),
-    ("keys", WALK),
+    ("keys", Names),
     ("keyspace", Node),
     ("lcs", Read),
     ("ledger", Node),
@@ -147,7 +148,7 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("pubsub", Node),
     ("punsubscribe", Node),
     ("quit", Node),
-    ("randomkey", WALK),
+    ("randomkey", Names),
     ("readonly", Node),
     ("readwrite", Node),
     ("receipt", Node),
@@ -160,7 +161,7 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("rpush", Write(write::blind_integer)),
     ("rpushx", Exclusive("use RPUSH")),
     ("sadd", Write(write::blind_integer)),
-    ("scan", WALK),
+    ("scan", Names),
     ("scard", Read),
     ("sdiff", Read),
     ("sdiffstore", STORE),
@@ -261,6 +262,7 @@ mod tests {
                 Kind::Read => assert!(spec.run.is_some(), "{}", spec.name),
                 Kind::Write(_) | Kind::Merge => assert_eq!(spec.class, Class::Write, "{}", spec.name),
                 Kind::Exclusive(reason) | Kind::Missing(reason) => assert!(!reason.is_empty()),
+                Kind::Names => assert_eq!(spec.keys, crate::Keys::None, "{}", spec.name),
                 Kind::Node => assert_eq!(spec.class, Class::Node, "{}", spec.name),
             }
         }

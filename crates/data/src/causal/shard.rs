@@ -113,7 +113,7 @@ impl Taking {
 /// One copy of a shard.
 ///
 /// Invariant: the tree and the disputes are those of the objects; `unsettled` are the places of keys with recent dots, `residue`
-/// counts what is left of deletes there; no key is kept that has neither value, residue nor recent dots.
+/// counts what is left of deletes there, `alive` keys with a value; no key is kept that has neither value, residue nor recent dots.
 #[derive(Clone, Debug)]
 pub struct ShardCopy {
     seed: Seed,
@@ -127,6 +127,7 @@ pub struct ShardCopy {
     newest: Stamp,
     taking: Option<Taking>,
     disputes: Disputes,
+    alive: u64,
 }
 
 impl ShardCopy {
@@ -142,6 +143,7 @@ impl ShardCopy {
             newest: Stamp(0),
             taking: None,
             disputes: Disputes::default(),
+            alive: 0,
         }
     }
     /// Every dot that this copy ever held.
@@ -179,6 +181,10 @@ impl ShardCopy {
     /// Keys that hold a value or residue.
     pub fn len(&self) -> u64 {
         self.tree.whole().entries
+    }
+    /// Keys with a value, those whose expiry has passed too.
+    pub fn alive(&self) -> u64 {
+        self.alive
     }
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -386,7 +392,10 @@ impl ShardCopy {
         };
         let held = &mut bucket[at].1;
         let (minus, before) = (hash_of(self.seed, key, &held.object), Look::of(&held.object));
+        let was_alive = held.object.is_alive();
         held.object.join(own, &incoming.object, theirs, losers);
+        self.alive += u64::from(held.object.is_alive());
+        self.alive -= u64::from(was_alive);
         let (plus, after) = (hash_of(self.seed, key, &held.object), Look::of(&held.object));
         if (before.is_disputed || after.is_disputed) && minus != plus {
             let name = bucket[at].0.clone();
@@ -445,6 +454,7 @@ impl ShardCopy {
         for place in places {
             for (key, held) in self.keys.remove(&place).unwrap_or_default() {
                 self.tree.change(place, hash_of(self.seed, &key, &held.object), None);
+                self.alive -= u64::from(held.object.is_alive());
                 let (before, after) = (Look::of(&held.object), Look::of(&Object::default()));
                 self.disputes.change(place, &key, before, after, false);
             }
@@ -458,6 +468,7 @@ impl ShardCopy {
             }
             self.newest = self.newest.max(held.object.newest_write().map_or(Stamp(0), |mark| mark.stamp));
             self.tree.change(place, None, hash_of(self.seed, key, &held.object));
+            self.alive += u64::from(held.object.is_alive());
             if !held.recent.is_empty() {
                 self.unsettled.insert(place);
             }

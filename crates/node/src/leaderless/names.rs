@@ -237,7 +237,8 @@ impl Node {
         spec: &'static Spec,
         args: &[&[u8]],
     ) -> Option<Flow> {
-        if !matches!(spec.name, "keys" | "scan" | "dbsize" | "randomkey" | "flushdb") {
+        if !matches!(commands::causal::table::kind_of(spec.name), Some(commands::causal::table::Kind::Names))
+        {
             return None;
         }
         let planned = self.plan_survey(keyspace, spec, args);

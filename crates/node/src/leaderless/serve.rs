@@ -146,7 +146,7 @@ impl Node {
         let keys = match &plan {
             Plan::Read(keys) | Plan::Merge { from: keys, .. } => keys.len(),
             Plan::Write { writes, .. } => writes.len(),
-            Plan::Node => {
+            Plan::Names | Plan::Node => {
                 return Err(format!("ERR '{}' is not available in a leaderless keyspace", spec.name));
             }
         };
@@ -201,7 +201,7 @@ impl Node {
                 let keys = from.into_iter().map(Blob::from).collect();
                 (Work::Merge { into: into.into(), w, r }, keys, Vec::new())
             }
-            Plan::Node => return Flow::Continue,
+            Plan::Names | Plan::Node => return Flow::Continue,
         };
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         session.replies.begin();

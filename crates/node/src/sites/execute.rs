@@ -4,20 +4,23 @@
 // catalogue: I4
 
 use super::shard::SiteShard;
-use crate::execute::{Context, Executed};
+use crate::execute::{Context, Executed, Identity};
 use crate::group::Group;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use commands::Spec;
 use commands::causal::{self, OnSiblings, Plan, Setting};
-use data::causal::Object;
+use commands::{Flags, Spec};
+use data::causal::{Object, Wish};
 use data::record::Kind;
 use data::value::Blob;
 use data::{Index, Position, RequestId, WriteStamp};
 use protocol::multi_leader::{Change, Output, Record, Refusal};
 use wire::ReplyWriter;
 
+/// Bytes of keys in one write of a FLUSHDB, each with so many more. A guess: an entry of some hundred KiB.
+const FLUSHED_BYTES: usize = 256 << 10;
+const OVERHEAD: usize = 64;
 const JOINING: &str =
     "TRYAGAIN this site is being copied from another one: nothing was done; ask a node of another site";
 
@@ -54,11 +57,17 @@ impl Group {
             plan => plan,
         };
         match plan {
-            Plan::Node => {
-                let text = format!("ERR '{}' is not available in a multi-leader keyspace", spec.name);
-                self.refuse(context, start, reply, Index(0), &text)
-            }
             _ if !exchange.state().is_ready() => self.refuse(context, start, reply, Index(0), JOINING),
+            Plan::Node => self.refuse(context, start, reply, Index(0), &unavailable(spec)),
+            Plan::Names if spec.flags.has(Flags::WRITE) => self.flush_site(context, args, start, reply),
+            Plan::Names => {
+                let (copy, draw) = (exchange.state().copy(), context.random.draw());
+                let mut writer = ReplyWriter::new(reply, context.protocol);
+                match causal::answer_names(spec, args, copy, setting.now_ms, draw, &mut writer) {
+                    Ok(()) => Executed::Read(self.applied),
+                    Err(error) => self.refuse(context, start, reply, Index(0), error.text()),
+                }
+            }
             // It became a write.
             Plan::Merge { .. } => self.refuse(context, start, reply, Index(0), JOINING),
             Plan::Read(keys) => {
@@ -100,10 +109,53 @@ impl Group {
         }
     }
 
+    /// FLUSHDB: deletes what this site sees, in writes of many keys; the reply is that of the last.
+    fn flush_site(
+        &mut self,
+        context: &mut Context<'_>,
+        args: &[&[u8]],
+        start: usize,
+        reply: &mut Vec<u8>,
+    ) -> Executed {
+        let Some(site) = &self.site else { return Executed::NotLeading };
+        let Some(exchange) = &site.exchange else { return Executed::NotLeading };
+        let keys = match causal::flushed(args, exchange.state().copy(), context.now.wall.middle_ms()) {
+            Ok(keys) => keys,
+            Err(error) => return self.refuse(context, start, reply, Index(0), error.text()),
+        };
+        let homes = keys.iter().map(|key| site.home(data::slot::slot(key)));
+        if let Some(home) = homes.into_iter().find(|home| site.has_homes() && *home != site.me) {
+            let text = refusal_text(site, &Refusal::Elsewhere { home });
+            return self.refuse(context, start, reply, Index(0), &text);
+        }
+        let identity = core::mem::replace(&mut context.identity, Identity::NONE);
+        let mut keys = keys.into_iter().peekable();
+        let mut executed = Executed::Read(self.applied);
+        while keys.peek().is_some() {
+            let (mut changes, mut bytes) = (Vec::new(), 0);
+            while let Some(key) = keys.next_if(|_| bytes < FLUSHED_BYTES) {
+                bytes += key.len() + OVERHEAD;
+                changes.push((key, Wish::Delete));
+            }
+            if keys.peek().is_none() {
+                context.identity = identity;
+                ReplyWriter::new(reply, context.protocol).ok();
+            }
+            executed = self.write_site(context, &changes, start, reply, self.applied);
+            if !matches!(executed, Executed::Written(_)) {
+                return executed;
+            }
+        }
+        if matches!(executed, Executed::Read(_)) {
+            ReplyWriter::new(reply, context.protocol).ok();
+        }
+        executed
+    }
+
     pub(super) fn write_site(
         &mut self,
         context: &mut Context<'_>,
-        changes: &[(Blob, data::causal::Wish)],
+        changes: &[(Blob, Wish)],
         start: usize,
         reply: &mut Vec<u8>,
         depends: Index,
@@ -247,7 +299,13 @@ impl Group {
                 let answered = causal::answer(spec, args, &setting, OnSiblings::Show, &found, random, writer);
                 answered.err().map(|error| String::from(error.text()))
             }
-            Ok(_) => Some(format!("ERR '{}' is not available in a multi-leader keyspace", spec.name)),
+            Ok(Plan::Names) => {
+                let mut writer = ReplyWriter::new(reply, protocol);
+                let copy = site.state.copy();
+                let answered = causal::answer_names(spec, args, copy, now_ms, random.draw(), &mut writer);
+                answered.err().map(|error| String::from(error.text()))
+            }
+            Ok(_) => Some(unavailable(spec)),
             Err(error) => Some(error.text().into()),
         };
         if let Some(text) = refused {
@@ -255,6 +313,10 @@ impl Group {
             ReplyWriter::new(reply, protocol).error(&text);
         }
     }
+}
+
+fn unavailable(spec: &Spec) -> String {
+    format!("ERR '{}' is not available in a multi-leader keyspace", spec.name)
 }
 
 /// Why a write was not made, for a client. Nothing was done.

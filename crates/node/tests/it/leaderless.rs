@@ -326,7 +326,7 @@ fn what_contradicts_itself_is_refused_and_what_is_promised_is_shown() {
     assert!(cluster.ask(client, "INFO leaderless").contains("leaderless_copies:1"));
 }
 
-fn words(reply: &str) -> Vec<String> {
+pub fn words(reply: &str) -> Vec<String> {
     let mut words: Vec<String> =
         reply.split(' ').filter(|word| !word.starts_with(['*', '$'])).map(str::to_owned).collect();
     words.sort();
@@ -334,7 +334,7 @@ fn words(reply: &str) -> Vec<String> {
 }
 
 /// All keys that a walk shows, each step at the next node.
-fn walk(cluster: &mut Cluster, clients: &[Client], options: &str) -> Vec<String> {
+pub fn walk(cluster: &mut Cluster, clients: &[Client], options: &str) -> Vec<String> {
     let (mut cursor, mut keys) = ("0".to_owned(), Vec::new());
     for step in 0..2000 {
         let reply = cluster.ask(clients[step % clients.len()], &format!("SCAN {cursor} {options}"));

@@ -18,3 +18,4 @@ mod reading;
 mod rig;
 mod sharding;
 mod sites;
+mod sites_names;

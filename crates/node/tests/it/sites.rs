@@ -9,7 +9,7 @@ use data::NodeId;
 const SITES: [&str; 3] = ["eu", "us", "ap"];
 
 /// So many nodes at three sites, a keyspace with these options, and a client at each node.
-fn with(nodes: u32, options: &str) -> (Cluster, Vec<Client>) {
+pub fn with(nodes: u32, options: &str) -> (Cluster, Vec<Client>) {
     let mut cluster = served(Cluster::at_sites(nodes, &SITES));
     let client = cluster.connect(NodeId(1));
     let line = format!("KEYSPACE CREATE world MULTI-LEADER {options}");
@@ -33,7 +33,7 @@ fn receipt_of(cluster: &mut Cluster, client: Client, line: &str) -> String {
     cluster.received(client)
 }
 
-fn insists(cluster: &mut Cluster, client: Client, line: &str, wanted: &str) {
+pub fn insists(cluster: &mut Cluster, client: Client, line: &str, wanted: &str) {
     let mut reply = String::new();
     for _ in 0..150 {
         reply = cluster.ask(client, line);
@@ -46,7 +46,7 @@ fn insists(cluster: &mut Cluster, client: Client, line: &str, wanted: &str) {
 }
 
 /// Cuts a site off, or brings it back.
-fn cut(cluster: &mut Cluster, site: &str, is_cut: bool) {
+pub fn cut(cluster: &mut Cluster, site: &str, is_cut: bool) {
     let nodes: Vec<NodeId> = cluster.nodes.keys().copied().collect();
     for a in &nodes {
         for b in &nodes {

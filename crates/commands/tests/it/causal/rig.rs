@@ -88,7 +88,7 @@ impl Replica {
                 written(form, &outcomes, &mut reply);
             }
             Plan::Merge { .. } => unreachable!("it became a write"),
-            Plan::Node => panic!("{} is the node's", spec.name),
+            Plan::Names | Plan::Node => panic!("{} is the node's", spec.name),
         }
         Ok(())
     }

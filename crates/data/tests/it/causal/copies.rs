@@ -52,6 +52,8 @@ fn check_tree(copy: &ShardCopy) {
         anew.apply(&Step::Key { entry: Entry { key, held }, theirs: Context::new() });
     }
     assert_eq!(copy.tree(), anew.tree());
+    let alive = copy.entries(Span::WHOLE).filter(|(.., held)| held.object.is_shown(i64::MIN));
+    assert_eq!(copy.alive(), alive.count() as u64);
 }
 
 /// Walks over a copy as a replica does, and lets `meanwhile` happen between its spans.

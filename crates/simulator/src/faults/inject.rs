@@ -306,7 +306,7 @@ impl World {
         };
         let timeout = random.between(300, 3_000).to_string();
         let extra = format!("extra{}", random.below(4));
-        // Rules that lose nothing, as far as so many nodes can meet them.
+        // Rules that lose nothing, as far as so many nodes can meet them: a group that is founded under another one never serves.
         let rules: &[&[&str]] = &[
             &["majority"],
             &["chain", "ACKS", "0"],
@@ -317,7 +317,7 @@ impl World {
             &["semi-sync", "ACKS", "2"],
             &["chain", "ACKS", "1"],
         ];
-        let most = match self.mix.nodes {
+        let most = match self.staying().min(self.mix.nodes as usize) {
             0 | 1 => 4,
             2 => 6,
             _ => 8,

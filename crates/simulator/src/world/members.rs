@@ -244,14 +244,18 @@ impl World {
         let minimum = |view: &View| view.settings.commit.nodes_needed().max(2);
         let copies = map.leaderless.values().map(|it| it.policy.n as usize).max().unwrap_or(0);
         let least = map.views().map(minimum).fold(2, usize::max).max(copies);
-        let active = |id: &NodeId| map.nodes.get(id).is_some_and(|node| node.usable());
-        let staying: Vec<NodeId> = self
-            .hosts
-            .keys()
-            .copied()
-            .filter(|id| active(id) && !self.operator.leaving.contains(id))
-            .collect();
+        let staying = self.nodes_staying(&map);
         if staying.len() > least { random.pick(&staying) } else { None }
+    }
+
+    fn nodes_staying(&self, map: &ClusterMap) -> Vec<NodeId> {
+        let active = |id: &NodeId| map.nodes.get(id).is_some_and(|node| node.usable());
+        let stays = |id: &NodeId| active(id) && !self.operator.leaving.contains(id);
+        self.hosts.keys().copied().filter(stays).collect()
+    }
+    /// How many nodes nobody means to remove.
+    pub fn staying(&self) -> usize {
+        self.newest_map().map_or(0, |map| self.nodes_staying(&map).len())
     }
 
     pub(super) fn operate(&mut self) {

@@ -7,7 +7,7 @@
 //! size  field
 //!    1  what: 1 an item, 2 it is no more
 //!    1  mark: 1 acknowledged, 2 perhaps, 3 an announced loss of unknown extent
-//!    8  last index: that of the record for one entry, beyond it for a range without payload, the greatest there is if unknown
+//!    8  last index: that of the record for one entry, beyond it for a range, the greatest there is if unknown
 //!    8  the epoch whose leader lacks it
 //!   20  the copy that may hold more of it (option: node, incarnation)
 //!    -  payload of the entry, of a range that of its first (option); none when it was never here, or the ledger was full
@@ -96,13 +96,26 @@ impl Item {
     pub fn entries(&self) -> Option<u64> {
         (self.through != UNKNOWN_END).then(|| self.through.0.saturating_sub(self.id.position.index.0) + 1)
     }
-    /// Takes in what another copy of the item knows: the stronger mark, the end of the longer range, the payload.
+    /// Takes in what another copy of the item knows: the stronger mark, the end of the longer range, the payload with what belongs to it.
+    /// Whoever knows what is lost knows more than an announcement.
     pub fn join(&mut self, other: &Item) {
-        if self.mark != Mark::Announced && other.mark != Mark::Announced {
-            self.through = self.through.max(other.through);
+        match (self.mark, other.mark) {
+            (Mark::Announced, mark) if mark != Mark::Announced => {
+                *self = Item { copy: self.copy.or(other.copy), ..other.clone() };
+                return;
+            }
+            (mark, Mark::Announced) if mark != Mark::Announced => {
+                self.copy = self.copy.or(other.copy);
+                return;
+            }
+            _ => {}
         }
+        self.through = self.through.max(other.through);
         self.mark = self.mark.min(other.mark);
-        self.payload = self.payload.take().or_else(|| other.payload.clone());
+        if self.payload.is_none() && other.payload.is_some() {
+            (self.time_ms, self.request) = (other.time_ms, other.request);
+            self.payload = other.payload.clone();
+        }
     }
     fn fields(&self, w: &mut Writer<'_>) {
         w.u8(self.mark as u8);

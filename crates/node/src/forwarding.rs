@@ -6,7 +6,7 @@ use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node};
 use crate::reads::{FOLLOWED, POSITION_SINCE_VERSION};
 use crate::replies::SlotId;
-use crate::route::slot_of_work;
+use crate::route::{is_keyless, slot_of_work};
 use crate::serve::PATIENCE;
 use crate::session::{Receipt, WriteName};
 use alloc::boxed::Box;
@@ -179,13 +179,15 @@ impl Node {
             let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
             let (keyspace, slot) = (outgoing.keyspace, outgoing.slot);
             let (told, moves) = (outgoing.home, matches!(outgoing.work, Work::MoveHome { .. }));
+            // What speaks of all keys each site answers by itself.
+            let of_all = matches!(&outgoing.work, Work::Command(args) if is_keyless(args));
             // Another site's group does not know the request: there it would be another write.
             let sent = (outgoing.write && outgoing.copies > 0).then_some(outgoing.group);
             let route = match sent.filter(|_| self.is_multi_leader(keyspace)) {
                 Some(group) => Some((group, self.map.leader_of(group))),
                 None => {
                     let told = told.map(|group| (group, self.map.leader_of(group)));
-                    told.or_else(|| self.home_for(keyspace, slot, moves))
+                    told.or_else(|| self.home_for(keyspace, slot, moves).filter(|_| !of_all))
                         .or_else(|| self.route(keyspace, slot).map(|route| (route.group, route.leader)))
                 }
             };

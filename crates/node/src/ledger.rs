@@ -359,7 +359,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::KeyspaceId;
+    use data::{KeyspaceId, NodeId};
 
     fn item(index: u64, payload: usize) -> Item {
         Item {
@@ -411,6 +411,20 @@ mod tests {
             assert_eq!((kept.through, kept.payload.is_some()), (Index(9), true));
             assert_eq!((ledger.totals().items, ledger.totals().without_payload), (1, 8));
         }
+    }
+
+    #[test]
+    fn who_knows_what_is_lost_knows_more_than_an_announcement() {
+        let copy = Some(data::view::Replica { node: NodeId(3), incarnation: data::Incarnation(1) });
+        let announced = Item { mark: Mark::Announced, through: UNKNOWN_END, copy, ..item(1, 0) };
+        let known = Item { request: RequestId { sequence: 7, ..RequestId::NONE }, ..item(1, 10) };
+        for (mut first, second) in [(announced.clone(), known.clone()), (known.clone(), announced)] {
+            first.join(&second);
+            assert_eq!(first, Item { copy, ..known.clone() });
+        }
+        let mut range = Item { through: Index(9), ..item(1, 0) };
+        range.join(&known);
+        assert_eq!((range.through, range.request, range.payload), (Index(9), known.request, known.payload));
     }
 
     #[test]

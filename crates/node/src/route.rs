@@ -138,6 +138,12 @@ fn writes(args: &[Bytes]) -> bool {
     args.first().and_then(|name| commands::find(name)).is_some_and(|spec| spec.flags.has(Flags::WRITE))
 }
 
+/// A command that names no key.
+pub(crate) fn is_keyless(args: &[Bytes]) -> bool {
+    let spec = args.first().and_then(|name| commands::find(name));
+    spec.is_some_and(|spec| spec.keys == commands::Keys::None)
+}
+
 /// What a client of Redis Cluster expects to read.
 pub(crate) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
@@ -255,11 +261,7 @@ impl Node {
     pub(crate) fn is_of_all(&self, outgoing: &Outgoing) -> bool {
         let Origin::Client { purpose: Purpose::Command, .. } = outgoing.origin else { return false };
         let Work::Command(args) = &outgoing.work else { return false };
-        self.is_sharded(outgoing.keyspace)
-            && args
-                .first()
-                .and_then(|name| commands::find(name))
-                .is_some_and(|spec| spec.keys == commands::Keys::None)
+        self.is_sharded(outgoing.keyspace) && is_keyless(args)
     }
 
     /// What a client reads whose command is led elsewhere, in a keyspace that does not forward.

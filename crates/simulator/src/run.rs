@@ -125,7 +125,7 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
     all.truncate(random.between(1, 3) as usize);
     // It waits for the copy that led last. Harm that is found late may have met that one, and the machine comes back empty: then
     // only an operator could go on, and with a loss.
-    all.retain(|space| space.name != "patient" || !damages(mix));
+    all.retain(|space| space.name != "patient" || !(damages(mix) || mix.has(Fault::Restore)));
     if all.is_empty() {
         all.push(space("strong", "REPLICAS 3 COMMIT majority", true));
     }

@@ -37,7 +37,7 @@ use data::value::Value;
 use table::Kind;
 use wire::ReplyWriter;
 
-pub use names::{answer_names, flushed};
+pub use names::answer_names;
 pub use read::{OnSiblings, Seen, answer, seen, shows_versions};
 pub(crate) use specs::SPECS;
 
@@ -59,7 +59,7 @@ pub enum Plan<'a> {
     Write { writes: Vec<(&'a [u8], Wish)>, form: Form },
     /// Read the keys of `from`, each once; what they come to together ([`merged`]) is one write of `into`, answered OK.
     Merge { from: KeyList<'a>, into: &'a [u8] },
-    /// About all keys. Where one copy can answer that, [`answer_names`] and [`flushed`] do.
+    /// About all keys. Where one copy can answer that, [`answer_names`] does.
     Names,
     /// The node's own command: nothing here knows it.
     Node,

@@ -1,11 +1,11 @@
-//! Commands about all keys, of one copy that may answer for them: KEYS, SCAN, DBSIZE, RANDOMKEY, and which keys FLUSHDB deletes.
+//! Commands about all keys, of one copy that may answer for them: KEYS, SCAN, DBSIZE, RANDOMKEY.
 //!
 //! A cursor of SCAN is the leaf of the hash tree where the next page begins. Where a key lies follows from its name and the keyspace's
 //! seed alone, so every copy goes on with it, and a key that is there from the beginning of a walk to its end is met, once.
 
 use crate::call::CommandError;
 use crate::glob;
-use crate::keys::{KeyScan, flush_options};
+use crate::keys::KeyScan;
 use crate::spec::Spec;
 use alloc::format;
 use alloc::vec::Vec;
@@ -41,15 +41,6 @@ pub fn answer_names(
         name => return Err(CommandError::new(format!("ERR '{name}' is not answered by one copy"))),
     }
     Ok(())
-}
-
-/// The keys that a FLUSHDB deletes: those that its site sees. A write that it has not seen survives.
-///
-/// # Errors
-/// In the words of Redis.
-pub fn flushed(args: &[&[u8]], copy: &ShardCopy, now_ms: i64) -> Result<Vec<Blob>, CommandError> {
-    flush_options(&args[1..])?;
-    Ok(shown(copy, Span::WHOLE, now_ms).cloned().collect())
 }
 
 fn shown(copy: &ShardCopy, span: Span, now_ms: i64) -> impl Iterator<Item = &Blob> {

@@ -315,6 +315,9 @@ impl Node {
                 Some("ERR nobody knows what this range held: it waits for the copy that does")
             }
             Some(item) if item.payload.is_none() => Some("ERR the payload of this item is not kept"),
+            Some(item) if item.entries() != Some(1) && !force => Some(
+                "ERR of this range only the first entry is kept: FORCE applies that one, whatever was changed since",
+            ),
             Some(_) if leader.is_some_and(old) => {
                 Some("TRYAGAIN the keyspace's leader runs a version that knows of no ledger")
             }

@@ -278,6 +278,10 @@ impl Node {
         if self.groups.get(group).is_some_and(|it| it.is_serving()) {
             return Look::Held(self.holders(*group, *position));
         }
+        if home(*keyspace, *group).is_some_and(|group| !self.map.groups.contains_key(&group)) {
+            // Its site has left the keyspace.
+            return Look::Held(Vec::new());
+        }
         let work = Work::Holders { position: *position };
         Look::Ask(*keyspace, shard(*group), home(*keyspace, *group), work)
     }

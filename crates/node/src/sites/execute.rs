@@ -4,7 +4,7 @@
 // catalogue: I4
 
 use super::shard::SiteShard;
-use crate::execute::{Context, Executed, Identity};
+use crate::execute::{Context, Executed};
 use crate::group::Group;
 use alloc::format;
 use alloc::string::String;
@@ -18,9 +18,6 @@ use data::{Index, Position, RequestId, WriteStamp};
 use protocol::multi_leader::{Change, Output, Record, Refusal};
 use wire::ReplyWriter;
 
-/// Bytes of keys in one write of a FLUSHDB, each with so many more. A guess: an entry of some hundred KiB.
-const FLUSHED_BYTES: usize = 256 << 10;
-const OVERHEAD: usize = 64;
 const JOINING: &str =
     "TRYAGAIN this site is being copied from another one: nothing was done; ask a node of another site";
 
@@ -59,7 +56,10 @@ impl Group {
         match plan {
             _ if !exchange.state().is_ready() => self.refuse(context, start, reply, Index(0), JOINING),
             Plan::Node => self.refuse(context, start, reply, Index(0), &unavailable(spec)),
-            Plan::Names if spec.flags.has(Flags::WRITE) => self.flush_site(context, args, start, reply),
+            Plan::Names if spec.flags.has(Flags::WRITE) => {
+                let text = format!("{}: DEL what SCAN shows, or drop the keyspace", unavailable(spec));
+                self.refuse(context, start, reply, Index(0), &text)
+            }
             Plan::Names => {
                 let (copy, draw) = (exchange.state().copy(), context.random.draw());
                 let mut writer = ReplyWriter::new(reply, context.protocol);
@@ -107,49 +107,6 @@ impl Group {
                 self.write_site(context, &changes, start, reply, depends)
             }
         }
-    }
-
-    /// FLUSHDB: deletes what this site sees, in writes of many keys; the reply is that of the last.
-    fn flush_site(
-        &mut self,
-        context: &mut Context<'_>,
-        args: &[&[u8]],
-        start: usize,
-        reply: &mut Vec<u8>,
-    ) -> Executed {
-        let Some(site) = &self.site else { return Executed::NotLeading };
-        let Some(exchange) = &site.exchange else { return Executed::NotLeading };
-        let keys = match causal::flushed(args, exchange.state().copy(), context.now.wall.middle_ms()) {
-            Ok(keys) => keys,
-            Err(error) => return self.refuse(context, start, reply, Index(0), error.text()),
-        };
-        let homes = keys.iter().map(|key| site.home(data::slot::slot(key)));
-        if let Some(home) = homes.into_iter().find(|home| site.has_homes() && *home != site.me) {
-            let text = refusal_text(site, &Refusal::Elsewhere { home });
-            return self.refuse(context, start, reply, Index(0), &text);
-        }
-        let identity = core::mem::replace(&mut context.identity, Identity::NONE);
-        let mut keys = keys.into_iter().peekable();
-        let mut executed = Executed::Read(self.applied);
-        while keys.peek().is_some() {
-            let (mut changes, mut bytes) = (Vec::new(), 0);
-            while let Some(key) = keys.next_if(|_| bytes < FLUSHED_BYTES) {
-                bytes += key.len() + OVERHEAD;
-                changes.push((key, Wish::Delete));
-            }
-            if keys.peek().is_none() {
-                context.identity = identity;
-                ReplyWriter::new(reply, context.protocol).ok();
-            }
-            executed = self.write_site(context, &changes, start, reply, self.applied);
-            if !matches!(executed, Executed::Written(_)) {
-                return executed;
-            }
-        }
-        if matches!(executed, Executed::Read(_)) {
-            ReplyWriter::new(reply, context.protocol).ok();
-        }
-        executed
     }
 
     pub(super) fn write_site(

@@ -196,7 +196,9 @@ fn wanted_electable(
             (Some(present), Some(life)) if present == life => wanted.push(present),
             // Another life, or none in the set yet: it counts once it holds what is committed. While somebody holds up the commit
             // so does one that fell silent: a set that waits for all takes in none that it would have to drop.
-            (_, Some(life)) if caught_up && (current || !in_sync_set) => wanted.push(life),
+            (in_it, Some(life)) if caught_up && (current || !in_sync_set || in_it.is_some()) => {
+                wanted.push(life)
+            }
             (Some(present), _) if !in_sync_set || current => wanted.push(present),
             _ => {}
         }

@@ -69,9 +69,11 @@ impl World {
                 self.after(delay, Event::Blow(Blow::Order { at: id, commands: alter(rule) }));
                 self.after(delay + back, Event::Blow(Blow::Order { at: id, commands: alter("best-effort") }));
             }
-            // The promoted copy is the only one that counts for a while: not on a disk that may be harmed.
-            2 | 3 if self.has_harm() => {}
             2 | 3 if which == 2 || self.hosts.len() <= 3 => {
+                // The promoted copy is the only one that counts for a while: not on a disk that may be harmed.
+                if self.has_harm() {
+                    return;
+                }
                 let words =
                     ["KEYSPACE", "PROMOTE", &group.0.to_string(), &gapped.0.to_string(), "ACCEPT-LOSS"];
                 self.after(delay, Event::Blow(Blow::Order { at: id, commands: vec![command(&words)] }));

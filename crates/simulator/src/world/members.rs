@@ -244,7 +244,7 @@ impl World {
         let minimum = |view: &View| view.settings.commit.nodes_needed().max(2);
         let copies = map.leaderless.values().map(|it| it.policy.n as usize).max().unwrap_or(0);
         let least = map.views().map(minimum).fold(2, usize::max).max(copies);
-        let staying = self.nodes_staying(&map);
+        let staying = self.nodes_staying(map);
         if staying.len() > least { random.pick(&staying) } else { None }
     }
 
@@ -255,7 +255,7 @@ impl World {
     }
     /// How many nodes nobody means to remove.
     pub fn staying(&self) -> usize {
-        self.newest_map().map_or(0, |map| self.nodes_staying(&map).len())
+        self.newest_map().map_or(0, |map| self.nodes_staying(map).len())
     }
 
     pub(super) fn operate(&mut self) {

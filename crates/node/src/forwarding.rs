@@ -269,10 +269,15 @@ impl Node {
             }
             ForwardOutcome::AtHome { group } => self.send_home(from, request.sequence, group),
             ForwardOutcome::Reply { bytes, position, seen } => {
+                let unwritten = position == Position::default();
+                // Sent away by one that did nothing, it is known to one other node: a second word of the first says nothing of that.
+                let is_late = |it: &Outgoing| it.write && it.copies == 1 && it.sent_to != Some(from);
+                if unwritten && self.forwards.get(request.sequence).is_some_and(is_late) {
+                    return;
+                }
                 let Some(mut outgoing) = self.forwards.remove(request.sequence) else { return };
                 // Any of those that were asked, and not only the last: its answer counts like any.
                 outgoing.sent_to = Some(from);
-                let unwritten = position == Position::default();
                 if outgoing.write && outgoing.copies > 1 && unwritten {
                     self.settle_doubtful(outgoing);
                     return;

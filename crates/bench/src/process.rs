@@ -165,13 +165,19 @@ pub fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
     listeners.iter().map(TcpListener::local_addr).collect()
 }
 
-/// The first of `count` ports in a row that nobody listens on right now.
-pub fn free_port_run(count: u16) -> io::Result<u16> {
-    // Below the range that the kernel hands out for outgoing connections, so that none lands in between.
-    let first = 10_000 + (std::process::id() % 4_000) as u16 * 5;
+/// Where Linux begins to choose ports for outgoing connections, unless told otherwise.
+const OUTGOING_FROM: u16 = 32_768;
+
+/// The first of `count` ports in a row that nobody uses right now, nor those that are `beside` higher.
+pub fn free_port_run(count: u16, beside: u16) -> io::Result<u16> {
+    // All below the range that the kernel hands out for outgoing connections, so that none lands in between.
+    const FIRST: u16 = 10_000;
+    let width = OUTGOING_FROM - FIRST - beside - count;
+    let begin = (std::process::id() % u32::from(width)) as u16;
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     (0..500u16)
-        .map(|step| 10_000 + (first - 10_000 + step * (count + 1)) % 20_000)
-        .find(|&start| (start..start + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()))
+        .map(|step| FIRST + (begin + step * (count + 1)) % width)
+        .find(|&start| (start..start + count).all(|port| is_free(port) && is_free(port + beside)))
         .ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no free run of ports"))
 }
 

@@ -12,6 +12,8 @@ use crate::resp::Value;
 
 /// How long a node may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// `tercet up` puts the ports for its nodes' peers so far above those for clients.
+const PEER_PORT_OFFSET: u16 = 10_000;
 /// How long a cluster may take until a write is accepted.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -28,7 +30,7 @@ pub fn up(program: &Path, nodes: u16, shards: u32) -> io::Result<Running> {
 /// `tercet up` with options of its own; its data, if it keeps any, is under the folder.
 pub fn up_with(program: &Path, nodes: u16, options: &[&str]) -> io::Result<Running> {
     let folder = TempFolder::new("up")?;
-    let resp_port = free_port_run(2 * nodes)?;
+    let resp_port = free_port_run(2 * nodes, PEER_PORT_OFFSET)?;
     let http_port = resp_port + nodes;
     let mut command = Command::new(program);
     command.args(["up", "--nodes", &nodes.to_string()]).args(options);
@@ -37,7 +39,8 @@ pub fn up_with(program: &Path, nodes: u16, options: &[&str]) -> io::Result<Runni
     let mut server = Server::start(command, &folder.path.join("output"))?;
     let address = SocketAddr::from(([127, 0, 0, 1], resp_port));
     server.wait_until_listening(address, START_TIMEOUT)?;
-    wait_until_writable(&[address])?;
+    wait_until_writable(&[address])
+        .map_err(|error| io::Error::new(error.kind(), format!("{error}: {}", server.last_words())))?;
     Ok(Running { servers: vec![server], address, folder })
 }
 

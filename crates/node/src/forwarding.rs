@@ -175,12 +175,13 @@ impl Node {
         if !self.forwards.has_unsent() {
             return;
         }
+        let has_sites = !self.map.multi_leader.is_empty();
         for sequence in self.forwards.unsent() {
             let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
             let (keyspace, slot) = (outgoing.keyspace, outgoing.slot);
             let (told, moves) = (outgoing.home, matches!(outgoing.work, Work::MoveHome { .. }));
             // What speaks of all keys each site answers by itself.
-            let of_all = matches!(&outgoing.work, Work::Command(args) if is_keyless(args));
+            let of_all = has_sites && matches!(&outgoing.work, Work::Command(args) if is_keyless(args));
             // Another site's group does not know the request: there it would be another write.
             let sent = (outgoing.write && outgoing.copies > 0).then_some(outgoing.group);
             let route = match sent.filter(|_| self.is_multi_leader(keyspace)) {

@@ -37,7 +37,7 @@ use data::value::Value;
 use table::Kind;
 use wire::ReplyWriter;
 
-pub use names::answer_names;
+pub use names::{KEYS_BYTES_MAX, RANDOM_NAMES, answer_names, too_many_names};
 pub use read::{OnSiblings, Seen, answer, seen, shows_versions};
 pub(crate) use specs::SPECS;
 

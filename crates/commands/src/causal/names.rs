@@ -14,12 +14,12 @@ use data::value::Blob;
 use wire::ReplyWriter;
 
 /// What KEYS answers at most, in bytes of names. A guess: a larger keyspace is for SCAN.
-const KEYS_BYTES_MAX: usize = 64 << 20;
+pub const KEYS_BYTES_MAX: usize = 64 << 20;
 /// Keys that one SCAN looks at beyond its count, those without a value too; its last leaf may go beyond. A guess: a fraction of a
 /// millisecond.
 const LOOKS_MORE: usize = 4_096;
 /// Keys among which RANDOMKEY chooses. A guess: enough that a key behind a wide gap is not chosen much more often.
-const RANDOM_NAMES: usize = 16;
+pub const RANDOM_NAMES: usize = 16;
 
 /// Answers a read of all keys that a reader of this copy sees; `draw` is random.
 ///
@@ -43,6 +43,14 @@ pub fn answer_names(
     Ok(())
 }
 
+/// KEYS found more than it answers.
+pub fn too_many_names() -> CommandError {
+    CommandError::new(format!(
+        "ERR the names of more than {} MiB fit the pattern: use SCAN",
+        KEYS_BYTES_MAX >> 20
+    ))
+}
+
 fn shown(copy: &ShardCopy, span: Span, now_ms: i64) -> impl Iterator<Item = &Blob> {
     let seen = copy.entries(span).filter(move |(.., held)| held.object.is_shown(now_ms));
     seen.map(|(_, key, _)| key)
@@ -53,9 +61,7 @@ fn keys(pattern: &[u8], copy: &ShardCopy, now_ms: i64, w: &mut ReplyWriter<'_>) 
     for key in shown(copy, Span::WHOLE, now_ms).filter(|key| glob::matches(pattern, key)) {
         bytes += key.len();
         if bytes > KEYS_BYTES_MAX {
-            let text =
-                format!("ERR the names of more than {} MiB fit the pattern: use SCAN", KEYS_BYTES_MAX >> 20);
-            return Err(CommandError::new(text));
+            return Err(too_many_names());
         }
         found.push(key);
     }

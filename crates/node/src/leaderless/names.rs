@@ -21,6 +21,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use commands::causal::{KEYS_BYTES_MAX, RANDOM_NAMES, table, too_many_names};
 use commands::glob;
 use commands::keys::{KeyScan, flush_options};
 use commands::{Flags, Spec};
@@ -34,14 +35,10 @@ use wire::{Protocol, ReplyWriter};
 
 /// Names of one page. A guess: with PAGE_BYTES_MAX of the copies some ten thousand round trips for a hundred million keys.
 const PAGE_NAMES_MAX: u32 = 4096;
-/// Names among which RANDOMKEY chooses. A guess: enough that a key behind a wide gap is not chosen much more often.
-const RANDOM_NAMES: u32 = 16;
 /// Keys that are read or deleted at a time. A guess.
 const KEYS_UNDER_WAY: usize = 64;
 /// Ranges with fewer keys are not divided any more to be counted: their names come. A guess.
 const RANGE_NAMES_MAX: u64 = 512;
-/// What KEYS answers at most. A guess: a larger keyspace is for SCAN.
-const KEYS_BYTES_MAX: usize = 64 << 20;
 
 /// What is wanted, the steps to it, and how many copies a write and a read take.
 type Plan = (Want, VecDeque<Step>, (Level, Level));
@@ -147,11 +144,7 @@ impl Survey {
                     *count += 1;
                     ReplyWriter::new(bytes, self.protocol).bulk(key);
                     if bytes.len() > KEYS_BYTES_MAX {
-                        let text = format!(
-                            "ERR the names of more than {} MiB fit the pattern: use SCAN",
-                            KEYS_BYTES_MAX >> 20
-                        );
-                        self.error.get_or_insert(text);
+                        self.error.get_or_insert_with(|| too_many_names().text().into());
                     }
                 }
             }
@@ -237,8 +230,7 @@ impl Node {
         spec: &'static Spec,
         args: &[&[u8]],
     ) -> Option<Flow> {
-        if !matches!(commands::causal::table::kind_of(spec.name), Some(commands::causal::table::Kind::Names))
-        {
+        if !matches!(table::kind_of(spec.name), Some(table::Kind::Names)) {
             return None;
         }
         let planned = self.plan_survey(keyspace, spec, args);
@@ -329,7 +321,7 @@ impl Node {
                 let count = KeyScan::parse(&words).map_or(1, |scan| scan.count);
                 u32::try_from(count).unwrap_or(PAGE_NAMES_MAX).min(PAGE_NAMES_MAX)
             }
-            Want::Random { .. } => RANDOM_NAMES,
+            Want::Random { .. } => RANDOM_NAMES as u32,
             Want::Keys { .. } | Want::Count { .. } | Want::Flush { .. } => PAGE_NAMES_MAX,
         };
         let survey = Survey {

@@ -150,7 +150,7 @@ impl Node {
 impl Group {
     /// The site at which one of these keys is at home, if it is another one than this and the keyspace forwards.
     pub(super) fn home_elsewhere<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> Option<SiteId> {
-        let site = self.site.as_ref().filter(|site| site.has_homes())?;
+        let site = self.site.as_ref().filter(|site| site.conflict == Conflict::Home)?;
         if !self.keyspace.settings.forward {
             return None;
         }

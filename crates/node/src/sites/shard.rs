@@ -265,10 +265,6 @@ impl SiteShard {
         self.asked = None;
         self.stamps.clear();
     }
-    /// Whether each key is written at one site only.
-    pub fn has_homes(&self) -> bool {
-        self.conflict == Conflict::Home
-    }
     /// Where a slot is at home: as proposed where this node leads, else as committed.
     pub fn home(&self, slot: u16) -> SiteId {
         let state = self.exchange.as_ref().map_or(&self.state, |exchange| exchange.state());

@@ -164,3 +164,34 @@ fn a_copy_at_another_site_knows_what_would_be_missing() {
     assert_eq!(cluster.members_of("far"), members);
     assert!(cluster.leader_of("far").is_some_and(|leader| members.contains(&leader)));
 }
+
+/// Under `ELECTION wait` nobody leads before the former leader's copy has reported. When its machine is gone, the operator says so.
+#[test]
+fn a_leader_that_is_waited_for_is_given_up_by_promotion_and_can_be_removed_then() {
+    let mut cluster = serving(4);
+    let founder = cluster.connect(NodeId(1));
+    let create = "KEYSPACE CREATE far SINGLE-LEADER REPLICAS 3 COMMIT async ELECTION wait";
+    assert_eq!(cluster.ask(founder, create), "+OK");
+    cluster.run(500);
+    let leader = cluster.leader_of("far").expect("a leader");
+    let members = cluster.members_of("far");
+    let other = members.iter().copied().find(|node| *node != leader).expect("a follower");
+    let client = cluster.connect(other);
+    assert_eq!(cluster.ask(client, "SELECT far"), "+OK");
+    assert_eq!(cluster.ask(client, "SET kept 1"), "+OK");
+    cluster.run(500);
+    cluster.kill(leader);
+    cluster.run(3_000);
+    assert_eq!(cluster.ask(client, &format!("KEYSPACE REMOVE-NODE {}", leader.0)), "+OK");
+    cluster.run(5_000);
+    assert_eq!(cluster.leader_of("far"), Some(leader), "it is waited for");
+    assert_eq!(promote(&mut cluster, client, other), "+OK");
+    for _ in 0..100 {
+        cluster.run(200);
+        let gone = !cluster.nodes[&other].map().nodes.contains_key(&leader);
+        if gone && cluster.ask(client, "GET kept") == "$1 1" {
+            return;
+        }
+    }
+    panic!("it has not left:\n{}", cluster.story.join("\n"));
+}

@@ -224,6 +224,9 @@ fn a_site_that_comes_later_copies_another_one_and_one_that_goes_is_forgotten() {
     assert_eq!(cluster.ask(clients[1], "INCR n"), ":2");
     insists(&mut cluster, clients[2], "GET n", "$1 2");
     insists(&mut cluster, clients[0], "GET n", "$1 2");
+    // Of what it wrote at the site that has gone nobody can tell any more, and it does not wait for ever to hear that.
+    assert_eq!(cluster.ask(clients[0], "SELECT 0"), "+OK");
+    assert!(cluster.ask(clients[0], "WAIT 1 0").starts_with(':'));
 }
 
 #[test]

@@ -75,3 +75,31 @@ fn every_node_tells_of_its_own_site() {
         }
     }
 }
+
+/// A copy that is read by itself tells what it holds.
+#[test]
+fn a_follower_answers_by_itself_under_readonly() {
+    let (mut cluster, clients) = with(6, "REPLICAS 2 COMMIT majority");
+    for number in 0..30 {
+        assert_eq!(cluster.ask(clients[number % 6], &format!("SET key{number} v")), "+OK");
+    }
+    for client in &clients {
+        assert_eq!(cluster.ask(*client, "READONLY"), "+OK");
+        insists(&mut cluster, *client, "DBSIZE", ":30");
+    }
+    // Nobody else is there to ask.
+    let nodes: Vec<_> = cluster.nodes.keys().copied().collect();
+    for a in &nodes {
+        cluster.cut.extend(nodes.iter().map(|b| (*a, *b)));
+    }
+    let mut alone = 0;
+    for client in &clients {
+        if cluster.ask(*client, "DBSIZE") == ":30" {
+            alone += 1;
+            assert_eq!(words(&cluster.ask(*client, "KEYS key1?")).len(), 10);
+            assert_eq!(walk(&mut cluster, &[*client], "COUNT 7").len(), 30);
+            assert!(cluster.ask(*client, "RANDOMKEY").contains("key"));
+        }
+    }
+    assert!(alone >= 3, "{alone}");
+}

@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod alone;
 mod arguments;
 mod bitmap;
 pub mod blocking;

@@ -231,6 +231,11 @@ impl Policy {
     pub fn overlaps(&self) -> bool {
         !self.sloppy && self.w + self.r > self.n
     }
+    /// What is promised to a client lies at so many copies at least: the smallest of w, r and a majority, by which linearizable keys
+    /// are agreed on.
+    pub fn smallest_quorum(&self) -> usize {
+        self.w.min(self.r).min(self.n / 2 + 1) as usize
+    }
     /// Of what so many copies hold every read meets one; 1 where no such promise is made.
     pub fn shown_by(&self) -> usize {
         if self.overlaps() { (self.n - self.r + 1) as usize } else { 1 }

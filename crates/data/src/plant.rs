@@ -79,6 +79,9 @@ pub enum Bug {
     JudgesAnew = 140,
     EndsUnrecorded,
     ListsOneCopy = 145,
+    PromisesNothing,
+    ReadsUnchosen,
+    ProposesAgain,
     // Of multi-leader shards.
     DropsNoDuplicates = 150,
     DropsOwnOnly,
@@ -538,6 +541,30 @@ pub const LISTINGS: [Planted; 1] = [row(
     "where copies differ the names are those of one copy",
     "protocol/src/leaderless/names.rs",
 )];
+
+/// Bugs of linearizable keys: the random world of `protocol/tests/it/leaderless` hunts them in every test run, and the
+/// simulator's general run takes them too.
+// bugs: LL-03
+pub const AGREEMENT: [Planted; 3] = [
+    row(
+        Bug::ReadsUnchosen,
+        "LL-03",
+        "a read of a linearizable key shows what a minority may have accepted",
+        "protocol/src/leaderless/proposer.rs",
+    ),
+    row(
+        Bug::PromisesNothing,
+        "TC-63",
+        "a promise is forgotten as soon as it is given",
+        "protocol/src/leaderless/acceptor.rs",
+    ),
+    row(
+        Bug::ProposesAgain,
+        "TC-64",
+        "a proposer that was outbid writes again without looking for its own write",
+        "protocol/src/leaderless/proposer.rs",
+    ),
+];
 
 /// Bugs of the multi-leader machines, which no node runs yet: the random world of `protocol/tests/it/multi_leader` hunts them.
 // bugs: ML-01, ML-02, ML-03, ML-04, ML-12, ML-13, ML-24

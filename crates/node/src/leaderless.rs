@@ -7,6 +7,7 @@
 //! | `log` | records of a copy in the node's log, checkpoints, what a restart finds |
 //! | `serve` | a client's command becomes reads and writes of keys, their ends become its reply |
 //! | `barrier` | asks the map for barriers, and to be counted for them |
+//! | `linearizable` | a client's command on a key whose values its copies agree on |
 //! | `names` | commands about all keys: KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB |
 //! | `levels` | W, R and the words of Cassandra and Riak for one request |
 //! | `receipt` | what a command achieved |
@@ -25,6 +26,7 @@
 
 mod barrier;
 pub(crate) mod levels;
+mod linearizable;
 mod log;
 mod names;
 mod receipt;
@@ -42,6 +44,7 @@ use control::{Command, LeaderlessChange, NodeState};
 use data::causal::{MergeEngine, Merged, Merging};
 use data::leaderless::{Policy, ReadRepair};
 use data::{GroupId, Incarnation, Index, KeyspaceId, NodeId};
+use linearizable::Agreements;
 pub use log::RestoredShard;
 use log::ShardLog;
 use names::Surveys;
@@ -61,6 +64,8 @@ pub(crate) const SINCE_VERSION: u8 = 5;
 pub(crate) const NEWER_SINCE: u8 = 7;
 /// Members read functions in the map since this version.
 const MERGE_SINCE: u8 = 8;
+/// Copies agree on values since this version.
+pub(crate) const AGREEMENT_SINCE: u8 = 9;
 
 /// Counts for INFO and the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -69,6 +74,9 @@ pub struct Counts {
     pub writes: u64,
     /// Refused before anything was sent, or without enough answers.
     pub no_quorum: u64,
+    /// Commands on linearizable keys, and those that found others to be faster all the time.
+    pub agreements: u64,
+    pub outbid: u64,
     /// Writes that took stand-ins to reach what was required.
     pub sloppy: u64,
     /// Copies that a read found to lack something.
@@ -120,6 +128,7 @@ pub(crate) struct Leaderless {
     pub restored: BTreeMap<GroupId, RestoredShard>,
     calls: Calls,
     surveys: Surveys,
+    agreements: Agreements,
     /// The newest life of each peer that was heard.
     lives: BTreeMap<NodeId, Incarnation>,
     /// Messages of this node to itself.
@@ -188,7 +197,7 @@ impl Node {
             if it.policy != *policy {
                 it.policy = policy.clone();
                 if let Some(copy) = &mut it.copy {
-                    copy.replica.set_quorum(policy.w.min(policy.r) as usize, policy.shown_by());
+                    copy.replica.set_quorum(policy.smallest_quorum(), policy.shown_by());
                     copy.replica.set_policy(policy.conflict, merging_by(self.config.merge_engine, policy));
                 }
             }
@@ -255,7 +264,7 @@ impl Node {
             shard: group,
         };
         let limits = Limits {
-            quorum: it.policy.w.min(it.policy.r) as usize,
+            quorum: it.policy.smallest_quorum(),
             shown_by: it.policy.shown_by(),
             conflict: it.policy.conflict,
             // Copies of groups are compared as often; ours find their differences by it.
@@ -357,7 +366,7 @@ impl Node {
         }
         let Some(it) = self.leaderless.shards.get(&group) else { return };
         // A machine may not have heard yet that the connection is gone, or is of an older version.
-        let since = if message.is_newer() { NEWER_SINCE } else { SINCE_VERSION };
+        let since = since(&message);
         if self.peers.get(&to).is_some_and(|version| *version >= since) {
             let ring = it.placement.ring;
             self.send(to, PeerMessage::Leaderless { group, ring, message });
@@ -385,6 +394,13 @@ impl Node {
             match output {
                 coordinator::Output::Send { to, message } => self.send_in_ring(group, to, message),
                 coordinator::Output::Reply { client, reply } => self.on_quorum_reply(client, reply),
+                coordinator::Output::Decide { sequence, client, ballot, value } => {
+                    let change = self.decide_linearizable(client, ballot, &value);
+                    let Some(it) = self.leaderless.shards.get_mut(&group) else { continue };
+                    let mut out = Vec::new();
+                    it.coordinator.decided(sequence, ballot, change, &mut out);
+                    self.carry_out_coordinator(group, out);
+                }
             }
         }
     }
@@ -491,6 +507,15 @@ impl Node {
                 self.carry_out_copy(group, out);
             }
         }
+    }
+}
+
+/// The first message version that has this message.
+pub(crate) fn since(message: &Message) -> u8 {
+    match message {
+        _ if message.is_of_agreement() => AGREEMENT_SINCE,
+        _ if message.is_newer() => NEWER_SINCE,
+        _ => SINCE_VERSION,
     }
 }
 

@@ -21,7 +21,7 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 8;
+pub const VERSION_MAX: u8 = 9;
 /// What is given with a command, and questions for a write's fate, travel since this version.
 pub const OPTIONS_SINCE: u8 = 3;
 /// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.
@@ -194,10 +194,10 @@ impl PeerMessage {
             PeerMessage::AuditFinding { .. }
             | PeerMessage::AuditVerdict { .. }
             | PeerMessage::AuditOffer { .. } => audit::SINCE_VERSION,
-            PeerMessage::Leaderless { message, .. } if message.is_newer() => crate::leaderless::NEWER_SINCE,
-            PeerMessage::Leaderless { .. }
-            | PeerMessage::InboxAsk { .. }
-            | PeerMessage::InboxAnswer { .. } => crate::leaderless::SINCE_VERSION,
+            PeerMessage::Leaderless { message, .. } => crate::leaderless::since(message),
+            PeerMessage::InboxAsk { .. } | PeerMessage::InboxAnswer { .. } => {
+                crate::leaderless::SINCE_VERSION
+            }
             PeerMessage::Site { .. } | PeerMessage::Clock { .. } => crate::sites::SINCE_VERSION,
             PeerMessage::LatencyAsk { .. } | PeerMessage::LatencyAnswer { .. } => latency::SINCE_VERSION,
             _ => 1,

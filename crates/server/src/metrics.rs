@@ -125,6 +125,12 @@ fn leaderless_metrics(page: &mut Page, node: &Node) {
         ("tercet_leaderless_reads_total", "Keys read.", c.reads),
         ("tercet_leaderless_writes_total", "Keys written.", c.writes),
         ("tercet_leaderless_no_quorum_total", "Requests that too few copies could answer.", c.no_quorum),
+        ("tercet_leaderless_linearizable_total", "Commands on linearizable keys.", c.agreements),
+        (
+            "tercet_leaderless_outbid_total",
+            "Commands on linearizable keys to which others were faster.",
+            c.outbid,
+        ),
         ("tercet_leaderless_sloppy_total", "Writes acknowledged with the help of stand-ins.", c.sloppy),
         ("tercet_leaderless_read_repairs_total", "Copies that reads found behind.", c.stale),
         ("tercet_leaderless_hints_dropped_total", "Hints that were too old or had no room.", c.hints_dropped),

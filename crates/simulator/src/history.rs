@@ -171,7 +171,8 @@ impl Operation {
 }
 
 /// First words of replies that mean: surely not applied.
-const REFUSALS: [&str; 16] = [
+const REFUSALS: [&str; 17] = [
+    "LINEARIZABLE",
     "NOQUORUM",
     "EXCLUSIVE",
     "MISCONF",

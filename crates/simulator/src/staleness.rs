@@ -203,6 +203,7 @@ impl Trio {
                 coordinator::Output::Reply { client, reply } => {
                     self.replies.insert(client, reply);
                 }
+                coordinator::Output::Decide { .. } => {}
             }
         }
     }

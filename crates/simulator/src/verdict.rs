@@ -6,7 +6,7 @@ pub mod site;
 
 use crate::history::{Did, Operation, Outcome};
 use crate::invariants::Violation;
-use crate::workload::quorum::is_strict;
+use crate::workload::quorum::{is_agreed, is_strict};
 use checker::{Action, Kind, Model};
 use std::collections::BTreeMap;
 
@@ -64,7 +64,8 @@ pub fn judge(
     }
     for ((keyspace, key), operations) in keys {
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
-        let promise = quorums.get(keyspace).copied().flatten();
+        // What copies agreed on has one order, as with a leader.
+        let promise = quorums.get(keyspace).copied().flatten().filter(|_| !is_agreed(key));
         // What was asked for without stand-ins is promised without them, whatever the keyspace takes.
         let promise = promise.map(|it| crate::world::Quorums { strict: it.strict || is_strict(key), ..it });
         let lost = match operations.first().map(|operation| &operation.did) {

@@ -54,6 +54,7 @@ pub enum Kind {
     QuorumSet,
     QuorumStrict,
     QuorumKeys,
+    QuorumAgreed,
     /// In multi-leader keyspaces.
     SiteRegister,
     SiteAsk,
@@ -287,7 +288,8 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
         | Kind::QuorumCounter
         | Kind::QuorumSet
         | Kind::QuorumStrict
-        | Kind::QuorumKeys => quorum::begin(kind, now, unique, random),
+        | Kind::QuorumKeys
+        | Kind::QuorumAgreed => quorum::begin(kind, now, unique, random),
         Kind::SiteRegister | Kind::SiteAsk | Kind::SiteAnswer | Kind::SiteObserve => {
             sites::begin(kind, now, unique, random)
         }
@@ -334,6 +336,12 @@ fn hot(now: u64) -> String {
 pub fn read_back(did: &Did, key: &str) -> Option<(Task, Vec<Command>)> {
     let name = key.to_owned();
     Some(match did {
+        Did::Write { .. } | Did::Swap { .. } if quorum::is_agreed(key) => {
+            quorum::agreed(name, Did::Read { value: None }, &["GET", key])
+        }
+        Did::Push { .. } if quorum::is_agreed(key) => {
+            quorum::agreed(name, Did::Range { seen: Vec::new() }, &["LRANGE", key, "0", "-1"])
+        }
         Did::Write { .. } | Did::Swap { .. } => single(name, Did::Read { value: None }, &["GET", key]),
         Did::Increment { .. } => single(name, Did::Count { seen: 0 }, &["GET", key]),
         Did::Add { .. } | Did::Remove { .. } if quorum::is_list(key) => {
@@ -482,6 +490,14 @@ impl Task {
     /// Fills in what was seen.
     fn understand(&mut self, reply: &Reply) -> Outcome {
         let number = reply.number();
+        // Who sets and gets is told what was there before.
+        if let Did::Write { value } = self.did
+            && quorum::is_agreed(&self.key)
+            && !reply.is_ok()
+        {
+            self.did = Did::Swap { old: number, new: value };
+            return Outcome::Ok;
+        }
         match &mut self.did {
             Did::Read { value } | Did::ReadExpiring { value } => *value = number,
             Did::Increment { seen } => match number {

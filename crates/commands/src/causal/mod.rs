@@ -181,6 +181,9 @@ fn changed_of(outcome: &Outcome) -> i64 {
     }
 }
 
+/// What a client reads who goes past the agreement on a key.
+pub const LINEARIZABLE: &str = "LINEARIZABLE the copies of this key agree on its values one by one: say WITH LINEARIZABLE DO ... of every command on it; nothing was done";
+
 /// What a client reads whose write did not fit what its minter held: as the plain command says it.
 pub fn unfit(why: Unfit) -> CommandError {
     match why {
@@ -194,5 +197,6 @@ pub fn unfit(why: Unfit) -> CommandError {
         Unfit::Siblings => CommandError::fixed(
             "CONFLICT the key has as many versions as it may have: read it again by GETV, and write what they come to by SETV with the context that GETV tells",
         ),
+        Unfit::Linearizable => CommandError::fixed(LINEARIZABLE),
     }
 }

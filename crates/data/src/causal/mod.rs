@@ -20,6 +20,7 @@
 //! | `list` | sequence without interleaving |
 //! | `maximum` | registers that only rise |
 //! | `expiry` | when a key expires |
+//! | `acceptor` | a linearizable key: promises, and what was proposed |
 //! | `object`, `change` | what a key or a field holds; what commands do to it |
 //! | `shard`, `step` | what one copy of a shard holds, and what changes it |
 //! | `disputes` | which of its keys the inbox tells of |
@@ -64,6 +65,7 @@
 //! [`Step::Collect`], behind the barrier that proves that nobody can bring the older state any more
 //! (`crates/protocol/src/leaderless/barrier.rs`).
 
+mod acceptor;
 mod amount;
 mod change;
 pub mod codec;
@@ -93,6 +95,7 @@ mod vector;
 mod wish;
 mod zset;
 
+pub use acceptor::{Acceptor, Ballot, HISTORY_MAX, Proposal};
 pub use amount::Amount;
 pub use change::SetPolicy;
 pub use codec::DEPTH_MAX;

@@ -4,6 +4,7 @@
 //! the highest mark, the others are listed for the inbox until a SET, a DEL or a resolution that saw them takes them
 //! away.
 
+use super::acceptor::Acceptor;
 use super::codec::{Decoder, Encoder, Legend};
 use super::conflict::Decisions;
 use super::context::Context;
@@ -45,6 +46,7 @@ macro_rules! on_part {
             Part::List($inner) => $body,
             Part::Maximum($inner) => $body,
             Part::Decisions($inner) => $body,
+            Part::Acceptor($inner) => $body,
         }
     };
 }
@@ -145,6 +147,8 @@ parts! {
     10 Maximum as_maximum "string",
     /// What became of the key's conflicts: never shown.
     11 Decisions as_decisions "none",
+    /// A linearizable key: what its copies agreed on, in the form of snapshots.
+    12 Acceptor as_acceptor "none",
 }
 
 impl Part {
@@ -194,7 +198,12 @@ impl Object {
         // One part is the rule: then nobody asks for marks, which costs a walk over a collection.
         match alive.next() {
             None => Some(first),
-            Some(_) => self.parts.iter().filter(|part| part.is_alive()).max_by_key(|part| part.newest()),
+            // What was agreed on is what the key is, whatever was written past it.
+            Some(_) => self
+                .parts
+                .iter()
+                .filter(|part| part.is_alive())
+                .max_by_key(|part| (part.kind() == Kind::Acceptor, part.newest())),
         }
     }
     /// Parts that are alive and not shown: conflicts of type, for the inbox.
@@ -212,7 +221,14 @@ impl Object {
     }
     /// Whether a reader sees the key at this time, in milliseconds since 1970.
     pub fn is_shown(&self, now_ms: i64) -> bool {
-        self.is_alive() && self.deadlines.at_ms().is_none_or(|at_ms| at_ms > now_ms)
+        self.is_alive() && self.expires_at_ms().is_none_or(|at_ms| at_ms > now_ms)
+    }
+    /// When what a reader sees expires, in milliseconds since 1970; `None` for never.
+    pub fn expires_at_ms(&self) -> Option<i64> {
+        match self.as_acceptor().filter(|acceptor| acceptor.is_alive()) {
+            Some(acceptor) => acceptor.accepted.expires_at_ms,
+            None => self.deadlines.at_ms(),
+        }
     }
     /// What a reader is shown at this time, in milliseconds since 1970.
     pub fn shown_at(&self, now_ms: i64) -> Option<&Part> {
@@ -243,6 +259,20 @@ impl Object {
     /// The same key with other parts, of the same types.
     pub(super) fn with_parts(&self, parts: Vec<Part>) -> Object {
         Object { parts, deadlines: self.deadlines.clone(), is_whole: self.is_whole }
+    }
+    /// Whether clients agree on its value with each other: then it is written and read in no other way.
+    pub fn is_linearizable(&self) -> bool {
+        self.as_acceptor().is_some_and(|acceptor| acceptor.accepted.is_written())
+    }
+    /// Whether it has a value that was written without agreement.
+    pub fn is_plain(&self) -> bool {
+        self.parts.iter().any(|part| part.kind() != Kind::Acceptor && part.is_alive())
+    }
+    /// Whether removals have left something in it.
+    pub fn has_residue(&self) -> bool {
+        let mut dots = Context::new();
+        self.residue(&mut dots);
+        !dots.is_empty() || self.as_last().is_some_and(|last| !last.is_alive())
     }
     /// Whether part of it is a list.
     pub fn has_list(&self) -> bool {

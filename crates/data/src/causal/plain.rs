@@ -39,7 +39,7 @@ impl Part {
             }
             Part::List(list) => of_list(list)?,
             Part::Maximum(maximum) => Value::String(of_maximum(maximum)),
-            Part::Decisions(_) => return None,
+            Part::Decisions(_) | Part::Acceptor(_) => return None,
         })
     }
 }

@@ -165,6 +165,21 @@ impl Wish {
                 | Wish::HashIncrementFloat { .. }
         )
     }
+    /// Whether what a removal came to is all that it names. False for one that found less: somebody else has removed the rest, or it was
+    /// never there.
+    pub fn removed_all(&self, outcome: Outcome) -> bool {
+        let named = match self {
+            Wish::Delete | Wish::ListRemove { .. } => 1,
+            Wish::SetRemove { members } | Wish::ZSetRemove { members } => members.len(),
+            Wish::HashRemove { fields } => fields.len(),
+            _ => return true,
+        };
+        matches!(outcome, Outcome::Count(count) if count >= named as u64)
+    }
+    /// Whether it is a word on conflicts, and no write of its own.
+    pub fn is_about_conflicts(&self) -> bool {
+        matches!(self, Wish::Settle { .. } | Wish::Forget { .. })
+    }
     /// About what it takes in memory and in messages.
     pub fn bytes(&self) -> usize {
         let all = |blobs: &[Blob]| blobs.iter().map(|blob| blob.len()).sum();

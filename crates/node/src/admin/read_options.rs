@@ -71,7 +71,7 @@ pub(super) fn take_all<'w>(options: &mut ReadOptions, words: &[&'w [u8]]) -> Res
     while let [name, behind @ ..] = rest {
         rest = behind;
         if let [value, behind @ ..] = behind
-            && !name.eq_ignore_ascii_case(b"RECEIPT")
+            && !commands::with::is_flag(name)
         {
             rest = behind;
             if !take(options, name, value)? {

@@ -26,6 +26,8 @@ pub(super) enum Name {
     Replicas,
     Receipt,
     Request,
+    /// Of leaderless keyspaces, said by its name alone.
+    Linearizable,
     /// MySQL's number of replicas that acknowledge.
     SemiSyncCount,
     /// PostgreSQL's one word for rule and level.
@@ -35,7 +37,7 @@ pub(super) enum Name {
 }
 
 /// Every name of every option, in lower case.
-const NAMES: [(&str, Name); 19] = [
+const NAMES: [(&str, Name); 20] = [
     ("commit", Name::Commit),
     ("acks", Name::Acks),
     ("level", Name::Level),
@@ -43,6 +45,7 @@ const NAMES: [(&str, Name); 19] = [
     ("replicas", Name::Replicas),
     ("receipt", Name::Receipt),
     ("request", Name::Request),
+    ("linearizable", Name::Linearizable),
     ("rpl_semi_sync_master_timeout", Name::Timeout),
     ("rpl_semi_sync_source_timeout", Name::Timeout),
     ("rpl_semi_sync_master_wait_for_slave_count", Name::SemiSyncCount),
@@ -98,8 +101,8 @@ pub(super) fn parse(words: &[&[u8]], node: &dyn Fn(&[u8]) -> Option<NodeId>) -> 
     while let Some((word, behind)) = rest.split_first() {
         let shown = || String::from_utf8_lossy(&word[..word.len().min(64)]).into_owned();
         let Some(name) = named(word) else { return Err(format!("ERR unknown option '{}'", shown())) };
-        if name == Name::Receipt {
-            draft.receipt = true;
+        if let Some(flag) = draft.flag(name) {
+            *flag = true;
             rest = behind;
             continue;
         }
@@ -121,6 +124,14 @@ fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
 }
 
 impl Draft {
+    /// What an option without a value sets.
+    fn flag(&mut self, name: Name) -> Option<&mut bool> {
+        match name {
+            Name::Receipt => Some(&mut self.receipt),
+            Name::Linearizable => Some(&mut self.levels.linearizable),
+            _ => None,
+        }
+    }
     fn take(
         &mut self,
         name: Name,
@@ -157,7 +168,7 @@ impl Draft {
                 once(&mut self.synchronous_commit, said, synchronous_commit(&text).ok_or_else(wrong)?)
             }
             Name::Quorum(word) => self.levels.take(word, said, &text),
-            Name::Receipt => Ok(()),
+            Name::Receipt | Name::Linearizable => Ok(()),
         }
     }
 

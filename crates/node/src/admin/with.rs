@@ -152,7 +152,7 @@ impl Node {
     }
 }
 
-pub(crate) const NOT_LEADERLESS: &str = "ERR W, R, SLOPPY and CONSISTENCY-LEVEL are about copies without a leader, and this keyspace has one: COMMIT, ACKS and LEVEL say what a write waits for";
+pub(crate) const NOT_LEADERLESS: &str = "ERR W, R, SLOPPY, CONSISTENCY-LEVEL and LINEARIZABLE are about copies without a leader, and this keyspace has one: COMMIT, ACKS and LEVEL say what a write waits for";
 /// An id lies in the log of the site that executed the request, and no other site looks there.
 const ONE_SITE_KNOWS: &str = "ERR REQUEST does not go with multi-leader keyspaces in this version: an id is known at one site, and a write that is sent again at another one would be done twice";
 const NO_COMMAND: &str = "ERR WITH <option value ...> DO <command ...>: there is no command behind DO";

@@ -5,6 +5,7 @@
 //! | `W`, `R` | Dynamo, Riak | a number, `one`, `quorum` or `all` |
 //! | `PW`, `PR` | Riak | the same, and stand-ins do not count |
 //! | `SLOPPY` | | `on` or `off`: whether stand-ins count |
+//! | `LINEARIZABLE` | | the copies agree on each value of the key, one by one |
 //! | `CONSISTENCY-LEVEL` | Cassandra | ONE, TWO, THREE, QUORUM, ALL for both; ANY: a stand-in alone is enough for a write |
 // catalogue: K3
 
@@ -57,6 +58,8 @@ pub(crate) struct Levels {
     pub w: Option<Count>,
     pub r: Option<Count>,
     pub sloppy: Option<bool>,
+    /// The copies agree on each value of the key.
+    pub linearizable: bool,
 }
 
 /// The options of this table.
@@ -108,17 +111,28 @@ impl Levels {
         if sloppy.is_some() && self.sloppy.is_some_and(|known| Some(known) != sloppy) {
             return twice();
         }
-        *self = Levels { w: w.or(self.w), r: r.or(self.r), sloppy: sloppy.or(self.sloppy) };
+        *self = Levels { w: w.or(self.w), r: r.or(self.r), sloppy: sloppy.or(self.sloppy), ..*self };
         Ok(())
     }
     /// What was said before, where this says nothing.
     #[must_use]
     pub fn over(self, before: Levels) -> Levels {
-        Levels { w: self.w.or(before.w), r: self.r.or(before.r), sloppy: self.sloppy.or(before.sloppy) }
+        if self.linearizable || (before.linearizable && self == Levels::default()) {
+            return Levels { linearizable: true, ..self };
+        }
+        Levels {
+            w: self.w.or(before.w),
+            r: self.r.or(before.r),
+            sloppy: self.sloppy.or(before.sloppy),
+            linearizable: false,
+        }
     }
     /// W and R of a request in a keyspace. An error for the client where the keyspace cannot do that.
     pub fn levels(self, policy: &Policy) -> Result<(Level, Level), String> {
         let n = policy.n;
+        if self.linearizable && self != (Levels { linearizable: true, ..Levels::default() }) {
+            return Err("ERR LINEARIZABLE asks more than half of the copies, whatever the keyspace says: W, R and their kin do not go with it".into());
+        }
         let sloppy = self.sloppy.unwrap_or(policy.sloppy);
         if sloppy && !policy.sloppy {
             return Err(
@@ -139,6 +153,7 @@ impl Levels {
         let mut words = Vec::new();
         words.extend(self.w.map(|count| ("w", count.shown())));
         words.extend(self.r.map(|count| ("r", count.shown())));
+        words.extend(self.linearizable.then(|| ("linearizable", String::from("on"))));
         words.extend(self.sloppy.map(|on| ("sloppy", String::from(if on { "on" } else { "off" }))));
         words
     }

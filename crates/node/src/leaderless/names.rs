@@ -25,12 +25,12 @@ use commands::causal::{KEYS_BYTES_MAX, RANDOM_NAMES, table, too_many_names};
 use commands::glob;
 use commands::keys::{KeyScan, flush_options};
 use commands::{Flags, Spec};
-use data::causal::{Kind, LEAVES, Range, Wish};
+use data::causal::{Kind, LEAVES, Range, Unfit, Wish};
 use data::slot::SLOTS;
 use data::value::Blob;
 use data::{GroupId, KeyspaceId};
 use protocol::leaderless::coordinator::Level;
-use protocol::leaderless::{Name, ReadReceipt, Reply};
+use protocol::leaderless::{Name, ReadReceipt, Reply, Why};
 use wire::{Protocol, ReplyWriter};
 
 /// Names of one page. A guess: with PAGE_BYTES_MAX of the copies some ten thousand round trips for a hundred million keys.
@@ -39,6 +39,9 @@ const PAGE_NAMES_MAX: u32 = 4096;
 const KEYS_UNDER_WAY: usize = 64;
 /// Ranges with fewer keys are not divided any more to be counted: their names come. A guess.
 const RANGE_NAMES_MAX: u64 = 512;
+
+/// FLUSHDB met a key whose values are agreed on.
+const KEPT: &str = "LINEARIZABLE there are keys whose copies agree on their values, and they stay: WITH LINEARIZABLE DO DEL deletes one; other keys may be deleted already";
 
 /// What is wanted, the steps to it, and how many copies a write and a read take.
 type Plan = (Want, VecDeque<Step>, (Level, Level));
@@ -449,8 +452,16 @@ impl Node {
             (Reply::Indeterminate { acknowledged, required, .. }, _) => survey.fail(format!(
                 "INDETERMINATE {acknowledged} of {required} copies acknowledged a delete in time: send it again"
             )),
+            (Reply::Refused(Why::Unfit(Unfit::Linearizable)), _) => survey.fail(KEPT.into()),
             (Reply::Refused(why), _) => survey.fail(refused(why).into()),
-            (Reply::Busy | Reply::Names { .. } | Reply::Count { .. } | Reply::Value { .. }, _) => {
+            (
+                Reply::Busy
+                | Reply::Names { .. }
+                | Reply::Count { .. }
+                | Reply::Value { .. }
+                | Reply::Agreed { .. },
+                _,
+            ) => {
                 survey.fail("TRYAGAIN too many requests are under way on this node".into());
             }
         }

@@ -101,6 +101,9 @@ impl Node {
         spec: &'static Spec,
         args: &[&[u8]],
     ) -> Flow {
+        if self.options.as_ref().is_some_and(|options| options.levels.linearizable) {
+            return self.serve_linearizable(connection, keyspace, spec, args);
+        }
         if let Some(flow) = self.survey_keys(connection, keyspace, spec, args) {
             return flow;
         }
@@ -141,8 +144,15 @@ impl Node {
         args: &[&'a [u8]],
     ) -> Result<(Plan<'a>, Level, Level), String> {
         let (w, r) = self.levels_of_request(keyspace)?;
-        let plan =
-            causal::plan(spec, args, &self.setting(keyspace)).map_err(|error| String::from(error.text()))?;
+        let plan = causal::plan(spec, args, &self.setting(keyspace)).map_err(|error| {
+            let text = error.text();
+            match text.starts_with("EXCLUSIVE") && commands::alone::key_alone(spec, args).is_ok() {
+                true => {
+                    format!("{text}; or WITH LINEARIZABLE DO ..., for a key of which all commands say so")
+                }
+                false => String::from(text),
+            }
+        })?;
         let keys = match &plan {
             Plan::Read(keys) | Plan::Merge { from: keys, .. } => keys.len(),
             Plan::Write { writes, .. } => writes.len(),
@@ -173,7 +183,7 @@ impl Node {
         super::merging_by(self.config.merge_engine, &it.policy)
     }
 
-    fn shard_of(&self, keyspace: KeyspaceId, key: &[u8]) -> GroupId {
+    pub(super) fn shard_of(&self, keyspace: KeyspaceId, key: &[u8]) -> GroupId {
         let shard = self.map.leaderless.get(&keyspace).and_then(|it| it.at(data::slot::slot(key)));
         shard.map_or(GroupId(0), |shard| shard.group)
     }
@@ -299,7 +309,11 @@ impl Node {
     /// One key has its end.
     pub(super) fn on_quorum_reply(&mut self, client: u64, reply: Reply) {
         let Some((number, at, _)) = self.leaderless.calls.requests.remove(&client) else {
-            return self.on_survey_reply(client, reply);
+            match self.leaderless.agreements.take(client) {
+                Some(agreement) => self.on_agreement(agreement, reply),
+                None => self.on_survey_reply(client, reply),
+            }
+            return;
         };
         let counts = &mut self.leaderless.counts;
         match &reply {
@@ -308,7 +322,7 @@ impl Node {
             Reply::Value { receipt, .. } => counts.stale += receipt.stale.len() as u64,
             Reply::Indeterminate { .. } => self.statistics.indeterminate += 1,
             Reply::Refused(_) | Reply::Busy => self.statistics.refused_writes += 1,
-            Reply::Names { .. } | Reply::Count { .. } => {}
+            Reply::Names { .. } | Reply::Count { .. } | Reply::Agreed { .. } => {}
         }
         let Some(call) = self.leaderless.calls.calls.get_mut(&number) else { return };
         call.ends[at] = Some(reply);
@@ -323,7 +337,8 @@ impl Node {
         let of = |(_, (.., its)): &(&u64, &(u64, usize, GroupId))| *its == group;
         let clients: Vec<u64> =
             self.leaderless.calls.requests.iter().filter(of).map(|(client, _)| *client).collect();
-        for client in clients {
+        let agreed = self.leaderless.agreements.of_group(group);
+        for client in clients.into_iter().chain(agreed) {
             let (required, acknowledged) = (1, 0);
             let receipt = protocol::leaderless::WriteReceipt {
                 required,
@@ -403,6 +418,10 @@ impl Node {
         bytes: &mut Vec<u8>,
     ) -> Result<(), String> {
         let found = found(call, receipt)?;
+        if found.iter().any(|(_, object)| object.is_some_and(Object::is_linearizable)) {
+            receipt.outcome = "refused";
+            return Err(causal::LINEARIZABLE.into());
+        }
         let args: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
         let on_siblings = match self.policy_of(call.keyspace).map(|it| it.on_siblings) {
             Some(leaderless::OnSiblings::Error) => OnSiblings::Error,
@@ -497,9 +516,15 @@ fn answer_write(
                 refusal.get_or_insert_with(|| refused(*why).into());
                 receipt.outcome = "refused";
             }
-            Some(Reply::Busy | Reply::Value { .. } | Reply::Names { .. } | Reply::Count { .. }) | None => {
-                let text = "TRYAGAIN too many requests are under way on this node: nothing was written";
-                refusal.get_or_insert_with(|| text.into());
+            Some(
+                Reply::Busy
+                | Reply::Value { .. }
+                | Reply::Names { .. }
+                | Reply::Count { .. }
+                | Reply::Agreed { .. },
+            )
+            | None => {
+                refusal.get_or_insert_with(|| BUSY.into());
                 receipt.outcome = "refused";
             }
         }
@@ -528,6 +553,9 @@ fn answer_write(
     }
 }
 
+const PLAIN: &str = "LINEARIZABLE the key was written without agreement, so it cannot be linearizable: delete it, or take another one; nothing was done";
+pub(super) const BUSY: &str = "TRYAGAIN too many requests are under way on this node: nothing was written";
+
 /// Why a replica did nothing, for a client.
 pub(super) fn refused(why: Why) -> &'static str {
     match why {
@@ -537,6 +565,8 @@ pub(super) fn refused(why: Why) -> &'static str {
             "TRYAGAIN a clock is too far off what the copies have seen: nothing was written; set the clocks of the nodes"
         }
         Why::HintsFull => "TRYAGAIN the stand-ins have no more room: nothing was written",
+        Why::Outbid => "TRYAGAIN others write this key all the time and were faster: nothing was done",
+        Why::Plain => PLAIN,
         Why::Declined | Why::Forgotten | Why::Unfit(_) => "TRYAGAIN the copy declined: nothing was written",
     }
 }

@@ -14,6 +14,7 @@ const DELETED: &str = "what was deleted does not return";
 const ONCE: &str = "increments count once";
 const CONVERGES: &str = "copies of leaderless shards become equal";
 const INBOX: &str = "what lost is told of in the inbox";
+const AGREED: &str = "registers are linearizable";
 const FORWARD: &str = "quorum reads do not go back";
 
 pub fn claims(it: &Policy) -> Vec<Claim> {
@@ -88,8 +89,16 @@ pub fn claims(it: &Policy) -> Vec<Claim> {
     claim(true, conflict_claim(it.conflict), INBOX);
     claim(
         false,
-        "It is not linearizable: of two reads during one write the earlier may show it and the later may not, unless repair blocks; nothing compares and sets.".to_string(),
+        "Plain commands are not linearizable: of two reads during one write the earlier may show it and the later may not, unless repair blocks; nothing compares and sets.".to_string(),
         READS_MEET,
+    );
+    claim(
+        true,
+        format!(
+            "WITH LINEARIZABLE a key is linearizable while {} of its {n} copies can be reached, and no clock is asked but for its expiry.",
+            n / 2 + 1
+        ),
+        AGREED,
     );
     claim(
         false,

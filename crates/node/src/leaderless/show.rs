@@ -78,7 +78,7 @@ impl Node {
     }
     /// Commands that wait for copies.
     pub fn quorum_calls(&self) -> usize {
-        self.leaderless.calls.count() + self.leaderless.surveys.count()
+        self.leaderless.calls.count() + self.leaderless.surveys.count() + self.leaderless.agreements.count()
     }
 
     pub(crate) fn create_leaderless(
@@ -255,6 +255,8 @@ impl Node {
             ("leaderless_reads", counts.reads),
             ("leaderless_writes", counts.writes),
             ("leaderless_no_quorum", counts.no_quorum),
+            ("leaderless_linearizable", counts.agreements),
+            ("leaderless_outbid", counts.outbid),
             ("leaderless_sloppy_writes", counts.sloppy),
             ("leaderless_read_repairs", counts.stale),
             ("leaderless_walks", counts.walks),

@@ -9,6 +9,7 @@ mod formats;
 mod inbox;
 mod latency;
 mod leaderless;
+mod linearizable;
 mod merging;
 mod moving;
 mod options;

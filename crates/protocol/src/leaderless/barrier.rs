@@ -45,7 +45,7 @@
 use super::durable::Record;
 use super::replica::{Output, Replica, Report};
 use alloc::vec::Vec;
-use data::causal::Step;
+use data::causal::{Context, Step};
 use data::leaderless::Stage;
 use data::plant::{self, Bug};
 use data::{Instant, NodeId};
@@ -92,6 +92,15 @@ impl Replica {
         for (number, target) in old {
             self.drop_hint(target, out);
             self.persist(Record::HintGone { number }, out);
+        }
+    }
+    /// A copy that is rebuilt while others hold knows what they noted, as they told it: it is one that noted nothing, not one that
+    /// missed the beginning, after a restart too.
+    pub(super) fn promise_nothing(&mut self, out: &mut Vec<Output>) {
+        let barrier = self.placement.barrier;
+        if barrier.stage != Stage::Idle && barrier.number > self.durable.promised {
+            let residue = Context::new();
+            self.persist(Record::Promise { number: barrier.number, residue }, out);
         }
     }
     /// Whether the map, as a restarted node first knows it, is one from before a barrier behind which this copy has collected. Who

@@ -5,8 +5,8 @@ use super::names::Leaf;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use data::causal::{
-    Causal, Context, Entry, FAN_OUT, KeyState, Object, Outcome, Range, Span, Summaries, Summary, Unfit, Wish,
-    read_context, read_delta, write_context, write_delta,
+    Ballot, Causal, Context, Entry, FAN_OUT, KeyState, Object, Outcome, Proposal, Range, Span, Summaries,
+    Summary, Unfit, Wish, read_context, read_delta, write_context, write_delta,
 };
 use data::codec::{DecodeError, Reader, Writer};
 use data::value::Blob;
@@ -57,6 +57,8 @@ impl Why {
                 w.u8(7);
                 unfit.encode(w);
             }
+            Why::Outbid => w.u8(8),
+            Why::Plain => w.u8(9),
         }
     }
     fn decode(r: &mut Reader<'_>) -> Result<Why, DecodeError> {
@@ -68,6 +70,8 @@ impl Why {
             5 => Why::Declined,
             6 => Why::Forgotten,
             7 => Why::Unfit(Unfit::decode(r)?),
+            8 => Why::Outbid,
+            9 => Why::Plain,
             _ => return Err(DecodeError::Invalid("why nothing was done")),
         })
     }
@@ -177,6 +181,39 @@ impl Message {
                 w.u8(24);
                 write_context(w, dots);
                 w.u32(*copies);
+            }
+            Message::Prepare { request, key, ballot } => {
+                w.u8(25);
+                request.encode(w);
+                w.bytes(key);
+                ballot.encode(w);
+            }
+            Message::Promised { request, ballot, promised, accepted, is_plain, lives } => {
+                w.u8(26);
+                request.encode(w);
+                ballot.encode(w);
+                promised.encode(w);
+                accepted.encode(w);
+                w.bool(*is_plain);
+                write_lives(w, lives);
+            }
+            Message::Accept { request, key, proposal } => {
+                w.u8(27);
+                request.encode(w);
+                w.bytes(key);
+                proposal.encode(w);
+            }
+            Message::Accepted { request, ballot, lives } => {
+                w.u8(28);
+                request.encode(w);
+                ballot.encode(w);
+                write_lives(w, lives);
+            }
+            Message::Outbid { request, ballot, promised } => {
+                w.u8(29);
+                request.encode(w);
+                ballot.encode(w);
+                promised.encode(w);
             }
         }
     }
@@ -309,6 +346,32 @@ impl Message {
                 shown: r.list(|r| r.option(Reader::u64))?,
             },
             24 => Message::Spread { dots: read_context(r)?, copies: r.u32()? },
+            25 => {
+                Message::Prepare { request: RequestId::decode(r)?, key: key(r)?, ballot: Ballot::decode(r)? }
+            }
+            26 => Message::Promised {
+                request: RequestId::decode(r)?,
+                ballot: Ballot::decode(r)?,
+                promised: Ballot::decode(r)?,
+                accepted: Box::new(Proposal::decode(r)?),
+                is_plain: r.bool()?,
+                lives: read_lives(r)?,
+            },
+            27 => Message::Accept {
+                request: RequestId::decode(r)?,
+                key: key(r)?,
+                proposal: Box::new(Proposal::decode(r)?),
+            },
+            28 => Message::Accepted {
+                request: RequestId::decode(r)?,
+                ballot: Ballot::decode(r)?,
+                lives: read_lives(r)?,
+            },
+            29 => Message::Outbid {
+                request: RequestId::decode(r)?,
+                ballot: Ballot::decode(r)?,
+                promised: Ballot::decode(r)?,
+            },
             _ => return Err(DecodeError::Invalid("message of a leaderless shard")),
         })
     }
@@ -322,8 +385,13 @@ impl Message {
             | Message::Repaired { .. }
             | Message::Named { .. }
             | Message::Counted { .. }
+            | Message::Promised { .. }
+            | Message::Accepted { .. }
+            | Message::Outbid { .. }
             | Message::Refused { .. } => true,
             Message::Mint { .. }
+            | Message::Prepare { .. }
+            | Message::Accept { .. }
             | Message::Apply { .. }
             | Message::Read { .. }
             | Message::Names { .. }
@@ -354,12 +422,25 @@ impl Message {
             _ => false,
         }
     }
+    /// Whether it is about linearizable keys.
+    pub fn is_of_agreement(&self) -> bool {
+        matches!(
+            self,
+            Message::Prepare { .. }
+                | Message::Promised { .. }
+                | Message::Accept { .. }
+                | Message::Accepted { .. }
+                | Message::Outbid { .. }
+        )
+    }
     /// Whether what it leads to must go to the disk: a node whose disk is full lets it pass.
     pub fn writes(&self) -> bool {
         matches!(
             self,
             Message::Mint { .. }
                 | Message::Apply { .. }
+                | Message::Prepare { .. }
+                | Message::Accept { .. }
                 | Message::Repair { .. }
                 | Message::Handoff { .. }
                 | Message::WalkSpan { .. }

@@ -4,13 +4,16 @@
 
 use super::message::{Message, Why};
 use super::names::{Listing, Name, Question, Unsettled};
+use super::proposer::{Lines, Proposing};
 use super::quorum::{Alive, Placement};
 use super::read::Read;
 use super::write::Writing;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::time::Duration;
-use data::causal::{Causal, KeyState, Object, Outcome, Range, Wish};
+use data::causal::{Ballot, Causal, KeyState, Object, Outcome, Proposal, Range, Wish};
 use data::leaderless::ConflictPolicy;
 use data::plant::{self, Bug};
 use data::value::Blob;
@@ -120,6 +123,14 @@ pub enum Reply {
         left: Vec<Unsettled>,
         receipt: ReadReceipt,
     },
+    /// This is the value of a linearizable key: a majority of its replicas, these among them, has it. `decided` is the ballot under which
+    /// [`Output::Decide`] asked what came true; none for a read.
+    Agreed {
+        decided: Ballot,
+        value: Box<Proposal>,
+        required: usize,
+        replicas: Vec<NodeId>,
+    },
     /// Too few are alive, or answered a read: nothing was done.
     NoQuorum {
         required: usize,
@@ -143,6 +154,13 @@ pub enum Output {
         to: NodeId,
         message: Message,
     },
+    /// What does the client's command make of this value of its key? [`Coordinator::decided`] takes the answer.
+    Decide {
+        sequence: u64,
+        client: u64,
+        ballot: Ballot,
+        value: Box<Proposal>,
+    },
     /// `client` as it came with the request.
     Reply {
         client: u64,
@@ -154,6 +172,7 @@ pub(super) enum Task {
     Read(Read),
     Write(Writing),
     List(Listing),
+    Propose(Proposing),
 }
 
 /// A request under way.
@@ -174,11 +193,23 @@ pub(super) struct Request {
 /// What the handlers of a request see of its coordinator.
 pub(super) struct Ring<'a> {
     pub me: NodeId,
+    pub process: Process,
+    /// The counter of the highest ballot of this coordinator.
+    pub ballots: &'a Cell<u64>,
     pub placement: &'a Placement,
     pub alive: &'a Alive,
 }
 
-impl Ring<'_> {
+impl<'a> Ring<'a> {
+    pub fn of(
+        me: NodeId,
+        process: Process,
+        ballots: &'a Cell<u64>,
+        placement: &'a Placement,
+        alive: &'a Alive,
+    ) -> Ring<'a> {
+        Ring { me, process, ballots, placement, alive }
+    }
     pub fn replicas(&self) -> Vec<NodeId> {
         self.placement.alive(self.alive, self.me)
     }
@@ -205,15 +236,17 @@ impl Request {
 
 /// One node's coordinator of one shard.
 pub struct Coordinator {
-    me: NodeId,
-    process: Process,
+    pub(super) me: NodeId,
+    pub(super) process: Process,
     limits: Limits,
-    placement: Placement,
-    alive: Alive,
-    requests: BTreeMap<u64, Request>,
+    pub(super) placement: Placement,
+    pub(super) alive: Alive,
+    pub(super) requests: BTreeMap<u64, Request>,
     /// Bytes in them.
     bytes: usize,
     next: u64,
+    pub(super) ballots: Cell<u64>,
+    pub(super) lines: Lines,
 }
 
 impl Coordinator {
@@ -227,7 +260,13 @@ impl Coordinator {
             requests: BTreeMap::new(),
             bytes: 0,
             next: 0,
+            ballots: Cell::new(0),
+            lines: Lines::new(),
         }
+    }
+    /// How many replicas the shard has.
+    pub(super) fn replicas(&self) -> usize {
+        self.placement.replicas.len()
     }
     /// Who holds the shard now. What a replica acknowledged that is none any more does not count: who took its place has
     /// not heard of it. What began before a barrier may carry what was collected, and ends.
@@ -235,14 +274,19 @@ impl Coordinator {
     pub fn place(&mut self, placement: Placement, out: &mut Vec<Output>) {
         let is_other_ring = self.placement.ring != placement.ring;
         let fence = placement.barrier.fence;
-        self.requests.retain(|_, request| {
-            let goes_on = request.ring >= fence;
-            if !goes_on {
-                self.bytes -= request.bytes;
-                request.expire(out);
-            }
-            goes_on
-        });
+        let mut ended = Vec::new();
+        {
+            let ring = Ring::of(self.me, self.process, &self.ballots, &self.placement, &self.alive);
+            self.requests.retain(|sequence, request| {
+                let goes_on = request.ring >= fence;
+                if !goes_on {
+                    self.bytes -= request.bytes;
+                    request.expire(&ring, out);
+                    ended.push((*sequence, request.key.clone()));
+                }
+                goes_on
+            });
+        }
         for request in self.requests.values_mut() {
             if is_other_ring {
                 // What is on its way names the ring before, and is dropped.
@@ -252,9 +296,11 @@ impl Coordinator {
                 Task::Read(read) => read.place(&placement),
                 Task::Write(writing) => writing.place(&placement),
                 Task::List(listing) => listing.place(&placement),
+                Task::Propose(proposing) => proposing.place(),
             }
         }
         self.placement = placement;
+        ended.into_iter().for_each(|(sequence, key)| self.leave_line(&key, sequence, out));
     }
     pub fn set_alive(&mut self, alive: Alive) {
         self.alive = alive;
@@ -320,7 +366,7 @@ impl Coordinator {
         let needed = Level { required: r.max(1), sloppy: false };
         self.begin(now, client, Blob::default(), needed, Task::List(Listing::new(question)), out);
     }
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         now: Instant,
         client: u64,
@@ -332,17 +378,17 @@ impl Coordinator {
         let bytes = key.len()
             + match &task {
                 Task::Write(writing) => writing.bytes(),
-                Task::Read(_) | Task::List(_) => 0,
+                Task::Read(_) | Task::List(_) | Task::Propose(_) => 0,
             };
         // One that is larger than the bound may go alone.
         let is_full = !self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max;
         if self.requests.len() >= self.limits.requests_max || is_full {
             return out.push(Output::Reply { client, reply: Reply::Busy });
         }
-        if plant::is(Bug::CountsStandIns) {
+        if plant::is(Bug::CountsStandIns) && !matches!(task, Task::Propose(_)) {
             level.sloppy = true;
         }
-        let ring = Ring { me: self.me, placement: &self.placement, alive: &self.alive };
+        let ring = Ring::of(self.me, self.process, &self.ballots, &self.placement, &self.alive);
         let (reach, required) = (ring.reach(level), level.required);
         let mints = matches!(task, Task::Write(_));
         if reach < required || (mints && ring.replicas().is_empty()) {
@@ -366,6 +412,7 @@ impl Coordinator {
         if !is_over {
             self.bytes += bytes;
             self.requests.insert(self.next, request);
+            self.line_up(self.next, out);
         }
     }
     pub fn receive(
@@ -382,6 +429,9 @@ impl Coordinator {
             | Message::Repaired { request, .. }
             | Message::Named { request, .. }
             | Message::Counted { request, .. }
+            | Message::Promised { request, .. }
+            | Message::Accepted { request, .. }
+            | Message::Outbid { request, .. }
             | Message::Refused { request, .. } => *request,
             _ => return,
         };
@@ -389,28 +439,38 @@ impl Coordinator {
             return;
         }
         let Some(request) = self.requests.get_mut(&id.sequence) else { return };
-        let ring = Ring { me: self.me, placement: &self.placement, alive: &self.alive };
+        let ring = Ring::of(self.me, self.process, &self.ballots, &self.placement, &self.alive);
         if request.receive((from, incarnation), message, &ring, out) {
             self.bytes -= request.bytes;
-            self.requests.remove(&id.sequence);
+            if let Some(request) = self.requests.remove(&id.sequence) {
+                self.leave_line(&request.key, id.sequence, out);
+            }
+        } else {
+            self.line_up(id.sequence, out);
         }
     }
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let ring = Ring { me: self.me, placement: &self.placement, alive: &self.alive };
-        self.requests.retain(|_, request| {
+        let ring = Ring::of(self.me, self.process, &self.ballots, &self.placement, &self.alive);
+        let mut ended = Vec::new();
+        self.requests.retain(|sequence, request| {
             let is_late = now >= request.deadline;
             let mut is_over = is_late;
             if is_late {
-                request.expire(out);
+                request.expire(&ring, out);
             } else if now >= request.resend_at {
                 request.resend_at = now + self.limits.resend_after;
                 is_over = request.resend(&ring, out);
             }
             if is_over {
                 self.bytes -= request.bytes;
+                if matches!(request.task, Task::Propose(_)) {
+                    ended.push((*sequence, request.key.clone()));
+                }
             }
             !is_over
         });
+        ended.into_iter().for_each(|(sequence, key)| self.leave_line(&key, sequence, out));
+        self.tick_proposals(out);
     }
 }
 
@@ -421,6 +481,7 @@ impl Request {
             Task::Read(_) => self.start_read(ring, out),
             Task::Write(_) => self.start_write(ring, out),
             Task::List(_) => self.start_listing(ring, out),
+            Task::Propose(_) => self.start_proposing(ring, out),
         }
     }
     fn receive(
@@ -434,6 +495,7 @@ impl Request {
             Task::Read(_) => self.receive_read(from, message, out),
             Task::Write(_) => self.receive_write(from, message, ring, out),
             Task::List(_) => self.receive_listing(from.0, message, out),
+            Task::Propose(_) => self.receive_proposing(from, message, ring, out),
         }
     }
     fn resend(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
@@ -441,14 +503,16 @@ impl Request {
             Task::Read(_) => self.resend_read(ring, out),
             Task::Write(_) => self.resend_write(ring, out),
             Task::List(_) => self.resend_listing(ring, out),
+            Task::Propose(_) => self.resend_proposing(ring, out),
         }
     }
     /// The time is over.
-    fn expire(&mut self, out: &mut Vec<Output>) {
+    fn expire(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) {
         match &self.task {
             Task::Read(_) => self.expire_read(out),
             Task::Write(_) => self.expire_write(out),
             Task::List(_) => self.expire_listing(out),
+            Task::Propose(_) => self.expire_proposing(ring, out),
         }
     }
 }

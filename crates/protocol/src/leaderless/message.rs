@@ -3,7 +3,9 @@
 use super::names::Leaf;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use data::causal::{Causal, Context, Entry, KeyState, Object, Outcome, Range, Span, Summaries, Unfit, Wish};
+use data::causal::{
+    Ballot, Causal, Context, Entry, KeyState, Object, Outcome, Proposal, Range, Span, Summaries, Unfit, Wish,
+};
 use data::value::Blob;
 use data::{Incarnation, NodeId, RequestId};
 
@@ -28,6 +30,10 @@ pub enum Why {
     Forgotten,
     /// The change does not fit what the minter holds of the key. No other replica is asked.
     Unfit(Unfit),
+    /// Others write the key all the time: no proposal of this request came through, and none will.
+    Outbid,
+    /// The key was written without agreement, so it cannot be linearizable.
+    Plain,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -111,6 +117,38 @@ pub enum Message {
         request: RequestId,
         sums: Box<Summaries>,
         shown: Vec<Option<u64>>,
+    },
+
+    /// Takes nothing below this ballot any more and says what was accepted; the ballot that is none only asks.
+    Prepare {
+        request: RequestId,
+        key: Blob,
+        ballot: Ballot,
+    },
+    /// `promised` is the highest that this replica gave, `is_plain` whether the key was written without agreement.
+    Promised {
+        request: RequestId,
+        ballot: Ballot,
+        promised: Ballot,
+        accepted: Box<Proposal>,
+        is_plain: bool,
+        lives: Lives,
+    },
+    Accept {
+        request: RequestId,
+        key: Blob,
+        proposal: Box<Proposal>,
+    },
+    Accepted {
+        request: RequestId,
+        ballot: Ballot,
+        lives: Lives,
+    },
+    /// This replica promised a higher one.
+    Outbid {
+        request: RequestId,
+        ballot: Ballot,
+        promised: Ballot,
     },
 
     Handoff {

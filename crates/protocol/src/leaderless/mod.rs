@@ -13,8 +13,8 @@
 //!
 //! | role | file | keeps |
 //! |---|---|---|
-//! | coordinator | `coordinator`, `write`, `read`, `names` | nothing that a restart needs |
-//! | replica | `replica` | a [`data::causal::ShardCopy`]; mints dots as one actor |
+//! | coordinator | `coordinator`, `write`, `read`, `names`, `proposer` | nothing that a restart needs |
+//! | replica | `replica`, `acceptor` | a [`data::causal::ShardCopy`]; mints dots as one actor, promises and accepts for linearizable keys |
 //! | stand-in | `hints`, `handoff` | deltas for replicas that are away; it mints nothing |
 //! | keeper of the inbox | `inbox` | nothing: decisions on conflicts lie in the copy, here they are kept within bounds |
 //! | walker | `walk` | a comparison of its copy with another one, by hash trees |
@@ -35,6 +35,9 @@
 //! | `Names`, `Named` | coordinator ↔ replica | names in a row of leaves, and the leaves' sums |
 //! | `Count`, `Counted` | coordinator ↔ replica | how many keys lie in a range, by its parts |
 //! | `Repair`, `Repaired` | coordinator ↔ replica | what several copies know of a key together |
+//! | `Prepare`, `Promised` | coordinator ↔ replica | accept nothing below this ballot any more; what was accepted |
+//! | `Accept`, `Accepted` | coordinator ↔ replica | take this value of a linearizable key |
+//! | `Outbid` | back | a higher ballot was promised |
 //! | `Refused` | back | nothing was done, and why |
 //! | `Handoff`, `HandedOff` | stand-in ↔ replica | a hint, until it is acknowledged |
 //! | `Missed`, `MissedNoted` | stand-in ↔ replica | hints for you were dropped: compare with everybody |
@@ -54,7 +57,9 @@
 //!    make a second write (bugs: LL-24). A replica remembers what it minted for whom.
 //! 4. *Too few alive is said before anything is sent* (NOQUORUM); too few in time is INDETERMINATE, as what was minted
 //!    stays and spreads (bugs: LL-04, LL-25).
-//! 5. *Removals read first.* DEL, SREM and HDEL take away what r copies know together, not what one happens to hold.
+//! 5. *Removals read first.* DEL, SREM and HDEL take away what r copies know together, not what one happens to hold; and as many
+//!    copies as every read meets one of know all that before anything is minted. A removal that is made again, because the first one ended
+//!    as INDETERMINATE, may find nothing left and mint nothing: what it is acknowledged for is the first one.
 //! 6. *Repair says what is known, not what is there.* It carries values, removals, and the dots of removed values that a
 //!    copy has not heard of (bugs: LL-05, LL-06).
 //! 7. *Hints name their target* and the ring version under which it was one, are durable before they count, and go only
@@ -75,17 +80,20 @@
 //! 10. *What deletes leave behind* goes behind a barrier (`barrier`) that every replica and every stand-in has passed, never by time
 //!     (bugs: LL-07, LL-08).
 //!
+//! 11. *Linearizable keys* are agreed on by their copies, value by value (`proposer`). Such a key is written and read in no other way: the
+//!     first write decides which it is.
+//!
 //! # What is left out here
 //!
 //! Stand-ins do not mint: with no replica alive even a sloppy write is refused. A
-//! ring that grows or shrinks under load (both placements until sync is proven) does not exist yet. A linearizable register on top does
-//! not either.
+//! ring that grows or shrinks under load (both placements until sync is proven) does not exist yet.
 //!
 //! Sources: DeCandia et al., "Dynamo: Amazon's Highly Available Key-value Store" (2007) for quorums, hinted handoff and
 //! hash trees; Goncalves, Almeida, Baquero, Fonte, "Concise Server-Wide Causality Management for Eventually Consistent
 //! Data Stores" (2015) for one context per copy; Cassandra's documentation of blocking read repair and monotonic quorum
 //! reads; Riak's kv679 for actors that forget.
 
+mod acceptor;
 mod barrier;
 pub mod checkpoint;
 mod codec;
@@ -97,6 +105,7 @@ mod inbox;
 pub mod message;
 mod minted;
 mod names;
+mod proposer;
 pub mod quorum;
 mod read;
 pub mod replica;

@@ -114,7 +114,7 @@ impl Replica {
             if let Some(part) = held.object.shown()
                 && let Some(Leaf { names, .. }) = leaves.last_mut()
             {
-                let expires_at_ms = held.object.deadlines().at_ms();
+                let expires_at_ms = held.object.expires_at_ms();
                 names.push(Name { key: key.clone(), kind: part.kind(), expires_at_ms });
                 count += 1;
                 bytes += key.len() + 16;

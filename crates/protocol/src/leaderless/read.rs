@@ -72,8 +72,14 @@ impl Answers {
         let states = self.states.iter().filter(|(_, (_, stand_in, _))| *stand_in == stand_ins);
         states.map(|(node, _)| *node).collect()
     }
+    /// Who is not [stale](Answers::stale), in which life.
+    pub fn holders(&self, together: &KeyState) -> BTreeMap<NodeId, Incarnation> {
+        let states =
+            self.states.iter().filter(|(_, (state, stand_in, _))| *stand_in || !state.lacks(together));
+        states.map(|(node, (.., life))| (*node, *life)).collect()
+    }
     /// Replicas that lack something of it.
-    fn stale(&self, together: &KeyState) -> Vec<NodeId> {
+    pub fn stale(&self, together: &KeyState) -> Vec<NodeId> {
         let states =
             self.states.iter().filter(|(_, (state, stand_in, _))| !stand_in && state.lacks(together));
         states.map(|(node, _)| *node).collect()
@@ -180,8 +186,7 @@ impl Request {
             self.reply(Reply::Value { state: together, receipt }, out);
             return true;
         }
-        let states = read.answers.states.iter().filter(|(node, _)| !stale.contains(node));
-        let holders = states.map(|(node, (.., life))| (*node, *life)).collect();
+        let holders = read.answers.holders(&together);
         read.repairing = Some(Repairing { state: together, receipt, holders });
         self.repaired(out)
     }
@@ -203,6 +208,6 @@ pub(super) fn is_followed(lives: &Lives, node: NodeId, life: Incarnation) -> boo
     lives.iter().any(|(other, newest)| *other == node && *newest > life)
 }
 
-fn repair(request: RequestId, key: &Blob, together: &KeyState) -> Message {
+pub(super) fn repair(request: RequestId, key: &Blob, together: &KeyState) -> Message {
     Message::Repair { request, key: key.clone(), together: Box::new(together.clone()) }
 }

@@ -13,7 +13,8 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::causal::{
-    Actor, Causal, Context, Entry, HybridClock, KeyState, Merging, Minter, Object, Stamp, Step, Wish, Write,
+    Actor, Causal, Context, Entry, HybridClock, KeyState, Merging, Minter, Object, Stamp, Step, Unfit, Wish,
+    Write,
 };
 use data::leaderless::{ConflictPolicy, Stage};
 use data::plant::{self, Bug};
@@ -37,7 +38,7 @@ pub struct Life {
 /// What bounds a replica. The numbers of `default` are guesses.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The smaller of the keyspace's w and r: how many others a lost copy has to walk over follows from it.
+    /// The smallest of the keyspace's w and r and a majority: how many others a lost copy has to walk over follows from it.
     pub quorum: usize,
     /// Of what so many replicas hold every read meets one of them; 1 where reads need not meet writes.
     pub shown_by: usize,
@@ -299,9 +300,13 @@ impl Replica {
                 let answer = self.take(now, request, key, *delta, stands_for, out);
                 self.say(from, answer, out);
             }
+            // Those who ask are not told that there is no answer: of a write that reads first a refusal is the last word on its
+            // mint request, and one that comes late would have it minted elsewhere as well.
+            // bugs: LL-24
             Message::Read { request, key } => {
-                let answer = self.read(request, &key);
-                self.say(from, answer, out);
+                if let Some(answer) = self.read(request, &key) {
+                    self.say(from, answer, out);
+                }
             }
             Message::Names { request, first, through, count_max } => {
                 let answer = self.tell_names(request, first, through, count_max);
@@ -312,13 +317,18 @@ impl Replica {
                 self.say(from, answer, out);
             }
             Message::Repair { request, key, together } => {
-                let answer = match self.refusal() {
-                    Some(Why::NotReplica) => Message::Refused { request, why: Why::NotReplica },
-                    _ => match self.join(now, key, *together, out) {
-                        Ok(()) => Message::Repaired { request, lives: self.lives() },
-                        Err(why) => Message::Refused { request, why },
-                    },
-                };
+                let is_replica = self.placement.is_replica(self.life.node);
+                if is_replica && self.join(now, key, *together, out).is_ok() {
+                    let answer = Message::Repaired { request, lives: self.lives() };
+                    self.say(from, answer, out);
+                }
+            }
+            Message::Prepare { request, key, ballot } => {
+                let answer = self.prepare(request, key, ballot, out);
+                self.say(from, answer, out);
+            }
+            Message::Accept { request, key, proposal } => {
+                let answer = self.accept(request, key, proposal, out);
                 self.say(from, answer, out);
             }
             Message::Spread { dots, copies } => self.note_spread(&dots, copies as usize),
@@ -346,6 +356,9 @@ impl Replica {
             | Message::Repaired { .. }
             | Message::Named { .. }
             | Message::Counted { .. }
+            | Message::Promised { .. }
+            | Message::Accepted { .. }
+            | Message::Outbid { .. }
             | Message::Refused { .. } => out.push(Output::Report(Report::Dropped("for a coordinator"))),
         }
     }
@@ -402,6 +415,9 @@ impl Replica {
         };
         let nothing = Object::default();
         let object = self.durable.copy.object(&key).unwrap_or(&nothing);
+        if object.is_linearizable() && !wish.is_about_conflicts() {
+            return self.decline(request, Why::Unfit(Unfit::Linearizable), out);
+        }
         let mut write = Write::new(&mut self.minter, stamp);
         let (policy, merging) = (self.limits.conflict, self.merging.as_ref());
         match wish.mint_under(policy, merging, object, &mut write, now.wall.middle_ms()) {
@@ -459,20 +475,20 @@ impl Replica {
         }
         Message::Applied { request, stands_for: Some(target), lives: self.lives() }
     }
-    fn read(&self, request: RequestId, key: &[u8]) -> Message {
+    fn read(&self, request: RequestId, key: &[u8]) -> Option<Message> {
         match self.refusal() {
             None => {
                 let state = Box::new(self.durable.copy.state(key));
-                Message::State { request, state, stand_in: false }
+                Some(Message::State { request, state, stand_in: false })
             }
             Some(Why::NotReplica) => {
                 // In this stage, what was hinted earlier may be what all replicas know to be deleted.
                 let is_held = self.placement.barrier.stage == Stage::Hold;
                 let since = if is_held { self.placement.ring } else { 0 };
                 let state = Box::new(self.durable.hints.state(key, since));
-                Message::State { request, state, stand_in: true }
+                Some(Message::State { request, state, stand_in: true })
             }
-            Some(why) => Message::Refused { request, why },
+            Some(_) => None,
         }
     }
     /// Takes over what several copies know of a key.
@@ -533,6 +549,7 @@ impl Replica {
         if !self.durable.is_ready && peer_is_ready && counts {
             self.rebuilt_from.insert(peer);
             if self.rebuilt_from.len() >= to_rebuild(self.placement.replicas.len(), self.limits.quorum) {
+                self.promise_nothing(out);
                 self.persist(Record::Ready, out);
                 out.push(Output::Report(Report::Ready));
             }
@@ -566,7 +583,7 @@ impl Replica {
         self.known.insert(peer, context.clone());
         true
     }
-    fn lives(&self) -> Lives {
+    pub(super) fn lives(&self) -> Lives {
         self.durable.lives.iter().map(|(node, incarnation)| (*node, *incarnation)).collect()
     }
 }

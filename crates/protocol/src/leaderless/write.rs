@@ -5,7 +5,7 @@
 use super::coordinator::{Level, Output, Reply, Request, Ring, Task, WriteReceipt};
 use super::message::{Message, Why};
 use super::quorum::Placement;
-use super::read::{Answers, is_followed};
+use super::read::{Answers, is_followed, repair};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -17,12 +17,28 @@ use data::{Incarnation, NodeId};
 enum Phase {
     /// A removal asks r copies what there is to remove.
     Observing(Answers),
+    /// What some copies told others lack. A removal that finds nothing to remove any more mints nothing that would bring the earlier
+    /// one to them, and yet its client may count on it: as many copies as every read meets one of have to know first.
+    Levelling { together: KeyState, holders: BTreeMap<NodeId, Incarnation> },
     /// Invariant: a mint request that may have left goes to `at` and to nobody else.
     Minting { at: NodeId, life: Incarnation },
+    /// A removal found less than it names: its minter may know of another one, of which others have not heard, and is asked what
+    /// it holds. Its client counts on that too.
+    Recalling { minter: (NodeId, Incarnation), minted: Box<Spread> },
     /// The delta exists, and goes to whoever lacks it.
-    Spreading { minter: NodeId, delta: Causal<Object>, outcome: Outcome, holders: Holders, asked: Asked },
+    Spreading(Box<Spread>),
 }
 
+/// What was minted, and who has it.
+struct Spread {
+    minter: NodeId,
+    delta: Causal<Object>,
+    outcome: Outcome,
+    /// Goes in place of the delta: all that the minter holds of the key.
+    state: Option<Box<KeyState>>,
+    holders: Holders,
+    asked: Asked,
+}
 /// Per replica who holds it for that one, itself or a stand-in, and in which life.
 type Holders = BTreeMap<NodeId, (NodeId, Incarnation)>;
 
@@ -34,6 +50,8 @@ pub(super) struct Writing {
     r: Level,
     /// It asks r copies first: what it does follows from what it finds.
     observes: bool,
+    /// So many of them have to hold what they know together; none where reads need not meet writes.
+    held_by: usize,
     /// The minter knows that most replicas hold it.
     is_told: bool,
     seen: Option<KeyState>,
@@ -41,6 +59,20 @@ pub(super) struct Writing {
     refused: BTreeSet<NodeId>,
     why: Option<Why>,
     phase: Phase,
+}
+
+impl Spread {
+    fn nothing() -> Spread {
+        let (holders, asked) = (Holders::new(), Asked::new());
+        Spread {
+            minter: NodeId(0),
+            delta: Causal::new(),
+            outcome: Outcome::Done,
+            state: None,
+            holders,
+            asked,
+        }
+    }
 }
 
 impl Writing {
@@ -51,7 +83,7 @@ impl Writing {
         let phase = Phase::Observing(Answers::default());
         let observes = wish.is_observed(conflict);
         let (refused, why) = (BTreeSet::new(), None);
-        Writing { wish, r, observes, is_told: false, seen: None, refused, why, phase }
+        Writing { wish, r, observes, held_by: 0, is_told: false, seen: None, refused, why, phase }
     }
 }
 
@@ -59,10 +91,11 @@ impl Writing {
     pub(super) fn place(&mut self, placement: &Placement) {
         match &mut self.phase {
             Phase::Observing(answers) => answers.place(placement),
+            Phase::Levelling { holders, .. } => holders.retain(|node, _| placement.is_replica(*node)),
             Phase::Minting { .. } => {}
-            Phase::Spreading { holders, asked, .. } => {
-                holders.retain(|target, _| placement.is_replica(*target));
-                asked.retain(|target, _| placement.is_replica(*target));
+            Phase::Recalling { minted: spread, .. } | Phase::Spreading(spread) => {
+                spread.holders.retain(|target, _| placement.is_replica(*target));
+                spread.asked.retain(|target, _| placement.is_replica(*target));
             }
         }
     }
@@ -73,6 +106,12 @@ impl Request {
         let Task::Write(writing) = &mut self.task else { return true };
         if !writing.observes || plant::is(Bug::RemovesUnseen) {
             return self.mint(ring, out);
+        }
+        let (n, w, r) = (ring.placement.replicas.len(), self.level.required, writing.r.required);
+        if !self.level.sloppy && !writing.r.sloppy && w + r > n {
+            // So many are alive, or w are not.
+            writing.held_by = n + 1 - r.min(n);
+            writing.r.required = r.max(writing.held_by);
         }
         let (required, alive) = (writing.r.required, ring.reach(writing.r));
         if alive < required {
@@ -126,7 +165,25 @@ impl Request {
                 if answers.len() < writing.r.required {
                     return false;
                 }
-                writing.seen = Some(answers.together());
+                let together = answers.together();
+                let holders = answers.holders(&together);
+                if holders.len() < writing.held_by {
+                    for to in answers.stale(&together) {
+                        out.push(Output::Send { to, message: repair(self.id, &self.key, &together) });
+                    }
+                    writing.phase = Phase::Levelling { together, holders };
+                    return false;
+                }
+                writing.seen = Some(together);
+                self.mint(ring, out)
+            }
+            (Phase::Levelling { together, holders }, Message::Repaired { lives, .. }) => {
+                holders.insert(from, from_life);
+                holders.retain(|node, life| !is_followed(&lives, *node, *life));
+                if holders.len() < writing.held_by {
+                    return false;
+                }
+                writing.seen = Some(core::mem::take(together));
                 self.mint(ring, out)
             }
             (Phase::Minting { at, .. }, Message::Minted { delta, outcome, .. })
@@ -135,8 +192,27 @@ impl Request {
                 let mut holders = Holders::from([(from, (from, from_life))]);
                 // It may have been replaced meanwhile.
                 holders.retain(|target, _| ring.placement.is_replica(*target));
-                let asked = Asked::new();
-                writing.phase = Phase::Spreading { minter: from, delta: *delta, outcome, holders, asked };
+                let (delta, asked) = (*delta, Asked::new());
+                let spread = Box::new(Spread { minter: from, delta, outcome, state: None, holders, asked });
+                if writing.held_by > 0 && !writing.wish.removed_all(outcome) {
+                    writing.phase = Phase::Recalling { minter: (from, from_life), minted: spread };
+                    out.push(Output::Send {
+                        to: from,
+                        message: Message::Read { request: self.id, key: self.key.clone() },
+                    });
+                    return false;
+                }
+                writing.phase = Phase::Spreading(spread);
+                self.spread(false, ring, out);
+                self.count(ring, out)
+            }
+            (Phase::Recalling { minter, minted }, Message::State { state, stand_in: false, .. })
+                if *minter == (from, from_life) =>
+            {
+                let is_shared = state.held.recent.is_empty() && !state.held.object.has_residue();
+                minted.state = (!is_shared).then_some(state);
+                let minted = core::mem::replace(minted, Box::new(Spread::nothing()));
+                writing.phase = Phase::Spreading(minted);
                 self.spread(false, ring, out);
                 self.count(ring, out)
             }
@@ -155,7 +231,15 @@ impl Request {
                 writing.why = Some(why);
                 self.mint(ring, out)
             }
-            (Phase::Spreading { holders, asked, .. }, Message::Applied { stands_for, lives, .. }) => {
+            (Phase::Spreading(spread), Message::Repaired { lives, .. }) if spread.state.is_some() => {
+                if ring.placement.is_replica(from) {
+                    spread.holders.insert(from, (from, from_life));
+                }
+                spread.holders.retain(|_, (holder, life)| !is_followed(&lives, *holder, *life));
+                self.count(ring, out)
+            }
+            (Phase::Spreading(spread), Message::Applied { stands_for, lives, .. }) => {
+                let Spread { holders, asked, .. } = &mut **spread;
                 let target = stands_for.unwrap_or(from);
                 let is_asked = stands_for.is_none() || asked.get(&target) == Some(&from);
                 if is_asked && ring.placement.is_replica(target) {
@@ -175,6 +259,11 @@ impl Request {
         let Task::Write(writing) = &mut self.task else { return true };
         match &mut writing.phase {
             Phase::Observing(answers) => answers.ask(self.id, &self.key, writing.r, true, ring, out),
+            Phase::Levelling { together, holders } => {
+                for to in ring.replicas().into_iter().filter(|to| !holders.contains_key(to)) {
+                    out.push(Output::Send { to, message: repair(self.id, &self.key, together) });
+                }
+            }
             Phase::Minting { at, life } => {
                 if plant::is(Bug::MintsElsewhere)
                     && let Some(other) = ring.replicas().into_iter().find(|node| node != at)
@@ -184,14 +273,19 @@ impl Request {
                 let (at, life) = (*at, *life);
                 self.send_mint(at, life, out);
             }
-            Phase::Spreading { .. } => self.spread(true, ring, out),
+            Phase::Recalling { minter: (to, _), .. } => {
+                let message = Message::Read { request: self.id, key: self.key.clone() };
+                out.push(Output::Send { to: *to, message });
+            }
+            Phase::Spreading(_) => self.spread(true, ring, out),
         }
         false
     }
     /// Sends the delta to every replica that has not acknowledged it; for one that is away, or late, to a stand-in.
     fn spread(&mut self, is_late: bool, ring: &Ring<'_>, out: &mut Vec<Output>) {
         let Task::Write(writing) = &mut self.task else { return };
-        let Phase::Spreading { delta, holders, asked, .. } = &mut writing.phase else { return };
+        let Phase::Spreading(spread) = &mut writing.phase else { return };
+        let Spread { delta, state, holders, asked, .. } = &mut **spread;
         let missing = ring.placement.replicas.iter().filter(|node| !holders.contains_key(node));
         for target in missing {
             let is_alive = ring.alive.contains_key(target);
@@ -202,7 +296,11 @@ impl Request {
                 stands_for,
             };
             if is_alive {
-                out.push(Output::Send { to: *target, message: apply(None) });
+                let message = match state {
+                    Some(state) => repair(self.id, &self.key, state),
+                    None => apply(None),
+                };
+                out.push(Output::Send { to: *target, message });
             }
             if !self.level.sloppy || (is_alive && !is_late) {
                 continue;
@@ -222,7 +320,8 @@ impl Request {
     /// Answers once enough have it; over when all have.
     fn count(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
         let Task::Write(writing) = &mut self.task else { return false };
-        let Phase::Spreading { minter, delta, holders, .. } = &writing.phase else { return false };
+        let Phase::Spreading(spread) = &writing.phase else { return false };
+        let Spread { minter, delta, holders, .. } = &**spread;
         let (count, n) = (holders.len(), ring.placement.replicas.len());
         if count < self.level.required {
             return false;
@@ -242,8 +341,13 @@ impl Request {
     }
     pub(super) fn expire_write(&mut self, out: &mut Vec<Output>) {
         let Task::Write(writing) = &self.task else { return };
-        if let Phase::Observing(answers) = &writing.phase {
-            let (required, alive) = (writing.r.required, answers.len());
+        let answered = match &writing.phase {
+            Phase::Observing(answers) => Some(answers.len()),
+            Phase::Levelling { holders, .. } => Some(holders.len()),
+            Phase::Minting { .. } | Phase::Recalling { .. } | Phase::Spreading(_) => None,
+        };
+        if let Some(alive) = answered {
+            let required = writing.r.required.max(writing.held_by);
             return self.reply(Reply::NoQuorum { required, alive }, out);
         }
         let (receipt, required) = (self.receipt(), self.level.required);
@@ -259,8 +363,9 @@ impl Request {
             outcome: None,
         };
         if let Task::Write(writing) = &self.task
-            && let Phase::Spreading { minter, delta, outcome, holders, .. } = &writing.phase
+            && let Phase::Spreading(spread) | Phase::Recalling { minted: spread, .. } = &writing.phase
         {
+            let Spread { minter, delta, outcome, holders, .. } = &**spread;
             receipt.delta = Some(delta.clone());
             receipt.outcome = Some(*outcome);
             if holders.contains_key(minter) {

@@ -8,6 +8,7 @@
 
 use super::Violation;
 use crate::history::{Did, Outcome};
+use crate::workload::quorum::is_agreed;
 use crate::world::World;
 use data::causal::{Causal, Dot, Object, ShardCopy};
 use data::record::{Kind, Record};
@@ -104,7 +105,8 @@ impl Writes {
             let Did::Write { value } = operation.did else { continue };
             let space = world.spaces.get(operation.keyspace);
             let is_led = space.is_none_or(|space| space.quorums.is_none());
-            if is_led || operation.outcome != Outcome::Ok {
+            // What copies agree on is in one order: nothing competes.
+            if is_led || is_agreed(&operation.key) || operation.outcome != Outcome::Ok {
                 continue;
             }
             let told = |text: &str| {

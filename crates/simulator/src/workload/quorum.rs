@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::reply::Reply;
 
 /// Kinds of work in leaderless keyspaces, their names, and what clients of them do.
-pub const ALL: [(Kind, &str, &str); 5] = [
+pub const ALL: [(Kind, &str, &str); 6] = [
     (Kind::QuorumRegister, "quorum-register", "SET and GET of few registers, of single requests W 3 or R 3"),
     (Kind::QuorumCounter, "quorum-counter", "INCR and GET of counters; DEL of one of them"),
     (
@@ -20,7 +20,22 @@ pub const ALL: [(Kind, &str, &str); 5] = [
         "SADD and SMEMBERS under WITH SLOPPY off, also where a keyspace takes stand-ins",
     ),
     (Kind::QuorumKeys, "quorum-keys", "SET and DEL of keys that come and go, and KEYS"),
+    (
+        Kind::QuorumAgreed,
+        "quorum-agreed",
+        "GET, SET, SET GET of registers, RPUSH and LRANGE, ids by INCR, all under WITH LINEARIZABLE",
+    ),
 ];
+
+/// Whether the copies agree on this key's values: it is judged as where one leader orders writes.
+pub fn is_agreed(key: &str) -> bool {
+    key.starts_with("qagreed")
+}
+
+/// A command on such a key.
+pub fn agreed(key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
+    single(key, did, &[&["WITH", "LINEARIZABLE", "DO"], words].concat())
+}
 
 /// Whether every request of this key said that stand-ins shall not count.
 pub fn is_strict(key: &str) -> bool {
@@ -108,6 +123,24 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
                 }
             }
         },
+        Kind::QuorumAgreed => {
+            let register = format!("qagreed{era}-{}", random.below(2));
+            let list = format!("qagreed-list{era}");
+            match random.below(10) {
+                0..=2 => agreed(register.clone(), Did::Read { value: None }, &["GET", &register]),
+                3 | 4 => agreed(register.clone(), Did::Write { value: unique }, &["SET", &register, &value]),
+                5 | 6 => {
+                    let did = Did::Write { value: unique };
+                    agreed(register.clone(), did, &["SET", &register, &value, "GET"])
+                }
+                7 => agreed(list.clone(), Did::Push { element: unique }, &["RPUSH", &list, &value]),
+                8 => agreed(list.clone(), Did::Range { seen: Vec::new() }, &["LRANGE", &list, "0", "-1"]),
+                _ => {
+                    let ids = format!("qagreed-ids{era}");
+                    agreed(ids.clone(), Did::Issue { id: 0 }, &["INCR", &ids])
+                }
+            }
+        }
         Kind::QuorumKeys => {
             let names = format!("{NAMES}{era}");
             match random.below(10) {

@@ -264,7 +264,7 @@ impl Outcome {
 }
 
 impl Unfit {
-    const ALL: [Unfit; 8] = [
+    const ALL: [Unfit; 9] = [
         Unfit::WrongType,
         Unfit::NotInteger,
         Unfit::FieldNotInteger,
@@ -273,6 +273,7 @@ impl Unfit {
         Unfit::Overflow,
         Unfit::Infinite,
         Unfit::Siblings,
+        Unfit::Linearizable,
     ];
 
     pub fn encode(self, writer: &mut Writer<'_>) {
@@ -285,6 +286,7 @@ impl Unfit {
             Unfit::Overflow => 5,
             Unfit::Infinite => 6,
             Unfit::Siblings => 7,
+            Unfit::Linearizable => 8,
         });
     }
     /// # Errors

@@ -58,6 +58,8 @@ pub enum Unfit {
     Infinite,
     /// The key has [`SIBLINGS_MAX`] versions, of which the write would supersede none.
     Siblings,
+    /// The copies agree on the key's values one by one: it is written in no other way.
+    Linearizable,
 }
 
 impl Wish {

@@ -135,7 +135,7 @@ fn outcomes_and_reasons_survive_the_round_trip() {
         assert_eq!(bytes, [byte]);
         known += 1;
     }
-    assert_eq!(known, 8);
+    assert_eq!(known, 9);
 }
 
 /// What a wish comes to is said before it is minted, and is what its delta does.

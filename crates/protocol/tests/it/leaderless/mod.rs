@@ -1,5 +1,6 @@
 //! Leaderless shards: golden scripts, a random world, and the hunt for planted bugs in it.
 
+pub mod agreement;
 #[cfg(not(feature = "plant"))]
 mod limits;
 pub mod oracle;

@@ -16,6 +16,7 @@ fn run(plan: Plan) {
     let seeds = one.map_or(0..number("PROTOCOL_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
     let (mut reads, mut writes, mut sloppy, mut repairs) = (0, 0, 0, 0);
     let (mut handed_off, mut wiped, mut indeterminate, mut refused, mut collected) = (0, 0, 0, 0, 0);
+    let mut agreed = 0;
     for seed in seeds {
         let mut world = World::new(seed, plan);
         world.run(3_000);
@@ -32,18 +33,28 @@ fn run(plan: Plan) {
         indeterminate += world.indeterminate;
         refused += world.no_quorum;
         collected += world.collected;
+        agreed += world.agreement.answers;
     }
     println!(
         "{plan:?}: {reads} reads, {writes} writes, {sloppy} of them sloppy, {repairs} repairs, \
-         {handed_off} hints gone, {wiped} wiped, {indeterminate} indeterminate, {refused} without quorum, residue of {collected} collected"
+         {handed_off} hints gone, {wiped} wiped, {indeterminate} indeterminate, {refused} without quorum, residue of {collected} collected, {agreed} agreed"
     );
     // A run in which nothing happens proves nothing.
-    assert!(reads > 0 && writes > 0 && repairs > 0 && indeterminate > 0 && refused > 0 && collected > 0);
+    assert!(
+        reads > 0
+            && writes > 0
+            && repairs > 0
+            && indeterminate > 0
+            && refused > 0
+            && collected > 0
+            && agreed > 0
+    );
     assert_eq!(sloppy > 0 && handed_off > 0, plan.sloppy);
     assert_eq!(wiped > 0, plan.wipes);
 }
 
-const STRICT: Plan = Plan { n: 3, w: 2, r: 2, sloppy: false, repair: Repair::Blocking, wipes: true };
+const STRICT: Plan =
+    Plan { n: 3, w: 2, r: 2, sloppy: false, repair: Repair::Blocking, wipes: true, hot: false };
 
 #[test]
 fn strict_with_blocking_repair() {
@@ -64,6 +75,10 @@ fn all_copies_written_one_read() {
 #[test]
 fn five_copies() {
     run(Plan { n: 5, w: 3, r: 3, ..STRICT });
+}
+#[test]
+fn few_keys_and_many_requests() {
+    run(Plan { hot: true, ..STRICT });
 }
 #[test]
 fn sloppy() {

@@ -2,7 +2,8 @@
 //! writer could have made, and nothing panics.
 
 use data::causal::{
-    Actor, Amount, Context, Kind, Minter, Object, Outcome, Range, Stamp, Step, Summary, Unfit, Write,
+    Acceptor, Actor, Amount, Ballot, Context, Entry, Held, Kind, Minter, Object, Outcome, Proposal, Range,
+    Stamp, Step, Summary, Unfit, Write,
 };
 use data::codec::{Reader, Writer};
 use data::table::Seed;
@@ -20,6 +21,7 @@ fn records() -> Vec<Record> {
     vec![
         Record::Step(Step::Delta { key: key.clone(), delta: delta.clone() }),
         Record::Step(Step::Take { theirs: Context::new() }),
+        Record::Step(Step::Key { entry: agreed(), theirs: Context::new() }),
         Record::Mint { request, key, delta, outcome: Outcome::Total(5) },
         Record::Hint { number: 4, hint },
         Record::HintGone { number: 4 },
@@ -30,6 +32,21 @@ fn records() -> Vec<Record> {
         Record::Declined { request, unfit: Some(Unfit::WrongType) },
         Record::Life { peer: NodeId(2), incarnation: Incarnation(9) },
     ]
+}
+
+fn ballot(counter: u64) -> Ballot {
+    Ballot { counter, node: NodeId(3), process: Process(4) }
+}
+
+fn proposal() -> Proposal {
+    Proposal::default().followed(ballot(7), Some(b"image".as_slice().into()), Some(-1))
+}
+
+/// What a copy writes down of a linearizable key.
+fn agreed() -> Entry {
+    let acceptor = Acceptor { promised: ballot(9), accepted: Box::new(proposal()) };
+    let held = Held { object: Object::from(acceptor), recent: Context::new() };
+    Entry { key: b"key".as_slice().into(), held }
 }
 
 #[test]
@@ -76,5 +93,39 @@ fn messages_about_names_survive_the_round_trip() {
             assert!(Message::decode(&mut Reader::new(&bytes[..at])).is_err(), "{message:?} cut at {at}");
         }
         assert!(message.is_newer() && !message.writes());
+    }
+}
+
+/// What proposers and acceptors say.
+#[test]
+fn messages_about_linearizable_keys_survive_the_round_trip() {
+    let request = RequestId { origin: NodeId(1), process: Process(2), sequence: 3 };
+    let key = || b"key".as_slice().into();
+    let lives = || vec![(NodeId(2), Incarnation(3))];
+    let (accepted, lower, higher) = (Box::new(proposal()), ballot(8), ballot(9));
+    for (message, is_answer) in [
+        (Message::Prepare { request, key: key(), ballot: lower }, false),
+        (
+            Message::Promised {
+                request,
+                ballot: lower,
+                promised: higher,
+                accepted: accepted.clone(),
+                is_plain: true,
+                lives: lives(),
+            },
+            true,
+        ),
+        (Message::Accept { request, key: key(), proposal: accepted }, false),
+        (Message::Accepted { request, ballot: lower, lives: lives() }, true),
+        (Message::Outbid { request, ballot: lower, promised: higher }, true),
+    ] {
+        let mut bytes = Vec::new();
+        message.encode(&mut Writer::new(&mut bytes));
+        assert_eq!(Message::decode(&mut Reader::new(&bytes)), Ok(message.clone()));
+        for at in 0..bytes.len() {
+            assert!(Message::decode(&mut Reader::new(&bytes[..at])).is_err(), "{message:?} cut at {at}");
+        }
+        assert_eq!((message.is_of_agreement(), message.is_answer()), (true, is_answer));
     }
 }

@@ -40,7 +40,7 @@ fn what_a_replaced_replica_acknowledged_counts_no_more() {
     let replies = |out: &[coordinator::Output]| -> Vec<Reply> {
         let reply = |it: &coordinator::Output| match it {
             coordinator::Output::Reply { reply, .. } => Some(reply.clone()),
-            coordinator::Output::Send { .. } => None,
+            coordinator::Output::Send { .. } | coordinator::Output::Decide { .. } => None,
         };
         out.iter().filter_map(reply).collect()
     };
@@ -98,6 +98,11 @@ fn what_a_replaced_replica_told_a_delete_counts_no_more() {
     assert_eq!(asked, [NodeId(3), NodeId(4)], "who has not answered under the new ring");
     coordinator.receive(NodeId(3), LIFE, state(true), &mut out);
     match &out[..] {
+        [coordinator::Output::Send { to: NodeId(2), message: Message::Repair { .. } }] => out.clear(),
+        other => panic!("n2 lacks what n3 told: {other:?}"),
+    }
+    coordinator.receive(NodeId(2), LIFE, Message::Repaired { request, lives: Vec::new() }, &mut out);
+    match &out[..] {
         [coordinator::Output::Send { to: NodeId(2), message: Message::Mint { seen: Some(seen), .. } }] => {
             assert!(!seen.held.object.is_bottom(), "the delete knows what it deletes");
         }
@@ -135,5 +140,41 @@ fn a_newcomer_takes_deltas_and_acknowledges_none_before_it_is_ready() {
             other => panic!("{other:?}"),
         }
         assert!(replica.durable().copy.object(b"k").is_some(), "it has it all the same");
+    }
+}
+
+/// A refusal is the last word on a mint request, and on nothing else: one of a read, come late, would be taken for it.
+// bugs: LL-24
+#[test]
+fn a_copy_that_cannot_answer_a_read_or_take_a_repair_says_nothing() {
+    let life = Life { node: NodeId(4), incarnation: LIFE, process: Process(1), shard: GroupId(1) };
+    let wall = WallInterval { earliest_ms: 1_000_000, latest_ms: 1_000_001 };
+    let now = Now { instant: Instant::from_millis(10), wall };
+    let request = RequestId { origin: NodeId(5), process: Process(1), sequence: 1 };
+    let key = || Blob::from(&b"k"[..]);
+    for (ring, members) in [("not ready", [2, 3, 4]), ("no replica", [1, 2, 3])] {
+        let mut out = Vec::new();
+        let mut replica = Replica::new(life, Limits::default(), Durable::new(Seed(1, 2), false), &mut out);
+        replica.place(placement(2, members), &mut out);
+        out.clear();
+        replica.receive(now, NodeId(5), LIFE, Message::Read { request, key: key() }, &mut out);
+        if ring == "no replica" {
+            let together = Box::new(KeyState::default());
+            replica.receive(
+                now,
+                NodeId(5),
+                LIFE,
+                Message::Repair { request, key: key(), together },
+                &mut out,
+            );
+            // It may stand in, and tells what it holds for others.
+            out.retain(|it| {
+                !matches!(it, Output::Send { message: Message::State { stand_in: true, .. }, .. })
+            });
+        }
+        replica.persisted(u64::MAX, &mut out);
+        let said =
+            out.iter().filter(|it| matches!(it, Output::Send { message: Message::Refused { .. }, .. }));
+        assert_eq!(said.count(), 0, "{ring}: {out:?}");
     }
 }

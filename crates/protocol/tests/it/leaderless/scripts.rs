@@ -6,7 +6,9 @@
 //! knows), `silence n...` (away, and nobody knows), `mend`, `hold n` and `release` (its disk), `wait ms`, `crash n`, `wipe n`,
 //! `restart n`, `walks on|off`, `status key`; `outcomes on|off` (whether receipts tell what writes came to), `over` with
 //! coordinator, key and value (in place of exactly what the last `get` of anybody showed); `skew n ms` (its wall clock); `names` with
-//! coordinator and number (of keys in a page, every page until the last), `count` with coordinator.
+//! coordinator and number (of keys in a page, every page until the last), `count` with coordinator; `append` with coordinator, key and
+//! text, and `look` with coordinator and key (linearizable ones); `round` (what is on its way arrives, and no answer to it), `lose` (what
+//! is on its way).
 // catalogue: K4 K5 K6 K9 K10 K11 K12 K16 K17 K18 K19 K20 K21 K22
 // bugs: LL-04, LL-05, LL-07, LL-08, LL-09, LL-16, LL-24
 
@@ -57,6 +59,8 @@ struct Stage {
     /// What the last read showed.
     read: Object,
     calls: u64,
+    /// What each call appends to a linearizable key.
+    appends: BTreeMap<u64, String>,
     /// Where the coordinator's next page of names begins.
     page: Option<(u32, u32)>,
     text: String,
@@ -84,13 +88,21 @@ impl Default for Stage {
             outcomes: false,
             read: Object::default(),
             calls: 0,
+            appends: BTreeMap::new(),
             page: None,
             text: String::new(),
         }
     }
 }
 
+fn text_of(image: &Blob) -> String {
+    String::from_utf8_lossy(image).into_owned()
+}
+
 fn shown(object: &Object) -> String {
+    if let Some(acceptor) = object.as_acceptor().filter(|acceptor| !acceptor.accepted.ballot.is_none()) {
+        return acceptor.accepted.image.as_ref().map_or("nothing".into(), text_of);
+    }
     if let Some(text) = object.as_text().filter(|text| text.shown().is_some()) {
         let siblings = text.siblings().len();
         let value =
@@ -128,7 +140,7 @@ impl Stage {
         for bytes in self.disks.entry(id).or_default().iter() {
             durable.apply(&Record::decode(bytes).expect("what was written"));
         }
-        let quorum = self.level.0.min(self.level.1);
+        let quorum = self.level.0.min(self.level.1).min(self.placement.replicas.len() / 2 + 1);
         let limits = Limits { quorum, hint_bytes_max: self.hint_bytes_max, ..Limits::default() };
         let life = Life { node: NodeId(id), incarnation, process, shard: GroupId(1) };
         let mut out = Vec::new();
@@ -186,6 +198,16 @@ impl Stage {
         for output in out {
             match output {
                 coordinator::Output::Send { to, message } => self.send(id, to, message),
+                coordinator::Output::Decide { sequence, client, ballot, value } => {
+                    let mut text = value.image.as_ref().map_or(String::new(), text_of);
+                    text.push_str(self.appends.get(&client).map_or("", String::as_str));
+                    let change = Some((Some(Blob::from(text.as_bytes())), None));
+                    let mut out = Vec::new();
+                    if let Some(node) = self.nodes.get_mut(&id) {
+                        node.coordinator.decided(sequence, ballot, change, &mut out);
+                    }
+                    self.coordinated(id, out);
+                }
                 coordinator::Output::Reply { client, reply } => {
                     let text = match reply {
                         Reply::Written(receipt) => match receipt.outcome.filter(|_| self.outcomes) {
@@ -209,6 +231,10 @@ impl Stage {
                         }
                         Reply::Refused(why) => format!("refused: {why:?}"),
                         Reply::Busy => "busy".into(),
+                        Reply::Agreed { value, required, replicas, .. } => {
+                            let text = value.image.as_ref().map_or("nothing".into(), text_of);
+                            format!("agreed: {text} ({replicas:?}, {required} required)")
+                        }
                         Reply::Names { last, names, doubtful, receipt } => {
                             if last < LEAVES - 1 {
                                 self.page = Some((id, last + 1));
@@ -242,44 +268,50 @@ impl Stage {
         }
         self.messages.push_back((from, to.0, message));
     }
+    /// What is on its way arrives, at nodes and on disks; what follows from it is on its way then.
+    fn round(&mut self) {
+        for (from, to, message) in core::mem::take(&mut self.messages) {
+            self.give(from, to, message);
+        }
+        while self.flush() {}
+    }
     fn deliver(&mut self) {
         loop {
             if let Some((from, to, message)) = self.messages.pop_front() {
-                let away = |id: &u32| self.cut.contains(id) || self.silent.contains(id);
-                let lost = from != to && (away(&from) || away(&to));
-                let Some(incarnation) = self.nodes.get(&from).map(|node| node.incarnation) else { continue };
-                let now = self.now(to);
-                let Some(node) = self.nodes.get_mut(&to).filter(|_| !lost) else { continue };
-                if matches!(
-                    message,
-                    Message::Minted { .. }
-                        | Message::Applied { .. }
-                        | Message::State { .. }
-                        | Message::Repaired { .. }
-                        | Message::Named { .. }
-                        | Message::Counted { .. }
-                        | Message::Refused { .. }
-                ) {
-                    let mut out = Vec::new();
-                    node.coordinator.receive(NodeId(from), incarnation, message, &mut out);
-                    self.coordinated(to, out);
-                } else {
-                    let mut out = Vec::new();
-                    node.replica.receive(now, NodeId(from), incarnation, message, &mut out);
-                    self.carry_out(to, out);
-                }
-                continue;
+                self.give(from, to, message);
+            } else if !self.flush() {
+                return;
             }
-            let held = self.held.clone();
-            let ready = |(id, node): &(&u32, &mut Node)| !held.contains(id) && !node.persisting.is_empty();
-            let Some((id, node)) = self.nodes.iter_mut().find(ready) else { return };
-            let id = *id;
-            let Some((token, bytes)) = node.persisting.pop_front() else { return };
-            self.disks.entry(id).or_default().push(bytes);
-            let mut out = Vec::new();
-            node.replica.persisted(token, &mut out);
-            self.carry_out(id, out);
         }
+    }
+    fn give(&mut self, from: u32, to: u32, message: Message) {
+        let away = |id: &u32| self.cut.contains(id) || self.silent.contains(id);
+        let lost = from != to && (away(&from) || away(&to));
+        let Some(incarnation) = self.nodes.get(&from).map(|node| node.incarnation) else { return };
+        let now = self.now(to);
+        let Some(node) = self.nodes.get_mut(&to).filter(|_| !lost) else { return };
+        if message.is_answer() {
+            let mut out = Vec::new();
+            node.coordinator.receive(NodeId(from), incarnation, message, &mut out);
+            self.coordinated(to, out);
+        } else {
+            let mut out = Vec::new();
+            node.replica.receive(now, NodeId(from), incarnation, message, &mut out);
+            self.carry_out(to, out);
+        }
+    }
+    /// One record reaches its disk, if one waits.
+    fn flush(&mut self) -> bool {
+        let held = self.held.clone();
+        let ready = |(id, node): &(&u32, &mut Node)| !held.contains(id) && !node.persisting.is_empty();
+        let Some((id, node)) = self.nodes.iter_mut().find(ready) else { return false };
+        let id = *id;
+        let Some((token, bytes)) = node.persisting.pop_front() else { return false };
+        self.disks.entry(id).or_default().push(bytes);
+        let mut out = Vec::new();
+        node.replica.persisted(token, &mut out);
+        self.carry_out(id, out);
+        true
     }
     fn tick(&mut self) {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
@@ -312,6 +344,17 @@ impl Stage {
         if let Some(node) = self.nodes.get_mut(&id) {
             let key = key.as_bytes().into();
             node.coordinator.read(now, call, key, r, self.repair, self.everybody, &mut out);
+        }
+        self.coordinated(id, out);
+    }
+    /// Appends to a linearizable key, or reads it.
+    fn propose(&mut self, id: u32, key: &str, append: Option<&str>) {
+        self.calls += 1;
+        let (call, now) = (self.calls, self.now(0).instant);
+        self.appends.extend(append.map(|text| (call, text.to_owned())));
+        let mut out = Vec::new();
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.coordinator.propose(now, call, key.as_bytes().into(), append.is_none(), &mut out);
         }
         self.coordinated(id, out);
     }
@@ -424,6 +467,10 @@ impl Stage {
             "srem" => self.write(node(0)?, text(1)?, Wish::SetRemove { members: vec![blob(2)?] }),
             "del" => self.write(node(0)?, text(1)?, Wish::Delete),
             "get" => self.read(node(0)?, text(1)?),
+            "append" => self.propose(node(0)?, text(1)?, Some(text(2)?)),
+            "look" => self.propose(node(0)?, text(1)?, None),
+            "lose" => self.messages.clear(),
+            "round" => self.round(),
             "names" => {
                 self.page = Some((node(0)?, 0));
                 while let Some((id, first)) = self.page.take() {

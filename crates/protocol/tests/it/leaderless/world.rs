@@ -1,24 +1,26 @@
 //! Nodes, disks, network, clients and faults in virtual time, all from one seed.
 
+mod clients;
+
+use super::agreement::Agreement;
 use super::oracle::{Oracle, Promise};
 use crate::rig::Rng;
-use data::causal::{Amount, Range, Step, Wish};
+use data::causal::{Range, Step};
 use data::codec::Writer;
 use data::leaderless::Stage;
-use data::operation::End;
 use data::table::Seed;
-use data::value::Blob;
 use data::{GroupId, Incarnation, Instant, NodeId, Now, Process, WallInterval};
-use protocol::leaderless::coordinator::{self, Coordinator, Level};
+use protocol::leaderless::coordinator::{self, Coordinator};
 use protocol::leaderless::{
-    Alive, Durable, Life, Limits, Message, Output, Placement, Record, Repair, Replica, Reply, Report,
+    Alive, Durable, Life, Limits, Message, Output, Placement, Record, Repair, Replica, Report,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 const MS: u64 = 1_000_000;
 const SEED: Seed = Seed(11, 12);
-const KEYS: [&str; 9] = ["s0", "s1", "c0", "c1", "r0", "r1", "d0", "d1", "l0"];
+const KEYS: [&str; 11] = ["s0", "s1", "c0", "c1", "r0", "r1", "d0", "d1", "l0", "a0", "a1"];
+const HOT_KEYS: [&str; 4] = ["s0", "d0", "l0", "a0"];
 
 /// What a run is given besides its seed.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,8 @@ pub struct Plan {
     pub sloppy: bool,
     pub repair: Repair,
     pub wipes: bool,
+    /// Many requests for few keys.
+    pub hot: bool,
 }
 
 enum Event {
@@ -56,6 +60,18 @@ struct Node {
     skew_ms: i64,
 }
 
+impl Node {
+    /// Whether its disk holds a copy that may answer: what only memory knows of being rebuilt, a power cut takes back.
+    fn is_whole(&self) -> bool {
+        let ready = self.disk.iter().rev().find_map(|bytes| match Record::decode(bytes) {
+            Ok(Record::Ready) => Some(true),
+            Ok(Record::Unready) => Some(false),
+            _ => None,
+        });
+        ready.unwrap_or(self.is_founder)
+    }
+}
+
 enum Call {
     Add(String, String),
     Remove(String, String),
@@ -63,6 +79,7 @@ enum Call {
     Register(String),
     Count(String),
     Read(String),
+    Agree(String),
 }
 
 pub struct World {
@@ -78,6 +95,7 @@ pub struct World {
     calls: BTreeMap<u64, (u64, Call)>,
     next_call: u64,
     pub oracle: Oracle,
+    pub agreement: Agreement,
     cuts: BTreeMap<(NodeId, NodeId), u64>,
     loss_percent: u64,
     slow_percent: u64,
@@ -124,6 +142,7 @@ impl World {
             calls: BTreeMap::new(),
             next_call: 0,
             oracle: Oracle::new(Promise { overlap, monotonic }),
+            agreement: Agreement::default(),
             cuts: BTreeMap::new(),
             loss_percent: 1,
             slow_percent: 3,
@@ -188,11 +207,21 @@ impl World {
             if self.converged().is_ok() {
                 let replica = self.nodes[0].replica.as_ref().expect("up");
                 let copy = replica.durable().copy.clone();
+                self.agreement.end(|key| {
+                    let acceptor = copy.object(key.as_bytes()).and_then(|object| object.as_acceptor());
+                    acceptor.map(|acceptor| *acceptor.accepted.clone()).unwrap_or_default()
+                });
+                self.take_violation();
                 return self.oracle.end(|key| copy.object(key.as_bytes()).cloned().unwrap_or_default());
             }
         }
         let why = self.converged().unwrap_err();
         self.oracle.fail(format!("15 s after the last fault: {why}"));
+    }
+    fn take_violation(&mut self) {
+        if let Some(what) = self.agreement.violation.take() {
+            self.oracle.fail(what);
+        }
     }
     fn converged(&self) -> Result<(), String> {
         let first = self.nodes[0].replica.as_ref().ok_or("n1 is down")?;
@@ -272,6 +301,9 @@ impl World {
             | Message::Repaired { .. }
             | Message::Named { .. }
             | Message::Counted { .. }
+            | Message::Promised { .. }
+            | Message::Accepted { .. }
+            | Message::Outbid { .. }
             | Message::Refused { .. } => {
                 let mut out = Vec::new();
                 node.coordinator.receive(from.0, from.1, message, &mut out);
@@ -349,6 +381,12 @@ impl World {
             match output {
                 coordinator::Output::Send { to, message } => self.send(id, to, message),
                 coordinator::Output::Reply { client, reply } => self.replied(client, reply),
+                coordinator::Output::Decide { sequence, client, ballot, value } => {
+                    let change = self.agreement.decide(client, ballot, &value);
+                    let mut out = Vec::new();
+                    self.at(id).coordinator.decided(sequence, ballot, change, &mut out);
+                    self.coordinated(id, out);
+                }
             }
         }
     }
@@ -382,7 +420,7 @@ impl World {
         }
         let plan = self.plan;
         let limits = Limits {
-            quorum: plan.w.min(plan.r),
+            quorum: plan.w.min(plan.r).min(plan.n as usize / 2 + 1),
             resend_after: Duration::from_millis(40),
             walk_every: Duration::from_millis(300),
             part_bytes_max: 300,
@@ -505,136 +543,6 @@ impl World {
         node.coordinator.set_alive(alive);
     }
 
-    fn client(&mut self) {
-        let after = self.rng.between(1, 12) * MS;
-        self.schedule(after, Event::Client);
-        if self.healing {
-            return;
-        }
-        let id = NodeId(self.rng.between(1, self.nodes.len() as u64) as u32);
-        if !self.is_up(id) {
-            return;
-        }
-        let key = KEYS[self.rng.below(9) as usize].to_owned();
-        self.next_call += 1;
-        let call = self.next_call;
-        let blob = |text: &str| Blob::from(text.as_bytes());
-        let level = |required| Level { required, sloppy: self.plan.sloppy };
-        let (w, r) = (level(self.plan.w), level(self.plan.r));
-        let draw = self.rng.below(10);
-        let wish = match (key.as_bytes()[0], draw) {
-            (b's', 0..4) => {
-                let member = format!("m{call}");
-                self.oracle.add_called(&key, &member);
-                let wish = Wish::SetAdd { members: vec![blob(&member)] };
-                self.calls.insert(call, (self.now, Call::Add(key.clone(), member)));
-                Some(wish)
-            }
-            (b's', 4..6) => {
-                let pick = self.rng.next();
-                let Some(member) = self.oracle.removable(&key, pick) else { return };
-                self.oracle.remove_called(&key, &member);
-                let wish = Wish::SetRemove { members: vec![blob(&member)] };
-                self.calls.insert(call, (self.now, Call::Remove(key.clone(), member)));
-                Some(wish)
-            }
-            (b'l', 0..4) => {
-                let member = format!("m{call}");
-                self.oracle.add_called(&key, &member);
-                let end = if draw < 2 { End::Back } else { End::Front };
-                let wish = Wish::ListPush { end, elements: vec![blob(&member)] };
-                self.calls.insert(call, (self.now, Call::Add(key.clone(), member)));
-                Some(wish)
-            }
-            (b'l', 4..7) => {
-                let pick = self.rng.next();
-                let Some(member) = self.oracle.removable(&key, pick) else { return };
-                self.oracle.remove_called(&key, &member);
-                let wish = Wish::ListRemove { count: 0, element: blob(&member) };
-                self.calls.insert(call, (self.now, Call::Remove(key.clone(), member)));
-                Some(wish)
-            }
-            (b'd', 0..6) => {
-                self.oracle.count_called(self.now, &key, call, draw == 0);
-                self.calls.insert(call, (self.now, Call::Count(key.clone())));
-                Some(if draw == 0 { Wish::Delete } else { Wish::Increment { by: Amount::whole(1) } })
-            }
-            (b'c', 0..5) => {
-                self.oracle.increment_called(&key);
-                self.calls.insert(call, (self.now, Call::Increment(key.clone())));
-                Some(Wish::Increment { by: Amount::whole(1) })
-            }
-            (b'r', 0..6) => {
-                self.calls.insert(call, (self.now, Call::Register(key.clone())));
-                if key == "r1" && draw < 2 {
-                    Some(Wish::Delete)
-                } else {
-                    // Few values, so that equal ones meet.
-                    let value = blob(&format!("v{}", call % 2));
-                    Some(Wish::Set { value, expiry: data::Expiry::Keep })
-                }
-            }
-            _ => None,
-        };
-        let now = self.clock(id).instant;
-        let (repair, everybody) = (self.plan.repair, self.rng.chance(20));
-        let mut out = Vec::new();
-        let coordinator = &mut self.nodes[id.0 as usize - 1].coordinator;
-        match wish {
-            Some(wish) => coordinator.write(now, call, blob(&key), wish, w, r, &mut out),
-            None => {
-                self.calls.insert(call, (self.now, Call::Read(key.clone())));
-                coordinator.read(now, call, blob(&key), r, repair, everybody, &mut out);
-            }
-        }
-        self.coordinated(id, out);
-    }
-    fn replied(&mut self, client: u64, reply: Reply) {
-        let Some((called, call)) = self.calls.remove(&client) else {
-            return self.oracle.fail(format!("request {client} was answered twice"));
-        };
-        let now = self.now;
-        match (call, reply) {
-            (Call::Read(key), Reply::Value { state, receipt }) => {
-                self.oracle.read(called, now, &key, &state.held.object, &receipt);
-            }
-            (call, Reply::Written(receipt)) => {
-                self.oracle.receipt(&receipt, &self.placement.replicas, !self.plan.sloppy);
-                let Some(delta) = &receipt.delta else { return };
-                match call {
-                    Call::Count(key) => self.oracle.count_done(now, &key, client),
-                    Call::Add(key, member) => {
-                        if !key.starts_with('l') {
-                            self.oracle.told(&key, true, delta, receipt.outcome);
-                        }
-                        self.oracle.added(now, &key, &member);
-                    }
-                    Call::Remove(key, member) => {
-                        if !key.starts_with('l') {
-                            self.oracle.told(&key, !delta.context.is_empty(), delta, receipt.outcome);
-                        }
-                        self.oracle.removed(now, &key, &member, delta, receipt.outcome);
-                    }
-                    Call::Increment(key) => {
-                        self.oracle.told(&key, true, delta, receipt.outcome);
-                        self.oracle.incremented(now, &key);
-                    }
-                    Call::Register(key) => {
-                        self.oracle.told(&key, !delta.context.is_empty(), delta, receipt.outcome);
-                        self.oracle.wrote(now, &key, delta);
-                    }
-                    Call::Read(_) => self.oracle.fail("a read was written".into()),
-                }
-            }
-            (_, Reply::Indeterminate { .. }) => self.indeterminate += 1,
-            (_, Reply::NoQuorum { .. }) => self.no_quorum += 1,
-            (_, Reply::Refused(_) | Reply::Busy) => {}
-            (_, Reply::Value { .. } | Reply::Names { .. } | Reply::Count { .. }) => {
-                self.oracle.fail("a write was read".into());
-            }
-        }
-    }
-
     fn fault(&mut self) {
         if self.healing {
             return;
@@ -687,7 +595,7 @@ impl World {
             && self.nodes.iter().all(|node| {
                 node.replica.as_ref().is_some_and(|replica| {
                     let durable = replica.durable();
-                    durable.is_ready() && durable.hints().is_empty() && durable.hints().missed().is_empty()
+                    durable.hints().is_empty() && durable.hints().missed().is_empty() && node.is_whole()
                 })
             })
     }

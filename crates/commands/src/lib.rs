@@ -18,7 +18,6 @@ mod distinct;
 pub mod docs;
 mod generic;
 mod geo;
-pub mod glob;
 mod hash;
 mod hyperloglog;
 mod list;
@@ -37,6 +36,8 @@ mod zset;
 pub mod keys {
     pub use crate::generic::{KeyScan, flush_options};
 }
+
+pub use data::glob;
 
 pub use call::{Call, CommandError, Ops, Random, View};
 pub use spec::{Class, Flags, Keys, Spec, find};

@@ -6,6 +6,7 @@ use crate::map::{LeaderlessChange, MultiLeaderChange};
 use crate::shards::ShardChange;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::{CommitRule, Settings};
+use data::rules::RuleChange;
 use data::table::Seed;
 use data::view::{Leader, Replica};
 use data::{GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, ViewNumber};
@@ -105,6 +106,11 @@ pub enum Command {
     ChangeLeaderless(LeaderlessChange),
     /// Multi-leader keyspaces, and their sites.
     ChangeMultiLeader(Box<MultiLeaderChange>),
+    /// What becomes of conflicts on some keys of a leaderless or multi-leader keyspace.
+    ChangeRules {
+        keyspace: KeyspaceId,
+        change: RuleChange,
+    },
 }
 
 /// What a change led to.
@@ -250,6 +256,11 @@ const SENTENCES: &[&str] = &[
     crate::map::NO_FUNCTION,
     data::leaderless::FUNCTION_BOUNDS,
     data::leaderless::FUNCTION_NEEDED,
+    data::rules::TOO_MANY,
+    data::rules::PATTERN_BOUNDS,
+    data::rules::NOT_THERE,
+    data::rules::NO_RULES_HERE,
+    data::rules::NO_RULE,
     "the settings contradict themselves",
 ];
 
@@ -274,6 +285,7 @@ impl Command {
             | Command::ChangeShards(_)
             | Command::ChangeLeaderless(_)
             | Command::ChangeMultiLeader(_)
+            | Command::ChangeRules { .. }
             | Command::RaiseLevel { .. } => None,
         }
     }
@@ -343,6 +355,11 @@ impl Command {
             }
             Command::ChangeMultiLeader(change) => {
                 w.u8(60);
+                change.encode(w);
+            }
+            Command::ChangeRules { keyspace, change } => {
+                w.u8(61);
+                keyspace.encode(w);
                 change.encode(w);
             }
             Command::StartElection { .. }
@@ -448,6 +465,7 @@ impl Command {
             20 => Command::ChangeShards(ShardChange::decode(r)?),
             30 => Command::ChangeLeaderless(LeaderlessChange::decode(r)?),
             60 => Command::ChangeMultiLeader(Box::new(MultiLeaderChange::decode(r)?)),
+            61 => Command::ChangeRules { keyspace: KeyspaceId::decode(r)?, change: RuleChange::decode(r)? },
             _ => return Err(DecodeError::Invalid("control command")),
         })
     }

@@ -86,7 +86,7 @@ impl Topology {
             None if text == "circular" => Ok(Topology::Circular),
             Some(("star", hub)) => Ok(Topology::Star { hub: site(hub)? }),
             Some(("tree", edges)) => {
-                let edge = |edge: &str| {
+                let edge = |edge: &str| -> Result<(Site, Site), &'static str> {
                     let (child, parent) = edge.split_once("->").ok_or(EDGE)?;
                     Ok((site(child)?, site(parent)?))
                 };

@@ -19,6 +19,7 @@ mod presets;
 mod read_options;
 mod receipt;
 mod request_options;
+mod rules;
 mod server;
 mod session_command;
 mod status;
@@ -83,7 +84,7 @@ impl Node {
             "cluster" => self.cluster(connection, args),
             // Nothing is served before it is owned: nobody is told to ASK, and who does all the same is answered like any other.
             "asking" => self.reply(connection, |w| w.ok()),
-            "keyspace" => self.keyspace(connection, args),
+            "keyspace" => self.keyspace(connection, spec, args),
             "changes" => self.changes(connection, &args[1..]),
             "inbox" => self.inbox_command(connection, spec, args),
             "ledger" => self.ledger_command(connection, args),

@@ -41,8 +41,9 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::vec::Vec;
 use control::{Command, LeaderlessChange, NodeState};
-use data::causal::{MergeEngine, Merged, Merging};
+use data::causal::Merged;
 use data::leaderless::{Policy, ReadRepair};
+use data::rules::{Resolvers, Rule};
 use data::{GroupId, Incarnation, Index, KeyspaceId, NodeId};
 use linearizable::Agreements;
 pub use log::RestoredShard;
@@ -103,6 +104,7 @@ pub struct Counts {
 pub(crate) struct Shard {
     pub keyspace: KeyspaceId,
     policy: Policy,
+    rules: Vec<Rule>,
     placement: Placement,
     coordinator: Coordinator,
     /// A copy, or a stand-in; nothing where this node only coordinates.
@@ -136,11 +138,6 @@ pub(crate) struct Leaderless {
     /// Log writes on their way: the node's token, and per shard the replica's.
     persisting: VecDeque<(u64, Vec<(GroupId, u64)>)>,
     pub counts: Counts,
-}
-
-/// The function of a keyspace, if it has one.
-fn merging_by(engine: &'static dyn MergeEngine, policy: &Policy) -> Option<Merging> {
-    policy.merge.clone().map(|function| Merging { engine, function })
 }
 
 impl Leaderless {
@@ -182,6 +179,7 @@ impl Node {
             let it = self.leaderless.shards.entry(shard.group).or_insert_with(|| Shard {
                 keyspace,
                 policy: policy.clone(),
+                rules: Vec::new(),
                 placement: Placement::default(),
                 coordinator: Coordinator::new(me, process, limits),
                 copy: None,
@@ -194,11 +192,13 @@ impl Node {
                 }
                 it.placement = placement;
             }
-            if it.policy != *policy {
-                it.policy = policy.clone();
+            let rules = map.rules_of(keyspace);
+            if it.policy != *policy || it.rules != rules {
+                (it.policy, it.rules) = (policy.clone(), rules.to_vec());
                 if let Some(copy) = &mut it.copy {
                     copy.replica.set_quorum(policy.smallest_quorum(), policy.shown_by());
-                    copy.replica.set_policy(policy.conflict, merging_by(self.config.merge_engine, policy));
+                    let resolvers = Resolvers::new(self.config.merge_engine, rules, policy.merge.as_ref());
+                    copy.replica.set_policy(policy.conflict, resolvers);
                 }
             }
             // A stand-in that may be one no more brings its hints home first.
@@ -274,7 +274,8 @@ impl Node {
         };
         let mut out = Vec::new();
         let mut replica = Replica::new(life, limits, durable, &mut out);
-        replica.set_policy(it.policy.conflict, merging_by(self.config.merge_engine, &it.policy));
+        let resolvers = Resolvers::new(self.config.merge_engine, &it.rules, it.policy.merge.as_ref());
+        replica.set_policy(it.policy.conflict, resolvers);
         replica.hear_clocks(self.clocks.bounds);
         replica.place(it.placement.clone(), &mut out);
         // What the disk had was told before.

@@ -27,6 +27,9 @@ pub const OPTIONS_SINCE: u8 = 3;
 /// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.
 pub const LINKS_SINCE: u8 = 4;
 
+/// Members read rules in the map since this version.
+pub const RULES_SINCE: u8 = 9;
+
 /// Followers go on without entries under `best-effort` since this version.
 pub const GAPS_SINCE: u8 = 6;
 

@@ -165,7 +165,7 @@ impl Node {
             restored,
             through,
         );
-        shard.set_conflict(&it.conflict, self.config.merge_engine);
+        shard.set_conflict(&it.conflict, self.map.rules_of(keyspace.id), self.config.merge_engine);
         shard.names = it.sites.iter().map(|site| (site.id, site.name)).collect();
         Some(shard)
     }
@@ -178,9 +178,10 @@ impl Node {
             it.sites.iter().flat_map(|site| site.groups.iter().map(move |group| (*group, site.id)))
         }) {
             let Some(it) = map.multi_leader_of(group) else { continue };
+            let Some(keyspace) = map.view(group).map(|view| view.keyspace) else { continue };
             let (now, engine) = (self.now.instant, self.config.merge_engine);
             let Some(site) = self.groups.get_mut(&group).and_then(|it| it.site.as_mut()) else { continue };
-            site.set_conflict(&it.conflict, engine);
+            site.set_conflict(&it.conflict, map.rules_of(keyspace), engine);
             site.names = it.sites.iter().map(|site| (site.id, site.name)).collect();
             let mut out = Vec::new();
             if let Some(exchange) = site.exchange.as_mut().filter(|it2| it2.config().version < it.version) {

@@ -67,6 +67,7 @@ impl ClusterMap {
             Command::ChangeShards(change) => self.change_shards(change, advice),
             Command::ChangeLeaderless(change) => self.change_leaderless(change, advice),
             Command::ChangeMultiLeader(change) => self.change_multi_leader(change, advice),
+            Command::ChangeRules { keyspace, change } => self.change_rules(*keyspace, change),
             Command::RaiseLevel { level } => {
                 if *level > self.level {
                     self.level = *level;
@@ -282,6 +283,7 @@ impl ClusterMap {
         self.groups.retain(|_, group| group.view.keyspace != keyspace);
         self.leaderless.remove(&keyspace);
         self.multi_leader.remove(&keyspace);
+        self.rules.remove(&keyspace);
         self.forget_moves(keyspace);
         self.remember(Change::KeyspaceDropped(keyspace));
         Ok(Applied::Done)

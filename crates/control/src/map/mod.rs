@@ -10,12 +10,14 @@ mod leaderless;
 mod moves;
 mod multi_leader;
 mod placement;
+mod rules;
 
 use crate::config::Addresses;
 use crate::event::Change;
 use crate::shards::Move;
 use data::codec::{DecodeError, Reader, Writer};
 use data::keyspace::Keyspace;
+use data::rules::Rule;
 use data::view::View;
 use data::{Epoch, GroupId, Incarnation, KeyspaceId, NodeId, Position, Process, SlotSet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -88,6 +90,8 @@ pub struct ClusterMap {
     pub leaderless: BTreeMap<KeyspaceId, Leaderless>,
     /// What makes some of the keyspaces multi-leader: these have groups in each of their sites.
     pub multi_leader: BTreeMap<KeyspaceId, MultiLeader>,
+    /// What becomes of conflicts on some keys of those, the rule that comes first before the others; none for most.
+    pub rules: BTreeMap<KeyspaceId, Vec<Rule>>,
     pub voters: Vec<NodeId>,
     /// The voters before the change that is under way: until it ends, theirs is a majority that is needed too. Else empty.
     pub outgoing: Vec<NodeId>,
@@ -157,6 +161,7 @@ impl ClusterMap {
             (false, true) => 5,
             (_, false) => 6,
         };
+        let format = if self.rules.is_empty() { format } else { 7 };
         w.u8(format);
         w.u64(self.cluster);
         w.u64(self.version);
@@ -203,11 +208,18 @@ impl ClusterMap {
                 it.encode(w);
             }
         }
+        if format > 6 {
+            w.length(self.rules.len());
+            for (keyspace, rules) in &self.rules {
+                keyspace.encode(w);
+                w.list(rules, |w, rule| rule.encode(w));
+            }
+        }
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Result<ClusterMap, DecodeError> {
         let format = r.u8()?;
-        if !(4..=6).contains(&format) {
+        if !(4..=7).contains(&format) {
             return Err(DecodeError::Invalid("format of the cluster map"));
         }
         let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);
@@ -244,6 +256,10 @@ impl ClusterMap {
             multi_leader: match format {
                 4 | 5 => BTreeMap::new(),
                 _ => r.list(|r| Ok((KeyspaceId::decode(r)?, MultiLeader::decode(r)?)))?.into_iter().collect(),
+            },
+            rules: match format {
+                4..=6 => BTreeMap::new(),
+                _ => r.list(|r| Ok((KeyspaceId::decode(r)?, r.list(Rule::decode)?)))?.into_iter().collect(),
             },
         })
     }

@@ -3,6 +3,7 @@
 // catalogue: J14
 
 use super::poll::{Poll, TOO_MANY, id_of};
+use super::rules::Trial;
 use crate::inbox::{Answer, Ask, Gathered, Item, ItemId};
 use crate::io::ConnectionId;
 use crate::leaderless::SINCE_VERSION;
@@ -14,7 +15,7 @@ use alloc::vec::Vec;
 use commands::Spec;
 use commands::spec::unknown_subcommand;
 use data::causal::{How, Kind, Mark, Version, Wish};
-use data::leaderless::Family;
+use data::multi_leader::Conflict;
 use data::value::Blob;
 use data::{KeyspaceId, NodeId, SiteId};
 use wire::ReplyWriter;
@@ -43,15 +44,16 @@ pub(crate) struct Errand {
     what: What,
 }
 
-enum What {
+pub(super) enum What {
     List,
+    Try(Trial),
     Get(ItemId),
     Resolve(ItemId, Word),
     Acknowledge(ItemId),
 }
 
 /// What somebody says a conflict comes to.
-enum Word {
+pub(super) enum Word {
     Value(Blob),
     Keep(usize),
     Delete,
@@ -130,7 +132,13 @@ impl Node {
     }
 
     /// Asks every node within reach, this one first; the reply waits.
-    fn ask_inboxes(&mut self, connection: ConnectionId, spec: &'static Spec, what: What, ask: Ask) -> Flow {
+    pub(super) fn ask_inboxes(
+        &mut self,
+        connection: ConnectionId,
+        spec: &'static Spec,
+        what: What,
+        ask: Ask,
+    ) -> Flow {
         if self.inbox.questions.is_full() {
             return self.reply_error(connection, TOO_MANY);
         }
@@ -183,6 +191,11 @@ impl Node {
                 silent.iter().for_each(|name| w.bulk(name.as_bytes()));
                 return self.fill(question.asker.connection, question.asker.slot, &bytes);
             }
+            What::Try(trial) => {
+                let found = &question.found;
+                self.write_trial(trial, found.items.values(), found.more, &silent, w);
+                return self.fill(question.asker.connection, question.asker.slot, &bytes);
+            }
             What::Get(id) | What::Resolve(id, _) | What::Acknowledge(id) => *id,
         };
         match (question.found.items.get(&id), &question.what.what) {
@@ -233,29 +246,27 @@ impl Node {
     }
 
     fn write_conflict(&self, item: &Item, w: &mut ReplyWriter<'_>) {
-        let (policy, is_asked) = match self.map.multi_leader.get(&item.keyspace) {
-            Some(it) => (it.conflict.name(), it.conflict == data::multi_leader::Conflict::Siblings),
-            None => {
-                let of = self.map.leaderless.get(&item.keyspace);
-                let policy = of.map(|it| it.policy.conflict).unwrap_or_default();
-                (policy.name(), policy.family() == Family::Resolve)
-            }
-        };
+        let (conflict, rule) = self.conflict_on(item.keyspace, &item.key);
         // What this node knows of the function; it may be another one when the item is settled.
         let lasts = item.decisions.is_empty();
-        let merging = self.merging_of(item.keyspace).filter(|_| lasts);
+        let merging = self.merging_by(&conflict).filter(|_| lasts);
         let merged = merging.and_then(|merging| merging.of_versions(&item.versions));
+        let is_asked = conflict == Conflict::Siblings;
         let is_asked = is_asked || matches!(merged, Some(Err(_)));
         let state = match (lasts, is_asked) {
             (false, _) => "settled",
             (true, true) => "open",
             (true, false) => "decided",
         };
-        w.map(8 + usize::from(merged.is_some()));
+        w.map(8 + usize::from(merged.is_some()) + usize::from(rule.is_some()));
+        if let Some(rule) = rule {
+            w.bulk(b"rule");
+            w.bulk(&rule.pattern);
+        }
         for (name, value) in [
             ("id", item.id.to_string()),
             ("keyspace", self.keyspace_name(item.keyspace)),
-            ("policy", policy.to_string()),
+            ("policy", conflict.name().to_string()),
             ("state", state.to_string()),
         ] {
             w.bulk(name.as_bytes());

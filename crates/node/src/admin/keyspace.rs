@@ -10,6 +10,7 @@ use crate::sheet::{self, Facts};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use commands::Spec;
 use commands::spec::unknown_subcommand;
 use control::Command;
 use data::keyspace::{CommitRule, Election, Flush, Keyspace, Level, OnTimeout, Settings};
@@ -42,12 +43,16 @@ const HELP: &[&str] = &[
     "CANCEL-MOVE <move>",
     "MOVE-HOME <name> <key> TO <site>",
     "    Under CONFLICT home: the keys of this one's slot are at home there from now on, while both sites serve.",
+    "RULE LIST <name> | SET <name> <pattern> crdt|siblings|merge <lua> [BEFORE <pattern>] | DROP <name> <pattern>",
+    "    What becomes of conflicts on keys of a pattern; the first rule that fits holds.",
+    "RULE TRY <name> <pattern> crdt|siblings|merge <lua> [BEFORE <pattern>]",
+    "    What that rule would make of the conflicts that the inbox knows. Changes nothing.",
     "REMOVE-NODE <node>",
     "HELP",
 ];
 
 impl Node {
-    pub(super) fn keyspace(&mut self, connection: ConnectionId, args: &[&[u8]]) -> Flow {
+    pub(super) fn keyspace(&mut self, connection: ConnectionId, spec: &'static Spec, args: &[&[u8]]) -> Flow {
         let subcommand = args[1].to_ascii_lowercase();
         match (&subcommand[..], &args[2..]) {
             (b"create", [name, kind, options @ ..]) => self.create_keyspace(connection, name, kind, options),
@@ -71,6 +76,7 @@ impl Node {
                 let text = self.status_json();
                 self.reply(connection, |w| w.bulk(text.as_bytes()))
             }
+            (b"rule", args) => self.keyspace_rule(connection, spec, args),
             (b"move-slots", args) => self.move_slots(connection, args),
             (b"move-home", args) => self.move_home(connection, args),
             (b"cancel-move", [id]) => self.cancel_move(connection, id),

@@ -22,7 +22,9 @@ use bytes::Bytes;
 use commands::Spec;
 use commands::causal::{self, Form, OnSiblings, Plan, Setting};
 use data::causal::{Merging, Object, Outcome, Wish};
-use data::leaderless::{self, Policy};
+use data::leaderless::{self, ConflictPolicy, Policy};
+use data::multi_leader::Conflict;
+use data::rules::{Rule, rule_of};
 use data::value::Blob;
 use data::{GroupId, KeyspaceId};
 use protocol::leaderless::coordinator::Level;
@@ -173,14 +175,39 @@ impl Node {
         self.map.leaderless.get(&keyspace).map(|it| it.policy.clone())
     }
 
-    /// The function of a keyspace, if it has one.
-    pub(crate) fn merging_of(&self, keyspace: KeyspaceId) -> Option<Merging> {
-        if let Some(it) = self.map.multi_leader.get(&keyspace) {
-            let function = it.conflict.function()?.clone();
-            return Some(Merging { engine: self.config.merge_engine, function });
+    /// What becomes of concurrent strings of a key, and the rule that says so, if it is not the keyspace's own word.
+    pub(crate) fn conflict_on(&self, keyspace: KeyspaceId, key: &[u8]) -> (Conflict, Option<&Rule>) {
+        match rule_of(self.map.rules_of(keyspace), key) {
+            Some(rule) => (rule.conflict.clone(), Some(rule)),
+            None => (self.own_conflict(keyspace), None),
         }
-        let it = self.map.leaderless.get(&keyspace)?;
-        super::merging_by(self.config.merge_engine, &it.policy)
+    }
+
+    /// The word of a keyspace itself, where no rule fits.
+    pub(crate) fn own_conflict(&self, keyspace: KeyspaceId) -> Conflict {
+        if let Some(it) = self.map.multi_leader.get(&keyspace) {
+            return it.conflict.clone();
+        }
+        let policy = self.map.leaderless.get(&keyspace).map(|it| &it.policy);
+        match policy.map(|it| (it.conflict, &it.merge)) {
+            Some((ConflictPolicy::Merge, Some(function))) => Conflict::Merge { function: function.clone() },
+            Some((ConflictPolicy::Siblings, _)) => Conflict::Siblings,
+            Some((ConflictPolicy::LastWriteWins, _)) => Conflict::LastWriteWins,
+            Some((ConflictPolicy::Crdt | ConflictPolicy::Merge, _)) | None => Conflict::Crdt,
+        }
+    }
+
+    /// Whether some key of a leaderless keyspace has a function.
+    fn has_functions(&self, keyspace: KeyspaceId) -> bool {
+        let policy = self.map.leaderless.get(&keyspace).map(|it| &it.policy);
+        policy.is_some_and(|it| it.merge.is_some())
+            || self.map.rules_of(keyspace).iter().any(|rule| rule.conflict.function().is_some())
+    }
+
+    /// What runs the function of a policy, if it has one.
+    pub(crate) fn merging_by(&self, conflict: &Conflict) -> Option<Merging> {
+        let function = conflict.function()?.clone();
+        Some(Merging { engine: self.config.merge_engine, function })
     }
 
     pub(super) fn shard_of(&self, keyspace: KeyspaceId, key: &[u8]) -> GroupId {
@@ -403,11 +430,19 @@ impl Node {
         causal::merged(&found, self.now.wall.middle_ms()).map_err(|error| String::from(error.text()))
     }
 
-    /// What readers are shown where a function says what concurrent strings come to.
-    fn merge_for_reader<'c>(&mut self, merging: &Merging, found: &FoundKeys<'c>) -> MergedKeys<'c> {
-        let count = &mut self.leaderless.counts.merged;
-        let merged = |object: &'c Object, count: &mut _| object.merged(merging, count);
-        found.iter().map(|(key, object)| (*key, object.map(|object| merged(object, count)))).collect()
+    /// What readers are shown where functions say what concurrent strings come to.
+    fn merge_for_reader<'c>(&mut self, keyspace: KeyspaceId, found: &FoundKeys<'c>) -> MergedKeys<'c> {
+        let mut count = self.leaderless.counts.merged;
+        let merged = found.iter().map(|(key, object)| {
+            let object = object.map(|object| match self.merging_by(&self.conflict_on(keyspace, key).0) {
+                Some(merging) => object.merged(&merging, &mut count),
+                None => Cow::Borrowed(object),
+            });
+            (*key, object)
+        });
+        let merged = merged.collect();
+        self.leaderless.counts.merged = count;
+        merged
     }
 
     fn answer_read(
@@ -430,8 +465,8 @@ impl Node {
         let setting = self.setting(call.keyspace);
         let writer = ReplyWriter::new(bytes, call.protocol);
         let seen = causal::seen(&found, setting.now_ms);
-        let merging = self.merging_of(call.keyspace).filter(|_| !causal::shows_versions(call.spec));
-        let merged = merging.map(|merging| self.merge_for_reader(&merging, &found));
+        let merges = self.has_functions(call.keyspace) && !causal::shows_versions(call.spec);
+        let merged = merges.then(|| self.merge_for_reader(call.keyspace, &found));
         let shown: FoundKeys<'_> = match &merged {
             Some(merged) => merged.iter().map(|(key, object)| (*key, object.as_deref())).collect(),
             None => found,

@@ -10,10 +10,11 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use commands::Spec;
 use core::cell::Cell;
-use data::causal::{MergeEngine, Merged, Merging, Object};
+use data::causal::{MergeEngine, Merged, Object};
 use data::codec::DecodeError;
 use data::multi_leader::Conflict;
 use data::record::Kind;
+use data::rules::{Resolvers, Rule};
 use data::table::Seed;
 use data::{Index, Instant, RequestId, Site, SiteId, WriteStamp};
 use protocol::clocks::ClockBounds;
@@ -69,7 +70,8 @@ pub(crate) struct SiteShard {
     pub name: Site,
     pub conflict: Conflict,
     /// The keyspace's function, if it has one.
-    merging: Option<Merging>,
+    resolvers: Resolvers,
+    rules: Vec<Rule>,
     /// What it did for readers.
     pub merged: Cell<Merged>,
     /// Names of the keyspace's sites.
@@ -129,7 +131,8 @@ impl SiteShard {
             me,
             name,
             conflict,
-            merging: None,
+            resolvers: Resolvers::default(),
+            rules: Vec::new(),
             merged: Cell::default(),
             names: BTreeMap::new(),
             state,
@@ -225,32 +228,37 @@ impl SiteShard {
         let policy = policy_of(&self.conflict);
         let mut exchange =
             Exchange::new(me, Limits::default(), policy, self.state.clone(), self.marks.clone());
-        exchange.set_merging(self.merging.clone());
+        exchange.set_resolvers(self.resolvers.clone());
         exchange.hear_clocks(clocks);
         exchange.configure(now, config, &mut self.late);
         self.recent_from = self.applied.next();
         self.exchange = Some(exchange);
     }
-    /// What the map says of conflicts: a function may be another one by now.
-    pub fn set_conflict(&mut self, conflict: &Conflict, engine: &'static dyn MergeEngine) {
-        let Some(function) = conflict.function() else { return };
-        if self.merging.is_none() || self.conflict != *conflict {
+    /// What the map says of conflicts: functions and rules may be others by now.
+    pub fn set_conflict(&mut self, conflict: &Conflict, rules: &[Rule], engine: &'static dyn MergeEngine) {
+        let is_known = self.rules == rules && self.conflict == *conflict;
+        if is_known && (!self.resolvers.is_empty() || conflict.function().is_none()) {
+            return;
+        }
+        if conflict.function().is_some() {
             self.conflict = conflict.clone();
-            self.merging = Some(Merging { engine, function: function.clone() });
-            if let Some(exchange) = &mut self.exchange {
-                exchange.set_merging(self.merging.clone());
-            }
+        }
+        self.rules = rules.to_vec();
+        self.resolvers = Resolvers::new(engine, rules, conflict.function());
+        if let Some(exchange) = &mut self.exchange {
+            exchange.set_resolvers(self.resolvers.clone());
         }
     }
     /// What readers of a command are shown of its keys.
     pub fn shown<'o>(&self, spec: &Spec, found: &[(&'o [u8], Option<&'o Object>)]) -> ShownKeys<'o> {
-        let merging = self.merging.as_ref().filter(|_| !commands::causal::shows_versions(spec));
+        let merges = !self.resolvers.is_empty() && !commands::causal::shows_versions(spec);
         let mut count = self.merged.get();
-        let mut shown = |object: &'o Object| match merging {
+        let mut shown = |key: &[u8], object: &'o Object| match self.resolvers.of(key).filter(|_| merges) {
             Some(merging) => object.merged(merging, &mut count),
             None => Cow::Borrowed(object),
         };
-        let shown = found.iter().map(|(key, object)| (*key, object.map(&mut shown))).collect();
+        let shown =
+            found.iter().map(|(key, object)| (*key, object.map(|object| shown(key, object)))).collect();
         self.merged.set(count);
         shown
     }

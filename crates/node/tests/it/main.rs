@@ -17,6 +17,7 @@ mod presets;
 mod promotion;
 mod reading;
 mod rig;
+mod rules;
 mod sharding;
 mod sites;
 mod sites_names;

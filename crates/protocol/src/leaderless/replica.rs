@@ -13,11 +13,11 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::causal::{
-    Actor, Causal, Context, Entry, HybridClock, KeyState, Merging, Minter, Object, Stamp, Step, Unfit, Wish,
-    Write,
+    Actor, Causal, Context, Entry, HybridClock, KeyState, Minter, Object, Stamp, Step, Unfit, Wish, Write,
 };
 use data::leaderless::{ConflictPolicy, Stage};
 use data::plant::{self, Bug};
+use data::rules::Resolvers;
 use data::value::Blob;
 use data::{GroupId, Incarnation, Instant, NodeId, Now, Process, RequestId};
 
@@ -131,8 +131,8 @@ pub enum Report {
 pub struct Replica {
     pub(super) life: Life,
     pub(super) limits: Limits,
-    /// The function of [`ConflictPolicy::Merge`].
-    merging: Option<Merging>,
+    /// The functions of [`ConflictPolicy::Merge`].
+    resolvers: Resolvers,
     pub(super) placement: Placement,
     pub(super) alive: BTreeSet<NodeId>,
     pub(super) durable: Durable,
@@ -177,7 +177,7 @@ impl Replica {
         let mut replica = Replica {
             life,
             limits,
-            merging: None,
+            resolvers: Resolvers::default(),
             placement: Placement::default(),
             alive: BTreeSet::new(),
             durable,
@@ -249,9 +249,9 @@ impl Replica {
         }
     }
     /// What becomes of concurrent writes, from the next mint on.
-    pub fn set_policy(&mut self, conflict: ConflictPolicy, merging: Option<Merging>) {
+    pub fn set_policy(&mut self, conflict: ConflictPolicy, resolvers: Resolvers) {
         self.limits.conflict = conflict;
-        self.merging = merging;
+        self.resolvers = resolvers;
     }
     /// Who is believed to be alive.
     pub fn set_alive(&mut self, alive: BTreeSet<NodeId>) {
@@ -419,7 +419,7 @@ impl Replica {
             return self.decline(request, Why::Unfit(Unfit::Linearizable), out);
         }
         let mut write = Write::new(&mut self.minter, stamp);
-        let (policy, merging) = (self.limits.conflict, self.merging.as_ref());
+        let (policy, merging) = (self.limits.conflict, self.resolvers.of(&key));
         match wish.mint_under(policy, merging, object, &mut write, now.wall.middle_ms()) {
             Ok((mut delta, outcome)) => {
                 if let Some(held) = self.durable.copy.held(&key) {

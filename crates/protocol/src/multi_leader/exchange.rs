@@ -15,8 +15,9 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::causal::{Actor, Causal, HybridClock, Merging, Minter, Object, Outcome, Wish, Write};
+use data::causal::{Actor, Causal, HybridClock, Minter, Object, Outcome, Wish, Write};
 use data::plant::{self, Bug};
+use data::rules::Resolvers;
 use data::value::Blob;
 use data::{
     Epoch, GroupId, Incarnation, Index, Instant, NodeId, Now, Origin, OriginVector, SiteId, WriteStamp,
@@ -173,7 +174,7 @@ pub struct Exchange {
     origin: Origin,
     pub(super) limits: Limits,
     pub(super) policy: Policy,
-    merging: Option<Merging>,
+    resolvers: Resolvers,
     pub(super) config: Config,
     pub(super) state: SiteState,
     pub(super) marks: Marks,
@@ -217,7 +218,7 @@ impl Exchange {
             origin,
             limits,
             policy,
-            merging: None,
+            resolvers: Resolvers::default(),
             config: Config { version: 0, sites: Vec::new(), topology: super::Topology::AllToAll },
             state,
             marks,
@@ -243,9 +244,9 @@ impl Exchange {
             must_acknowledge: true,
         }
     }
-    /// The function that says what readers are shown of concurrent strings, or none: increments add to that.
-    pub fn set_merging(&mut self, merging: Option<Merging>) {
-        self.merging = merging;
+    /// The functions that say what readers are shown of concurrent strings: increments add to that.
+    pub fn set_resolvers(&mut self, resolvers: Resolvers) {
+        self.resolvers = resolvers;
     }
     /// The newest state, proposed writes included: what commands are executed on. A reply waits until its write, and what it read,
     /// is committed.
@@ -340,8 +341,9 @@ impl Exchange {
     pub fn judge(&self, now: Now, changes: &[(Blob, Wish)]) -> Result<Vec<Outcome>, Refusal> {
         let nothing = Object::default();
         let held = |key: &Blob| self.state.copy.object(key).unwrap_or(&nothing);
-        let (policy, merging, now_ms) = (self.policy, self.merging.as_ref(), now.wall.middle_ms());
-        let judge = |(key, wish): &(Blob, Wish)| policy::judge(policy, merging, wish, held(key), now_ms);
+        let (policy, resolvers, now_ms) = (self.policy, &self.resolvers, now.wall.middle_ms());
+        let judge =
+            |(key, wish): &(Blob, Wish)| policy::judge(policy, resolvers.of(key), wish, held(key), now_ms);
         changes.iter().map(judge).collect()
     }
 
@@ -385,7 +387,7 @@ impl Exchange {
                 held
             };
             let mut write = Write::new(&mut self.minter, stamp);
-            let merging = self.merging.as_ref();
+            let merging = self.resolvers.of(key);
             match policy::mint(self.policy, merging, wish, object, &mut write, now.wall.middle_ms()) {
                 Ok(delta) => deltas.push((key.clone(), delta)),
                 Err(refusal) => {

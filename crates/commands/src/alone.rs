@@ -1,7 +1,7 @@
 //! A command on one key that lies in no table: its whole value comes in the form of snapshots, and leaves in it.
 
 use crate::call::{Call, CommandError, Ops, Random};
-use crate::docs::keys_of;
+use crate::docs::{keys_of, reads_by_pattern};
 use crate::spec::{Class, Spec};
 use crate::table_view::TableView;
 use alloc::format;
@@ -28,6 +28,12 @@ pub enum Left {
 pub fn key_alone<'a>(spec: &Spec, args: &[&'a [u8]]) -> Result<&'a [u8], CommandError> {
     if !matches!(spec.class, Class::Read | Class::Write) || spec.run.is_none() {
         return Err(CommandError::new(format!("ERR '{}' cannot be executed on a key by itself", spec.name)));
+    }
+    if reads_by_pattern(spec, args) {
+        return Err(CommandError::new(format!(
+            "ERR '{}' reads other keys here: a key is agreed on by itself",
+            spec.name
+        )));
     }
     let keys = keys_of(spec, args)?;
     let Some((first, others)) = keys.split_first() else {
@@ -143,7 +149,16 @@ mod tests {
 
     #[test]
     fn what_is_not_about_one_key_is_refused() {
-        for line in ["MSET a 1 b 2", "RENAME a b", "KEYS *", "BLPOP a 0", "PING", "GETV a"] {
+        for line in [
+            "MSET a 1 b 2",
+            "RENAME a b",
+            "KEYS *",
+            "BLPOP a 0",
+            "PING",
+            "GETV a",
+            "SORT a BY w_*",
+            "SORT a GET o_*",
+        ] {
             let reply = Key(None).ask(line, 0);
             assert!(reply.starts_with("ERR "), "{line}: {reply}");
         }

@@ -193,17 +193,16 @@ impl Default for Object {
 impl Object {
     /// What a reader is shown: of the parts that are alive the one with the highest mark. Says nothing of expiry.
     pub fn shown(&self) -> Option<&Part> {
+        // What was agreed on is what the key is, whatever was written past it.
+        if self.is_linearizable() {
+            return self.find(Kind::Acceptor).filter(|part| part.is_alive());
+        }
         let mut alive = self.parts.iter().filter(|part| part.is_alive());
         let first = alive.next()?;
         // One part is the rule: then nobody asks for marks, which costs a walk over a collection.
         match alive.next() {
             None => Some(first),
-            // What was agreed on is what the key is, whatever was written past it.
-            Some(_) => self
-                .parts
-                .iter()
-                .filter(|part| part.is_alive())
-                .max_by_key(|part| (part.kind() == Kind::Acceptor, part.newest())),
+            Some(_) => self.parts.iter().filter(|part| part.is_alive()).max_by_key(|part| part.newest()),
         }
     }
     /// Parts that are alive and not shown: conflicts of type, for the inbox.
@@ -225,7 +224,7 @@ impl Object {
     }
     /// When what a reader sees expires, in milliseconds since 1970; `None` for never.
     pub fn expires_at_ms(&self) -> Option<i64> {
-        match self.as_acceptor().filter(|acceptor| acceptor.is_alive()) {
+        match self.as_acceptor().filter(|acceptor| acceptor.accepted.is_written()) {
             Some(acceptor) => acceptor.accepted.expires_at_ms,
             None => self.deadlines.at_ms(),
         }
@@ -335,7 +334,10 @@ impl Store for Object {
     }
     /// An expiry without a value is nothing to see.
     fn is_alive(&self) -> bool {
-        self.parts.iter().any(Part::is_alive)
+        match self.is_linearizable() {
+            true => self.as_acceptor().is_some_and(Store::is_alive),
+            false => self.parts.iter().any(Part::is_alive),
+        }
     }
     fn newest(&self) -> Option<Mark> {
         self.parts.iter().filter_map(Part::newest).max()

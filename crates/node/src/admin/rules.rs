@@ -19,8 +19,10 @@ use data::rules::{Rule, RuleChange, rule_of};
 use data::value::Blob;
 use wire::ReplyWriter;
 
-/// Conflicts that a dry run shows one by one; it counts all.
+/// Conflicts that a dry run shows one by one.
 const SHOWN_MAX: usize = 100;
+/// Conflicts that it looks at: a function may take a millisecond for each, and the node does nothing else meanwhile. A guess.
+const TRIED_MAX: usize = 200;
 
 const FORM: &str = "ERR KEYSPACE RULE LIST <name> | SET <name> <pattern> crdt|siblings|merge \"<lua>\" [BEFORE <pattern>] | TRY ... as SET | DROP <name> <pattern>";
 
@@ -133,12 +135,16 @@ impl Node {
         silent: &[&str],
         w: &mut ReplyWriter<'_>,
     ) {
-        let (mut fitting, mut shadowed, mut changed) = (0, 0, Vec::new());
+        let (mut fitting, mut shadowed, mut tried, mut changed) = (0, 0, 0, Vec::new());
         let before = self.map.rules_of(trial.keyspace);
         for item in items.filter(|item| item.keyspace == trial.keyspace && trial.rule.fits(&item.key)) {
             fitting += 1;
             if rule_of(&trial.rules, &item.key).is_none_or(|rule| rule.pattern != trial.rule.pattern) {
                 shadowed += 1;
+                continue;
+            }
+            tried += 1;
+            if tried > TRIED_MAX {
                 continue;
             }
             let (now, then) = (self.comes_to(item, before), self.comes_to(item, &trial.rules));
@@ -181,7 +187,7 @@ impl Node {
             }
         }
         w.bulk(b"more");
-        w.boolean(more);
+        w.boolean(more || tried > TRIED_MAX);
         w.bulk(b"unreachable");
         w.array(silent.len());
         silent.iter().for_each(|name| w.bulk(name.as_bytes()));

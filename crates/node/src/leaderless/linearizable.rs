@@ -62,6 +62,12 @@ impl Agreements {
     }
 }
 
+fn too_large() -> String {
+    format!(
+        "ERR a linearizable value takes at most {VALUE_BYTES_MAX} bytes, for each write sends all of it: nothing was written"
+    )
+}
+
 /// What a command makes of a key: its image and expiry, or nothing where it changes nothing.
 type Change = Option<(Option<Blob>, Option<i64>)>;
 
@@ -87,6 +93,9 @@ impl Node {
     ) -> Result<Blob, String> {
         self.levels_of_request(keyspace)?;
         let key = alone::key_alone(spec, args).map_err(|error| String::from(error.text()))?;
+        if args.iter().map(|arg| arg.len()).sum::<usize>() > VALUE_BYTES_MAX {
+            return Err(too_large());
+        }
         let old = |node: &control::Node| {
             self.versions.get(&node.id).is_some_and(|version| *version < super::AGREEMENT_SINCE)
         };
@@ -134,7 +143,8 @@ impl Node {
         match self.leaderless.shards.get_mut(&group) {
             Some(it) => {
                 let mut out = Vec::new();
-                it.coordinator.propose(now, client, key, spec.class == Class::Read, &mut out);
+                let bytes = args.iter().map(|arg| arg.len()).sum();
+                it.coordinator.propose(now, client, (key, bytes), spec.class == Class::Read, &mut out);
                 self.carry_out_coordinator(group, out);
             }
             None => self.on_quorum_reply(client, Reply::Busy),
@@ -154,10 +164,7 @@ impl Node {
             Ok(Left::Same) => None,
             Ok(Left::Other { image, .. }) if image.as_ref().is_some_and(|it| it.len() > VALUE_BYTES_MAX) => {
                 reply.clear();
-                let text = format!(
-                    "ERR a linearizable value takes at most {VALUE_BYTES_MAX} bytes, for each write sends all of it: nothing was written"
-                );
-                ReplyWriter::new(&mut reply, protocol).error(&text);
+                ReplyWriter::new(&mut reply, protocol).error(&too_large());
                 None
             }
             Ok(Left::Other { image, expires_at_ms }) => Some((image, expires_at_ms)),

@@ -435,11 +435,14 @@ impl Message {
     }
     /// Whether what it leads to must go to the disk: a node whose disk is full lets it pass.
     pub fn writes(&self) -> bool {
+        if let Message::Prepare { ballot, .. } = self {
+            // Without a ballot it only asks.
+            return !ballot.is_none();
+        }
         matches!(
             self,
             Message::Mint { .. }
                 | Message::Apply { .. }
-                | Message::Prepare { .. }
                 | Message::Accept { .. }
                 | Message::Repair { .. }
                 | Message::Handoff { .. }

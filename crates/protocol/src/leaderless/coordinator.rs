@@ -187,7 +187,19 @@ pub(super) struct Request {
     pub bytes: usize,
     pub deadline: Instant,
     pub resend_at: Instant,
+    /// The newest life of each replica that an answer to this request told of.
+    pub lives: BTreeMap<NodeId, Incarnation>,
     pub task: Task,
+}
+
+/// A request may ask the same of a replica twice, and an answer to the first question says nothing of the second: each has an id.
+const SECOND_ROUND: u64 = 1 << 63;
+
+pub(super) fn second_round(id: RequestId) -> RequestId {
+    RequestId { sequence: id.sequence | SECOND_ROUND, ..id }
+}
+pub(super) fn first_round(id: RequestId) -> RequestId {
+    RequestId { sequence: id.sequence & !SECOND_ROUND, ..id }
 }
 
 /// What the handlers of a request see of its coordinator.
@@ -296,7 +308,8 @@ impl Coordinator {
                 Task::Read(read) => read.place(&placement),
                 Task::Write(writing) => writing.place(&placement),
                 Task::List(listing) => listing.place(&placement),
-                Task::Propose(proposing) => proposing.place(),
+                Task::Propose(proposing) if is_other_ring => proposing.place(),
+                Task::Propose(_) => {}
             }
         }
         self.placement = placement;
@@ -378,7 +391,8 @@ impl Coordinator {
         let bytes = key.len()
             + match &task {
                 Task::Write(writing) => writing.bytes(),
-                Task::Read(_) | Task::List(_) | Task::Propose(_) => 0,
+                Task::Propose(proposing) => proposing.bytes,
+                Task::Read(_) | Task::List(_) => 0,
             };
         // One that is larger than the bound may go alone.
         let is_full = !self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max;
@@ -406,6 +420,7 @@ impl Coordinator {
             bytes,
             deadline: now + self.limits.timeout,
             resend_at: now + self.limits.resend_after,
+            lives: BTreeMap::new(),
             task,
         };
         let is_over = request.start(&ring, out);
@@ -438,15 +453,16 @@ impl Coordinator {
         if id.origin != self.me || id.process != self.process {
             return;
         }
-        let Some(request) = self.requests.get_mut(&id.sequence) else { return };
+        let sequence = first_round(id).sequence;
+        let Some(request) = self.requests.get_mut(&sequence) else { return };
         let ring = Ring::of(self.me, self.process, &self.ballots, &self.placement, &self.alive);
         if request.receive((from, incarnation), message, &ring, out) {
             self.bytes -= request.bytes;
-            if let Some(request) = self.requests.remove(&id.sequence) {
-                self.leave_line(&request.key, id.sequence, out);
+            if let Some(request) = self.requests.remove(&sequence) {
+                self.leave_line(&request.key, sequence, out);
             }
         } else {
-            self.line_up(id.sequence, out);
+            self.line_up(sequence, out);
         }
     }
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -491,6 +507,9 @@ impl Request {
         ring: &Ring<'_>,
         out: &mut Vec<Output>,
     ) -> bool {
+        if !self.is_of_newest_life(from, &message) {
+            return false;
+        }
         match &self.task {
             Task::Read(_) => self.receive_read(from, message, out),
             Task::Write(_) => self.receive_write(from, message, ring, out),
@@ -505,6 +524,17 @@ impl Request {
             Task::List(_) => self.resend_listing(ring, out),
             Task::Propose(_) => self.resend_proposing(ring, out),
         }
+    }
+    /// Takes in which lives a message tells of. False if another answer has told of a later life of its sender: what a copy that is
+    /// gone has acknowledged, those know who have heard of the new one, and the new one perhaps not.
+    // bugs: LL-09
+    fn is_of_newest_life(&mut self, (from, life): (NodeId, Incarnation), message: &Message) -> bool {
+        let told = message.lives().iter().copied().chain([(from, life)]);
+        for (node, life) in told {
+            let newest = self.lives.entry(node).or_default();
+            *newest = (*newest).max(life);
+        }
+        self.lives.get(&from).is_none_or(|newest| *newest <= life)
     }
     /// The time is over.
     fn expire(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) {

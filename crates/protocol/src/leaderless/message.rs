@@ -198,3 +198,17 @@ pub enum Message {
         context: Context,
     },
 }
+
+impl Message {
+    /// The lives that an answer tells of.
+    pub fn lives(&self) -> &[(NodeId, Incarnation)] {
+        match self {
+            Message::Minted { lives, .. }
+            | Message::Applied { lives, .. }
+            | Message::Repaired { lives, .. }
+            | Message::Promised { lives, .. }
+            | Message::Accepted { lives, .. } => lives,
+            _ => &[],
+        }
+    }
+}

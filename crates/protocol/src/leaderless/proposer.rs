@@ -71,24 +71,24 @@ enum Phase {
 
 pub(super) struct Proposing {
     is_read: bool,
+    /// Of the command that waits for it.
+    pub bytes: usize,
     /// Of the attempt under way; none for a read that asks.
     ballot: Ballot,
     /// Replicas that promised others more than this attempt.
     outbid: BTreeSet<NodeId>,
-    /// The highest ballot that was heard of.
-    heard: Ballot,
     attempts: Vec<Attempt>,
     tries: u32,
     phase: Phase,
 }
 
 impl Proposing {
-    pub fn new(is_read: bool) -> Proposing {
+    pub fn new(is_read: bool, bytes: usize) -> Proposing {
         Proposing {
             is_read,
+            bytes,
             ballot: Ballot::default(),
             outbid: BTreeSet::new(),
-            heard: Ballot::default(),
             attempts: Vec::new(),
             tries: 0,
             phase: Phase::Queued,
@@ -122,7 +122,7 @@ impl Request {
     pub(super) fn start_proposing(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
         let Task::Propose(proposing) = &mut self.task else { return true };
         if proposing.is_read {
-            proposing.phase = Phase::Asking(BTreeMap::new());
+            (proposing.ballot, proposing.phase) = (Ballot::default(), Phase::Asking(BTreeMap::new()));
             self.ask(ring, out);
         }
         false
@@ -146,7 +146,7 @@ impl Request {
     /// An attempt, above all that was heard of.
     fn prepare(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) {
         let Some(proposing) = self.proposing() else { return };
-        let counter = ring.ballots.get().max(proposing.heard.counter).saturating_add(1);
+        let counter = ring.ballots.get().saturating_add(1);
         ring.ballots.set(counter);
         proposing.ballot = Ballot { counter, node: ring.me, process: ring.process };
         proposing.outbid.clear();
@@ -169,6 +169,8 @@ impl Request {
                 Phase::Asking(words) | Phase::Preparing(words),
                 Message::Promised { ballot, promised, accepted, is_plain, lives, .. },
             ) if ballot == proposing.ballot => {
+                // The next ballot of this coordinator is above all that it has heard of.
+                ring.ballots.set(ring.ballots.get().max(promised.counter));
                 words.insert(from, Word { life, promised, accepted, is_plain });
                 words.retain(|node, word| !is_followed(&lives, *node, word.life));
                 let count = words.len();
@@ -188,7 +190,7 @@ impl Request {
             (Phase::Preparing(_) | Phase::Accepting { .. }, Message::Outbid { ballot, promised, .. })
                 if ballot == proposing.ballot =>
             {
-                proposing.heard = proposing.heard.max(promised);
+                ring.ballots.set(ring.ballots.get().max(promised.counter));
                 proposing.outbid.insert(from);
                 let left = ring.placement.replicas.len() - proposing.outbid.len();
                 if left < majority(ring) {
@@ -312,10 +314,11 @@ impl Request {
     /// Returns whether the request is over.
     pub(super) fn resend_proposing(&mut self, ring: &Ring<'_>, out: &mut Vec<Output>) -> bool {
         let Some(proposing) = self.proposing() else { return true };
-        if matches!(&proposing.phase, Phase::Asking(words) if words.len() >= majority(ring)) {
-            proposing.phase = Phase::Queued;
-        } else {
-            self.ask(ring, out);
+        match &proposing.phase {
+            Phase::Asking(words) if words.len() >= majority(ring) => proposing.phase = Phase::Queued,
+            // One that promised others more never takes this ballot, and those that could in its place are away.
+            Phase::Preparing(_) | Phase::Accepting { .. } if !proposing.outbid.is_empty() => self.wait(ring),
+            _ => self.ask(ring, out),
         }
         false
     }
@@ -360,11 +363,18 @@ impl Request {
 pub(super) type Lines = BTreeMap<Blob, VecDeque<u64>>;
 
 impl Coordinator {
-    /// A command on a key that is agreed on. A read is answered with the value; for a write [`Output::Decide`] asks what it
+    /// A command on a key that is agreed on, of so many bytes. A read is answered with the value; for a write [`Output::Decide`] asks what it
     /// makes of it, perhaps several times.
-    pub fn propose(&mut self, now: Instant, client: u64, key: Blob, is_read: bool, out: &mut Vec<Output>) {
+    pub fn propose(
+        &mut self,
+        now: Instant,
+        client: u64,
+        (key, bytes): (Blob, usize),
+        is_read: bool,
+        out: &mut Vec<Output>,
+    ) {
         let level = Level { required: self.replicas() / 2 + 1, sloppy: false };
-        self.begin(now, client, key, level, Task::Propose(Proposing::new(is_read)), out);
+        self.begin(now, client, key, level, Task::Propose(Proposing::new(is_read, bytes)), out);
     }
     /// What the command makes of the value that [`Output::Decide`] told: the key's new image and expiry, or nothing if it changes
     /// nothing.

@@ -455,6 +455,10 @@ impl Replica {
             if !self.placement.is_replica(self.life.node) {
                 return Message::Refused { request, why: Why::NotReplica };
             }
+            if self.durable.copy.object(&key).is_some_and(Object::is_linearizable) {
+                // Its minter did not know. Nobody would ever see it: it may not be acknowledged.
+                return Message::Refused { request, why: Why::Unfit(Unfit::Linearizable) };
+            }
             self.step(Step::Delta { key, delta }, out);
             if !self.durable.is_ready {
                 // Nobody may count on it before the others know that it is one of them.

@@ -2,7 +2,7 @@
 // catalogue: K3 K16 K20
 // bugs: LL-04, LL-15, LL-24, LL-25
 
-use super::coordinator::{Level, Output, Reply, Request, Ring, Task, WriteReceipt};
+use super::coordinator::{Level, Output, Reply, Request, Ring, Task, WriteReceipt, second_round};
 use super::message::{Message, Why};
 use super::quorum::Placement;
 use super::read::{Answers, is_followed, repair};
@@ -160,7 +160,7 @@ impl Request {
     ) -> bool {
         let Task::Write(writing) = &mut self.task else { return true };
         match (&mut writing.phase, message) {
-            (Phase::Observing(answers), message @ Message::State { .. }) => {
+            (Phase::Observing(answers), message @ Message::State { request, .. }) if request == self.id => {
                 answers.note((from, from_life), message, writing.r);
                 if answers.len() < writing.r.required {
                     return false;
@@ -177,7 +177,9 @@ impl Request {
                 writing.seen = Some(together);
                 self.mint(ring, out)
             }
-            (Phase::Levelling { together, holders }, Message::Repaired { lives, .. }) => {
+            (Phase::Levelling { together, holders }, Message::Repaired { request, lives })
+                if request == self.id =>
+            {
                 holders.insert(from, from_life);
                 holders.retain(|node, life| !is_followed(&lives, *node, *life));
                 if holders.len() < writing.held_by {
@@ -196,18 +198,16 @@ impl Request {
                 let spread = Box::new(Spread { minter: from, delta, outcome, state: None, holders, asked });
                 if writing.held_by > 0 && !writing.wish.removed_all(outcome) {
                     writing.phase = Phase::Recalling { minter: (from, from_life), minted: spread };
-                    out.push(Output::Send {
-                        to: from,
-                        message: Message::Read { request: self.id, key: self.key.clone() },
-                    });
+                    let (request, key) = (second_round(self.id), self.key.clone());
+                    out.push(Output::Send { to: from, message: Message::Read { request, key } });
                     return false;
                 }
                 writing.phase = Phase::Spreading(spread);
                 self.spread(false, ring, out);
                 self.count(ring, out)
             }
-            (Phase::Recalling { minter, minted }, Message::State { state, stand_in: false, .. })
-                if *minter == (from, from_life) =>
+            (Phase::Recalling { minter, minted }, Message::State { request, state, stand_in: false })
+                if *minter == (from, from_life) && request == second_round(self.id) =>
             {
                 let is_shared = state.held.recent.is_empty() && !state.held.object.has_residue();
                 minted.state = (!is_shared).then_some(state);
@@ -231,7 +231,9 @@ impl Request {
                 writing.why = Some(why);
                 self.mint(ring, out)
             }
-            (Phase::Spreading(spread), Message::Repaired { lives, .. }) if spread.state.is_some() => {
+            (Phase::Spreading(spread), Message::Repaired { request, lives })
+                if request == second_round(self.id) =>
+            {
                 if ring.placement.is_replica(from) {
                     spread.holders.insert(from, (from, from_life));
                 }
@@ -274,7 +276,7 @@ impl Request {
                 self.send_mint(at, life, out);
             }
             Phase::Recalling { minter: (to, _), .. } => {
-                let message = Message::Read { request: self.id, key: self.key.clone() };
+                let message = Message::Read { request: second_round(self.id), key: self.key.clone() };
                 out.push(Output::Send { to: *to, message });
             }
             Phase::Spreading(_) => self.spread(true, ring, out),
@@ -297,7 +299,7 @@ impl Request {
             };
             if is_alive {
                 let message = match state {
-                    Some(state) => repair(self.id, &self.key, state),
+                    Some(state) => repair(second_round(self.id), &self.key, state),
                     None => apply(None),
                 };
                 out.push(Output::Send { to: *target, message });

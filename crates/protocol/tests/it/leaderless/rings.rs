@@ -178,3 +178,40 @@ fn a_copy_that_cannot_answer_a_read_or_take_a_repair_says_nothing() {
         assert_eq!(said.count(), 0, "{ring}: {out:?}");
     }
 }
+
+/// The word of a copy that is gone comes after that of a peer which knows its successor: in this order it counts as little as in the
+/// other one.
+// bugs: LL-09
+#[test]
+fn a_late_word_of_a_lost_copy_counts_no_more() {
+    for is_late in [false, true] {
+        let mut coordinator = Coordinator::new(NodeId(1), Process(1), coordinator::Limits::default());
+        coordinator.set_alive((1..=3).map(|node| (NodeId(node), LIFE)).collect::<Alive>());
+        coordinator.place(placement(1, [1, 2, 3]), &mut Vec::new());
+        let level = Level { required: 3, sloppy: false };
+        let wish = Wish::SetAdd { members: vec![Blob::from(&b"m"[..])] };
+        let mut out = Vec::new();
+        coordinator.write(Instant::ZERO, 9, Blob::from(&b"k"[..]), wish, level, level, &mut out);
+        let request = match &out[..] {
+            [coordinator::Output::Send { message: Message::Mint { request, .. }, .. }] => *request,
+            other => panic!("{other:?}"),
+        };
+        let delta = Box::new(delta(1));
+        let minted = Message::Minted { request, delta, outcome: Outcome::Count(1), lives: Vec::new() };
+        coordinator.receive(NodeId(1), LIFE, minted, &mut out);
+        out.clear();
+        let applied = |lives: &[(NodeId, Incarnation)]| Message::Applied {
+            request,
+            stands_for: None,
+            lives: lives.to_vec(),
+        };
+        let knows_another = applied(&[(NodeId(3), LIFE.next())]);
+        let (first, second) = ((NodeId(2), knows_another), (NodeId(3), applied(&[])));
+        let (first, second) = if is_late { (first, second) } else { (second, first) };
+        coordinator.receive(first.0, LIFE, first.1, &mut out);
+        coordinator.receive(second.0, LIFE, second.1, &mut out);
+        assert_eq!(out, [], "the copy that n3 was is gone, late: {is_late}");
+        coordinator.receive(NodeId(3), LIFE.next(), applied(&[]), &mut out);
+        assert!(matches!(&out[..], [coordinator::Output::Reply { .. }]), "{out:?}");
+    }
+}

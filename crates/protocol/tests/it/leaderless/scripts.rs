@@ -354,7 +354,8 @@ impl Stage {
         self.appends.extend(append.map(|text| (call, text.to_owned())));
         let mut out = Vec::new();
         if let Some(node) = self.nodes.get_mut(&id) {
-            node.coordinator.propose(now, call, key.as_bytes().into(), append.is_none(), &mut out);
+            let key = (key.as_bytes().into(), 0);
+            node.coordinator.propose(now, call, key, append.is_none(), &mut out);
         }
         self.coordinated(id, out);
     }

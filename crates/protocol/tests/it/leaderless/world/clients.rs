@@ -91,7 +91,7 @@ impl World {
         match wish {
             None if key.starts_with('a') => {
                 self.calls.insert(call, (self.now, Call::Agree(key.clone())));
-                coordinator.propose(now, call, blob(&key), draw < 4, &mut out);
+                coordinator.propose(now, call, (blob(&key), 0), draw < 4, &mut out);
             }
             Some(wish) => coordinator.write(now, call, blob(&key), wish, w, r, &mut out),
             None => {

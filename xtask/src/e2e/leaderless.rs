@@ -1,5 +1,5 @@
 //! Five real processes with leaderless keyspaces, strict and sloppy: nodes are killed, paused, cut off, restarted, replaced and wiped
-//! while clients add, remove, count, write and resolve through any of them. Then what they were told is judged.
+//! while clients add, remove, count, write, agree and resolve through any of them. Then what they were told is judged.
 //!
 //! | file | role |
 //! |---|---|
@@ -9,9 +9,10 @@
 //! | `versions` | the judge of concurrent values |
 //!
 //! Strict quorums meet, and repair holds answers back: so every set element, counter and register of one writer is judged as if one
-//! copy held it, by the checkers. In the sloppy keyspace only the reads after the end of all faults are.
-// catalogue: K1 K3 K5 K9 K16 K17 K18 K20
-// bugs: LL-01 LL-04 LL-05 LL-06 LL-09 LL-16 LL-18
+//! copy held it, by the checkers. In the sloppy keyspace only the reads after the end of all faults are. Linearizable registers, which all
+//! clients of a keyspace read, write and swap, are judged in both.
+// catalogue: K1 K3 K4 K5 K9 K16 K17 K18 K20
+// bugs: LL-01 LL-03 LL-04 LL-05 LL-06 LL-09 LL-16 LL-18
 
 mod cluster;
 mod history;
@@ -139,7 +140,7 @@ fn judge(history: &History, spells: &[Spell]) -> Result<()> {
     let mut violations = 0;
     for (number, (name, _, meets)) in KEYSPACES.into_iter().enumerate() {
         let of: Vec<&Event> = history.events.iter().filter(|it| it.keyspace == number).collect();
-        let judged = |event: &&&Event| meets || event.is_final || event.did.is_write();
+        let judged = |event: &&&Event| meets || event.is_final || event.did.is_write() || event.is_agreed();
         let operations: Vec<checker::Operation> = of
             .iter()
             .filter(judged)
@@ -209,7 +210,7 @@ fn write(history: &History, path: &Path) -> Result<()> {
     let names: BTreeMap<usize, &str> = KEYSPACES.iter().map(|(name, ..)| *name).enumerate().collect();
     for event in &history.events {
         let meets = KEYSPACES[event.keyspace].2;
-        let judged = meets || event.is_final || event.did.is_write();
+        let judged = meets || event.is_final || event.did.is_write() || event.is_agreed();
         let operation = history::recorded(&as_promised(event, meets), names[&event.keyspace]);
         if let Some(operation) = operation.filter(|_| judged) {
             checker::format::write(&mut file, &operation)?;

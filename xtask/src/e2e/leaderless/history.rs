@@ -30,6 +30,11 @@ pub enum Did {
     Read {
         seen: Option<i64>,
     },
+    /// `SET ... GET` of a linearizable register: what was there, and what is.
+    Swap {
+        old: Option<i64>,
+        new: i64,
+    },
     /// SETV behind the context of a GETV that showed `saw`; GETV.
     Put {
         value: i64,
@@ -69,6 +74,18 @@ pub struct Event {
     pub outcome: Outcome,
     /// One of the reads after everything has come to rest.
     pub is_final: bool,
+}
+
+impl Event {
+    /// Whether it was asked for under WITH LINEARIZABLE: then no stand-in and no stale copy has a part in it.
+    pub fn is_agreed(&self) -> bool {
+        is_agreed(&self.key)
+    }
+}
+
+/// Whether all that is asked about this key is asked for under WITH LINEARIZABLE.
+pub fn is_agreed(key: &str) -> bool {
+    key.starts_with("agreed:")
 }
 
 /// A write that was refused for too few copies: when, and what it was told.
@@ -112,6 +129,7 @@ pub fn recorded(event: &Event, keyspace: &str) -> Option<checker::Operation> {
         Did::Count { seen } => Action::Count { seen: *seen },
         Did::Write { value } => Action::Write { value: value.map(Value::from) },
         Did::Read { seen } => Action::Read { seen: seen.map(Value::from) },
+        Did::Swap { old, new } => Action::Swap { expected: old.map(Value::from), value: Value::from(*new) },
         Did::Put { .. } | Did::Look { .. } => return None,
     };
     let status = match event.outcome {

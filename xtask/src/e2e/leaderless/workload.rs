@@ -12,7 +12,7 @@ use bench::client::{CallError, Client};
 use bench::resp::Value;
 
 use super::cluster::KEYSPACES;
-use super::history::{Did, Event, History, NoQuorum, Outcome};
+use super::history::{Did, Event, History, NoQuorum, Outcome, is_agreed};
 
 /// How long a client waits for an answer: a node says INDETERMINATE after one second.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
@@ -24,6 +24,9 @@ const ERA: Duration = Duration::from_secs(2);
 const REGISTER_WRITES: i64 = 8;
 /// Elements that a client may still remove.
 const REMEMBERED: usize = 40;
+
+/// What stands before every command on a linearizable key.
+const AGREED: [&str; 3] = ["WITH", "LINEARIZABLE", "DO"];
 
 /// First words of errors that promise "surely not applied".
 const REFUSALS: [&str; 3] = ["TRYAGAIN", "LOADING", "CLUSTERDOWN"];
@@ -141,7 +144,7 @@ impl OneClient {
     fn run(&mut self) {
         while !self.shared.is_over.load(Ordering::Relaxed) {
             let era = self.shared.began.elapsed().as_secs() / ERA.as_secs();
-            match self.draw(12) {
+            match self.draw(14) {
                 0..=2 => self.add(era),
                 3 => self.remove(),
                 4 => {
@@ -159,6 +162,7 @@ impl OneClient {
                 }
                 8 => self.put(era),
                 9 | 10 => self.write_own(),
+                11 | 12 => self.agree(era),
                 _ => {
                     // Of a client of the same keyspace.
                     let clients = self.shared.registers.len() / KEYSPACES.len();
@@ -242,6 +246,33 @@ impl OneClient {
         }
     }
 
+    /// Reads, writes or swaps a linearizable register that all clients of the keyspace share.
+    fn agree(&mut self, era: u64) {
+        let key = format!("agreed:{era}:{}", self.draw(2));
+        let new = self.next_element();
+        let value = new.to_string();
+        let swap = ["SET", &key, &value, "GET"];
+        let (words, did) = match self.draw(3) {
+            0 => (&swap[..3], Did::Write { value: Some(new) }),
+            1 => (&swap[..], Did::Write { value: Some(new) }),
+            _ => (&["GET", &key][..], Did::Read { seen: None }),
+        };
+        let (told, asked_us) = self.ask(&[&AGREED[..], words].concat());
+        let seen = match &told {
+            Told::Reply(reply) if reply.text() != Some("OK") => number(reply),
+            _ => None,
+        };
+        let did = match (did, seen) {
+            (Did::Read { .. }, Some(seen)) => Did::Read { seen },
+            // Nothing is known of a read that failed.
+            (Did::Read { .. }, None) => return,
+            // Whether it came true is not known, nor what it found.
+            (did, None) => did,
+            (_, Some(old)) => Did::Swap { old, new },
+        };
+        self.write_ended(key, did, (told, asked_us));
+    }
+
     fn read(&mut self, key: String, command: &str, did: impl FnOnce(&Value) -> Option<Did>) {
         let (told, asked_us) = self.ask(&[command, &key]);
         if let Told::Reply(reply) = told {
@@ -299,7 +330,8 @@ impl OneClient {
                 if matches!(error, CallError::NotSent(_)) { Told::Refused } else { Told::Unknown }
             }
         };
-        let is_write = !["GET", "GETV", "SMEMBERS"].contains(&words[0]);
+        // Of an agreed key the word may also mean that nobody answered in time.
+        let is_write = !["GET", "GETV", "SMEMBERS", AGREED[0]].contains(&words[0]);
         if let Some(last) = self.history.no_quorum.last_mut().filter(|it| it.asked_us == asked_us) {
             last.is_write = is_write;
         }
@@ -370,7 +402,8 @@ pub fn read_final_state(address: SocketAddr, history: &History, now_us: u64) -> 
             Did::Put { .. } | Did::Look { .. } => "GETV",
             _ => "GET",
         };
-        let reply = connections[keyspace].call(&[command, &key])?;
+        let prefix = if is_agreed(&key) { &AGREED[..] } else { &[] };
+        let reply = connections[keyspace].call(&[prefix, &[command, &key]].concat())?;
         let strange = || format!("{command} {key}: {reply:?}");
         let did = match did {
             Did::Add { .. } | Did::Remove { .. } | Did::Members { .. } => {
@@ -382,7 +415,9 @@ pub fn read_final_state(address: SocketAddr, history: &History, now_us: u64) -> 
             Did::Increment | Did::Count { .. } => {
                 Did::Count { seen: number(&reply).with_context(strange)?.unwrap_or(0) }
             }
-            Did::Write { .. } | Did::Read { .. } => Did::Read { seen: number(&reply).with_context(strange)? },
+            Did::Write { .. } | Did::Swap { .. } | Did::Read { .. } => {
+                Did::Read { seen: number(&reply).with_context(strange)? }
+            }
         };
         let asked_us = now_us + 2 * number_of as u64;
         let client = u32::MAX;

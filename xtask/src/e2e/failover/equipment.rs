@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use bench::client;
@@ -26,6 +27,9 @@ pub fn can_be_made(fault: Fault) -> Result<()> {
 
 const PASSWORD: &str = "of the bridge";
 
+/// How many networks this process has made.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
 /// A network namespace per node, all on one bridge with the clients.
 pub struct Networks {
     name: String,
@@ -36,15 +40,18 @@ pub struct Networks {
 impl Networks {
     /// Needs the right to make network namespaces; says why it cannot.
     pub fn make(nodes: usize) -> Result<Networks> {
-        let subnet = (std::process::id() % 250) as u8 + 1;
-        let networks = Networks { name: format!("tct{subnet}"), subnet, nodes };
+        // A name is taken once: the kernel takes a deleted namespace down when the last of its processes is gone, and
+        // in its own time.
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        let (name, subnet) = (format!("tct{:x}.{made}", std::process::id()), free_subnet(made)?);
+        let networks = Networks { name, subnet, nodes };
         client::use_password(PASSWORD);
         let bridge = &networks.name;
         ip(&["link", "add", bridge, "type", "bridge"])?;
         ip(&["address", "add", &format!("{}/24", networks.address(254)), "dev", bridge])?;
         ip(&["link", "set", bridge, "up"])?;
         for node in 0..nodes {
-            let (space, plug) = (networks.space(node), format!("{bridge}p{node}"));
+            let (space, plug) = (networks.space(node), networks.plug(node));
             ip(&["netns", "add", &space])?;
             ip(&["link", "add", &plug, "type", "veth", "peer", "name", "eth0", "netns", &space])?;
             ip(&["link", "set", &plug, "master", bridge, "up"])?;
@@ -58,6 +65,10 @@ impl Networks {
 
     fn space(&self, node: usize) -> String {
         format!("{}n{node}", self.name)
+    }
+    /// The bridge's end of the cable to a node.
+    fn plug(&self, node: usize) -> String {
+        format!("{}p{node}", self.name)
     }
     fn address(&self, host: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, self.subnet, host)
@@ -101,10 +112,21 @@ impl Drop for Networks {
     fn drop(&mut self) {
         // What cannot be removed is litter, not a failure of the run.
         for node in 0..self.nodes {
+            let _ = ip(&["link", "delete", &self.plug(node)]);
             let _ = ip(&["netns", "delete", &self.space(node)]);
         }
         let _ = ip(&["link", "delete", &self.name]);
     }
+}
+
+/// One that no other network of this machine has, another run's included.
+fn free_subnet(made: u32) -> Result<u8> {
+    let taken = output(Command::new("ip").args(["-4", "-oneline", "address", "show"]))?;
+    let first = std::process::id().wrapping_add(made);
+    (0..250)
+        .map(|offset| (first.wrapping_add(offset) % 250) as u8 + 1)
+        .find(|subnet| !taken.contains(&format!(" 10.77.{subnet}.")))
+        .context("every network from 10.77.1.0/24 to 10.77.250.0/24 is taken")
 }
 
 fn ip(words: &[&str]) -> Result<()> {
@@ -112,9 +134,13 @@ fn ip(words: &[&str]) -> Result<()> {
 }
 
 fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What stands between a node and its disk: every flush waits as long as a file says.

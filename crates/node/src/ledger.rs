@@ -20,7 +20,7 @@ use bytes::Bytes;
 use data::ledger::{Item, ItemId, Mark, Note, UNKNOWN_END};
 use data::record::Record;
 use data::{Epoch, GroupId, Index, Position, RequestId};
-use protocol::single_leader::Lost;
+use protocol::single_leader::{LogWindow, Lost};
 
 /// Payloads that a node keeps, bytes. Beyond, items are kept without: counted, and shown as such. A guess: seconds of a busy
 /// keyspace's writes.
@@ -176,6 +176,23 @@ impl Told {
     }
 }
 
+/// The entries from `from` to before `end`, as one range for each epoch: its first and its last entry. An epoch's very first entry
+/// says only that it began, and names the loss that its election announced.
+fn ranges(log: &LogWindow, mut from: Index, end: Index) -> Vec<(Position, Index)> {
+    let mut ranges = Vec::new();
+    while from < end {
+        let epoch = log.epoch_at(from).unwrap_or_default();
+        let begins = log.starts().contains(&Position { epoch, index: from });
+        let next = log.starts().iter().find(|start| start.epoch > epoch).map_or(end, |it| it.index.min(end));
+        let first = if begins { from.next() } else { from };
+        if first < next {
+            ranges.push((Position { epoch, index: first }, next.previous()));
+        }
+        from = next.max(from.next());
+    }
+    ranges
+}
+
 impl Group {
     /// How sure it is that the client of an entry which that epoch lost was told of success. What came from another node was
     /// answered to that one, and whether its client heard of it is not known here. Nor is, before the map is known that elected
@@ -202,18 +219,9 @@ impl Group {
             request: RequestId::NONE,
             payload: None,
         };
-        let mut items = Vec::new();
-        // Before the window: ranges, one for each epoch.
-        let log = self.replica.log();
-        let mut from = lost.after.next();
-        while from < lost.first {
-            let epoch = log.epoch_at(from).unwrap_or_default();
-            let next =
-                log.starts().iter().find(|start| start.epoch > epoch).map_or(lost.first, |it| it.index);
-            let end = next.min(lost.first);
-            items.push(blank(Position { epoch, index: from }, end.previous()));
-            from = end.max(from.next());
-        }
+        // Before the window: ranges.
+        let before = ranges(self.replica.log(), lost.after.next(), lost.first);
+        let mut items: Vec<Item> = before.into_iter().map(|(from, through)| blank(from, through)).collect();
         let mut rest = &lost.records[..];
         while let Ok(record) = Record::parse(rest) {
             rest = &rest[record.len..];
@@ -411,6 +419,24 @@ mod tests {
             assert_eq!((kept.through, kept.payload.is_some()), (Index(9), true));
             assert_eq!((ledger.totals().items, ledger.totals().without_payload), (1, 8));
         }
+    }
+
+    /// The name of what an election announced was taken by the entry that began the epoch: once the copy that was deposed then had
+    /// come back, what the epoch itself had lost left the ledger with the announcement.
+    // bugs: TC-10
+    #[test]
+    fn a_range_does_not_begin_with_what_only_began_an_epoch() {
+        let starts = [Position::new(1, 1), Position::new(2, 4), Position::new(3, 9), Position::new(4, 10)];
+        let end = protocol::single_leader::Mark { position: Position::new(4, 20), hash: 0 };
+        let log = LogWindow::new(end, starts.to_vec(), 0);
+        let ranges = |from, end| -> Vec<(u64, u64, u64)> {
+            let all = ranges(&log, Index(from), Index(end)).into_iter();
+            all.map(|(from, through)| (from.epoch.0, from.index.0, through.0)).collect()
+        };
+        assert_eq!(ranges(2, 20), [(1, 2, 3), (2, 5, 8), (4, 11, 19)]);
+        assert_eq!(ranges(4, 9), [(2, 5, 8)]);
+        assert_eq!(ranges(9, 10), []);
+        assert_eq!(ranges(6, 8), [(2, 6, 7)]);
     }
 
     #[test]

@@ -149,16 +149,15 @@ impl LogWindow {
         }
         Some((before, Bytes::from(run), end))
     }
-    /// The records from `from` to the end, as far as they are held, and the index of the first of them.
+    /// The records from `from` to the end, as far as they are held, and the index of the first of them. A gap is one record, also
+    /// when `from` lies within it.
     pub fn tail(&self, from: Index) -> (Index, Bytes) {
         let from = from.max(self.floor.position.index.next());
+        let offset = self.walk(from).map_or(0, |(_, offset, _)| offset);
+        let at = self.batches.partition_point(|batch| batch.last < from);
         let mut records = Vec::new();
-        let Some((batch, offset, _)) = self.walk(from) else { return (from, Bytes::new()) };
-        records.extend_from_slice(&batch.records[offset..]);
-        let next = batch.last.next();
-        let at = self.batches.partition_point(|batch| batch.last < next);
         self.batches.iter().skip(at).for_each(|batch| records.extend_from_slice(&batch.records));
-        (from, Bytes::from(records))
+        (from, Bytes::from(records.split_off(offset)))
     }
     /// Bytes of the entries from `from` to the end; nothing when the window begins later, or lacks some of them.
     pub fn bytes_from(&self, from: Index) -> Option<usize> {
@@ -317,19 +316,34 @@ mod tests {
         window
     }
 
+    /// Entries 3 to 6 are not there.
+    fn with_gap() -> LogWindow {
+        let mut window = window(&[10, 10]);
+        let (before, records) = (window.last(), Bytes::from_static(&[9; 4]));
+        window.batches.push_back(Batch { before, first: Index(3), last: Index(6), records, gap: true });
+        window.last = Mark { position: Position::new(1, 6), hash: 6 };
+        window
+    }
+
+    // bugs: TC-10
+    #[test]
+    fn what_stands_behind_a_gap_is_of_the_tail_wherever_that_begins() {
+        let mut window = with_gap();
+        let position = Position::new(1, 7);
+        window.push(position, Mark { position, hash: 7 }, 0, Bytes::from(alloc::vec![7; 5]));
+        let tail = |from| {
+            let (first, records) = window.tail(Index(from));
+            (first.0, records.to_vec())
+        };
+        for from in 3..=6 {
+            assert_eq!(tail(from), (from, [[9; 4].as_slice(), &[7; 5]].concat()));
+        }
+        assert_eq!((tail(7), tail(8)), ((7, alloc::vec![7; 5]), (8, Vec::new())));
+    }
+
     #[test]
     fn a_snapshot_within_a_gap_is_told_from_one_at_its_end() {
-        let mut window = window(&[10, 10]);
-        let position = Position::new(1, 6);
-        let before = window.last();
-        window.batches.push_back(Batch {
-            before,
-            first: Index(3),
-            last: Index(6),
-            records: Bytes::new(),
-            gap: true,
-        });
-        window.last = Mark { position, hash: 6 };
+        let window = with_gap();
         let splits: Vec<bool> = (1..=7).map(|index| window.splits_gap(Index(index))).collect();
         assert_eq!(splits, [false, false, true, true, true, false, false]);
     }

@@ -276,6 +276,9 @@ impl Node {
                 if unwritten && self.forwards.get(request.sequence).is_some_and(is_late) {
                     return;
                 }
+                if self.is_answered_early(request.sequence, seen) {
+                    return;
+                }
                 let Some(mut outgoing) = self.forwards.remove(request.sequence) else { return };
                 // Any of those that were asked, and not only the last: its answer counts like any.
                 outgoing.sent_to = Some(from);
@@ -286,6 +289,19 @@ impl Node {
                 self.settle_forwarded(outgoing, &bytes, position, seen, false);
             }
         }
+    }
+
+    /// A read of a session that must hear what was lost, answered by a leader of whose election this node has not heard: it is
+    /// asked again, until its time is over, and by then this node knows what that election dropped.
+    fn is_answered_early(&mut self, sequence: u64, seen: Option<Position>) -> bool {
+        let Some(outgoing) = self.forwards.get(sequence) else { return false };
+        let Origin::Client { connection, .. } = outgoing.origin else { return false };
+        let (group, guarded) = (outgoing.group, outgoing.guarded && !outgoing.scattered);
+        let early = seen.is_some_and(|seen| guarded && self.is_unheard(connection, group, seen.epoch));
+        if early && let Some(outgoing) = self.forwards.get_mut(sequence) {
+            outgoing.turned_away = outgoing.sent_to.take();
+        }
+        early
     }
 
     /// One copy of a write was answered without writing, another may have been executed before or behind it: "surely not"

@@ -21,7 +21,7 @@ use commands::{Class, Random, Spec};
 use core::time::Duration;
 use data::id::CONTROL_GROUP;
 use data::view::View;
-use data::{GroupId, Instant, Position};
+use data::{Epoch, GroupId, Instant, Position};
 use protocol::session::{Wanted, has_reached};
 use smallvec::SmallVec;
 use wire::{Protocol, ReplyWriter};
@@ -217,11 +217,27 @@ impl Node {
         )
     }
 
-    /// The same, counted, for a session that must hear of it.
+    /// The same, counted, for a session that must hear of it. What is not lost, as far as this node has heard, is settled.
     pub(crate) fn refuse_lost(&mut self, connection: ConnectionId, group: GroupId) -> Option<String> {
-        let text = self.lost_to(connection, group)?;
-        self.statistics.sessions_lost += 1;
-        Some(text)
+        let text = self.lost_to(connection, group);
+        if text.is_some() {
+            self.statistics.sessions_lost += 1;
+        } else if let Some(session) = self.sessions.get_mut(connection)
+            && session.seen.unsettled(group).next().is_some()
+            && let Some(view) = self.map.view(group)
+        {
+            session.seen.settle(view);
+        }
+        text
+    }
+
+    /// Whether this node has yet to hear how an epoch began, and with it what of this session's earlier ones was kept: an answer
+    /// of that epoch may show less than the session has seen.
+    // bugs: SL-05
+    pub(crate) fn is_unheard(&self, connection: ConnectionId, group: GroupId, epoch: Epoch) -> bool {
+        let Some(session) = self.sessions.get(connection) else { return false };
+        let heard = self.map.view(group).map_or(Epoch(0), |view| view.epoch);
+        epoch > heard && session.seen.oldest_epoch(group).is_some_and(|oldest| oldest < epoch)
     }
 
     fn fit(&self, connection: ConnectionId, group: GroupId, need: Need) -> Fit {
@@ -242,9 +258,11 @@ impl Node {
         }
         let wanted = if need.session { session.seen.wanted(group) } else { Wanted::Anything };
         let applied = it.applied.min(it.replica.commit());
+        let holds = |position| has_reached(it.replica.log(), applied, position);
         let reached = match wanted {
             Wanted::Anything => true,
-            Wanted::Position(position) => has_reached(it.replica.log(), applied, position),
+            // An election that this node has not heard of may have dropped what was seen before it.
+            Wanted::Position(position) => holds(position) && session.seen.unsettled(group).all(holds),
             Wanted::Leader => return Fit::No,
         };
         let reached =

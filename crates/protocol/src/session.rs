@@ -142,9 +142,18 @@ impl Positions {
             _ => Wanted::Anything,
         }
     }
+    /// What the session saw of the group's earlier epochs, as long as nobody has said whether the newest one's history holds it.
+    pub fn unsettled(&self, group: GroupId) -> impl Iterator<Item = Position> {
+        let older = self.of(group).split_last().map_or(&[][..], |(_, older)| older);
+        older.iter().map(|seen| seen.position)
+    }
     /// The newest epoch of which the session saw something: an older leader has been followed by another.
     pub fn newest_epoch(&self, group: GroupId) -> Epoch {
         self.of(group).last().map_or(Epoch(0), |seen| seen.position.epoch)
+    }
+    /// The oldest epoch of which the session saw something that is not settled.
+    pub fn oldest_epoch(&self, group: GroupId) -> Option<Epoch> {
+        self.of(group).first().map(|seen| seen.position.epoch)
     }
     /// What the session saw of the view's group and an election dropped.
     pub fn lost(&self, view: &View) -> Option<Position> {

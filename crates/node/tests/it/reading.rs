@@ -4,7 +4,8 @@
 
 use crate::cluster::serving;
 use crate::rig::{Client, Cluster};
-use data::{NodeId, RequestId};
+use bytes::Bytes;
+use data::{NodeId, Position, RequestId};
 use node::PeerMessage;
 use node::message::ForwardOutcome;
 
@@ -127,6 +128,28 @@ fn an_answer_counts_whatever_was_heard_of_its_request_before() {
         assert!(receipt.contains(&format!("node $2 n{}", leader.0)), "{receipt}");
         assert_ne!(token(&mut cluster, writer), before, "the session has seen its own write");
     }
+}
+
+/// A leader was followed by another one that lacks what a session saw, and the node in between has not heard of it.
+// bugs: SL-05
+#[test]
+fn a_leader_of_whose_election_a_node_has_not_heard_is_asked_again() {
+    let mut cluster = serving(3);
+    let (leader, follower) = leader_and_follower(&cluster);
+    let process = cluster.process_of(follower);
+    let reader = cluster.connect(follower);
+    assert_eq!(cluster.ask(reader, "SET a 1"), "+OK");
+    let token = token(&mut cluster, reader);
+    assert_eq!(cluster.ask(reader, &format!("SESSION RESUME {token}")), "+OK");
+    cluster.send(reader, "GET a");
+    for sequence in 0..100 {
+        let request = RequestId { origin: follower, process, sequence };
+        let (position, seen) = (Position::default(), Some(Position::new(1000, 1)));
+        let outcome = ForwardOutcome::Reply { bytes: Bytes::from_static(b"$-1\r\n"), position, seen };
+        cluster.deliver(leader, follower, PeerMessage::Answer { request, outcome });
+    }
+    cluster.run(50);
+    assert_eq!(cluster.received(reader), "$1 1");
 }
 
 // bugs: SL-05

@@ -168,15 +168,12 @@ impl HashTree {
         if range.is_leaf() {
             return None;
         }
-        let mut branch = &self.root;
-        for level in 1..=range.level {
-            let at = child(range.span().first, level);
-            match &branch.below[at] {
-                Some(below) => branch = below,
-                None => return Some(Summaries::default()),
-            }
-        }
-        Some(branch.summaries.map(Summary::told))
+        Some(self.branch(range).map_or(Summaries::default(), |branch| branch.summaries.map(Summary::told)))
+    }
+    /// Where anything lies in a range that is no leaf.
+    fn branch(&self, range: Range) -> Option<&Branch> {
+        let first = range.span().first;
+        (1..=range.level).try_fold(&self.root, |branch, level| branch.below[child(first, level)].as_deref())
     }
     /// The summary of one range.
     pub fn summary(&self, range: Range) -> Summary {
@@ -184,8 +181,8 @@ impl HashTree {
             return self.whole();
         }
         let above = Range { level: range.level - 1, index: range.index >> BITS };
-        let summaries = self.children(above).unwrap_or_default();
-        summaries[range.index as usize % FAN_OUT]
+        let at = range.index as usize % FAN_OUT;
+        self.branch(above).map_or(Summary::default(), |branch| branch.summaries[at].told())
     }
     /// How much lies in the whole tree.
     pub fn whole(&self) -> Summary {

@@ -91,20 +91,24 @@ fn write(writer: &mut Client, value: u64) -> io::Result<Instant> {
         let reply = writer.call(&["SET", "register", &value.to_string()]).map_err(io::Error::other)?;
         match &reply {
             reply if *reply == ok() => return Ok(Instant::now()),
-            Value::Error(words) if words.starts_with("INDETERMINATE") && Instant::now() < deadline => {}
+            Value::Error(words) if is_overloaded(words) && Instant::now() < deadline => {}
             other => return Err(io::Error::other(format!("SET: {other:?}"))),
         }
     }
 }
 
-/// An overloaded node may say that it ran out of time: it is asked again.
+/// Too much is under way, or ran out of time: it is asked again.
+fn is_overloaded(error: &str) -> bool {
+    ["INDETERMINATE", "NOQUORUM", "TRYAGAIN"].iter().any(|word| error.starts_with(word))
+}
+
 fn sees(reader: &mut Client, value: u64) -> io::Result<bool> {
     let deadline = Instant::now() + SEEN_TIMEOUT;
     loop {
         let reply = reader.call(&["GET", "register"]).map_err(io::Error::other)?;
         match &reply {
             Value::Bulk(_) | Value::Null => return Ok(reply.text() == Some(&value.to_string())),
-            Value::Error(words) if words.starts_with("NOQUORUM") && Instant::now() < deadline => {}
+            Value::Error(words) if is_overloaded(words) && Instant::now() < deadline => {}
             other => return Err(io::Error::other(format!("GET: {other:?}"))),
         }
     }

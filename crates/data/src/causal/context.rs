@@ -45,6 +45,31 @@ fn join(ours: &[(u64, u64)], theirs: &[(u64, u64)]) -> Ranges {
     }
 }
 
+/// Whether some counter is in both; quick where the second has few ranges.
+fn overlap(many: &[(u64, u64)], few: &[(u64, u64)]) -> bool {
+    few.iter().any(|(first, last)| {
+        let at = many.partition_point(|range| range.1 < *first);
+        many.get(at).is_some_and(|range| range.0 <= *last)
+    })
+}
+
+/// The counters of the first that the second lacks.
+fn subtract(ours: &[(u64, u64)], theirs: &[(u64, u64)]) -> Ranges {
+    let mut left = Ranges::new();
+    for (first, last) in ours {
+        let mut next = Some(*first);
+        let at = theirs.partition_point(|range| range.1 < *first);
+        for (their_first, their_last) in theirs[at..].iter().take_while(|range| range.0 <= *last) {
+            if let Some(first) = next.filter(|first| first < their_first) {
+                left.push((first, their_first - 1));
+            }
+            next = their_last.checked_add(1).filter(|next| next <= last);
+        }
+        left.extend(next.map(|first| (first, *last)));
+    }
+    left
+}
+
 /// A set of dots.
 // catalogue: J8
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -156,19 +181,18 @@ impl Context {
         }
         met
     }
+    /// Whether some dot is in both.
+    pub fn meets(&self, other: &Context) -> bool {
+        let meets = |actor, theirs: &Ranges| self.actors.get(actor).is_some_and(|ours| overlap(ours, theirs));
+        other.actors.iter().any(|(actor, theirs)| meets(actor, theirs))
+    }
     /// Leaves what the other one does not include.
     pub fn remove(&mut self, other: &Context) {
         self.actors.retain(|actor, ranges| {
-            for (first, last) in other.actors.get(actor).into_iter().flatten() {
-                let from = ranges.partition_point(|range| range.1 < *first);
-                let to = ranges.partition_point(|range| range.0 <= *last);
-                if from >= to {
-                    continue;
-                }
-                let before = (ranges[from].0, first.saturating_sub(1));
-                let behind = (last.saturating_add(1), ranges[to - 1].1);
-                let rest = [before, behind].into_iter().filter(|range| range.0 <= range.1);
-                ranges.splice(from..to, rest);
+            if let Some(theirs) = other.actors.get(actor)
+                && overlap(theirs, ranges)
+            {
+                *ranges = subtract(ranges, theirs);
             }
             !ranges.is_empty()
         });

@@ -22,7 +22,7 @@
 //! | `expiry` | when a key expires |
 //! | `acceptor` | a linearizable key: promises, and what was proposed |
 //! | `object`, `change` | what a key or a field holds; what commands do to it |
-//! | `shard`, `step` | what one copy of a shard holds, and what changes it |
+//! | `shard`, `step`, `settling` | what one copy of a shard holds, what changes it, and when it may forget what is recent |
 //! | `disputes` | which of its keys the inbox tells of |
 //! | `plain` | a causal value as a plain one, for commands that read |
 //! | `sealed` | contexts in the hands of clients |
@@ -85,6 +85,7 @@ mod object;
 mod plain;
 pub mod sealed;
 mod sets;
+mod settling;
 mod shard;
 mod siblings;
 mod stamp;

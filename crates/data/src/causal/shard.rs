@@ -23,6 +23,7 @@ use super::conflict::Decisions;
 use super::context::Context;
 use super::disputes::{Disputes, Look};
 use super::object::Object;
+use super::settling::Settling;
 use super::stamp::Stamp;
 use super::step::Step;
 use super::store::{Causal, Losers, Lost, Store};
@@ -122,6 +123,7 @@ pub struct ShardCopy {
     context: Context,
     tree: HashTree,
     unsettled: BTreeSet<u64>,
+    pub(super) settling: Settling,
     /// How much residue lies at a place.
     residue: BTreeMap<u64, u64>,
     newest: Stamp,
@@ -139,6 +141,7 @@ impl ShardCopy {
             context: Context::new(),
             tree: HashTree::default(),
             unsettled: BTreeSet::new(),
+            settling: Settling::default(),
             residue: BTreeMap::new(),
             newest: Stamp(0),
             taking: None,
@@ -306,24 +309,26 @@ impl ShardCopy {
             count => self.residue.insert(place, count),
         };
     }
-    /// Every replica's context includes these dots: where they are recent, they have done their duty.
-    pub fn settle(&mut self, stable: &Context) {
-        let places: Vec<u64> = self.unsettled.iter().copied().collect();
-        for place in places {
-            let Some(bucket) = self.keys.get_mut(&place) else { continue };
-            bucket.iter_mut().for_each(|(_, held)| held.recent.remove(stable));
-            bucket.retain(|(_, held)| !is_nothing(held));
-            if bucket.iter().all(|(_, held)| held.recent.is_empty()) {
-                self.unsettled.remove(&place);
-            }
-            if bucket.is_empty() {
-                self.keys.remove(&place);
-            }
+    /// Places with recent dots, from one on.
+    pub(super) fn unsettled_from(&self, from: u64, places_max: usize) -> Vec<u64> {
+        self.unsettled.range(from..).take(places_max).copied().collect()
+    }
+    /// Lets the recent dots at a place go that are in `stable`.
+    pub(super) fn settle_place(&mut self, place: u64, stable: &Context) {
+        let Some(bucket) = self.keys.get_mut(&place) else { return };
+        bucket.iter_mut().for_each(|(_, held)| held.recent.remove(stable));
+        bucket.retain(|(_, held)| !is_nothing(held));
+        if bucket.iter().all(|(_, held)| held.recent.is_empty()) {
+            self.unsettled.remove(&place);
+        }
+        if bucket.is_empty() {
+            self.keys.remove(&place);
         }
     }
     /// Lets all recent dots go, where nobody puts copies together key by key: sites exchange whole writes and whole
     /// copies.
     pub fn settle_all(&mut self) {
+        self.settling = Settling::default();
         for place in core::mem::take(&mut self.unsettled) {
             let Some(bucket) = self.keys.get_mut(&place) else { continue };
             bucket.iter_mut().for_each(|(_, held)| held.recent = Context::new());
@@ -411,6 +416,9 @@ impl ShardCopy {
             }
         } else {
             self.unsettled.insert(place);
+            if self.context.meets(&incoming.recent) {
+                self.settling.note_late(place);
+            }
         }
         if bucket.is_empty() {
             self.keys.remove(&place);
@@ -471,6 +479,7 @@ impl ShardCopy {
             self.alive += u64::from(held.object.is_alive());
             if !held.recent.is_empty() {
                 self.unsettled.insert(place);
+                self.settling.note_late(place);
             }
             let (before, after) = (Look::of(&Object::default()), Look::of(&held.object));
             let is_disputed = after.is_disputed || self.disputes.places.contains(&place);

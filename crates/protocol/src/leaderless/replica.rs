@@ -274,6 +274,7 @@ impl Replica {
             self.persist(Record::Ready, out);
             out.push(Output::Report(Report::Ready));
         }
+        self.durable.copy.settle_on();
         self.tick_hints(now, out);
         self.tick_walk(now.instant, out);
         self.tick_inbox(now, out);

@@ -88,6 +88,12 @@ fn contexts_are_sets() {
         let mut sum = a.clone();
         sum.merge(b);
         assert_eq!(sum, model(&sets[0].union(&sets[1]).copied().collect()));
+        let both: BTreeSet<_> = sets[0].intersection(&sets[1]).copied().collect();
+        assert_eq!(a.meet(b), model(&both));
+        assert_eq!(a.meets(b), !both.is_empty());
+        let mut rest = a.clone();
+        rest.remove(b);
+        assert_eq!(rest, model(&sets[0].difference(&sets[1]).copied().collect()));
     }
 }
 

@@ -9,7 +9,7 @@ use super::quorum::{Alive, Placement};
 use super::read::Read;
 use super::write::Writing;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::time::Duration;
@@ -26,7 +26,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// After this long without an answer a message is sent again, others are asked too, and stand-ins.
     pub resend_after: Duration,
-    /// Requests under way at a time; more are refused before anything is sent.
+    /// Requests under way at a time: those that are answered and only spread give way, and beyond that they are refused before
+    /// anything is sent.
     pub requests_max: usize,
     /// Bytes of keys and values in them.
     pub bytes_max: usize,
@@ -239,6 +240,10 @@ impl<'a> Ring<'a> {
 }
 
 impl Request {
+    /// Whether nobody waits for it: a read or a write that goes on only to spread. One of a linearizable key keeps its place in line.
+    fn is_answered(&self) -> bool {
+        self.client.is_none() && !matches!(self.task, Task::Propose(_))
+    }
     pub fn reply(&mut self, reply: Reply, out: &mut Vec<Output>) {
         if let Some(client) = self.client.take() {
             out.push(Output::Reply { client, reply });
@@ -254,7 +259,9 @@ pub struct Coordinator {
     pub(super) placement: Placement,
     pub(super) alive: Alive,
     pub(super) requests: BTreeMap<u64, Request>,
-    /// Bytes in them.
+    /// Reads and writes among them that are answered, and only go on to bring the other replicas what they lack.
+    answered: BTreeSet<u64>,
+    /// Bytes in all of them.
     bytes: usize,
     next: u64,
     pub(super) ballots: Cell<u64>,
@@ -270,6 +277,7 @@ impl Coordinator {
             placement: Placement::default(),
             alive: Alive::new(),
             requests: BTreeMap::new(),
+            answered: BTreeSet::new(),
             bytes: 0,
             next: 0,
             ballots: Cell::new(0),
@@ -293,6 +301,7 @@ impl Coordinator {
                 let goes_on = request.ring >= fence;
                 if !goes_on {
                     self.bytes -= request.bytes;
+                    self.answered.remove(sequence);
                     request.expire(&ring, out);
                     ended.push((*sequence, request.key.clone()));
                 }
@@ -394,10 +403,10 @@ impl Coordinator {
                 Task::Propose(proposing) => proposing.bytes,
                 Task::Read(_) | Task::List(_) => 0,
             };
-        // One that is larger than the bound may go alone.
-        let is_full = !self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max;
-        if self.requests.len() >= self.limits.requests_max || is_full {
-            return out.push(Output::Reply { client, reply: Reply::Busy });
+        while self.is_full(bytes) {
+            if !self.let_go_of_oldest() {
+                return out.push(Output::Reply { client, reply: Reply::Busy });
+            }
         }
         if plant::is(Bug::CountsStandIns) && !matches!(task, Task::Propose(_)) {
             level.sloppy = true;
@@ -430,6 +439,20 @@ impl Coordinator {
             self.line_up(self.next, out);
         }
     }
+    /// Whether there is no room for another request of so many bytes. One that is larger than the bound may go alone.
+    fn is_full(&self, bytes: usize) -> bool {
+        let too_large = !self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max;
+        self.requests.len() >= self.limits.requests_max || too_large
+    }
+    /// Ends the oldest request that is answered: whoever is away or slow gets the rest by anti-entropy, and holds up nobody else's
+    /// requests. False when there is none.
+    fn let_go_of_oldest(&mut self) -> bool {
+        let Some(oldest) = self.answered.pop_first() else { return false };
+        if let Some(request) = self.requests.remove(&oldest) {
+            self.bytes -= request.bytes;
+        }
+        true
+    }
     pub fn receive(
         &mut self,
         from: NodeId,
@@ -458,9 +481,12 @@ impl Coordinator {
         let ring = Ring::of(self.me, self.process, &self.ballots, &self.placement, &self.alive);
         if request.receive((from, incarnation), message, &ring, out) {
             self.bytes -= request.bytes;
+            self.answered.remove(&sequence);
             if let Some(request) = self.requests.remove(&sequence) {
                 self.leave_line(&request.key, sequence, out);
             }
+        } else if request.is_answered() {
+            self.answered.insert(sequence);
         } else {
             self.line_up(sequence, out);
         }
@@ -479,6 +505,7 @@ impl Coordinator {
             }
             if is_over {
                 self.bytes -= request.bytes;
+                self.answered.remove(sequence);
                 if matches!(request.task, Task::Propose(_)) {
                     ended.push((*sequence, request.key.clone()));
                 }

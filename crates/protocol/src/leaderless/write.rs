@@ -88,6 +88,14 @@ impl Writing {
 }
 
 impl Writing {
+    /// Whether somebody who lacks the delta can be sent it, or somebody in its place: not where all others are away.
+    fn may_spread(&self, sloppy: bool, ring: &Ring<'_>) -> bool {
+        let Phase::Spreading(spread) = &self.phase else { return true };
+        let stands_in = sloppy && !ring.stand_ins().is_empty();
+        let mut missing =
+            ring.placement.replicas.iter().filter(|target| !spread.holders.contains_key(target));
+        missing.any(|target| ring.alive.contains_key(target) || stands_in)
+    }
     pub(super) fn place(&mut self, placement: &Placement) {
         match &mut self.phase {
             Phase::Observing(answers) => answers.place(placement),
@@ -339,7 +347,8 @@ impl Request {
             let receipt = self.receipt();
             self.reply(Reply::Written(receipt), out);
         }
-        count >= n
+        let Task::Write(writing) = &self.task else { return false };
+        count >= n || !writing.may_spread(self.level.sloppy, ring)
     }
     pub(super) fn expire_write(&mut self, out: &mut Vec<Output>) {
         let Task::Write(writing) = &self.task else { return };

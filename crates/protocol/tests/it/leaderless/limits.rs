@@ -187,3 +187,53 @@ fn a_copy_whose_clock_is_behind_most_goes_by_theirs() {
     assert!(replica.durable().copy.object(b"k").is_some());
     push(&mut replica, now, 1);
 }
+
+/// The replies of a coordinator of whose three replicas only the first two acknowledge: writes of so many keys, one after the other.
+fn written(coordinator: &mut Coordinator, keys: std::ops::RangeInclusive<u64>) -> Vec<coordinator::Reply> {
+    let (mut replies, level) = (Vec::new(), Level { required: 2, sloppy: false });
+    for sequence in keys {
+        let mut out = Vec::new();
+        let wish = Wish::Increment { by: Amount::whole(1) };
+        coordinator.write(Instant::ZERO, 9, blob(&sequence.to_string()), wish, level, level, &mut out);
+        let request = request(sequence);
+        let (delta, outcome) = (Box::new(value(1, WALL_MS)), Outcome::Done);
+        let minted = Message::Minted { request, delta, outcome, lives: Vec::new() };
+        coordinator.receive(NodeId(1), LIFE, minted, &mut out);
+        let applied = Message::Applied { request, stands_for: None, lives: Vec::new() };
+        coordinator.receive(NodeId(2), LIFE, applied, &mut out);
+        let reply = |it| if let coordinator::Output::Reply { reply, .. } = it { Some(reply) } else { None };
+        replies.extend(out.into_iter().filter_map(reply));
+    }
+    replies
+}
+
+/// What is acknowledged waits for nobody who is away: with one replica gone the others take as many writes as ever.
+// catalogue: K3 K6
+#[test]
+fn a_write_that_is_acknowledged_waits_for_nobody_who_is_away() {
+    let mut coordinator = coordinator(ConflictPolicy::Crdt);
+    coordinator.set_alive((1..=2).map(|node| (NodeId(node), LIFE)).collect::<Alive>());
+    let replies = written(&mut coordinator, 1..=10);
+    assert!(replies.iter().all(|reply| matches!(reply, coordinator::Reply::Written(_))), "{replies:?}");
+    assert_eq!((replies.len(), coordinator.under_way()), (10, 0));
+}
+
+/// Nor do others wait for one that is alive and slow: the oldest of those that are answered give way, and what is not answered stays.
+// catalogue: K3 K6
+#[test]
+fn writes_that_only_spread_give_way_to_others() {
+    let limits = coordinator::Limits { requests_max: 4, ..coordinator::Limits::default() };
+    let mut coordinator = Coordinator::new(NodeId(1), Process(1), limits);
+    coordinator.set_alive((1..=3).map(|node| (NodeId(node), LIFE)).collect::<Alive>());
+    coordinator.place(placement(), &mut Vec::new());
+    let replies = written(&mut coordinator, 1..=10);
+    assert!(replies.iter().all(|reply| matches!(reply, coordinator::Reply::Written(_))), "{replies:?}");
+    assert_eq!((replies.len(), coordinator.under_way()), (10, 4));
+    // Four that nobody answers leave no room for a fifth.
+    let (mut out, level) = (Vec::new(), Level { required: 2, sloppy: false });
+    for client in 1..=5 {
+        coordinator.read(Instant::ZERO, client, blob("k"), level, Repair::Blocking, false, &mut out);
+    }
+    let busy = coordinator::Output::Reply { client: 5, reply: coordinator::Reply::Busy };
+    assert_eq!((out.last(), coordinator.under_way()), (Some(&busy), 4));
+}

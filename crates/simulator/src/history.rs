@@ -92,9 +92,17 @@ pub struct Place {
     pub roamed: Option<bool>,
     /// How old the answer might be, ms.
     pub staleness_ms_max: Option<u64>,
+    /// It took stand-ins to reach the quorum.
+    pub is_sloppy: bool,
+    /// SADD said that the element was there before.
+    pub was_there: bool,
 }
 
 impl Place {
+    /// What RECEIPT says of a request that a quorum answered.
+    pub fn of_quorum(receipt: &Reply) -> Place {
+        Place { is_sloppy: receipt.field("sloppy") == Some(&Reply::Integer(1)), ..Place::default() }
+    }
     /// What RECEIPT says of a read or a write; nothing when it speaks of something else.
     pub fn told(receipt: &Reply, is_write: bool) -> Option<Place> {
         let says = |name: &str, text: &str| receipt.field(name) == Some(&Reply::Bulk(text.into()));

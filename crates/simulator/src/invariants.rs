@@ -66,7 +66,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 48] = [
+pub const ALL: [(&str, &str); 50] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -112,6 +112,11 @@ pub const ALL: [(&str, &str); 48] = [
     ),
     (quorum::ONCE, "INCR: between what was acknowledged and what was begun"),
     (quorum::FORWARD, "blocking repair: what one read showed no later one denies"),
+    (quorum::STRICT, "SADD and SMEMBERS under WITH SLOPPY off: by their receipts replicas alone answered"),
+    (
+        quorum::TOLD,
+        "SADD of an element that nobody else adds says that it was added, however often it was sent",
+    ),
     (quorum::INVENTED, "no value that nobody wrote, none that was refused"),
     ("registers are linearizable", "unique values, SET GET and WATCH/MULTI/EXEC, per key"),
     ("counters count once", "INCR: no result twice, none missing, real-time order"),

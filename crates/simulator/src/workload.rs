@@ -463,7 +463,11 @@ impl Task {
         if let Some(text) = last.error() {
             return Next::Done(outcome_of_error(text));
         }
-        if let (true, Some(receipt)) = (self.receipt, receipt) {
+        if let (true, Some(receipt)) = (self.receipt, receipt)
+            && quorum::is_strict(&self.key)
+        {
+            self.place = Place::of_quorum(receipt);
+        } else if let (true, Some(receipt)) = (self.receipt, receipt) {
             let is_write = matches!(self.did, Did::Write { .. });
             match Place::told(receipt, is_write) {
                 Some(place) => self.place = place,
@@ -472,6 +476,7 @@ impl Task {
                 None => return Next::Done(Outcome::Info),
             }
         }
+        self.place.was_there = matches!(self.did, Did::Add { .. }) && last.number() == Some(0);
         let outcome = self.understand(last);
         Next::Done(if self.early { Outcome::Info } else { outcome })
     }

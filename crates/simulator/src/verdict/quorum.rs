@@ -7,6 +7,8 @@
 //! | what was removed does not return | every read | reads after the end of faults |
 //! | increments count once | every read | reads after the end of faults |
 //! | reads do not go back (blocking repair) | every read | |
+//! | stand-ins do not count, by the receipt | every request `WITH SLOPPY off` | the same |
+//! | a write is told what it did | every SADD | every SADD |
 //! | nothing is seen that nobody wrote, or that was refused | every read | every read |
 //!
 //! Source: DESIGN §9; bugs: LL-04, LL-05, LL-06, LL-07, LL-08, LL-15, LL-16, LL-24
@@ -14,6 +16,7 @@
 use super::always;
 use crate::history::{Did, Operation, Outcome};
 use crate::invariants::Violation;
+use crate::workload::quorum::is_strict;
 use crate::world::Quorums;
 use std::collections::BTreeMap;
 
@@ -22,6 +25,8 @@ pub const SURVIVES: &str = "acknowledged writes survive in leaderless keyspaces"
 pub const DELETED: &str = "what was deleted does not return";
 pub const ONCE: &str = "increments count once";
 pub const FORWARD: &str = "quorum reads do not go back";
+pub const STRICT: &str = "strict requests count no stand-ins";
+pub const TOLD: &str = "a write is told what it did";
 pub const INVENTED: &str = "quorum reads show what was written";
 
 /// `healed`: since when no fault was under way and all copies were equal.
@@ -37,6 +42,13 @@ pub fn judge(operations: &[&Operation], promise: Quorums, healed: u64) -> Result
         }
         _ => registers(operations, healed, &counts),
     }?;
+    let stood_in = operations.iter().find(|it| it.outcome == Outcome::Ok && it.place.is_sloppy);
+    if let Some(found) = stood_in.filter(|it| is_strict(&it.key)) {
+        return always(
+            STRICT,
+            format!("{:?} on {} from {} counted stand-ins", found.did, found.node, found.start),
+        );
+    }
     Ok(0)
 }
 
@@ -81,6 +93,12 @@ fn sets(
     }
     for (element, Element { add, removes }) in &elements {
         let Some(add) = add.filter(|add| add.outcome != Outcome::Fail) else { continue };
+        if add.outcome == Outcome::Ok && add.place.was_there {
+            return always(
+                TOLD,
+                format!("{element} was added at {}, and was told that it was there", add.start),
+            );
+        }
         // Whoever removes what was acknowledged, or says that it found it, has it removed for ever.
         let removed = removes.iter().filter(|it| it.outcome == Outcome::Ok).filter(|remove| {
             let met = add.outcome == Outcome::Ok && add.end < remove.start && promise.strict;

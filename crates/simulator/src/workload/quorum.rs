@@ -1,6 +1,6 @@
 //! What clients of leaderless keyspaces do: registers, counters, sets whose members come and go, and keys that do, through any node.
 
-use super::{Command, KEYS_LIVE, Kind, Task, single};
+use super::{Command, KEYS_LIVE, Kind, Task, single, with_receipt};
 use crate::history::Did;
 use crate::random::Random;
 use crate::reply::Reply;
@@ -17,7 +17,7 @@ pub const ALL: [(Kind, &str, &str); 6] = [
     (
         Kind::QuorumStrict,
         "quorum-strict",
-        "SADD and SMEMBERS under WITH SLOPPY off, also where a keyspace takes stand-ins",
+        "SADD and SMEMBERS under WITH SLOPPY off, each with its RECEIPT, also where a keyspace takes stand-ins",
     ),
     (Kind::QuorumKeys, "quorum-keys", "SET and DEL of keys that come and go, and KEYS"),
     (
@@ -94,7 +94,7 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
                 0 => (Did::Members { seen: Vec::new() }, vec!["SMEMBERS", &key]),
                 _ => (Did::Add { element: unique }, vec!["SADD", &key, &value]),
             };
-            single(key.clone(), did, &[&["WITH", "SLOPPY", "off", "DO"], &words[..]].concat())
+            with_receipt(single(key.clone(), did, &[&["WITH", "SLOPPY", "off", "DO"], &words[..]].concat()))
         }
         Kind::QuorumSet => match random.below(10) {
             0..=3 => {

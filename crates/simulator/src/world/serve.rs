@@ -5,6 +5,7 @@ use crate::client::{Client, Request, Roams, Running};
 use crate::faults::Fault;
 use crate::history::{Did, Operation, Outcome, Place};
 use crate::reply::Reply;
+use crate::workload::quorum::is_strict;
 use crate::workload::{self, Command, Next, Task, command};
 use data::NodeId;
 use node::{ConnectionId, Input};
@@ -245,7 +246,8 @@ impl World {
         // Two connections under READONLY may show two copies, and a copy less than the leader that was asked before it.
         let from_copy = task.place.from_copy;
         let connection = it.connection.filter(|_| from_copy).map(|(_, id)| 1 << 32 | id.0);
-        let session = task.receipt.then(|| connection.unwrap_or(client as u64));
+        let is_session = task.receipt && !is_strict(&task.key);
+        let session = is_session.then(|| connection.unwrap_or(client as u64));
         let roams = it.roams.as_ref().filter(|_| task.receipt);
         let session = roams.map(|roams| 2 << 32 | roams.session).or(session);
         let staleness_ms_max = it.says.and_then(|words| words.split_once("MAX-STALENESS ")?.1.parse().ok());

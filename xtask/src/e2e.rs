@@ -14,6 +14,7 @@ mod requests;
 mod reshard;
 mod restore;
 mod sessions;
+mod site_cuts;
 mod sites;
 mod smoke;
 mod tryout;
@@ -53,6 +54,8 @@ pub enum Suite {
     Sessions,
     /// Three sites write by themselves, one is away, a leader is killed: all become equal, nothing is lost or counted twice.
     Sites,
+    /// Sites in networks of their own are cut off from each other under load, and become equal after each cut.
+    SiteCuts(site_cuts::Options),
     /// `tercet up` as a newcomer tries it: sites that are far apart, a conflict, a crash, a pause.
     Tryout,
     /// Commands and the replies that Redis documents for them.
@@ -84,6 +87,7 @@ impl Suite {
             Suite::Leaderless(leaderless::Options::slice()),
             Suite::Drill,
             Suite::Sites,
+            Suite::SiteCuts(site_cuts::Options::slice()),
         ]
     }
 
@@ -104,6 +108,7 @@ impl Suite {
             Suite::Ledger => "ledger",
             Suite::Drill => "drill",
             Suite::Sites => "sites",
+            Suite::SiteCuts(_) => "site-cuts",
             Suite::Tryout => "tryout",
             Suite::Conformance(_) => "conformance",
         }
@@ -131,6 +136,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Ledger => ledger::run(),
         Suite::Drill => drill::run(),
         Suite::Sites => sites::run(),
+        Suite::SiteCuts(options) => site_cuts::run(&options),
         Suite::Tryout => tryout::run(),
         Suite::Conformance(options) => conformance::run(&options),
     }

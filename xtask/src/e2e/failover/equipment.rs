@@ -91,20 +91,24 @@ impl Networks {
 
     /// Takes every packet between this node and the other nodes away; clients still reach all of them.
     pub fn cut(&self, node: usize) -> Result<()> {
-        self.change("add", node)
+        self.change(node, true)
     }
     pub fn heal(&self, node: usize) -> Result<()> {
-        self.change("del", node)
+        self.change(node, false)
     }
 
-    fn change(&self, verb: &str, node: usize) -> Result<()> {
+    fn change(&self, node: usize, is_cut: bool) -> Result<()> {
         for other in (0..self.nodes).filter(|other| *other != node) {
-            for (from, to) in [(node, other), (other, node)] {
-                let target = format!("{}/32", self.address(to as u8 + 1));
-                ip(&["-n", &self.space(from), "route", verb, "blackhole", &target])?;
-            }
+            self.change_way(node, other, is_cut)?;
+            self.change_way(other, node, is_cut)?;
         }
         Ok(())
+    }
+    /// Takes every packet from one node to another away, and no packet in the other direction; or no longer.
+    pub fn change_way(&self, from: usize, to: usize, is_cut: bool) -> Result<()> {
+        let target = format!("{}/32", self.address(to as u8 + 1));
+        let verb = if is_cut { "add" } else { "del" };
+        ip(&["-n", &self.space(from), "route", verb, "blackhole", &target])
     }
 }
 

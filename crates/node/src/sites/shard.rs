@@ -226,8 +226,10 @@ impl SiteShard {
     /// This node leads, and everything in its log is committed and applied.
     pub fn lead(&mut self, me: Leadership, now: Instant, config: Config, clocks: ClockBounds) {
         let policy = policy_of(&self.conflict);
-        let mut exchange =
-            Exchange::new(me, Limits::default(), policy, self.state.clone(), self.marks.clone());
+        let mut marks = self.marks.clone();
+        // From here on records are in memory, also where what is before cannot be read any more.
+        marks.set(self.applied);
+        let mut exchange = Exchange::new(me, Limits::default(), policy, self.state.clone(), marks);
         exchange.set_resolvers(self.resolvers.clone());
         exchange.hear_clocks(clocks);
         exchange.configure(now, config, &mut self.late);

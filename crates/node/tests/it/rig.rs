@@ -37,7 +37,7 @@ pub struct Cluster {
     disks: BTreeMap<NodeId, Disk>,
     processes: BTreeMap<NodeId, u64>,
     founded: Founded,
-    now_ms: u64,
+    pub now_ms: u64,
     sequence: u64,
     queue: BTreeMap<(u64, u64), Event>,
     pub cut: BTreeSet<(NodeId, NodeId)>,

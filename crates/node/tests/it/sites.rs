@@ -530,3 +530,21 @@ fn a_home_out_of_reach_takes_its_keys_along_and_copies_still_answer() {
     is_equal(&mut cluster);
     assert_eq!(cluster.ask(clients[2], &format!("GET {far}")), "$1 2");
 }
+
+/// A write that follows another one at once is at the other sites as soon as that one.
+// catalogue: I3
+#[test]
+fn writes_one_after_the_other_do_not_wait_for_a_timer() {
+    let (mut cluster, clients) = with(3, "");
+    assert_eq!(cluster.ask(clients[0], "SET a begun"), "+OK");
+    insists(&mut cluster, clients[1], "GET a", "$5 begun");
+    for n in 0..20 {
+        assert_eq!(cluster.ask(clients[0], &format!("SET a {n}")), "+OK");
+        let written = cluster.now_ms;
+        while cluster.ask(clients[1], "GET a").split(' ').next_back() != Some(&n.to_string()) {
+            assert!(cluster.now_ms < written + 100, "write {n} is not there after 100 ms");
+            cluster.run(1);
+        }
+        println!("{n}: {} ms", cluster.now_ms - written);
+    }
+}

@@ -11,8 +11,7 @@ const MARKS_MAX: usize = 4096;
 
 /// Vectors of the log at some of its indices.
 ///
-/// Invariant: ascending in index and vector, the newest at most `EVERY` records old (more once they were thinned out). A
-/// function of the log's committed records.
+/// Invariant: never empty, ascending in index and vector, the newest at most `EVERY` records old (more once they were thinned out).
 #[derive(Clone, Debug)]
 pub struct Marks {
     marks: VecDeque<(Index, OriginVector)>,
@@ -55,10 +54,21 @@ impl Marks {
             self.every *= 2;
         }
     }
-    /// Records before `first` are gone.
+    /// Marks where the log stands now: through this entry, of whatever kind, it holds no more than is known here.
+    pub fn set(&mut self, through: Index) {
+        self.last = self.last.max(through);
+        if self.marks.back().is_none_or(|mark| mark.0 < self.last) {
+            self.marks.push_back((self.last, self.vector.clone()));
+        }
+    }
+    /// Records before `first` are gone. What is yet to come can be sent to whoever has all of now: were there no mark, a peer
+    /// that copied the state would find the next write beyond the log again, for ever where writes come all the time.
     pub fn trim(&mut self, first: Index) {
         while self.marks.front().is_some_and(|mark| mark.0.next() < first) {
             self.marks.pop_front();
+        }
+        if self.marks.is_empty() {
+            self.set(self.last);
         }
     }
     /// The last index that surely holds nothing beyond the vector, so that sending goes on behind it. Nothing when the log no
@@ -69,5 +79,45 @@ impl Marks {
             return Some(self.last);
         }
         behind.checked_sub(1).map(|at| self.marks[at].0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+    use data::{Epoch, Origin, SiteId, WriteStamp};
+
+    use crate::multi_leader::record::{Change, SiteWrite};
+
+    fn write(sequence: u64) -> Record {
+        let stamp = WriteStamp { origin: Origin { site: SiteId(1), epoch: Epoch(1) }, sequence };
+        Record::Write(Arc::new(SiteWrite { stamp, causes: Vec::new(), change: Change::Deltas(Vec::new()) }))
+    }
+    fn through(sequence: u64) -> OriginVector {
+        let mut vector = OriginVector::new();
+        (1..=sequence).for_each(|sequence| write(sequence).raise(&mut vector));
+        vector
+    }
+
+    /// A peer copied the state, and another write came before it said so.
+    #[test]
+    fn who_copied_what_the_log_lacks_goes_on_from_there_whatever_comes_meanwhile() {
+        let mut marks = Marks::new(Index(0), OriginVector::new());
+        (1..=10).for_each(|number| marks.note(Index(number), &write(number)));
+        marks.trim(Index(5));
+        assert_eq!((marks.oldest(), marks.find(&through(9))), (&through(10), None));
+        (11..=20).for_each(|number| marks.note(Index(number), &write(number)));
+        assert_eq!((marks.oldest(), marks.find(&through(12))), (&through(10), Some(Index(10))));
+    }
+
+    #[test]
+    fn a_mark_that_was_set_outlives_those_before_it() {
+        let mut marks = Marks::new(Index(0), OriginVector::new());
+        marks.set(Index(5));
+        marks.note(Index(6), &write(1));
+        marks.trim(Index(2));
+        assert_eq!(marks.find(&OriginVector::new()), Some(Index(5)), "nobody lacks what is before it");
     }
 }

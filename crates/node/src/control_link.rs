@@ -280,6 +280,7 @@ impl Node {
         self.uncertain_proposals
             .retain(|(group, number)| map.view(*group).is_some_and(|v| v.number <= *number));
         self.choose_sites();
+        self.settle_early();
         self.routes = Routes::of(&map, &self.groups_elsewhere());
         let routes = &self.routes;
         self.forwards.unsend(|outgoing, to| {

@@ -9,7 +9,8 @@ use crate::route::slot_of_work;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use data::{GroupId, Instant, KeyspaceId, NodeId};
+use bytes::Bytes;
+use data::{GroupId, Instant, KeyspaceId, NodeId, Position};
 use wire::Protocol;
 
 /// Who waits for the answer.
@@ -81,6 +82,17 @@ pub struct Outgoing {
     /// How often it has left this node, at most 255: after the first it may have been executed, and after the second an
     /// answer to one copy that wrote nothing says nothing of the others.
     pub copies: u8,
+    /// Answered by a leader of whose election this node has not heard: what that one kept is not known here yet.
+    pub early: Option<Box<EarlyAnswer>>,
+}
+
+/// An answer that waits until this node has heard of its leader's election.
+#[derive(Clone, Debug)]
+pub struct EarlyAnswer {
+    pub from: NodeId,
+    pub bytes: Bytes,
+    pub position: Position,
+    pub seen: Option<Position>,
 }
 
 impl Outgoing {
@@ -115,6 +127,7 @@ impl Outgoing {
             sent_to: None,
             turned_away: None,
             copies: 0,
+            early: None,
         }
     }
 }
@@ -182,6 +195,10 @@ impl Forwards {
         for outgoing in self.outgoing.values_mut() {
             outgoing.turned_away = None;
         }
+    }
+    /// Commands whose answer waits.
+    pub fn early(&self) -> Vec<u64> {
+        self.outgoing.iter().filter(|(_, o)| o.early.is_some()).map(|(s, _)| *s).collect()
     }
     pub fn due(&self, now: Instant) -> Vec<u64> {
         let due = |o: &Outgoing| o.deadline.is_some_and(|deadline| deadline <= now);

@@ -1,6 +1,6 @@
 //! Commands that this node sends to a leader elsewhere: kept until they are answered, in order, under one request id.
 
-use crate::forward::{Origin, Outgoing, Purpose};
+use crate::forward::{EarlyAnswer, Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
 use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node};
@@ -276,7 +276,14 @@ impl Node {
                 if unwritten && self.forwards.get(request.sequence).is_some_and(is_late) {
                     return;
                 }
-                if self.is_answered_early(request.sequence, seen) {
+                // Asked again, it would be executed behind what came after it.
+                if let Some(outgoing) = self.forwards.get(request.sequence)
+                    && self.is_early(outgoing, seen)
+                {
+                    let early = EarlyAnswer { from, bytes, position, seen };
+                    if let Some(outgoing) = self.forwards.get_mut(request.sequence) {
+                        outgoing.early.get_or_insert_with(|| Box::new(early));
+                    }
                     return;
                 }
                 let Some(mut outgoing) = self.forwards.remove(request.sequence) else { return };
@@ -291,17 +298,25 @@ impl Node {
         }
     }
 
-    /// A read of a session that must hear what was lost, answered by a leader of whose election this node has not heard: it is
-    /// asked again, until its time is over, and by then this node knows what that election dropped.
-    fn is_answered_early(&mut self, sequence: u64, seen: Option<Position>) -> bool {
-        let Some(outgoing) = self.forwards.get(sequence) else { return false };
+    /// Whether an answer says what this node cannot judge yet: to a read of a session that must hear what was lost, from a leader of
+    /// whose election it has not heard.
+    fn is_early(&self, outgoing: &Outgoing, seen: Option<Position>) -> bool {
         let Origin::Client { connection, .. } = outgoing.origin else { return false };
-        let (group, guarded) = (outgoing.group, outgoing.guarded && !outgoing.scattered);
-        let early = seen.is_some_and(|seen| guarded && self.is_unheard(connection, group, seen.epoch));
-        if early && let Some(outgoing) = self.forwards.get_mut(sequence) {
-            outgoing.turned_away = outgoing.sent_to.take();
+        let guarded = outgoing.guarded && !outgoing.scattered;
+        seen.is_some_and(|seen| guarded && self.is_unheard(connection, outgoing.group, seen.epoch))
+    }
+    /// The map may tell by now what was lost before answers that wait.
+    pub(crate) fn settle_early(&mut self) {
+        for sequence in self.forwards.early() {
+            let Some(outgoing) = self.forwards.get(sequence) else { continue };
+            if self.is_early(outgoing, outgoing.early.as_ref().and_then(|early| early.seen)) {
+                continue;
+            }
+            let Some(mut outgoing) = self.forwards.remove(sequence) else { continue };
+            let Some(early) = outgoing.early.take() else { continue };
+            outgoing.sent_to = Some(early.from);
+            self.settle_forwarded(outgoing, &early.bytes, early.position, early.seen, false);
         }
-        early
     }
 
     /// One copy of a write was answered without writing, another may have been executed before or behind it: "surely not"
@@ -414,6 +429,7 @@ impl Node {
 
     /// Forwarded commands whose time is over.
     pub(crate) fn tend_forwards(&mut self) {
+        self.settle_early();
         self.forwards.forgive();
         for sequence in self.forwards.due(self.now.instant) {
             let Some(outgoing) = self.forwards.remove(sequence) else { continue };
@@ -425,6 +441,8 @@ impl Node {
                 writer.error(
                     "INDETERMINATE no answer from the leader in time: the write may or may not take effect",
                 );
+            } else if outgoing.early.is_some() {
+                writer.error("TRYAGAIN this node has not heard what the election before the answer kept: nothing was done");
             } else if outgoing.sent_to.is_none() {
                 writer.error("CLUSTERDOWN no leader serves this keyspace at the moment: try again");
             } else {

@@ -101,7 +101,8 @@ pub struct Place {
 impl Place {
     /// What RECEIPT says of a request that a quorum answered.
     pub fn of_quorum(receipt: &Reply) -> Place {
-        Place { is_sloppy: receipt.field("sloppy") == Some(&Reply::Integer(1)), ..Place::default() }
+        // A receipt that does not say so promises nothing.
+        Place { is_sloppy: receipt.field("sloppy") != Some(&Reply::Integer(0)), ..Place::default() }
     }
     /// What RECEIPT says of a read or a write; nothing when it speaks of something else.
     pub fn told(receipt: &Reply, is_write: bool) -> Option<Place> {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 /// Places looked at in one turn. A guess: about a millisecond.
 const PLACES_MAX: usize = 4096;
-/// Places of late dots that are kept one by one; beyond it all places are looked at again.
+/// Places of late dots that are kept one by one; beyond it all places are looked at again. A guess.
 const LATE_MAX: usize = 1 << 16;
 
 #[derive(Clone, Default, Debug)]
@@ -21,12 +21,16 @@ pub(super) struct Settling {
     from: Option<u64>,
     /// More became known since that pass began: another one follows.
     again: bool,
-    /// Places where something came that the copy had included before: all replicas may.
+    /// Places where something came that every replica is known to include.
     late: Vec<u64>,
 }
 
 impl Settling {
-    pub fn note_late(&mut self, place: u64) {
+    /// These dots became recent at a place: perhaps a second time.
+    pub fn note_late(&mut self, place: u64, recent: &Context) {
+        if !self.stable.meets(recent) {
+            return;
+        }
         if self.late.len() < LATE_MAX {
             self.late.push(place);
         } else {
@@ -48,15 +52,16 @@ impl ShardCopy {
         if self.settling.stable != *stable {
             self.settling.stable = stable.clone();
             self.settling.begin();
-        } else if self.settling.from.is_none() {
-            let late = core::mem::take(&mut self.settling.late);
-            self.settle_places(&late);
         }
         self.settle_on();
     }
     /// Looks at the next part of the keys, if any are left to look at.
     pub fn settle_on(&mut self) {
-        let Some(from) = self.settling.from else { return };
+        let Some(from) = self.settling.from else {
+            let rest = self.settling.late.len().saturating_sub(PLACES_MAX);
+            let late = self.settling.late.split_off(rest);
+            return self.settle_places(&late);
+        };
         let places = self.unsettled_from(from, PLACES_MAX);
         self.settle_places(&places);
         let settling = &mut self.settling;

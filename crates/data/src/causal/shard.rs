@@ -416,9 +416,7 @@ impl ShardCopy {
             }
         } else {
             self.unsettled.insert(place);
-            if self.context.meets(&incoming.recent) {
-                self.settling.note_late(place);
-            }
+            self.settling.note_late(place, &incoming.recent);
         }
         if bucket.is_empty() {
             self.keys.remove(&place);
@@ -479,7 +477,7 @@ impl ShardCopy {
             self.alive += u64::from(held.object.is_alive());
             if !held.recent.is_empty() {
                 self.unsettled.insert(place);
-                self.settling.note_late(place);
+                self.settling.note_late(place, &held.recent);
             }
             let (before, after) = (Look::of(&Object::default()), Look::of(&held.object));
             let is_disputed = after.is_disputed || self.disputes.places.contains(&place);

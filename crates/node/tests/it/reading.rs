@@ -130,10 +130,11 @@ fn an_answer_counts_whatever_was_heard_of_its_request_before() {
     }
 }
 
-/// A leader was followed by another one that lacks what a session saw, and the node in between has not heard of it.
+/// A leader was followed by another one that lacks what a session saw, and the node in between has not heard of it: what it is told
+/// waits until it can say what was lost.
 // bugs: SL-05
 #[test]
-fn a_leader_of_whose_election_a_node_has_not_heard_is_asked_again() {
+fn an_answer_waits_until_the_election_before_it_is_known() {
     let mut cluster = serving(3);
     let (leader, follower) = leader_and_follower(&cluster);
     let process = cluster.process_of(follower);
@@ -142,14 +143,27 @@ fn a_leader_of_whose_election_a_node_has_not_heard_is_asked_again() {
     let token = token(&mut cluster, reader);
     assert_eq!(cluster.ask(reader, &format!("SESSION RESUME {token}")), "+OK");
     cluster.send(reader, "GET a");
-    for sequence in 0..100 {
-        let request = RequestId { origin: follower, process, sequence };
-        let (position, seen) = (Position::default(), Some(Position::new(1000, 1)));
-        let outcome = ForwardOutcome::Reply { bytes: Bytes::from_static(b"$-1\r\n"), position, seen };
-        cluster.deliver(leader, follower, PeerMessage::Answer { request, outcome });
-    }
+    let told = |cluster: &mut Cluster, seen: Position| {
+        for sequence in 0..100 {
+            let request = RequestId { origin: follower, process, sequence };
+            let bytes = Bytes::from_static(b"$-1\r\n");
+            let outcome = ForwardOutcome::Reply { bytes, position: Position::default(), seen: Some(seen) };
+            cluster.deliver(leader, follower, PeerMessage::Answer { request, outcome });
+        }
+    };
+    told(&mut cluster, Position::new(1000, 1));
+    assert_eq!(cluster.received(reader), "", "nobody knows what epoch 1000 kept");
+    // The leader that this node knows answers too.
     cluster.run(50);
     assert_eq!(cluster.received(reader), "$1 1");
+
+    // And where nobody else does, the time is over at some time.
+    cluster.cut.insert((leader, follower));
+    cluster.send(reader, "GET a");
+    told(&mut cluster, Position::new(1000, 1));
+    cluster.run(3000);
+    let late = cluster.received(reader);
+    assert!(late.starts_with("-TRYAGAIN this node has not heard"), "{late}");
 }
 
 // bugs: SL-05

@@ -240,7 +240,7 @@ impl<'a> Ring<'a> {
 }
 
 impl Request {
-    /// Whether nobody waits for it: a read or a write that goes on only to spread. One of a linearizable key keeps its place in line.
+    /// Whether nobody waits for it: a write that goes on only to spread. One of a linearizable key keeps its place in line.
     fn is_answered(&self) -> bool {
         self.client.is_none() && !matches!(self.task, Task::Propose(_))
     }
@@ -259,7 +259,7 @@ pub struct Coordinator {
     pub(super) placement: Placement,
     pub(super) alive: Alive,
     pub(super) requests: BTreeMap<u64, Request>,
-    /// Reads and writes among them that are answered, and only go on to bring the other replicas what they lack.
+    /// Writes among them that are answered, and only go on to bring the other replicas what they lack.
     answered: BTreeSet<u64>,
     /// Bytes in all of them.
     bytes: usize,
@@ -403,11 +403,6 @@ impl Coordinator {
                 Task::Propose(proposing) => proposing.bytes,
                 Task::Read(_) | Task::List(_) => 0,
             };
-        while self.is_full(bytes) {
-            if !self.let_go_of_oldest() {
-                return out.push(Output::Reply { client, reply: Reply::Busy });
-            }
-        }
         if plant::is(Bug::CountsStandIns) && !matches!(task, Task::Propose(_)) {
             level.sloppy = true;
         }
@@ -418,6 +413,10 @@ impl Coordinator {
             let alive = if reach < required { reach } else { 0 };
             return out.push(Output::Reply { client, reply: Reply::NoQuorum { required, alive } });
         }
+        if !self.make_room(bytes) {
+            return out.push(Output::Reply { client, reply: Reply::Busy });
+        }
+        let ring = Ring::of(self.me, self.process, &self.ballots, &self.placement, &self.alive);
         self.next += 1;
         let id = RequestId { origin: self.me, process: self.process, sequence: self.next };
         let mut request = Request {
@@ -439,17 +438,15 @@ impl Coordinator {
             self.line_up(self.next, out);
         }
     }
-    /// Whether there is no room for another request of so many bytes. One that is larger than the bound may go alone.
-    fn is_full(&self, bytes: usize) -> bool {
-        let too_large = !self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max;
-        self.requests.len() >= self.limits.requests_max || too_large
-    }
-    /// Ends the oldest request that is answered: whoever is away or slow gets the rest by anti-entropy, and holds up nobody else's
-    /// requests. False when there is none.
-    fn let_go_of_oldest(&mut self) -> bool {
-        let Some(oldest) = self.answered.pop_first() else { return false };
-        if let Some(request) = self.requests.remove(&oldest) {
-            self.bytes -= request.bytes;
+    /// Makes room for a request of so many bytes: the oldest writes that are answered end. Whoever is away or slow gets the rest by
+    /// anti-entropy, and holds up nobody else's requests. False when that is not enough. One that is larger than the bound may go
+    /// alone.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        while self.requests.len() >= self.limits.requests_max
+            || (!self.requests.is_empty() && self.bytes + bytes > self.limits.bytes_max)
+        {
+            let Some(oldest) = self.answered.pop_first() else { return false };
+            self.bytes -= self.requests.remove(&oldest).map_or(0, |request| request.bytes);
         }
         true
     }

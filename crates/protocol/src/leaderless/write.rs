@@ -91,10 +91,11 @@ impl Writing {
     /// Whether somebody who lacks the delta can be sent it, or somebody in its place: not where all others are away.
     fn may_spread(&self, sloppy: bool, ring: &Ring<'_>) -> bool {
         let Phase::Spreading(spread) = &self.phase else { return true };
-        let stands_in = sloppy && !ring.stand_ins().is_empty();
+        let is_free = |node: &NodeId| spread.asked.values().all(|asked| asked != node);
+        let stands_in = |target| spread.asked.contains_key(target) || ring.stand_ins().iter().any(is_free);
         let mut missing =
             ring.placement.replicas.iter().filter(|target| !spread.holders.contains_key(target));
-        missing.any(|target| ring.alive.contains_key(target) || stands_in)
+        missing.any(|target| ring.alive.contains_key(target) || (sloppy && stands_in(target)))
     }
     pub(super) fn place(&mut self, placement: &Placement) {
         match &mut self.phase {
@@ -287,7 +288,11 @@ impl Request {
                 let message = Message::Read { request: second_round(self.id), key: self.key.clone() };
                 out.push(Output::Send { to: *to, message });
             }
-            Phase::Spreading(_) => self.spread(true, ring, out),
+            Phase::Spreading(_) => {
+                self.spread(true, ring, out);
+                // Whoever it was for may be away by now.
+                return self.client.is_none() && self.count(ring, out);
+            }
         }
         false
     }

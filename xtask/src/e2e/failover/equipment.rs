@@ -43,7 +43,7 @@ impl Networks {
         // A name is taken once: the kernel takes a deleted namespace down when the last of its processes is gone, and
         // in its own time.
         let made = MADE.fetch_add(1, Ordering::Relaxed);
-        let (name, subnet) = (format!("tct{:x}.{made}", std::process::id()), free_subnet(made)?);
+        let (name, subnet) = (format!("t{:x}.{:x}", std::process::id(), made % 0x1000), free_subnet(made)?);
         let networks = Networks { name, subnet, nodes };
         client::use_password(PASSWORD);
         let bridge = &networks.name;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use bench::compare::{Plan, compare};
 use bench::leaderless::{metadata, repair, staleness};
-use bench::{formats, sweep};
+use bench::{formats, sites, sweep};
 
 use crate::shell;
 
@@ -33,6 +33,9 @@ pub struct Options {
     /// What keys of a leaderless keyspace cost beyond name and value instead, before and after so many clients: `100000`.
     #[arg(long)]
     metadata: Option<u64>,
+    /// Writes at one, two and three sites instead, for so many seconds each: `10`.
+    #[arg(long)]
+    sites: Option<u64>,
 }
 
 pub fn run(options: &Options) -> Result<()> {
@@ -44,6 +47,11 @@ pub fn run(options: &Options) -> Result<()> {
         let (tercet, followers) = (shell::tercet_binary()?, options.followers.clone());
         let plan = sweep::Plan { tercet, followers, quick: options.quick };
         println!("{}", sweep::sweep(&plan, &mut |line| eprintln!("{line}"))?);
+        return Ok(());
+    }
+    if let Some(seconds) = options.sites {
+        let plan = sites::Plan { tercet: shell::tercet_binary()?, seconds };
+        println!("{}", sites::measure(&plan, &mut |line| eprintln!("{line}"))?);
         return Ok(());
     }
     if options.repair.is_some() || options.staleness.is_some() || options.metadata.is_some() {

@@ -3,15 +3,15 @@
 // catalogue: D1 D4 D6 D8
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::resp::Value;
 use crate::servers::tercet::Cluster;
-use crate::servers::wait_for;
+use crate::servers::{Metrics, wait_for};
 
 const FORMATS: [&str; 3] = ["row", "statement", "physical"];
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -167,19 +167,11 @@ struct Sample {
 
 fn sample(http: SocketAddr, keyspace: &str) -> io::Result<Sample> {
     std::thread::sleep(SETTLED);
-    let mut stream = TcpStream::connect_timeout(&http, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page)?;
-    let sum = |name: &str, label: &str| {
-        let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
-    };
+    let metrics = Metrics::of(http)?;
     let keyspace = format!("keyspace=\"{keyspace}\"");
     Ok(Sample {
-        sent: sum("tercet_peer_sent_bytes_total{", "peer="),
-        logged: sum("tercet_log_bytes_total{", &keyspace),
+        sent: metrics.sum("tercet_peer_sent_bytes_total{", "peer="),
+        logged: metrics.sum("tercet_log_bytes_total{", &keyspace),
     })
 }
 

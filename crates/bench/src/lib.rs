@@ -8,6 +8,7 @@
 //! | `sweep` | Tercet beside itself: commit rules, followers, who reads |
 //! | `formats` | bytes on the wire and in the log, by log format |
 //! | `leaderless` | repair, staleness and metadata of leaderless keyspaces |
+//! | `sites` | writes at one, two and three sites, what they send each other, and when all have them |
 //! | `redis_load` | the commands: GET, SET, a mix, SET followed by WAIT |
 //! | `etcd_load` | puts through etcd's own protocol |
 //! | `servers` | how each server is started, alone and as three replicas |
@@ -25,4 +26,5 @@ pub mod process;
 pub mod redis_load;
 pub mod resp;
 pub mod servers;
+pub mod sites;
 pub mod sweep;

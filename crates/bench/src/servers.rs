@@ -3,14 +3,16 @@
 mod peers;
 pub mod tercet;
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::process::{Server, TempFolder, find_program};
 use crate::resp::Value;
+
+const METRICS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A kind of server that can be compared.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,6 +102,27 @@ pub fn info_field(address: SocketAddr, section: &str, field: &str) -> Option<Str
     let reply = ask(address, &["INFO", section])?;
     let prefix = format!("{field}:");
     reply.text()?.lines().find_map(|line| line.strip_prefix(&prefix)).map(|value| value.trim().to_owned())
+}
+
+/// The page of metrics of one node.
+pub struct Metrics(String);
+
+impl Metrics {
+    /// # Errors
+    /// When the node does not answer.
+    pub fn of(http: SocketAddr) -> io::Result<Metrics> {
+        let mut stream = TcpStream::connect_timeout(&http, METRICS_TIMEOUT)?;
+        stream.set_read_timeout(Some(METRICS_TIMEOUT))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        Ok(Metrics(page))
+    }
+    /// The sum of all lines that begin like this and have this among their labels.
+    pub fn sum(&self, name: &str, label: &str) -> f64 {
+        let lines = self.0.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
 }
 
 /// Whether `ROLE` names the server a leader.

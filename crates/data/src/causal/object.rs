@@ -320,6 +320,8 @@ impl Store for Object {
             if let Err(at) = self.parts.binary_search_by_key(&incoming.kind(), Part::kind) {
                 let mut part = Part::bottom(incoming.kind());
                 part.join(own, incoming, theirs, losers);
+                // Most keys have one part for ever.
+                self.parts.reserve_exact(1);
                 self.parts.insert(at, part);
             }
         }

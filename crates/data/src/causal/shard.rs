@@ -391,6 +391,8 @@ impl ShardCopy {
         let at = match bucket.iter().position(|(name, _)| **name == *key) {
             Some(at) => at,
             None => {
+                // There is hardly ever another one.
+                bucket.reserve_exact(1);
                 bucket.push((key.into(), Held::default()));
                 bucket.len() - 1
             }
@@ -482,7 +484,9 @@ impl ShardCopy {
             let (before, after) = (Look::of(&Object::default()), Look::of(&held.object));
             let is_disputed = after.is_disputed || self.disputes.places.contains(&place);
             self.disputes.change(place, key, before, after, is_disputed);
-            self.keys.entry(place).or_default().push((key.clone(), held.clone()));
+            let bucket = self.keys.entry(place).or_default();
+            bucket.reserve_exact(1);
+            bucket.push((key.clone(), held.clone()));
             self.count_residue(place);
         }
     }

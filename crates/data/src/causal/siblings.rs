@@ -108,6 +108,8 @@ impl<V: Payload> Store for Siblings<V> {
             if let Err(at) = self.entries.binary_search_by_key(&entry.0, |own| own.0)
                 && !own.contains(entry.0)
             {
+                // Most values have no other beside them.
+                self.entries.reserve_exact(1);
                 self.entries.insert(at, entry.clone());
             }
         }

@@ -196,6 +196,13 @@ impl Context {
             }
             !ranges.is_empty()
         });
+        self.shed();
+    }
+    /// An empty map keeps the room of a dozen actors, and each key has one.
+    fn shed(&mut self) {
+        if self.actors.is_empty() {
+            self.actors = BTreeMap::new();
+        }
     }
     /// Leaves so many ranges at most: of those who have the most the oldest go first.
     pub fn keep_newest(&mut self, ranges_max: usize) {
@@ -210,6 +217,7 @@ impl Context {
                 self.actors.remove(&actor);
             }
         }
+        self.shed();
     }
     /// All `(actor, first, last)`, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = (Actor, u64, u64)> {

@@ -84,6 +84,7 @@ pub enum Bug {
     ForgetsSeen,
     RemovesUnseen,
     MergesOverHoles,
+    GoesBackToRing = 139,
     JudgesAnew = 140,
     EndsUnrecorded,
     ListsOneCopy = 145,

@@ -40,7 +40,7 @@ use crate::node::Node;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::vec::Vec;
-use control::{Command, LeaderlessChange, NodeState};
+use control::{Command, LeaderlessChange};
 use data::causal::Merged;
 use data::leaderless::{Policy, ReadRepair};
 use data::rules::{Resolvers, Rule};
@@ -201,19 +201,12 @@ impl Node {
                     copy.replica.set_policy(policy.conflict, resolvers);
                 }
             }
-            // A stand-in that may be one no more brings its hints home first.
-            // Whoever leaves is given nothing any more, so only hints can be left on its disk.
-            let leaves = || map.nodes.get(&me).is_some_and(|node| node.state == NodeState::Leaving);
-            let keeps = match &it.copy {
-                Some(copy) => !copy.replica.durable().hints().is_empty(),
-                None => self.leaderless.restored.contains_key(&shard.group) && leaves(),
-            };
-            let wanted =
-                it.placement.is_replica(me) || (stood_in && (it.placement.stand_ins.contains(&me) || keeps));
-            match (wanted, it.copy.is_some()) {
-                (true, false) => self.open_copy(shard.group),
-                (false, true) => self.close_copy(shard.group),
-                _ => {}
+            // What the disk has is opened whoever this node is by now: hints are brought home, and a copy that was given back
+            // keeps its node from beginning anew.
+            let stands_in = stood_in && it.placement.stand_ins.contains(&me);
+            let has_log = self.leaderless.restored.contains_key(&shard.group);
+            if it.copy.is_none() && (it.placement.is_replica(me) || stands_in || has_log) {
+                self.open_copy(shard.group);
             }
             self.carry_out_copy(shard.group, out);
             self.carry_out_coordinator(shard.group, ended);

@@ -5,7 +5,7 @@ use super::{Bug, Planted, row};
 /// Bugs of the leaderless machines: the random world of `protocol/tests/it/leaderless` hunts them in every test run; the
 /// simulator's general run takes them too.
 // bugs: LL-04, LL-05, LL-07, LL-09, LL-15, LL-16, LL-17, LL-19, LL-20, LL-22, LL-24, ML-12
-pub const LEADERLESS: [Planted; 19] = [
+pub const LEADERLESS: [Planted; 20] = [
     row(
         Bug::AnswersBeforeRepair,
         "LL-04",
@@ -114,6 +114,12 @@ pub const LEADERLESS: [Planted; 19] = [
         "TC-60",
         "a mint request that comes again is told what it would come to now",
         "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::GoesBackToRing,
+        "TC-65",
+        "a copy that restarts with an old map takes part in a ring that is over",
+        "protocol/src/leaderless/barrier.rs",
     ),
 ];
 

@@ -70,6 +70,8 @@ pub(super) struct ShardLog {
     written: VecDeque<(u64, Index)>,
     durable: Index,
     spent: Option<Index>,
+    /// The copy was given back: what the log holds of it goes with the next checkpoint.
+    sheds: bool,
 }
 
 impl ShardLog {
@@ -93,6 +95,7 @@ impl ShardLog {
             written: VecDeque::new(),
             durable: last,
             spent,
+            sheds: false,
         };
         (log, restoring.finish())
     }
@@ -128,6 +131,7 @@ impl ShardLog {
         Record::write(&mut self.pending, &header, 0, |w: &mut Writer<'_>| Logged::encode_change(record, w));
         self.bytes += self.pending.len() - before;
         self.token = token;
+        self.sheds |= matches!(record, protocol::leaderless::Record::GivenBack { .. });
     }
     /// Moves what was written since the last time behind `into`; the token under which [`ShardLog::persisted`] answers.
     pub fn take(&mut self, into: &mut Vec<u8>) -> Option<u64> {
@@ -167,12 +171,12 @@ impl ShardLog {
     }
     /// Whether the log has grown enough for the next checkpoint: by more than the last one took, and not by a little.
     fn is_due(&self, bytes_min: usize) -> bool {
-        self.bytes >= bytes_min.max(2 * self.checkpoint_bytes)
+        self.sheds || self.bytes >= bytes_min.max(2 * self.checkpoint_bytes)
     }
     fn begin(&mut self, durable: &Durable, time_ms: i64) {
         if let Some((checkpoint, begin)) = Checkpoint::begin(durable) {
             let through = self.last;
-            self.bytes = 0;
+            (self.bytes, self.sheds) = (0, false);
             self.checkpoint_bytes = self.write(&begin, time_ms);
             self.checkpoint = Some((checkpoint, through));
         }

@@ -202,6 +202,60 @@ fn a_node_that_leaves_is_replaced_and_the_newcomer_is_counted_when_it_is_ready()
     insists(&mut cluster, newcomer, "GET key20", "$2 20");
 }
 
+/// It was taken for one of the founders, whose copies begin empty: it minted the dots of its former copy again, and with another
+/// node that went by the old map it was a quorum of a ring that was over.
+#[test]
+fn nobody_takes_part_in_a_ring_that_is_over_after_a_restart_with_an_old_map() {
+    let (mut cluster, _) = with(4, "N 3");
+    let (replicas, others) = ring(&cluster);
+    let (stays, leaves) = (replicas[0], replicas[2]);
+    let client = cluster.connect(leaves);
+    assert_eq!(cluster.ask(client, "SELECT carts"), "+OK");
+    assert_eq!(cluster.ask(client, "SADD s one two"), ":2");
+    assert_eq!(cluster.ask(client, "SREM s one"), ":1");
+    // With the next entry a disk has that the one before is committed.
+    assert_eq!(cluster.ask(client, "KEYSPACE CREATE other LEADERLESS"), "+OK");
+    cluster.run(100);
+    let old = [stays, leaves].map(|id| (id, cluster.back_up(id)));
+    let client = cluster.connect(stays);
+    assert_eq!(cluster.ask(client, &format!("KEYSPACE REMOVE-NODE {}", leaves.0)), "+OK");
+    let joined = |cluster: &Cluster| {
+        let map = cluster.nodes[&stays].map();
+        map.leaderless_shards()
+            .all(|(.., shard)| shard.joining.is_none() && shard.replicas.contains(&others[0]))
+    };
+    for _ in 0..100 {
+        cluster.run(100);
+        if joined(&cluster) && !cluster.nodes.contains_key(&leaves) {
+            break;
+        }
+    }
+    assert!(joined(&cluster), "the newcomer is counted");
+    for id in [replicas[0], replicas[1], leaves, others[0]] {
+        cluster.kill(id);
+    }
+    for (id, backup) in &old {
+        cluster.forget_map(*id, backup);
+    }
+    for (id, _) in &old {
+        let client = cluster.connect(*id);
+        for line in ["SELECT carts", "SADD s three"] {
+            cluster.send(client, line);
+            cluster.run(3000);
+        }
+        let said = cluster.received(client);
+        assert!(!said.contains(":1"), "{id} acknowledges what a quorum of the ring has not: {said}");
+    }
+    let state = cluster.nodes[&leaves].shard_states().next().map(|it| (it.is_ready, it.copy.len()));
+    assert!(matches!(state, None | Some((false, 0))), "{state:?}");
+    cluster.kill(leaves);
+    cluster.start(replicas[1]);
+    cluster.start(others[0]);
+    let client = cluster.connect(stays);
+    insists(&mut cluster, client, "SELECT carts", "+OK");
+    insists(&mut cluster, client, "SMEMBERS s", "*1 $3 two");
+}
+
 #[test]
 fn other_numbers_hold_at_once() {
     let (mut cluster, clients) = with(4, "N 3");

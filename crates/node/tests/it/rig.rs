@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use control::{Addresses, Founded};
 use data::log_format::ENGINE_FORMAT;
-use data::record::Record;
+use data::record::{Kind, Record};
 use data::{GroupId, Incarnation, Index, Instant, NodeId, Now, Position, Process, WallInterval};
 use node::audit::Pace;
 use node::message::VERSION_MAX;
@@ -216,6 +216,25 @@ impl Cluster {
     pub fn restore(&mut self, id: NodeId, backup: Vec<u8>) {
         self.kill(id);
         self.disks.get_mut(&id).expect("a disk").records = backup;
+        self.start(id);
+    }
+
+    /// The node's process ends, and it starts again with the map of an old copy of its disk and all else as it is: what was
+    /// committed since was acted upon, and no record says that it was.
+    pub fn forget_map(&mut self, id: NodeId, backup: &[u8]) {
+        self.kill(id);
+        let records = |bytes: &[u8], control: bool| -> Vec<u8> {
+            let (mut rest, mut kept) = (bytes, Vec::new());
+            while let Ok(record) = Record::parse(rest) {
+                if (record.header.kind == Kind::Control) == control {
+                    kept.extend_from_slice(&rest[..record.len]);
+                }
+                rest = &rest[record.len..];
+            }
+            kept
+        };
+        let disk = self.disks.get_mut(&id).expect("a disk");
+        disk.records = [records(backup, true), records(&disk.records, false)].concat();
         self.start(id);
     }
 

@@ -35,6 +35,8 @@ pub struct Head {
     promise: Option<(u64, Context)>,
     promised: u64,
     collected: u64,
+    ring: u64,
+    given_out: u64,
 }
 
 /// A record of a shard's log.
@@ -60,7 +62,7 @@ impl Logged {
         match self {
             Logged::Change(record) => Logged::encode_change(record, w),
             Logged::Begin(head) => {
-                w.u8(2);
+                w.u8(6);
                 head.encode(w);
             }
             Logged::Kept { request, kept } => {
@@ -99,7 +101,8 @@ impl Logged {
         let r = &mut Reader::new(input);
         let logged = match r.u8()? {
             1 => return Ok(Logged::Change(Record::decode(&input[1..])?)),
-            2 => Logged::Begin(Head::decode(r)?),
+            2 => Logged::Begin(Head::decode(r, false)?),
+            6 => Logged::Begin(Head::decode(r, true)?),
             3 => {
                 let request = RequestId::decode(r)?;
                 let kept = match r.u8()? {
@@ -137,6 +140,8 @@ impl Head {
             promise: durable.promise.clone(),
             promised: durable.promised,
             collected: durable.collected,
+            ring: durable.ring,
+            given_out: durable.given_out,
         }
     }
     fn begin(&self) -> Durable {
@@ -151,6 +156,8 @@ impl Head {
         durable.promise = self.promise.clone();
         durable.promised = self.promised;
         durable.collected = self.collected;
+        durable.ring = self.ring;
+        durable.given_out = self.given_out;
         durable
     }
     fn encode(&self, w: &mut Writer<'_>) {
@@ -178,8 +185,11 @@ impl Head {
         });
         w.u64(self.promised);
         w.u64(self.collected);
+        w.u64(self.ring);
+        w.u64(self.given_out);
     }
-    fn decode(r: &mut Reader<'_>) -> Result<Head, DecodeError> {
+    /// `has_ring`: an older version's heads end before it.
+    fn decode(r: &mut Reader<'_>, has_ring: bool) -> Result<Head, DecodeError> {
         Ok(Head {
             seed: Seed(r.u64()?, r.u64()?),
             is_ready: r.bool()?,
@@ -194,6 +204,8 @@ impl Head {
             promise: r.option(|r| Ok((r.u64()?, read_context(r)?)))?,
             promised: r.u64()?,
             collected: r.u64()?,
+            ring: if has_ring { r.u64()? } else { 0 },
+            given_out: if has_ring { r.u64()? } else { 0 },
         })
     }
 }

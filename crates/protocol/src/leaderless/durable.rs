@@ -70,6 +70,14 @@ pub enum Record {
     Released,
     /// The copy missed the beginning of a barrier, and has to be rebuilt.
     Unready,
+    /// The copy takes part in this ring from now on, and in none before it.
+    Ring {
+        ring: u64,
+    },
+    /// The ring has this node no more, and the copy goes. Its actor gave out counters through `last`.
+    GivenBack {
+        last: u64,
+    },
 }
 
 impl Record {
@@ -126,6 +134,14 @@ impl Record {
             }
             Record::Released => writer.u8(12),
             Record::Unready => writer.u8(13),
+            Record::Ring { ring } => {
+                writer.u8(14);
+                writer.u64(*ring);
+            }
+            Record::GivenBack { last } => {
+                writer.u8(15);
+                writer.u64(*last);
+            }
         }
     }
     /// Reads all of the input.
@@ -155,6 +171,8 @@ impl Record {
             11 => Record::Collected { number: reader.u64()? },
             12 => Record::Released,
             13 => Record::Unready,
+            14 => Record::Ring { ring: reader.u64()? },
+            15 => Record::GivenBack { last: reader.u64()? },
             _ => return Err(DecodeError::Invalid("record of a leaderless shard")),
         };
         reader.end()?;
@@ -178,6 +196,10 @@ pub struct Durable {
     pub(super) promised: u64,
     /// The newest one behind which it collected.
     pub(super) collected: u64,
+    /// The newest ring that it took part in.
+    pub(super) ring: u64,
+    /// Through which counter its actor had given out dots when the last copy here was given back.
+    pub(super) given_out: u64,
 }
 
 impl Durable {
@@ -194,6 +216,8 @@ impl Durable {
             promise: None,
             promised: 0,
             collected: 0,
+            ring: 0,
+            given_out: 0,
         }
     }
     pub fn hints(&self) -> &Hints {
@@ -202,6 +226,25 @@ impl Durable {
     /// Whether the copy may answer.
     pub fn is_ready(&self) -> bool {
         self.is_ready
+    }
+    /// Whether there is anything of a copy, beside what a stand-in keeps.
+    pub(super) fn holds_copy(&self) -> bool {
+        self.is_ready || !self.copy.is_empty() || !self.copy.context().is_empty()
+    }
+    /// What was in the copy goes. What must never be done again stays known: dots given out, requests carried out, barriers passed.
+    fn give_back(&mut self, last: u64) {
+        let seed = self.copy.seed();
+        let old = core::mem::replace(self, Durable::new(seed, false));
+        *self = Durable {
+            minted: old.minted.forgotten(),
+            hints: old.hints,
+            lives: old.lives,
+            promised: old.promised,
+            collected: old.collected,
+            ring: old.ring,
+            given_out: old.given_out.max(last),
+            ..Durable::new(seed, false)
+        };
     }
     pub(super) fn remember(&mut self, request: RequestId, kept: Kept) {
         self.minted.insert(request, kept, MINTED_MAX, MINTED_BYTES_MAX);
@@ -239,6 +282,8 @@ impl Durable {
             }
             Record::Released => self.promise = None,
             Record::Unready => self.is_ready = false,
+            Record::Ring { ring } => self.ring = *ring,
+            Record::GivenBack { last } => self.give_back(*last),
         }
     }
 }

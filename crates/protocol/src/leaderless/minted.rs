@@ -43,6 +43,11 @@ impl Minted {
         let floors = floors.map(|(node, process, sequence)| (node, (process, sequence))).collect();
         Minted { floors, ..Minted::default() }
     }
+    /// Lets all requests go.
+    pub fn forgotten(mut self) -> Minted {
+        self.shrink(0, 0);
+        self
+    }
     pub fn floors(&self) -> impl Iterator<Item = (NodeId, Process, u64)> {
         self.floors.iter().map(|(node, (process, sequence))| (*node, *process, *sequence))
     }
@@ -70,6 +75,9 @@ impl Minted {
             self.order.push_back((request, encoded.len()));
             self.bytes += encoded.len();
         }
+        self.shrink(count_max, bytes_max);
+    }
+    fn shrink(&mut self, count_max: usize, bytes_max: usize) {
         while self.order.len() > count_max || self.bytes > bytes_max {
             let Some((old, bytes)) = self.order.pop_front() else { return };
             self.bytes -= bytes;

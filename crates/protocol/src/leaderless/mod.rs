@@ -75,7 +75,10 @@
 //!    deltas and acknowledges none before it is ready, and then n - quorum + 1 others know the new ring and answer nobody
 //!    who does not: no quorum of the old ring, of which the replaced replica may know nothing, can be found any more. Until then w
 //!    others have each write, which every read under either ring meets. What a coordinator counted under the old ring from
-//!    the replaced replica it counts no more. The next change waits until the newcomer is ready.
+//!    the replaced replica it counts no more. The next change waits until the newcomer is ready. A copy writes down the ring that
+//!    it takes part in, and is silent while the map, as a restarted node first knows it, is an older one: two who went back would
+//!    be a quorum of a ring that is over. Whoever has left keeps that mark, and through which counter it gave out dots, and nothing
+//!    else: without it a restart with the first map would make it a founder again (bugs: LL-18).
 //!
 //! 10. *What deletes leave behind* goes behind a barrier (`barrier`) that every replica and every stand-in has passed, never by time
 //!     (bugs: LL-07, LL-08).

@@ -171,8 +171,9 @@ impl Replica {
         let incarnation = if plant::is(Bug::ReusesActor) { Incarnation(1) } else { life.incarnation };
         let actor = Actor { node: life.node, incarnation, shard: life.shard };
         // No dot leaves before it is durable, so the last one that is durable is the last one that anybody saw.
-        let last =
+        let known =
             durable.copy.context().ranges().filter(|range| range.0 == actor).map(|range| range.2).max();
+        let last = known.unwrap_or(0).max(durable.given_out);
         let clock = HybridClock::new(durable.copy.newest(), limits.ahead_ms_max);
         let mut replica = Replica {
             life,
@@ -181,7 +182,7 @@ impl Replica {
             placement: Placement::default(),
             alive: BTreeSet::new(),
             durable,
-            minter: Minter::new(actor, last.unwrap_or(0)),
+            minter: Minter::new(actor, last),
             clock,
             mint_time: MintTime::default(),
             spread: Context::new(),
@@ -225,8 +226,27 @@ impl Replica {
         self.known.retain(|peer, _| others.contains(peer));
         // One that is gone owes nothing, and a walk over it is given up when it does not answer.
         self.rebuilt_from.retain(|peer| others.contains(peer));
-        if is_other_ring {
+        // What an old map says of a ring that is over, or of its barrier, is over too.
+        if is_other_ring && !self.is_ahead_of_map() {
+            self.meet_ring(out);
             self.meet_barrier(out);
+        }
+    }
+    /// Nobody may count on this copy in a ring once it has taken part in a later one, after a restart with an old map neither.
+    // bugs: LL-18
+    fn meet_ring(&mut self, out: &mut Vec<Output>) {
+        let is_over = !self.placement.is_replica(self.life.node) && self.durable.holds_copy();
+        if is_over && self.durable.ring == 0 {
+            // Written by a version that knew no rings: the map may be one from before this node came.
+            return;
+        }
+        if self.placement.ring > self.durable.ring {
+            self.persist(Record::Ring { ring: self.placement.ring }, out);
+        }
+        if is_over {
+            self.persist(Record::GivenBack { last: self.minter.last() }, out);
+            (self.walk, self.spread) = (None, Context::new());
+            self.held.clear();
         }
     }
     /// The keyspace has another w or r.

@@ -16,7 +16,7 @@ fn run(plan: Plan) {
     let seeds = one.map_or(0..number("PROTOCOL_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
     let (mut reads, mut writes, mut sloppy, mut repairs) = (0, 0, 0, 0);
     let (mut handed_off, mut wiped, mut indeterminate, mut refused, mut collected) = (0, 0, 0, 0, 0);
-    let mut agreed = 0;
+    let (mut agreed, mut replaced) = (0, 0);
     for seed in seeds {
         let mut world = World::new(seed, plan);
         world.run(3_000);
@@ -30,6 +30,7 @@ fn run(plan: Plan) {
         repairs += world.oracle.repairs;
         handed_off += world.handed_off;
         wiped += world.wiped;
+        replaced += world.replaced;
         indeterminate += world.indeterminate;
         refused += world.no_quorum;
         collected += world.collected;
@@ -37,7 +38,7 @@ fn run(plan: Plan) {
     }
     println!(
         "{plan:?}: {reads} reads, {writes} writes, {sloppy} of them sloppy, {repairs} repairs, \
-         {handed_off} hints gone, {wiped} wiped, {indeterminate} indeterminate, {refused} without quorum, residue of {collected} collected, {agreed} agreed"
+         {handed_off} hints gone, {wiped} wiped, {replaced} replaced, {indeterminate} indeterminate, {refused} without quorum, residue of {collected} collected, {agreed} agreed"
     );
     // A run in which nothing happens proves nothing.
     assert!(
@@ -50,7 +51,7 @@ fn run(plan: Plan) {
             && agreed > 0
     );
     assert_eq!(sloppy > 0 && handed_off > 0, plan.sloppy);
-    assert_eq!(wiped > 0, plan.wipes);
+    assert_eq!((wiped > 0, replaced > 0), (plan.wipes, plan.wipes && plan.w.min(plan.r) > 1));
 }
 
 const STRICT: Plan =

@@ -31,6 +31,8 @@ fn records() -> Vec<Record> {
         Record::Declined { request, unfit: None },
         Record::Declined { request, unfit: Some(Unfit::WrongType) },
         Record::Life { peer: NodeId(2), incarnation: Incarnation(9) },
+        Record::Ring { ring: 8 },
+        Record::GivenBack { last: 70 },
     ]
 }
 

@@ -65,7 +65,7 @@ impl Node {
     fn is_whole(&self) -> bool {
         let ready = self.disk.iter().rev().find_map(|bytes| match Record::decode(bytes) {
             Ok(Record::Ready) => Some(true),
-            Ok(Record::Unready) => Some(false),
+            Ok(Record::Unready | Record::GivenBack { .. }) => Some(false),
             _ => None,
         });
         ready.unwrap_or(self.is_founder)
@@ -92,6 +92,12 @@ pub struct World {
     /// What the map records: where the shard lies and how far its barrier has come, and who has reported.
     placement: Placement,
     reported: BTreeSet<(NodeId, Incarnation)>,
+    /// Who took a place in the ring, and is not known to hold what the others do.
+    joining: Option<NodeId>,
+    /// Rings change, and hints are kept. What only a replica and a hint hold is lost when the one leaves and the other grows too old.
+    replaces: bool,
+    /// All maps that there were: a node that restarts may know an old one at first.
+    maps: Vec<Placement>,
     calls: BTreeMap<u64, (u64, Call)>,
     next_call: u64,
     pub oracle: Oracle,
@@ -103,6 +109,7 @@ pub struct World {
     pub trace: u64,
     pub handed_off: u64,
     pub wiped: u64,
+    pub replaced: u64,
     pub indeterminate: u64,
     pub no_quorum: u64,
     pub collected: u64,
@@ -121,7 +128,7 @@ impl World {
                 replica: None,
                 coordinator: Coordinator::new(NodeId(id), Process(0), coordinator::Limits::default()),
                 disk: Vec::new(),
-                is_founder: true,
+                is_founder: id <= plan.n,
                 placement: placement.clone(),
                 persisting: VecDeque::new(),
                 persist_at: 0,
@@ -130,15 +137,19 @@ impl World {
             .collect();
         let overlap = !plan.sloppy && plan.w + plan.r > plan.n as usize;
         let monotonic = !plan.sloppy && plan.repair == Repair::Blocking && plan.r * 2 > plan.n as usize;
+        let replaces = plan.wipes && plan.w.min(plan.r) > 1 && (!plan.sloppy || rng.chance(50));
         let mut world = World {
             rng,
             plan,
+            replaces,
             now: 0,
             sequence: 0,
             queue: BTreeMap::new(),
             nodes,
+            maps: vec![placement.clone()],
             placement,
             reported: BTreeSet::new(),
+            joining: None,
             calls: BTreeMap::new(),
             next_call: 0,
             oracle: Oracle::new(Promise { overlap, monotonic }),
@@ -150,6 +161,7 @@ impl World {
             trace: 0,
             handed_off: 0,
             wiped: 0,
+            replaced: 0,
             indeterminate: 0,
             no_quorum: 0,
             collected: 0,
@@ -380,7 +392,7 @@ impl World {
         for output in out {
             match output {
                 coordinator::Output::Send { to, message } => self.send(id, to, message),
-                coordinator::Output::Reply { client, reply } => self.replied(client, reply),
+                coordinator::Output::Reply { client, reply } => self.replied(id, client, reply),
                 coordinator::Output::Decide { sequence, client, ballot, value } => {
                     let change = self.agreement.decide(client, ballot, &value);
                     let mut out = Vec::new();
@@ -425,7 +437,7 @@ impl World {
             walk_every: Duration::from_millis(300),
             part_bytes_max: 300,
             hint_bytes_max: if self.rng.chance(30) { 500 } else { 1 << 20 },
-            hint_age_ms_max: if self.rng.chance(30) { 300 } else { 3_600_000 },
+            hint_age_ms_max: if self.rng.chance(30) && !self.replaces { 300 } else { 3_600_000 },
             barrier_every: Duration::from_millis(150),
             ..Limits::default()
         };
@@ -434,6 +446,13 @@ impl World {
             resend_after: Duration::from_millis(50),
             ..coordinator::Limits::default()
         };
+        // What is committed is acted upon before this node's disk knows that it is.
+        if !self.healing && self.rng.chance(30) {
+            let known =
+                self.maps.partition_point(|map| map.ring <= self.nodes[id.0 as usize - 1].placement.ring);
+            let back = self.rng.between(1, 3) as usize;
+            self.at(id).placement = self.maps[known.saturating_sub(1 + back)].clone();
+        }
         let placement = self.at(id).placement.clone();
         let node = self.at(id);
         node.process = node.process.next();
@@ -469,6 +488,28 @@ impl World {
         }
         let process = self.at(id).process;
         self.schedule(down_ms * MS, Event::Start { node: id, process });
+    }
+    /// The map has another ring, or a barrier another stage.
+    fn step_map(&mut self) {
+        self.placement.ring += 1;
+        self.reported.clear();
+        self.maps.push(self.placement.clone());
+    }
+    /// Another node takes the place of a replica, as of one that leaves; the first one stays.
+    fn replace(&mut self, pick: u64) {
+        let whole = |id: &NodeId| self.nodes[id.0 as usize - 1].is_whole();
+        let all_whole = self.placement.replicas.iter().all(whole);
+        if self.joining.is_some() || !all_whole {
+            return;
+        }
+        let at = 1 + (pick % (self.plan.n as u64 - 1)) as usize;
+        let to = self.placement.stand_ins.remove(0);
+        let from = core::mem::replace(&mut self.placement.replicas[at], to);
+        self.placement.stand_ins.push(from);
+        self.placement.barrier.stage = Stage::Idle;
+        self.joining = Some(to);
+        self.replaced += 1;
+        self.step_map();
     }
     fn tell_alive(&mut self) {
         for id in self.ids() {
@@ -507,11 +548,14 @@ impl World {
         else {
             return;
         };
+        if self.joining.is_some() {
+            self.joining.take_if(|joins| *joins == id && node.is_whole());
+            return;
+        }
         let barrier = &mut self.placement.barrier;
         if barrier.stage == Stage::Idle && replica.wants_barrier(now) {
             (barrier.stage, barrier.number) = (Stage::Promise, barrier.number + 1);
-            self.placement.ring += 1;
-            self.reported.clear();
+            self.step_map();
         } else if barrier.stage != Stage::Idle && replica.has_passed() {
             self.reported.insert((id, node.incarnation));
             let mut needed = self.nodes.iter().zip(1..).map(|(node, id)| (NodeId(id), node.incarnation));
@@ -523,8 +567,7 @@ impl World {
                     (barrier.stage, barrier.collected) = (Stage::Idle, barrier.number);
                     barrier.fence = self.placement.ring;
                 }
-                self.placement.ring += 1;
-                self.reported.clear();
+                self.step_map();
             }
         }
     }
@@ -552,7 +595,7 @@ impl World {
         let id = NodeId(self.rng.between(1, self.nodes.len() as u64) as u32);
         let peer = NodeId(self.rng.between(1, self.nodes.len() as u64) as u32);
         let until = self.now + self.rng.between(50, 900) * MS;
-        match self.rng.below(12) {
+        match self.rng.below(13) {
             0 | 1 => {
                 let down = self.rng.between(1, 500);
                 self.crash(id, down, false);
@@ -577,6 +620,10 @@ impl World {
             }
             7 => self.loss_percent = self.rng.below(15),
             8 => self.slow_percent = self.rng.below(20),
+            10 if self.replaces => {
+                let pick = self.rng.next();
+                self.replace(pick);
+            }
             9 => {
                 // A power cut takes several.
                 for other in self.ids() {
@@ -591,12 +638,15 @@ impl World {
     }
     /// One lost copy at a time: everybody else is whole, and nothing lies at a stand-in alone.
     fn may_wipe(&self) -> bool {
-        self.plan.w >= 2
-            && self.nodes.iter().all(|node| {
-                node.replica.as_ref().is_some_and(|replica| {
-                    let durable = replica.durable();
-                    durable.hints().is_empty() && durable.hints().missed().is_empty() && node.is_whole()
-                })
+        self.plan.w >= 2 && self.joining.is_none() && self.healthy()
+    }
+    fn healthy(&self) -> bool {
+        self.ids().iter().zip(&self.nodes).all(|(id, node)| {
+            node.replica.as_ref().is_some_and(|replica| {
+                let durable = replica.durable();
+                let is_drained = durable.hints().is_empty() && durable.hints().missed().is_empty();
+                is_drained && (node.is_whole() || !self.placement.is_replica(*id))
             })
+        })
     }
 }

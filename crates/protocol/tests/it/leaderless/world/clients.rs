@@ -101,7 +101,7 @@ impl World {
         }
         self.coordinated(id, out);
     }
-    pub(super) fn replied(&mut self, client: u64, reply: Reply) {
+    pub(super) fn replied(&mut self, coordinator: NodeId, client: u64, reply: Reply) {
         let Some((called, call)) = self.calls.remove(&client) else {
             return self.oracle.fail(format!("request {client} was answered twice"));
         };
@@ -111,7 +111,8 @@ impl World {
                 self.oracle.read(called, now, &key, &state.held.object, &receipt);
             }
             (call, Reply::Written(receipt)) => {
-                self.oracle.receipt(&receipt, &self.placement.replicas, !self.plan.sloppy);
+                let replicas = &self.nodes[coordinator.0 as usize - 1].placement.replicas;
+                self.oracle.receipt(&receipt, replicas, !self.plan.sloppy);
                 let Some(delta) = &receipt.delta else { return };
                 match call {
                     Call::Count(key) => self.oracle.count_done(now, &key, client),

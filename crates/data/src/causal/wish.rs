@@ -176,6 +176,18 @@ impl Wish {
         };
         matches!(outcome, Outcome::Count(count) if count >= named as u64)
     }
+    /// Whether a removal leaves something of what it names, expired or not, in what was there before.
+    pub fn leaves(&self, object: &Object) -> bool {
+        let removes = matches!(
+            self,
+            Wish::Delete
+                | Wish::SetRemove { .. }
+                | Wish::HashRemove { .. }
+                | Wish::ZSetRemove { .. }
+                | Wish::ListRemove { .. }
+        );
+        removes && self.judge(object, i64::MIN) != Ok(Outcome::Count(0))
+    }
     /// Whether it is a word on conflicts, and no write of its own.
     pub fn is_about_conflicts(&self) -> bool {
         matches!(self, Wish::Settle { .. } | Wish::Forget { .. })

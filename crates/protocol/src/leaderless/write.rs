@@ -22,8 +22,8 @@ enum Phase {
     Levelling { together: KeyState, holders: BTreeMap<NodeId, Incarnation> },
     /// Invariant: a mint request that may have left goes to `at` and to nobody else.
     Minting { at: NodeId, life: Incarnation },
-    /// A removal found less than it names: its minter may know of another one, of which others have not heard, and is asked what
-    /// it holds. Its client counts on that too.
+    /// A removal found less than it names, or leaves some of what was met: its minter may know of another one, of which others have
+    /// not heard, and is asked what it holds. Its client counts on that too.
     Recalling { minter: (NodeId, Incarnation), minted: Box<Spread> },
     /// The delta exists, and goes to whoever lacks it.
     Spreading(Box<Spread>),
@@ -96,6 +96,14 @@ impl Writing {
         let mut missing =
             ring.placement.replicas.iter().filter(|target| !spread.holders.contains_key(target));
         missing.any(|target| ring.alive.contains_key(target) || (sloppy && stands_in(target)))
+    }
+    /// Whether others hold something that a removal names and its delta does not take away: its minter has removed that before.
+    fn leaves(&mut self, delta: &Causal<Object>) -> bool {
+        self.seen.take().is_some_and(|seen| {
+            let mut met = Causal { store: seen.held.object, context: seen.context };
+            met.merge(delta);
+            self.wish.leaves(&met.store)
+        })
     }
     pub(super) fn place(&mut self, placement: &Placement) {
         match &mut self.phase {
@@ -205,7 +213,8 @@ impl Request {
                 holders.retain(|target, _| ring.placement.is_replica(*target));
                 let (delta, asked) = (*delta, Asked::new());
                 let spread = Box::new(Spread { minter: from, delta, outcome, state: None, holders, asked });
-                if writing.held_by > 0 && !writing.wish.removed_all(outcome) {
+                let is_alone = writing.wish.removed_all(outcome) && !writing.leaves(&spread.delta);
+                if writing.held_by > 0 && !is_alone {
                     writing.phase = Phase::Recalling { minter: (from, from_life), minted: spread };
                     let (request, key) = (second_round(self.id), self.key.clone());
                     out.push(Output::Send { to: from, message: Message::Read { request, key } });

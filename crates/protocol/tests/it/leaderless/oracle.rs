@@ -124,10 +124,11 @@ impl Oracle {
                 known.dots.merge(&member.seen());
             }
         }
-        self.took(node, delta);
+        self.took(node, &delta.context);
     }
-    pub fn took(&mut self, node: NodeId, delta: &Causal<Object>) {
-        self.disks.entry(node).or_default().merge(&delta.context);
+    /// A delta, or a key's state, became durable that brings these dots.
+    pub fn took(&mut self, node: NodeId, dots: &Context) {
+        self.disks.entry(node).or_default().merge(dots);
     }
     pub fn hinted(&mut self, node: NodeId, target: NodeId, delta: &Causal<Object>) {
         self.hints.entry((node, target)).or_default().merge(&delta.context);

@@ -344,7 +344,8 @@ impl World {
             Record::Mint { key, delta, .. } => {
                 self.oracle.minted(id, std::str::from_utf8(&key).expect("text"), &delta);
             }
-            Record::Step(Step::Delta { delta, .. }) => self.oracle.took(id, &delta),
+            Record::Step(Step::Delta { delta, .. }) => self.oracle.took(id, &delta.context),
+            Record::Step(Step::Key { entry, .. }) => self.oracle.took(id, &entry.held.recent),
             Record::Hint { hint, .. } => self.oracle.hinted(id, hint.target, &hint.delta),
             Record::HintGone { .. } => self.handed_off += 1,
             _ => {}

@@ -8,7 +8,7 @@ mod leaderless;
 mod multi_leader;
 mod single_leader;
 
-pub use leaderless::{AGREEMENT, LEADERLESS, LISTINGS, POLICIES};
+pub use leaderless::{AGREEMENT, CLUSTERS, LEADERLESS, LISTINGS, POLICIES};
 pub use multi_leader::MULTI_LEADER;
 pub use single_leader::ALL;
 
@@ -84,7 +84,16 @@ pub enum Bug {
     ForgetsSeen,
     RemovesUnseen,
     MergesOverHoles,
-    GoesBackToRing = 139,
+    GoesBackToRing = 120,
+    DoomsRecreated,
+    KeepsOwnSiblings,
+    ActsAsProcess,
+    PrunesContexts,
+    HashesFirstOnly,
+    RepairsMajority,
+    CountsAgain,
+    RemovesNewestOnly,
+    AcceptsAnyFunction,
     JudgesAnew = 140,
     EndsUnrecorded,
     ListsOneCopy = 145,

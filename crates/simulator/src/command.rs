@@ -251,8 +251,14 @@ fn json(outcome: &Outcome) -> String {
 
 /// Every bug that can be planted.
 fn planted() -> impl Iterator<Item = &'static data::plant::Planted> {
-    use data::plant::{AGREEMENT, ALL, LEADERLESS, LISTINGS, MULTI_LEADER, POLICIES};
-    ALL.iter().chain(&LEADERLESS).chain(&POLICIES).chain(&LISTINGS).chain(&AGREEMENT).chain(&MULTI_LEADER)
+    use data::plant::{AGREEMENT, ALL, CLUSTERS, LEADERLESS, LISTINGS, MULTI_LEADER, POLICIES};
+    ALL.iter()
+        .chain(&LEADERLESS)
+        .chain(&POLICIES)
+        .chain(&LISTINGS)
+        .chain(&CLUSTERS)
+        .chain(&AGREEMENT)
+        .chain(&MULTI_LEADER)
 }
 
 fn list() {

@@ -48,6 +48,8 @@ pub enum Did {
     Members {
         seen: Vec<i64>,
     },
+    /// What must be refused.
+    Misuse,
     Push {
         element: i64,
     },
@@ -153,6 +155,7 @@ impl Operation {
             Did::Total { seen } => Action::Balances { seen: vec![*seen] },
             Did::Remove { .. }
             | Did::Clear
+            | Did::Misuse
             | Did::SetExpiring { .. }
             | Did::ReadExpiring { .. }
             | Did::Observe { .. }

@@ -11,6 +11,7 @@ use crate::settle::settle;
 use crate::verdict::{Copies, judge};
 use crate::workload::{self, Kind};
 use crate::world::{Quorums, Space, World};
+use data::leaderless::ConflictPolicy;
 use data::{Epoch, LogFormat, NodeId};
 
 /// What a run is given.
@@ -137,13 +138,24 @@ fn spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<Space
 /// A merge function. It gives one of the values that were written, so that whoever judges reads knows what it sees.
 const GREATEST: &str = "return(a.value>b.value)and(a.value)or(b.value)";
 
+/// As the words of KEYSPACE CREATE say it.
+fn conflict_of(options: &str) -> ConflictPolicy {
+    let words: Vec<&str> = options.split(' ').collect();
+    match words.iter().position(|word| *word == "CONFLICT").and_then(|at| words.get(at + 1)) {
+        Some(&"last-write-wins") => ConflictPolicy::LastWriteWins,
+        Some(&"merge") => ConflictPolicy::Merge,
+        Some(&"siblings") => ConflictPolicy::Siblings,
+        _ => ConflictPolicy::Crdt,
+    }
+}
+
 /// Leaderless keyspaces beside them, in some of the runs.
 fn quorum_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random, merges: bool) -> Vec<Space> {
     let space = |name: &str, options: &str, strict: bool, monotonic: bool| Space {
         name: name.to_owned(),
         options: words(options),
         durable: true,
-        quorums: Some(Quorums { strict, monotonic }),
+        quorums: Some(Quorums { strict, monotonic, conflict: conflict_of(options) }),
         has_sites: false,
     };
     let mut all = vec![
@@ -183,7 +195,7 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<
         options: words(options),
         durable: true,
         // Elements, increments and values are judged as in leaderless keyspaces where stand-ins may hold them: in the end.
-        quorums: Some(Quorums { strict: false, monotonic: false }),
+        quorums: Some(Quorums { strict: false, monotonic: false, conflict: conflict_of(options) }),
         has_sites: true,
     };
     let mut all = vec![

@@ -10,6 +10,7 @@ use crate::workload;
 use crate::world::World;
 use data::NodeId;
 use data::keyspace::CommitRule;
+use data::leaderless::Stage;
 use std::collections::BTreeSet;
 
 /// How long after healing everything may take to be in order.
@@ -113,7 +114,28 @@ pub fn settle(world: &mut World) {
         return;
     }
     world.calm_at = world.now;
+    // A request may be on its way to a node that holds no copy of what it asks for.
+    world.run_until(world.now + 1_000 * MS);
+    let before = repairs(world);
     read_back(world);
+    let after = repairs(world);
+    // What deletes left is collected by one copy after the other.
+    if after.1 == before.1 && after.0 > before.0 {
+        let text = format!("{} copies lacked something that reads found", after.0 - before.0);
+        world.invariants.fail(copies::REPAIRED, text);
+    }
+}
+
+/// How many copies reads have found to lack something so far, and how many barriers have come to their ends or are on the way there.
+fn repairs(world: &World) -> (u64, u64) {
+    let nodes = world.hosts.values().filter_map(|host| host.node.as_ref());
+    let counts = nodes.map(|node| node.leaderless_counts());
+    let (stale, barriers) = counts.fold((0, 0), |(stale, ended), it| (stale + it.stale, ended + it.barriers));
+    let stages = world.newest_map().map(|map| {
+        let shards = map.leaderless_shards().map(|(.., shard)| shard.barrier);
+        shards.map(|it| it.number + u64::from(it.stage != Stage::Idle)).sum::<u64>()
+    });
+    (stale, barriers + stages.unwrap_or(0))
 }
 
 /// One read of every key by a fresh client of its keyspace: each must be answered.

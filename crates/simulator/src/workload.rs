@@ -534,6 +534,7 @@ impl Task {
             },
             Did::Write { .. }
             | Did::Clear
+            | Did::Misuse
             | Did::Swap { .. }
             | Did::Transfer
             | Did::Add { .. }

@@ -27,7 +27,8 @@ use crate::sites::Sites;
 use crate::trace::Trace;
 use control::Founded;
 use data::keyspace::Settings;
-use data::{NodeId, Process};
+use data::leaderless::ConflictPolicy;
+use data::{Incarnation, NodeId, Process};
 use node::{ConnectionId, Input};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -136,6 +137,15 @@ pub struct Quorums {
     pub strict: bool,
     /// Reads do not go back.
     pub monotonic: bool,
+    /// What becomes of concurrent writes.
+    pub conflict: ConflictPolicy,
+}
+
+impl Quorums {
+    /// What comes later may have the lower stamp, and lose, where its minter has not heard of what was before.
+    pub fn is_by_stamps(&self) -> bool {
+        self.conflict == ConflictPolicy::LastWriteWins
+    }
 }
 
 impl Space {
@@ -177,6 +187,8 @@ pub struct World {
     pub events: u64,
     /// Since when everything is in order and only read back; never before that.
     pub calm_at: u64,
+    /// The newest life of each node that there ever was.
+    pub lives: BTreeMap<NodeId, Incarnation>,
     /// Faults have ended: nothing new is broken.
     pub healing: bool,
     pub flushed_only: bool,
@@ -225,6 +237,7 @@ impl World {
             operator: members::Operator::new(count),
             events: 0,
             calm_at: u64::MAX,
+            lives: BTreeMap::new(),
             healing: false,
             flushed_only,
             snapshot_log_bytes,

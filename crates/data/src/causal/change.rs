@@ -19,6 +19,7 @@ use super::siblings::Flag;
 use super::store::{Causal, Store};
 use super::zset::{Score, ZSet};
 use crate::operation::{End, Expiry};
+use crate::plant::{self, Bug};
 use alloc::collections::{BTreeMap, BTreeSet};
 
 /// Which meaning a set has; the first add decides, by the type that it writes.
@@ -34,7 +35,10 @@ impl Object {
     /// SET, and APPEND and SETRANGE with the text that they arrive at: the key becomes this string, whatever it was.
     pub fn set(&self, write: &mut Write<'_>, now_ms: i64, value: &[u8], expiry: Expiry) -> Causal<Object> {
         let expiry = if self.is_shown(now_ms) || expiry != Expiry::Keep { expiry } else { Expiry::Never };
-        let cleared = self.clear_parts(write);
+        let cleared = match plant::is(Bug::KeepsOwnSiblings) {
+            true => Causal::new(),
+            false => self.clear_parts(write),
+        };
         let text = Text::write_over(Causal::new(), write, value.into()).map(Object::from);
         let changed = cleared.and(&text);
         let deadline = match expiry {

@@ -115,6 +115,12 @@ impl Context {
             ranges.insert(from, (first, last));
         }
     }
+    /// As of [`Bug::PrunesContexts`](crate::plant::Bug): beyond a few actors the first one is forgotten.
+    pub(super) fn prune(&mut self) {
+        if self.actors.len() > 3 {
+            self.actors.pop_first();
+        }
+    }
     /// Includes all that the other one does.
     pub fn merge(&mut self, other: &Context) {
         for (actor, ranges) in &other.actors {

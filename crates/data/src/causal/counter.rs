@@ -45,6 +45,9 @@ impl Share {
             }
             return;
         }
+        if plant::is(Bug::CountsAgain) && other.last == self.last && other.seen_last == 0 {
+            self.total = self.total.plus(Amount::whole(1));
+        }
         if other.last > self.last {
             (self.last, self.stamp, self.total) = (other.last, other.stamp, other.total);
         }

@@ -17,6 +17,7 @@ use super::keyed::Keyed;
 use super::siblings::{Payload, Siblings};
 use super::store::{Causal, Losers, Store};
 use crate::codec::DecodeError;
+use crate::plant::{self, Bug};
 use crate::value::Blob;
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -28,11 +29,19 @@ pub type Set = Keyed<Siblings<()>>;
 
 impl Set {
     pub fn add(&self, write: &mut Write<'_>, member: &[u8]) -> Causal<Set> {
-        self.update(member, |adds| adds.write(write, ()))
+        self.update(member, |adds| match plant::is(Bug::RemovesNewestOnly) {
+            true => Siblings::write_over(Context::new(), write, ()),
+            false => adds.write(write, ()),
+        })
     }
     /// Nothing if the member is not here.
     pub fn remove(&self, write: &mut Write<'_>, member: &[u8]) -> Causal<Set> {
-        self.update(member, |adds| adds.clear(write))
+        self.update(member, |adds| match adds.highest().filter(|_| plant::is(Bug::RemovesNewestOnly)) {
+            Some((newest, _)) => {
+                Causal { store: Siblings::default(), context: Context::from_iter([newest.dot]) }
+            }
+            None => adds.clear(write),
+        })
     }
 }
 

@@ -374,6 +374,9 @@ impl ShardCopy {
     /// Every key was joined with a copy that has this context.
     fn learn(&mut self, theirs: &Context) {
         self.context.merge(theirs);
+        if plant::is(Bug::PrunesContexts) {
+            self.context.prune();
+        }
         if let Some(taking) = &mut self.taking {
             taking.both.merge(theirs);
         }
@@ -423,7 +426,10 @@ impl ShardCopy {
         if bucket.is_empty() {
             self.keys.remove(&place);
         }
-        self.tree.change(place, minus, plus);
+        let is_first = minus.is_none() || plus.is_none();
+        if is_first || !plant::is(Bug::HashesFirstOnly) {
+            self.tree.change(place, minus, plus);
+        }
         self.count_residue(place);
     }
 

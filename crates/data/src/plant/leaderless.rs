@@ -123,6 +123,78 @@ pub const LEADERLESS: [Planted; 20] = [
     ),
 ];
 
+/// Bugs that whole clusters show: the simulator's general run hunts them in leaderless keyspaces. Some are listed elsewhere under
+/// another name, as what they break has several.
+// bugs: LL-10, LL-11, LL-12, LL-13, LL-14, LL-21, LL-25, ML-11, ML-14, ML-15, ML-16
+pub const CLUSTERS: [Planted; 11] = [
+    row(
+        Bug::DoomsRecreated,
+        "LL-10",
+        "a removal that is handed over late takes away what was written since",
+        "protocol/src/leaderless/handoff.rs",
+    ),
+    row(
+        Bug::RollbackUnnoticed,
+        "LL-11",
+        "a node goes on with an old backup of its disk, and gives out its dots again",
+        "node/src/rollback.rs",
+    ),
+    row(
+        Bug::KeepsOwnSiblings,
+        "LL-12",
+        "a write replaces nothing of what its minter holds",
+        "data/src/causal/change.rs",
+    ),
+    row(
+        Bug::ActsAsProcess,
+        "LL-13",
+        "every run of a node is another actor",
+        "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::PrunesContexts,
+        "LL-14",
+        "a copy that knows of many actors forgets one of them",
+        "data/src/causal/shard.rs",
+    ),
+    row(
+        Bug::HashesFirstOnly,
+        "LL-21",
+        "the hash tree does not follow a value that is changed",
+        "data/src/causal/shard.rs",
+    ),
+    row(
+        Bug::RepairsMajority,
+        "LL-25",
+        "what one copy alone holds is shown, and brought to no other",
+        "protocol/src/leaderless/read.rs",
+    ),
+    row(
+        Bug::CountsAgain,
+        "ML-11",
+        "an increment that comes again counts again",
+        "data/src/causal/counter.rs",
+    ),
+    row(
+        Bug::RemovesNewestOnly,
+        "ML-14",
+        "a removal takes away the newest add of a member, and the one before is seen again",
+        "data/src/causal/sets.rs",
+    ),
+    row(
+        Bug::LastArrivalWins,
+        "ML-15",
+        "copies that heard of the same writes in another order show other values",
+        "data/src/causal/last.rs",
+    ),
+    row(
+        Bug::AcceptsAnyFunction,
+        "ML-16",
+        "a function is taken for a merge that depends on which value comes first",
+        "node/src/leaderless/show.rs",
+    ),
+];
+
 /// Bugs of conflict policies: the simulator's general run hunts them in leaderless keyspaces.
 // bugs: LL-01, LL-23
 pub const POLICIES: [Planted; 3] = [

@@ -2,7 +2,7 @@
 
 use super::{Bug, Planted, row};
 
-/// Bugs of the multi-leader machines, which no node runs yet: the random world of `protocol/tests/it/multi_leader` hunts them.
+/// Bugs of the multi-leader machines: the random world of `protocol/tests/it/multi_leader` hunts them.
 // bugs: ML-01, ML-02, ML-03, ML-04, ML-12, ML-13, ML-24
 pub const MULTI_LEADER: [Planted; 16] = [
     row(

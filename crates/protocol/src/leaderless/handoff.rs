@@ -8,7 +8,8 @@ use super::replica::{Output, Replica, Report};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use data::causal::{Causal, Object, Step};
+use data::causal::{Causal, Object, Step, Store as _};
+use data::plant::{self, Bug};
 use data::value::Blob;
 use data::{Instant, NodeId, Now};
 
@@ -98,7 +99,7 @@ impl Replica {
         from: NodeId,
         number: u64,
         key: Blob,
-        delta: Causal<Object>,
+        mut delta: Causal<Object>,
         out: &mut Vec<Output>,
     ) {
         if !self.placement.is_replica(self.life.node) {
@@ -108,6 +109,10 @@ impl Replica {
         let known = self.durable.copy.context().covers(&delta.context);
         if !known && self.observe(now, delta.newest_stamp()).is_err() {
             return out.push(Output::Report(Report::Dropped("a hint from the future")));
+        }
+        if plant::is(Bug::DoomsRecreated) && delta.store.is_bottom() {
+            let since = self.durable.copy.held(&key).map(|held| held.recent.clone());
+            delta.context.merge(&since.unwrap_or_default());
         }
         self.step(Step::Delta { key, delta }, out);
         self.say(from, Message::HandedOff { hint: number }, out);

@@ -171,18 +171,19 @@ impl Request {
         let Task::Read(read) = &mut self.task else { return true };
         let together = read.answers.together();
         let stale = read.answers.stale(&together);
+        let is_alone = plant::is(Bug::RepairsMajority) && read.answers.holders(&together).len() == 1;
         let receipt = ReadReceipt {
             required: self.level.required,
             replicas: read.answers.nodes(false),
             stand_ins: read.answers.nodes(true),
             stale: stale.clone(),
         };
-        if read.repair != Repair::Off {
+        if read.repair != Repair::Off && !is_alone {
             for to in &stale {
                 out.push(Output::Send { to: *to, message: repair(self.id, &self.key, &together) });
             }
         }
-        if read.repair != Repair::Blocking || plant::is(Bug::AnswersBeforeRepair) {
+        if read.repair != Repair::Blocking || is_alone || plant::is(Bug::AnswersBeforeRepair) {
             self.reply(Reply::Value { state: together, receipt }, out);
             return true;
         }

@@ -168,7 +168,11 @@ impl Replica {
     /// Goes on with what the disk holds. A copy whose disk was lost or cannot be read to the end comes with another
     /// incarnation and a [`Durable`] that is not ready.
     pub fn new(life: Life, limits: Limits, durable: Durable, out: &mut Vec<Output>) -> Replica {
-        let incarnation = if plant::is(Bug::ReusesActor) { Incarnation(1) } else { life.incarnation };
+        let incarnation = match () {
+            () if plant::is(Bug::ReusesActor) => Incarnation(1),
+            () if plant::is(Bug::ActsAsProcess) => Incarnation(1000 + life.process.0),
+            () => life.incarnation,
+        };
         let actor = Actor { node: life.node, incarnation, shard: life.shard };
         // No dot leaves before it is durable, so the last one that is durable is the last one that anybody saw.
         let known =

@@ -1,14 +1,19 @@
 //! After all faults have ended and a bound has passed, all copies of a leaderless shard hold the same under the same
-//! context, no hint is left, and no copy is still being rebuilt.
+//! context, no hint is left, and no copy is still being rebuilt. Contexts name lives of nodes only, and a register has one value of
+//! each.
 //!
-//! Source: DESIGN §9, CATALOGUE L10; bugs: LL-06, LL-16, LL-18
+//! Source: DESIGN §9, CATALOGUE L10; bugs: LL-06, LL-12, LL-13, LL-14, LL-16, LL-18, LL-21, ML-15
 
 use super::{Violation, liveness};
 use crate::world::World;
 use data::NodeId;
-use std::collections::BTreeMap;
+use data::causal::{Actor, ShardCopy, Span};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const NAME: &str = "copies of leaderless shards become equal";
+
+/// In calm nobody finds anything to repair (bugs: LL-06, LL-14).
+pub const REPAIRED: &str = "repairs end";
 
 /// What is still missing, if anything is.
 pub fn missing(world: &World) -> Option<Violation> {
@@ -34,6 +39,9 @@ pub fn missing(world: &World) -> Option<Violation> {
             if state.is_replica && !state.is_ready {
                 return broken(format!("shard {group}: {of} is not rebuilt"));
             }
+            if let Some(strange) = strange_actor(world, state.copy).or_else(|| twice(state.copy)) {
+                return broken(format!("shard {group}: {of}: {strange}"));
+            }
             if state.is_replica {
                 copies.insert(host.id, state);
             }
@@ -58,4 +66,24 @@ pub fn missing(world: &World) -> Option<Violation> {
         }
     }
     None
+}
+
+/// Only lives of nodes give out dots: else contexts would grow with clients, or runs, for ever (bugs: LL-13).
+fn strange_actor(world: &World, copy: &ShardCopy) -> Option<String> {
+    let is_known = |actor: &Actor| world.lives.get(&actor.node).is_some_and(|it| actor.incarnation <= *it);
+    let mut actors = copy.context().ranges().map(|range| range.0);
+    actors.find(|actor| !is_known(actor)).map(|actor| format!("{actor} was never a life of a node"))
+}
+
+/// Nobody here writes with a context that was read long ago: each actor has one value beside others at most (bugs: LL-12).
+fn twice(copy: &ShardCopy) -> Option<String> {
+    let whole = Span { first: 0, last: u64::MAX };
+    let is_register = |key: &[u8]| key.starts_with(b"qregister");
+    let mut registers = copy.entries(whole).filter(|(_, key, _)| is_register(key));
+    registers.find_map(|(_, key, held)| {
+        let siblings = held.object.as_text()?.siblings();
+        let actors: BTreeSet<Actor> = siblings.iter().map(|(mark, _)| mark.dot.actor).collect();
+        let name = String::from_utf8_lossy(key);
+        (actors.len() < siblings.len()).then(|| format!("{name} has {} values of {actors:?}", siblings.len()))
+    })
 }

@@ -7,17 +7,23 @@
 //! | what was removed does not return | every read | reads after the end of faults |
 //! | increments count once | every read | reads after the end of faults |
 //! | reads do not go back (blocking repair) | every read | |
+//! | what all copies acknowledged ends with the next acknowledged write | every read | |
+//! | a function that does not merge is refused | always | always |
 //! | stand-ins do not count, by the receipt | every request `WITH SLOPPY off` | the same |
 //! | a write is told what it did | every SADD | every SADD |
 //! | nothing is seen that nobody wrote, or that was refused | every read | every read |
 //!
-//! Source: DESIGN §9; bugs: LL-04, LL-05, LL-06, LL-07, LL-08, LL-15, LL-16, LL-24
+//! Elements come, go and come again. Where the last write wins a later one may have the lower stamp: there it is only asked of
+//! elements that came once.
+//!
+//! Source: DESIGN §9; bugs: LL-02, LL-04, LL-05, LL-06, LL-07, LL-08, LL-10, LL-15, LL-16, LL-24, LL-25, ML-14, ML-16
 
 use super::always;
 use crate::history::{Did, Operation, Outcome};
 use crate::invariants::Violation;
-use crate::workload::quorum::is_strict;
+use crate::workload::quorum::{is_for_all, is_names, is_strict};
 use crate::world::Quorums;
+use data::leaderless::ConflictPolicy;
 use std::collections::BTreeMap;
 
 pub const READS_MEET: &str = "reads see what was acknowledged before";
@@ -27,6 +33,8 @@ pub const ONCE: &str = "increments count once";
 pub const FORWARD: &str = "quorum reads do not go back";
 pub const STRICT: &str = "strict requests count no stand-ins";
 pub const TOLD: &str = "a write is told what it did";
+pub const REPLACED: &str = "a value at all copies ends with the next acknowledged write";
+pub const REFUSED: &str = "a function that does not merge is refused";
 pub const INVENTED: &str = "quorum reads show what was written";
 
 /// `healed`: since when no fault was under way and all copies were equal.
@@ -40,7 +48,11 @@ pub fn judge(operations: &[&Operation], promise: Quorums, healed: u64) -> Result
         Some(Did::Increment { .. } | Did::Count { .. } | Did::Clear) => {
             counters(operations, promise, healed, &counts)
         }
-        _ => registers(operations, healed, &counts),
+        Some(Did::Misuse) => match operations.iter().find(|it| it.outcome == Outcome::Ok) {
+            Some(taken) => always(REFUSED, format!("taken on {} at {}", taken.node, taken.end)),
+            None => Ok(0),
+        },
+        _ => registers(operations, promise, healed, &counts),
     }?;
     let stood_in = operations.iter().find(|it| it.outcome == Outcome::Ok && it.place.is_sloppy);
     if let Some(found) = stood_in.filter(|it| is_strict(&it.key)) {
@@ -60,8 +72,40 @@ fn late(read: &Operation, healed: u64) -> &'static str {
 
 #[derive(Default)]
 struct Element<'a> {
-    add: Option<&'a Operation>,
+    adds: Vec<&'a Operation>,
     removes: Vec<&'a Operation>,
+}
+
+impl Element<'_> {
+    /// When it was removed for ever, if it came once: whoever removes what was acknowledged, or says that it found it, does that.
+    fn removed_at(&self, add: &Operation, strict: bool) -> u64 {
+        let removed = self.removes.iter().filter(|it| it.outcome == Outcome::Ok).filter(|remove| {
+            let met = add.outcome == Outcome::Ok && add.end < remove.start && strict;
+            met || matches!(remove.did, Did::Remove { gone: true, .. })
+        });
+        removed.map(|it| it.end).min().unwrap_or(u64::MAX)
+    }
+    /// Whether each add that a read may have met was acknowledged, and removed before the read by somebody who met it.
+    fn is_gone(&self, read: &Operation) -> bool {
+        let is_removed = |add: &&Operation| {
+            let met =
+                |it: &&Operation| it.outcome == Outcome::Ok && it.start > add.end && it.end < read.start;
+            add.outcome == Outcome::Ok && self.removes.iter().any(met)
+        };
+        self.adds.iter().filter(|add| add.start < read.end).all(is_removed)
+    }
+    /// Whether an add was acknowledged before a read, and nobody can have removed that one since.
+    fn must_be_seen(&self, read: &Operation) -> Option<&Operation> {
+        let may_remove = |add: &Operation, it: &Operation| {
+            it.outcome != Outcome::Fail
+                && it.start < read.end
+                && (it.outcome == Outcome::Info || it.end >= add.start)
+        };
+        self.adds.iter().copied().find(|add| {
+            let is_done = add.outcome == Outcome::Ok && add.end < read.start;
+            is_done && !self.removes.iter().any(|it| may_remove(add, it))
+        })
+    }
 }
 
 fn sets(
@@ -73,7 +117,9 @@ fn sets(
     let mut elements: BTreeMap<i64, Element<'_>> = BTreeMap::new();
     for operation in operations {
         match operation.did {
-            Did::Add { element } => elements.entry(element).or_default().add = Some(operation),
+            Did::Add { element } if operation.outcome != Outcome::Fail => {
+                elements.entry(element).or_default().adds.push(operation);
+            }
             Did::Remove { element, .. } => elements.entry(element).or_default().removes.push(operation),
             _ => {}
         }
@@ -85,39 +131,36 @@ fn sets(
         .collect();
     for (read, seen) in &reads {
         for element in *seen {
-            let add = elements.get(element).and_then(|it| it.add);
-            if add.is_none_or(|add| add.start > read.end || add.outcome == Outcome::Fail) {
+            let adds = elements.get(element).map(|it| &it.adds[..]).unwrap_or_default();
+            if adds.iter().all(|add| add.start > read.end) {
                 return always(INVENTED, format!("{element} is seen, and nobody added it, or was refused"));
             }
         }
     }
-    for (element, Element { add, removes }) in &elements {
-        let Some(add) = add.filter(|add| add.outcome != Outcome::Fail) else { continue };
-        if add.outcome == Outcome::Ok && add.place.was_there {
-            return always(
-                TOLD,
-                format!("{element} was added at {}, and was told that it was there", add.start),
-            );
+    for (number, element) in &elements {
+        let Some(first) = element.adds.first() else { continue };
+        let is_once = element.adds.len() == 1;
+        if is_once && first.outcome == Outcome::Ok && first.place.was_there {
+            let text = format!("{number} was added at {}, and was told that it was there", first.start);
+            return always(TOLD, text);
         }
-        // Whoever removes what was acknowledged, or says that it found it, has it removed for ever.
-        let removed = removes.iter().filter(|it| it.outcome == Outcome::Ok).filter(|remove| {
-            let met = add.outcome == Outcome::Ok && add.end < remove.start && promise.strict;
-            met || matches!(remove.did, Did::Remove { gone: true, .. })
-        });
-        let removed_at = removed.map(|it| it.end).min().unwrap_or(u64::MAX);
-        let first_remove = removes.iter().filter(|it| it.outcome != Outcome::Fail).map(|it| it.start).min();
+        if !is_once && promise.is_by_stamps() {
+            continue;
+        }
+        let removed_at = if is_once { element.removed_at(first, promise.strict) } else { u64::MAX };
+        let removes = element.removes.iter().filter(|it| it.outcome != Outcome::Fail);
+        let first_remove = removes.map(|it| it.start).min();
         let mut shown_at = u64::MAX;
         for (read, seen) in reads.iter().filter(|(read, _)| counts(read)) {
-            let is_seen = seen.contains(element);
-            if is_seen && read.start > removed_at {
-                let text = format!("{element} was removed at {removed_at}, and is seen at {}", read.start);
+            let is_seen = seen.contains(number);
+            let is_gone = !is_once && promise.strict && element.is_gone(read);
+            if is_seen && (read.start > removed_at || is_gone) {
+                let text = format!("{number} was removed, and is seen on {} at {}", read.node, read.start);
                 return always(DELETED, text);
             }
-            let may_be_gone = first_remove.is_some_and(|at| at < read.end);
-            let acknowledged = add.outcome == Outcome::Ok && add.end < read.start;
-            if acknowledged && !is_seen && !may_be_gone {
+            if let Some(add) = element.must_be_seen(read).filter(|_| !is_seen) {
                 let text = format!(
-                    "{element} was added at {}, a read at {} on {} misses it",
+                    "{number} was added at {}, a read at {} on {} misses it",
                     add.end, read.start, read.node
                 );
                 return always(late(read, healed), text);
@@ -126,14 +169,24 @@ fn sets(
                 shown_at = shown_at.min(read.end);
             }
         }
+        // Of one that comes again it may be another add that is seen.
+        if promise.monotonic && is_once && !is_names(&first.key) {
+            let denied = reads.iter().filter(|(it, seen)| it.start > shown_at && !seen.contains(number));
+            let gone_at = denied.map(|(it, _)| it.end).min().unwrap_or(u64::MAX);
+            let back = reads.iter().find(|(it, seen)| it.start > gone_at && seen.contains(number));
+            if let Some((read, _)) = back {
+                let text = format!("{number} was shown, gone at {gone_at}, and is back at {}", read.start);
+                return always(FORWARD, text);
+            }
+        }
         if promise.monotonic {
             let denies = |(read, seen): &&(&Operation, &Vec<i64>)| {
                 read.start > shown_at
-                    && !seen.contains(element)
+                    && !seen.contains(number)
                     && first_remove.is_none_or(|at| at >= read.end)
             };
             if let Some((read, _)) = reads.iter().find(denies) {
-                let text = format!("{element} was shown at {shown_at}, a read at {} denies it", read.start);
+                let text = format!("{number} was shown at {shown_at}, a read at {} denies it", read.start);
                 return always(FORWARD, text);
             }
         }
@@ -196,7 +249,12 @@ fn counters(
     Ok(0)
 }
 
-fn registers(operations: &[&Operation], healed: u64, counts: &Counts<'_>) -> Result<u64, Violation> {
+fn registers(
+    operations: &[&Operation],
+    promise: Quorums,
+    healed: u64,
+    counts: &Counts<'_>,
+) -> Result<u64, Violation> {
     let mut writes: BTreeMap<i64, &Operation> = BTreeMap::new();
     for operation in operations {
         if let Did::Write { value } = operation.did {
@@ -220,7 +278,51 @@ fn registers(operations: &[&Operation], healed: u64, counts: &Counts<'_>) -> Res
             _ => {}
         }
     }
+    // A function may show something else when it knows of more.
+    if promise.strict && promise.conflict != ConflictPolicy::Merge {
+        shows_once(operations, promise, &writes)?;
+    }
     Ok(0)
+}
+
+/// What was shown, and then something else, is not shown again; nor what all copies had, and another write followed.
+fn shows_once(
+    operations: &[&Operation],
+    promise: Quorums,
+    writes: &BTreeMap<i64, &Operation>,
+) -> Result<(), Violation> {
+    let reads = operations.iter().filter(|it| it.outcome == Outcome::Ok);
+    let reads: Vec<(&Operation, i64)> = reads
+        .filter_map(|it| if let Did::Read { value } = it.did { Some((*it, value?)) } else { None })
+        .collect();
+    let mut shown_at: BTreeMap<i64, u64> = BTreeMap::new();
+    for (read, value) in &reads {
+        let at = shown_at.entry(*value).or_insert(read.end);
+        *at = read.end.min(*at);
+    }
+    for (read, value) in &reads {
+        let between = |(it, other): &&(&Operation, i64)| {
+            other != value && it.start > shown_at[value] && it.end < read.start
+        };
+        if promise.monotonic
+            && let Some((_, other)) = reads.iter().find(between)
+        {
+            let text = format!("{value}, then {other}, then {value} on {} at {}", read.node, read.start);
+            return always(FORWARD, text).map(|_| ());
+        }
+        let Some(write) = writes.get(value).filter(|it| it.outcome == Outcome::Ok && is_for_all(&it.key))
+        else {
+            continue;
+        };
+        let follows = |(_, it): &(&i64, &&Operation)| {
+            it.outcome == Outcome::Ok && it.start > write.end && it.end < read.start
+        };
+        if let Some((newer, _)) = writes.iter().find(follows) {
+            let text = format!("{newer} followed {value}, which is shown on {} at {}", read.node, read.start);
+            return always(REPLACED, text).map(|_| ());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -245,7 +347,8 @@ mod tests {
 
     fn property(strict: bool, operations: &[Operation]) -> Option<&'static str> {
         let all: Vec<&Operation> = operations.iter().collect();
-        judge(&all, Quorums { strict, monotonic: strict }, 1_000).err().map(|it| it.property)
+        let conflict = ConflictPolicy::Crdt;
+        judge(&all, Quorums { strict, monotonic: strict, conflict }, 1_000).err().map(|it| it.property)
     }
 
     #[test]
@@ -254,7 +357,17 @@ mod tests {
         let add = |at, outcome| operation(Did::Add { element: 7 }, at, at + 5, outcome);
         let remove = |at, gone| operation(Did::Remove { element: 7, gone }, at, at + 5, Ok);
         let members = |at, seen: &[i64]| operation(Did::Members { seen: seen.to_vec() }, at, at + 5, Ok);
-        let sets: [(bool, Vec<Operation>, Option<&str>); 9] = [
+        let left = || operation(Did::Remove { element: 7, gone: false }, 12, 50, Info);
+        let three = || vec![add(0, Ok), left(), members(10, &[7]), members(20, &[]), members(30, &[7])];
+        let sets: [(bool, Vec<Operation>, Option<&str>); 17] = [
+            (true, three(), Some(FORWARD)),
+            (true, three()[..4].to_vec(), None),
+            (false, three(), None),
+            (true, vec![add(0, Ok), remove(10, true), add(20, Ok), members(30, &[7])], None),
+            (true, vec![add(0, Ok), remove(10, true), add(20, Ok), members(30, &[])], Some(READS_MEET)),
+            (true, vec![add(0, Ok), add(10, Ok), remove(20, true), members(30, &[7])], Some(DELETED)),
+            (true, vec![add(0, Ok), add(10, Info), remove(20, true), members(30, &[7])], None),
+            (true, vec![add(0, Ok), remove(10, true), add(12, Ok), members(30, &[])], None),
             (true, vec![add(0, Ok), members(10, &[7]), remove(20, true), members(30, &[])], None),
             (true, vec![add(0, Ok), members(10, &[])], Some(READS_MEET)),
             (false, vec![add(0, Ok), members(10, &[])], None),
@@ -294,6 +407,19 @@ mod tests {
         let write = |at, outcome| operation(Did::Write { value: 7 }, at, at + 5, outcome);
         let read = |at, value| operation(Did::Read { value }, at, at + 5, Ok);
         assert_eq!(property(true, &[write(0, Ok), read(10, Some(7))]), None);
+        let other = |at| operation(Did::Write { value: 8 }, at, at + 5, Ok);
+        let three = [read(20, Some(7)), read(30, Some(8)), read(40, Some(7))];
+        let flips = [&[write(0, Ok), other(10)][..], &three].concat();
+        assert_eq!(property(true, &flips), Some(FORWARD));
+        assert_eq!(property(false, &flips), None);
+        assert_eq!(property(true, &flips[..4]), None);
+        let mut replaced = vec![write(0, Ok), other(10), read(20, Some(7))];
+        assert_eq!(property(true, &replaced), None, "concurrent as far as anybody knows");
+        replaced.iter_mut().for_each(|it| it.key = "qregister-all0".into());
+        assert_eq!(property(true, &replaced), Some(REPLACED));
+        let misuse = |outcome| operation(Did::Misuse, 0, 5, outcome);
+        assert_eq!(property(true, &[misuse(Fail)]), None);
+        assert_eq!(property(true, &[misuse(Ok)]), Some(REFUSED));
         assert_eq!(property(true, &[write(0, Ok), read(10, None)]), Some(READS_MEET));
         assert_eq!(property(true, &[write(0, Fail), read(10, Some(7))]), Some(INVENTED));
         assert_eq!(property(true, &[read(10, Some(9))]), Some(INVENTED));

@@ -37,9 +37,30 @@ pub fn agreed(key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
     single(key, did, &[&["WITH", "LINEARIZABLE", "DO"], words].concat())
 }
 
+/// Whether every write of this key asks all copies to acknowledge it.
+pub fn is_for_all(key: &str) -> bool {
+    key.starts_with("qregister-all")
+}
+
+/// A function of which the first value is the result.
+const NO_MERGE: &str = "return(a.value)";
+
+/// Elements that come, go and come again: few, so that those who add and remove meet. Behind all that come once.
+fn returning(now: u64, random: &mut Random) -> i64 {
+    (1 << 40) + (now / KEYS_LIVE) as i64 * 16 + random.below(6) as i64
+}
+
 /// Whether every request of this key said that stand-ins shall not count.
 pub fn is_strict(key: &str) -> bool {
     key.starts_with("qstrict")
+}
+
+/// What is removed: one that may come again, or one that was perhaps added lately.
+fn removed(now: u64, unique: i64, random: &mut Random) -> i64 {
+    match random.chance(500) {
+        true => returning(now, random),
+        false => (unique - 1 - random.below(60) as i64).max(1),
+    }
 }
 
 /// An element goes to the set, or the list, that its number says: who removes it knows where it is.
@@ -98,16 +119,17 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
         }
         Kind::QuorumSet => match random.below(10) {
             0..=3 => {
-                let key = set_of(now, unique);
+                let element = if random.chance(500) { unique } else { returning(now, random) };
+                let key = set_of(now, element);
                 let verb = match (is_list(&key), unique % 2) {
                     (false, _) => "SADD",
                     (true, 0) => "RPUSH",
                     (true, _) => "LPUSH",
                 };
-                single(key.clone(), Did::Add { element: unique }, &[verb, &key, &value])
+                single(key.clone(), Did::Add { element }, &[verb, &key, &element.to_string()])
             }
             4 | 5 => {
-                let element = (unique - 1 - random.below(60) as i64).max(1);
+                let element = removed(now, unique, random);
                 let key = set_of(now, element);
                 let did = Did::Remove { element, gone: false };
                 match is_list(&key) {
@@ -145,11 +167,12 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
             let names = format!("{NAMES}{era}");
             match random.below(10) {
                 0..=3 => {
-                    let key = format!("{names}-{unique}");
-                    single(names, Did::Add { element: unique }, &["SET", &key, "1"])
+                    let element = if random.chance(500) { unique } else { returning(now, random) };
+                    let key = format!("{names}-{element}");
+                    single(names, Did::Add { element }, &["SET", &key, "1"])
                 }
                 4 | 5 => {
-                    let element = (unique - 1 - random.below(60) as i64).max(1);
+                    let element = removed(now, unique, random);
                     let did = Did::Remove { element, gone: false };
                     let key = format!("{names}-{element}");
                     single(names, did, &["DEL", &key])
@@ -157,6 +180,21 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
                 _ => {
                     let [verb, pattern] = keys_of(&names);
                     single(names, Did::Members { seen: Vec::new() }, &[&verb, &pattern])
+                }
+            }
+        }
+        _ if random.chance(5) => {
+            let name = format!("unfit{unique}");
+            let words = ["KEYSPACE", "CREATE", &name, "LEADERLESS", "CONFLICT", "merge", NO_MERGE];
+            single("misused".to_owned(), Did::Misuse, &words)
+        }
+        _ if random.chance(300) => {
+            let key = format!("qregister-all{era}");
+            match random.below(2) {
+                0 => single(key.clone(), Did::Read { value: None }, &["GET", &key]),
+                _ => {
+                    let did = Did::Write { value: unique };
+                    single(key.clone(), did, &["WITH", "W", "all", "DO", "SET", &key, &value])
                 }
             }
         }

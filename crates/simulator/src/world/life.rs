@@ -59,6 +59,8 @@ impl World {
         host.process = opened.identity.process;
         host.runs += 1;
         host.incarnation = opened.identity.incarnation;
+        let newest = self.lives.entry(id).or_insert(host.incarnation);
+        *newest = host.incarnation.max(*newest);
         host.paused = false;
         host.inbox.clear();
         host.behind.clear();

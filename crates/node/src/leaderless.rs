@@ -189,6 +189,9 @@ impl Node {
                 it.coordinator.place(placement.clone(), &mut ended);
                 if let Some(copy) = &mut it.copy {
                     copy.replica.place(placement.clone(), &mut out);
+                    if !placement.is_replica(me) {
+                        (copy.ready_at, copy.announced) = (None, None);
+                    }
                 }
                 it.placement = placement;
             }

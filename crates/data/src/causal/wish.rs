@@ -184,7 +184,7 @@ impl Wish {
                 | Wish::SetRemove { .. }
                 | Wish::HashRemove { .. }
                 | Wish::ZSetRemove { .. }
-                | Wish::ListRemove { .. }
+                | Wish::ListRemove { count: 0, .. }
         );
         removes && self.judge(object, i64::MIN) != Ok(Outcome::Count(0))
     }

@@ -229,7 +229,8 @@ impl Replica {
         let others = self.others();
         self.known.retain(|peer, _| others.contains(peer));
         // One that is gone owes nothing, and a walk over it is given up when it does not answer.
-        self.rebuilt_from.retain(|peer| others.contains(peer));
+        let is_replica = self.placement.is_replica(self.life.node);
+        self.rebuilt_from.retain(|peer| is_replica && others.contains(peer));
         // What an old map says of a ring that is over, or of its barrier, is over too.
         if is_other_ring && !self.is_ahead_of_map() {
             self.meet_ring(out);

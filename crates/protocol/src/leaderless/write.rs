@@ -227,8 +227,8 @@ impl Request {
             (Phase::Recalling { minter, minted }, Message::State { request, state, stand_in: false })
                 if *minter == (from, from_life) && request == second_round(self.id) =>
             {
-                let is_shared = state.held.recent.is_empty() && !state.held.object.has_residue();
-                minted.state = (!is_shared).then_some(state);
+                // What nothing is recent of, others may hold all the same: a removal makes no dot of its own.
+                minted.state = Some(state);
                 let minted = core::mem::replace(minted, Box::new(Spread::nothing()));
                 writing.phase = Phase::Spreading(minted);
                 self.spread(false, ring, out);

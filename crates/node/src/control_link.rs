@@ -96,7 +96,8 @@ impl Node {
             }
             O::Persist { .. } => {}
             O::MapChanged(map) => {
-                self.map = map;
+                let before = core::mem::replace(&mut self.map, map);
+                self.follow_moves(&before);
                 self.meet_map();
             }
             O::Seal { group, epoch, election, released } => self.on_seal(group, epoch, election, released),

@@ -18,11 +18,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Class, Random, Spec};
+use control::ClusterMap;
 use core::time::Duration;
 use data::id::CONTROL_GROUP;
 use data::view::View;
 use data::{Epoch, GroupId, Instant, Position};
-use protocol::session::{Wanted, has_reached};
+use protocol::session::{Positions, Wanted, has_reached};
 use smallvec::SmallVec;
 use wire::{Protocol, ReplyWriter};
 
@@ -206,6 +207,46 @@ impl Node {
             && let Some(view) = self.map.view(group)
         {
             session.seen.settle(view);
+        }
+    }
+
+    /// Slots have moved: what sessions saw in them stands where their new group took it in. Only an election of that one drops it.
+    // bugs: SL-05
+    pub(crate) fn follow_moves(&mut self, before: &ClusterMap) {
+        if self.map.moved_at == before.moved_at {
+            return;
+        }
+        let map = &self.map;
+        let taken_in = map.groups.iter().filter(|(group, it)| {
+            before.groups.get(group).map_or(Position::default(), |known| known.complete_from)
+                != it.complete_from
+        });
+        for (group, it) in taken_in {
+            let keyspace = it.view.keyspace;
+            let is_of =
+                |group| before.view(group).or(map.view(group)).is_some_and(|it| it.keyspace == keyspace);
+            for session in self.sessions.iter_mut().filter(|session| session.seen.groups().any(is_of)) {
+                session.seen.note(*group, it.complete_from);
+            }
+        }
+    }
+    /// The same for a session that comes from where fewer moves were known. Which keyspace a group was of that is gone nobody knows.
+    pub(crate) fn follow_moves_since(&self, seen: &mut Positions) {
+        let moved_at = match seen.wanted(CONTROL_GROUP) {
+            Wanted::Position(at) => at.index.0,
+            Wanted::Anything | Wanted::Leader => 0,
+        };
+        if moved_at >= self.map.moved_at {
+            return;
+        }
+        let groups: Vec<GroupId> = seen.groups().filter(|group| *group != CONTROL_GROUP).collect();
+        for (group, it) in &self.map.groups {
+            let may_be_of = |group: &GroupId| {
+                self.map.view(*group).is_none_or(|known| known.keyspace == it.view.keyspace)
+            };
+            if it.complete_from != Position::default() && groups.iter().any(may_be_of) {
+                seen.note(*group, it.complete_from);
+            }
         }
     }
 

@@ -167,6 +167,10 @@ impl Positions {
         self.seen.retain(|seen| !held(seen) || is_lost(view, seen.position));
         self.last = 0;
     }
+    /// Groups of which something was seen.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.seen.iter().map(|seen| seen.group).chain(self.unplaced.iter().copied())
+    }
     /// Groups and positions, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (GroupId, Position)> {
         self.seen.iter().map(|seen| (seen.group, seen.position))

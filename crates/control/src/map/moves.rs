@@ -45,7 +45,9 @@ impl ClusterMap {
             ShardChange::CutOver { id, attempt, position } => {
                 let it = *self.moves.get(&id).ok_or(Refusal::UnknownMove)?;
                 let stale = it.attempt != attempt && !plant::is(Bug::CutsOverStale);
-                if !it.is_copying() || stale {
+                // An election may have counted copies as they were before they held what moves, and drops it then.
+                let is_led = self.view(it.to).is_some_and(|to| to.election.is_none());
+                if !it.is_copying() || stale || !is_led {
                     return Err(Refusal::Outdated);
                 }
                 if let Some(from) = self.groups.get_mut(&it.from) {

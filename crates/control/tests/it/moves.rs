@@ -52,10 +52,14 @@ impl Map {
     fn change(&mut self, change: ShardChange) -> Result<Applied, Refusal> {
         self.apply(Command::ChangeShards(change))
     }
-    fn elect(&mut self, group: u32) {
+    fn begin_election(&mut self, group: u32) {
         let group = GroupId(group);
         let number = self.0.view(group).expect("known").number;
         self.done(Command::StartElection { group, number });
+    }
+    fn elect(&mut self, group: u32) {
+        self.begin_election(group);
+        let group = GroupId(group);
         let view = self.0.view(group).expect("known");
         let replica = Replica { node: NodeId(2), incarnation: Incarnation(1) };
         let start = Position { epoch: view.election.expect("begun"), index: data::Index(10) };
@@ -116,4 +120,17 @@ fn a_move_that_is_given_up_is_cleared_first() {
     assert!(map.0.moves.contains_key(&1), "its number is not used again");
     map.done(Command::DropKeyspace { keyspace: KeyspaceId(16) });
     assert!(map.0.moves.is_empty());
+}
+
+/// Copies that an election has counted already need not hold what moved since.
+#[test]
+fn slots_do_not_go_to_a_group_whose_election_is_under_way() {
+    let mut map = Map::new();
+    assert_eq!(map.change(begin(0, 99)), Ok(Applied::Done));
+    map.begin_election(2);
+    for attempt in [1, 2] {
+        let cut_over = ShardChange::CutOver { id: 0, attempt, position: Position::new(1, 7) };
+        assert_eq!(map.change(cut_over), Err(Refusal::Outdated), "attempt {attempt}");
+    }
+    assert_eq!(map.slots(1), "0-8191");
 }

@@ -77,7 +77,10 @@ impl Node {
 
     fn resume_session(&mut self, connection: ConnectionId, token: &[u8]) -> Flow {
         let positions = match Positions::from_token(token, self.map.cluster) {
-            Ok(positions) => positions,
+            Ok(mut positions) => {
+                self.follow_moves_since(&mut positions);
+                positions
+            }
             Err(error) => return self.reply_error(connection, &format!("TOKENINVALID {error}")),
         };
         let lost = positions.iter().find_map(|(group, position)| {

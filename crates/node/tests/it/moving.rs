@@ -401,3 +401,66 @@ fn a_copy_that_gave_keys_away_needs_the_map_that_says_so_after_a_restart() {
         }
     }
 }
+
+/// What a session saw goes with its slots: it hears of it when an election of their new group drops them.
+// bugs: SL-05
+#[test]
+fn a_session_is_told_when_the_new_group_loses_what_moved() {
+    let mut cluster = serving(5, "SHARDS 2 COMMIT async");
+    let before = groups(&cluster);
+    let (from, to) = (*before.keys().next().expect("two"), *before.keys().nth(1).expect("two"));
+    let electable = cluster.nodes[&NodeId(1)]
+        .map()
+        .view(to)
+        .expect("known")
+        .electable
+        .iter()
+        .map(|it| it.node)
+        .collect::<Vec<NodeId>>();
+    let leader = before[&to].1.expect("a leader");
+    let followers: Vec<NodeId> = electable.iter().copied().filter(|node| *node != leader).collect();
+    let others: Vec<NodeId> = (1..=5).map(NodeId).filter(|node| !electable.contains(node)).collect();
+    let session = client_of(&mut cluster, others[0]);
+    let key = (0..).map(|n| format!("key{n}")).find(|key| {
+        let slot = data::slot::slot(key.as_bytes());
+        slot < 4096 && before[&from].0.contains(slot)
+    });
+    let key = key.expect("a key");
+    assert_eq!(cluster.ask(session, &format!("SET {key} kept")), "+OK");
+    assert_eq!(cluster.ask(session, "CONSISTENCY READ follower"), "+OK");
+    let token = |cluster: &mut Cluster, client| {
+        cluster.ask(client, "SESSION TOKEN").split(' ').nth(1).expect("a token").to_string()
+    };
+    let early = token(&mut cluster, session);
+    assert_eq!(cluster.ask(session, &format!("SESSION RESUME {early}")), "+OK");
+    let stranger = client_of(&mut cluster, others[0]);
+    assert_eq!(cluster.ask(stranger, "CONSISTENCY READ follower"), "+OK");
+    cluster.run(500);
+
+    // One copy of their new group has not heard of the slots, and it alone is left of it.
+    cluster.behind.insert(followers[1]);
+    assert_eq!(cluster.ask(session, &format!("KEYSPACE MOVE-SLOTS s 0-4095 TO {}", to.0)), "+OK");
+    settle(&mut cluster);
+    assert_eq!(cluster.ask(session, &format!("GET {key}")), "$4 kept");
+    let late = token(&mut cluster, session);
+    cluster.kill(leader);
+    cluster.kill(followers[0]);
+    cluster.behind.clear();
+    cluster.run(3000);
+
+    let told = cluster.ask(session, &format!("GET {key}"));
+    assert!(told.starts_with("-TOKENLOST "), "{told}");
+    for token in [early, late] {
+        let other = client_of(&mut cluster, others[1]);
+        let told = cluster.ask(other, &format!("SESSION RESUME {token}"));
+        assert!(told.starts_with("-TOKENLOST "), "{told}");
+    }
+    // Who saw nothing has lost nothing, and who begins anew goes on.
+    assert_eq!(cluster.ask(stranger, &format!("GET {key}")), "$-1");
+    assert_eq!(cluster.ask(session, "SESSION RESET"), "+OK");
+    for _ in 0..2 {
+        assert_eq!(cluster.ask(session, &format!("GET {key}")), "$-1");
+        let token = token(&mut cluster, session);
+        assert_eq!(cluster.ask(session, &format!("SESSION RESUME {token}")), "+OK");
+    }
+}

@@ -176,17 +176,20 @@ impl Wish {
         };
         matches!(outcome, Outcome::Count(count) if count >= named as u64)
     }
-    /// Whether a removal leaves something of what it names, expired or not, in what was there before.
-    pub fn leaves(&self, object: &Object) -> bool {
-        let removes = matches!(
+    /// Whether nothing of what it names shall be left, as of all removals but those of so many elements of a list.
+    pub fn is_thorough(&self) -> bool {
+        matches!(
             self,
             Wish::Delete
                 | Wish::SetRemove { .. }
                 | Wish::HashRemove { .. }
                 | Wish::ZSetRemove { .. }
                 | Wish::ListRemove { count: 0, .. }
-        );
-        removes && self.judge(object, i64::MIN) != Ok(Outcome::Count(0))
+        )
+    }
+    /// Whether something that a removal names is there, expired or not.
+    pub fn finds(&self, object: &Object) -> bool {
+        self.judge(object, i64::MIN) != Ok(Outcome::Count(0))
     }
     /// Whether it is a word on conflicts, and no write of its own.
     pub fn is_about_conflicts(&self) -> bool {

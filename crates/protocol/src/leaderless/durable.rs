@@ -233,18 +233,11 @@ impl Durable {
     }
     /// What was in the copy goes. What must never be done again stays known: dots given out, requests carried out, barriers passed.
     fn give_back(&mut self, last: u64) {
-        let seed = self.copy.seed();
-        let old = core::mem::replace(self, Durable::new(seed, false));
-        *self = Durable {
-            minted: old.minted.forgotten(),
-            hints: old.hints,
-            lives: old.lives,
-            promised: old.promised,
-            collected: old.collected,
-            ring: old.ring,
-            given_out: old.given_out.max(last),
-            ..Durable::new(seed, false)
-        };
+        self.copy = ShardCopy::new(self.copy.seed());
+        self.minted.forget();
+        self.owed.clear();
+        (self.is_ready, self.promise) = (false, None);
+        self.given_out = self.given_out.max(last);
     }
     pub(super) fn remember(&mut self, request: RequestId, kept: Kept) {
         self.minted.insert(request, kept, MINTED_MAX, MINTED_BYTES_MAX);

@@ -44,9 +44,8 @@ impl Minted {
         Minted { floors, ..Minted::default() }
     }
     /// Lets all requests go.
-    pub fn forgotten(mut self) -> Minted {
+    pub fn forget(&mut self) {
         self.shrink(0, 0);
-        self
     }
     pub fn floors(&self) -> impl Iterator<Item = (NodeId, Process, u64)> {
         self.floors.iter().map(|(node, (process, sequence))| (*node, *process, *sequence))

@@ -315,7 +315,8 @@ impl Replica {
         out: &mut Vec<Output>,
     ) {
         if self.is_ahead_of_map() {
-            return out.push(Output::Report(Report::Dropped("the map is from before a barrier")));
+            return out
+                .push(Output::Report(Report::Dropped("the map is older than what this copy took part in")));
         }
         match message {
             Message::Mint { request, life, key, wish, seen } => {
@@ -344,7 +345,8 @@ impl Replica {
             }
             Message::Repair { request, key, together } => {
                 let is_replica = self.placement.is_replica(self.life.node);
-                if is_replica && self.join(now, key, *together, out).is_ok() {
+                // As of deltas, nobody may count on it before it is rebuilt.
+                if is_replica && self.join(now, key, *together, out).is_ok() && self.durable.is_ready {
                     let answer = Message::Repaired { request, lives: self.lives() };
                     self.say(from, answer, out);
                 }

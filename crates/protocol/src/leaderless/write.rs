@@ -99,10 +99,10 @@ impl Writing {
     }
     /// Whether others hold something that a removal names and its delta does not take away: its minter has removed that before.
     fn leaves(&mut self, delta: &Causal<Object>) -> bool {
-        self.seen.take().is_some_and(|seen| {
+        self.seen.take().filter(|_| self.wish.is_thorough()).is_some_and(|seen| {
             let mut met = Causal { store: seen.held.object, context: seen.context };
             met.merge(delta);
-            self.wish.leaves(&met.store)
+            self.wish.finds(&met.store)
         })
     }
     pub(super) fn place(&mut self, placement: &Placement) {
@@ -213,8 +213,9 @@ impl Request {
                 holders.retain(|target, _| ring.placement.is_replica(*target));
                 let (delta, asked) = (*delta, Asked::new());
                 let spread = Box::new(Spread { minter: from, delta, outcome, state: None, holders, asked });
-                let is_alone = writing.wish.removed_all(outcome) && !writing.leaves(&spread.delta);
-                if writing.held_by > 0 && !is_alone {
+                if writing.held_by > 0
+                    && (!writing.wish.removed_all(outcome) || writing.leaves(&spread.delta))
+                {
                     writing.phase = Phase::Recalling { minter: (from, from_life), minted: spread };
                     let (request, key) = (second_round(self.id), self.key.clone());
                     out.push(Output::Send { to: from, message: Message::Read { request, key } });

@@ -22,7 +22,7 @@ use control::ClusterMap;
 use core::time::Duration;
 use data::id::CONTROL_GROUP;
 use data::view::View;
-use data::{Epoch, GroupId, Instant, Position};
+use data::{Epoch, GroupId, Instant, KeyspaceId, Position};
 use protocol::session::{Positions, Wanted, has_reached};
 use smallvec::SmallVec;
 use wire::{Protocol, ReplyWriter};
@@ -216,21 +216,18 @@ impl Node {
         if self.map.moved_at == before.moved_at {
             return;
         }
-        let map = &self.map;
-        let taken_in = map.groups.iter().filter(|(group, it)| {
+        let taken_in = self.map.groups.iter().filter(|(group, it)| {
             before.groups.get(group).map_or(Position::default(), |known| known.complete_from)
                 != it.complete_from
         });
         for (group, it) in taken_in {
-            let keyspace = it.view.keyspace;
-            let is_of =
-                |group| before.view(group).or(map.view(group)).is_some_and(|it| it.keyspace == keyspace);
+            let is_of = |group: GroupId| self.map.keyspace_of(group) == Some(it.view.keyspace);
             for session in self.sessions.iter_mut().filter(|session| session.seen.groups().any(is_of)) {
                 session.seen.note(*group, it.complete_from);
             }
         }
     }
-    /// The same for a session that comes from where fewer moves were known. Which keyspace a group was of that is gone nobody knows.
+    /// The same for a session that comes from where fewer moves were known.
     pub(crate) fn follow_moves_since(&self, seen: &mut Positions) {
         let moved_at = match seen.wanted(CONTROL_GROUP) {
             Wanted::Position(at) => at.index.0,
@@ -239,12 +236,9 @@ impl Node {
         if moved_at >= self.map.moved_at {
             return;
         }
-        let groups: Vec<GroupId> = seen.groups().filter(|group| *group != CONTROL_GROUP).collect();
+        let keyspaces: Vec<KeyspaceId> = seen.groups().filter_map(|it| self.map.keyspace_of(it)).collect();
         for (group, it) in &self.map.groups {
-            let may_be_of = |group: &GroupId| {
-                self.map.view(*group).is_none_or(|known| known.keyspace == it.view.keyspace)
-            };
-            if it.complete_from != Position::default() && groups.iter().any(may_be_of) {
+            if it.complete_from != Position::default() && keyspaces.contains(&it.view.keyspace) {
                 seen.note(*group, it.complete_from);
             }
         }

@@ -106,6 +106,8 @@ pub struct ClusterMap {
     pub moved_at: u64,
     /// Keyspaces that do not have the number of shards yet that was asked for.
     pub dividing: BTreeSet<KeyspaceId>,
+    /// The keyspaces of groups that gave all their slots to others and are gone: a session may have seen something of one.
+    pub dropped: BTreeMap<GroupId, KeyspaceId>,
     pub changes: VecDeque<(u64, Change)>,
 }
 
@@ -162,6 +164,7 @@ impl ClusterMap {
             (_, false) => 6,
         };
         let format = if self.rules.is_empty() { format } else { 7 };
+        let format = if self.dropped.is_empty() { format } else { 8 };
         w.u8(format);
         w.u64(self.cluster);
         w.u64(self.version);
@@ -215,11 +218,18 @@ impl ClusterMap {
                 w.list(rules, |w, rule| rule.encode(w));
             }
         }
+        if format > 7 {
+            w.length(self.dropped.len());
+            for (group, keyspace) in &self.dropped {
+                group.encode(w);
+                keyspace.encode(w);
+            }
+        }
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Result<ClusterMap, DecodeError> {
         let format = r.u8()?;
-        if !(4..=7).contains(&format) {
+        if !(4..=8).contains(&format) {
             return Err(DecodeError::Invalid("format of the cluster map"));
         }
         let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);
@@ -260,6 +270,10 @@ impl ClusterMap {
             rules: match format {
                 4..=6 => BTreeMap::new(),
                 _ => r.list(|r| Ok((KeyspaceId::decode(r)?, r.list(Rule::decode)?)))?.into_iter().collect(),
+            },
+            dropped: match format {
+                4..=7 => BTreeMap::new(),
+                _ => r.list(|r| Ok((GroupId::decode(r)?, KeyspaceId::decode(r)?)))?.into_iter().collect(),
             },
         })
     }

@@ -8,6 +8,11 @@ use data::plant::{self, Bug};
 use data::{GroupId, KeyspaceId, SlotRange, SlotSet};
 
 impl ClusterMap {
+    /// The keyspace of a group, of one that is gone too if the keyspace is there.
+    pub fn keyspace_of(&self, group: GroupId) -> Option<KeyspaceId> {
+        self.view(group).map(|view| view.keyspace).or(self.dropped.get(&group).copied())
+    }
+
     /// The move that a group takes part in; there is at most one.
     pub fn move_of(&self, group: GroupId) -> Option<&Move> {
         self.moves.values().find(|it| it.concerns(group))
@@ -39,6 +44,7 @@ impl ClusterMap {
                     return Err(Refusal::InUse);
                 }
                 self.groups.remove(&group);
+                self.dropped.insert(group, keyspace);
                 self.remember(Change::GroupDropped { group, keyspace });
             }
             ShardChange::Begin { keyspace, slots, to } => return self.begin_move(keyspace, slots, to),
@@ -132,6 +138,7 @@ impl ClusterMap {
     /// A keyspace is gone, and all that was under way in it.
     pub(super) fn forget_moves(&mut self, keyspace: KeyspaceId) {
         self.moves.retain(|_, it| it.keyspace != keyspace);
+        self.dropped.retain(|_, of| *of != keyspace);
         self.dividing.remove(&keyspace);
     }
 }

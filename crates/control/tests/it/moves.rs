@@ -134,3 +134,22 @@ fn slots_do_not_go_to_a_group_whose_election_is_under_way() {
     }
     assert_eq!(map.slots(1), "0-8191");
 }
+
+/// A session may have seen something of it.
+#[test]
+fn the_keyspace_of_a_group_that_is_gone_stays_known() {
+    let mut map = Map::new();
+    let (gone, keyspace) = (GroupId(1), KeyspaceId(16));
+    assert_eq!(map.change(begin(0, 8191)), Ok(Applied::Done));
+    let at = Position::new(1, 7);
+    assert_eq!(map.change(ShardChange::CutOver { id: 0, attempt: 1, position: at }), Ok(Applied::Done));
+    assert_eq!(map.change(ShardChange::End { id: 0 }), Ok(Applied::Done));
+    assert_eq!(map.change(ShardChange::DropGroup { group: gone }), Err(Refusal::InUse), "two are asked for");
+    let settings = Settings { shards: 1, ..Settings::default() };
+    map.done(Command::AlterKeyspace { keyspace, settings });
+    assert_eq!(map.0.keyspace_of(gone), Some(keyspace));
+    assert_eq!(map.change(ShardChange::DropGroup { group: gone }), Ok(Applied::Done));
+    assert_eq!((map.0.view(gone), map.0.keyspace_of(gone)), (None, Some(keyspace)));
+    map.done(Command::DropKeyspace { keyspace });
+    assert_eq!(map.0.keyspace_of(gone), None);
+}

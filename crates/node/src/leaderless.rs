@@ -43,6 +43,7 @@ use alloc::vec::Vec;
 use control::{Command, LeaderlessChange};
 use data::causal::Merged;
 use data::leaderless::{Policy, ReadRepair};
+use data::plant::{self, Bug};
 use data::rules::{Resolvers, Rule};
 use data::{GroupId, Incarnation, Index, KeyspaceId, NodeId};
 use linearizable::Agreements;
@@ -330,7 +331,7 @@ impl Node {
         message: Message,
     ) {
         let Some(it) = self.leaderless.shards.get_mut(&group) else { return };
-        if it.placement.ring != ring {
+        if it.placement.ring != ring && !plant::is(Bug::CountsAcrossRings) {
             self.leaderless.counts.other_ring += 1;
             return;
         }

@@ -8,6 +8,7 @@
 //! | `committed` | what is committed stays, is the same everywhere, and its index never shrinks within a process |
 //! | `completeness` | a new leader holds everything that was committed before |
 //! | `gaps` | copies go on without entries under `best-effort` alone, and count under no other rule then |
+//! | `dots` | a node that was started again gives out no dot again |
 //! | `hints` | a stand-in keeps in its log what it says that it keeps |
 //! | `holders` | what is committed is held by as many electable replicas as the rule says |
 //! | `durable` | a life of a node comes back with all that it had persisted |
@@ -31,6 +32,7 @@ pub mod audits;
 mod committed;
 mod completeness;
 pub mod copies;
+mod dots;
 mod durable;
 pub mod gaps;
 pub mod hints;
@@ -66,7 +68,7 @@ pub struct Violation {
 }
 
 /// Every property, for `--list`.
-pub const ALL: [(&str, &str); 50] = [
+pub const ALL: [(&str, &str); 51] = [
     (one_leader::NAME, "one leader process per epoch of a group"),
     (log_matching::NAME, "equal epoch and index, equal rolling hash"),
     (committed::NAME, "committed entries are equal everywhere and for ever"),
@@ -74,6 +76,7 @@ pub const ALL: [(&str, &str); 50] = [
     (completeness::NAME, "a leader holds all that was committed before its epoch"),
     (holders::NAME, "committed entries are held by leader and k electable replicas"),
     (gaps::NAME, "under best-effort alone; a copy that lacks what its leader has counts under no other rule"),
+    (dots::NAME, "a life goes on behind every dot of its own that another copy knows"),
     (hints::NAME, "a stand-in has not acknowledged more than its log holds"),
     (durable::NAME, "a restarted life has at least what it had persisted"),
     (own_epoch::NAME, "a leader-elect commits nothing before its empty entry"),
@@ -148,6 +151,7 @@ pub struct Invariants {
     recorded: recorded::Recorded,
     durable: durable::Durable,
     pub gaps: gaps::Gapped,
+    dots: dots::Dots,
     pub hints: hints::Hints,
     at_sites: sites::Logged,
     pub guests: sites::Guests,
@@ -195,10 +199,16 @@ impl Invariants {
             if node.group_states().any(|state| state.replica.role() == RoleName::Leader) {
                 self.fail("a disk that went back in time is noticed", format!("{} leads with it", host.id));
             }
+            if let Some(violation) = self.dots.check_restored(host) {
+                self.fail(violation.property, violation.text);
+            }
             return;
         }
-        let mut found = None;
+        let mut found = self.dots.check(host);
         for state in node.group_states() {
+            if found.is_some() {
+                break;
+            }
             let lossy = self.lossy_names.contains(&state.keyspace.name);
             if lossy {
                 self.lossy.insert(state.group);
@@ -215,9 +225,6 @@ impl Invariants {
             let nine = self.durable.check(host, &state, lossy);
             let ten = self.gaps.check(host, &state).or_else(|| sites::check(now, host, &state));
             found = one.or(two).or(three).or(four).or(five).or(six).or(seven).or(eight).or(nine).or(ten);
-            if found.is_some() {
-                break;
-            }
         }
         if let Some(violation) = found {
             self.fail(violation.property, violation.text);

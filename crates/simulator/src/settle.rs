@@ -3,7 +3,7 @@
 //! Source: DESIGN, "heal only a minimal core that the mode promises to serve with, and require progress"; the first half is
 //! what tells a cluster that survives a failure from one that survives its repair.
 
-use crate::history::Outcome;
+use crate::history::{Did, Outcome};
 use crate::invariants::{copies, liveness, sites};
 use crate::network::MS;
 use crate::workload;
@@ -140,7 +140,7 @@ fn repairs(world: &World) -> (u64, u64) {
 
 /// One read of every key by a fresh client of its keyspace: each must be answered.
 fn read_back(world: &mut World) {
-    let mut keys: std::collections::BTreeMap<(usize, String), crate::history::Did> = Default::default();
+    let mut keys: std::collections::BTreeMap<(usize, String), Did> = Default::default();
     for operation in &world.history {
         if workload::read_back(&operation.did, &operation.key).is_some() {
             keys.entry((operation.keyspace, operation.key.clone())).or_insert(operation.did.clone());
@@ -149,11 +149,14 @@ fn read_back(world: &mut World) {
     let first = world.clients.len();
     let mut longest = 0;
     for keyspace in 0..world.spaces.len() {
-        let mut reads: Vec<(crate::history::Did, String)> = keys
+        let mut reads: Vec<(Did, String)> = keys
             .iter()
             .filter(|((of, _), _)| *of == keyspace)
             .map(|((_, key), did)| (did.clone(), key.clone()))
             .collect();
+        if world.spaces[keyspace].quorums.is_some() && !world.spaces[keyspace].has_sites {
+            reads.extend(workload::anything::keys().map(|key| (Did::Anything, key)));
+        }
         reads.reverse();
         longest = longest.max(reads.len());
         world.add_reader(keyspace, reads);

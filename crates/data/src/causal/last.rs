@@ -73,6 +73,11 @@ impl Last {
         value: Option<Blob>,
     ) -> Causal<Last> {
         let mut mark = write.mark();
+        if plant::is(Bug::StampsByClock) {
+            let older = self.writes().filter(|(held, _)| seen.contains(held.dot) && held.stamp <= mark.stamp);
+            let seen = older.map(|(held, _)| held.dot).collect();
+            return Siblings::one_over(seen, mark, value).map(|register| Last { register });
+        }
         let held = self.writes().filter(|(held, _)| seen.contains(held.dot)).map(|(held, _)| held.stamp);
         if let Some(newest) = held.chain((over != Stamp::default()).then_some(over)).max() {
             mark.stamp = mark.stamp.max(newest.next());

@@ -125,8 +125,26 @@ pub const LEADERLESS: [Planted; 20] = [
 
 /// Bugs that whole clusters show: the simulator's general run hunts them in leaderless keyspaces. Some are listed elsewhere under
 /// another name, as what they break has several.
-// bugs: LL-10, LL-11, LL-12, LL-13, LL-14, LL-21, LL-25, ML-11, ML-14, ML-15, ML-16
-pub const CLUSTERS: [Planted; 11] = [
+// bugs: LL-02, LL-06, LL-10, LL-11, LL-12, LL-13, LL-14, LL-18, LL-21, LL-25, ML-11, ML-14, ML-15, ML-16
+pub const CLUSTERS: [Planted; 14] = [
+    row(
+        Bug::StampsByClock,
+        "LL-02",
+        "a write whose clock was ahead is not overwritten until its time has come",
+        "data/src/causal/last.rs",
+    ),
+    row(
+        Bug::HidesExpired,
+        "LL-06",
+        "what has expired is absent to who reads from another node",
+        "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::CountsAcrossRings,
+        "LL-18",
+        "writers count by one ring and readers by the next, newcomers among them",
+        "node/src/leaderless.rs",
+    ),
     row(
         Bug::DoomsRecreated,
         "LL-10",

@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use control::map::LAST_STAYS_LAST;
 use control::{Command, LeaderlessChange};
-use data::causal::{FUNCTION_LEN_MAX, ShardCopy};
+use data::causal::{Actor, FUNCTION_LEN_MAX, ShardCopy};
 use data::leaderless::{ConflictPolicy, OnSiblings, Policy, ReadRepair, Stage};
 use data::plant::{self, Bug};
 use data::table::Seed;
@@ -22,6 +22,8 @@ pub struct ShardState<'a> {
     pub group: GroupId,
     pub keyspace: KeyspaceId,
     pub copy: &'a ShardCopy,
+    /// As whom it mints, and the highest counter that it has given out.
+    pub minted: (Actor, u64),
     /// Whether the ring has it; else it stands in.
     pub is_replica: bool,
     /// Whether it may answer.
@@ -49,6 +51,7 @@ impl Node {
                 group: *group,
                 keyspace: it.keyspace,
                 copy: &replica.durable().copy,
+                minted: replica.minted(),
                 is_replica: it.placement.is_replica(self.config.node),
                 is_ready: replica.durable().is_ready(),
                 is_walking: replica.is_walking(),

@@ -215,6 +215,10 @@ impl Replica {
     pub fn durable(&self) -> &Durable {
         &self.durable
     }
+    /// As whom it mints, and the highest counter that it has given out.
+    pub fn minted(&self) -> (Actor, u64) {
+        (self.minter.actor(), self.minter.last())
+    }
     pub fn is_walking(&self) -> bool {
         self.walk.is_some()
     }
@@ -331,7 +335,14 @@ impl Replica {
             // mint request, and one that comes late would have it minted elsewhere as well.
             // bugs: LL-24
             Message::Read { request, key } => {
-                if let Some(answer) = self.read(request, &key) {
+                if let Some(mut answer) = self.read(request, &key) {
+                    if plant::is(Bug::HidesExpired)
+                        && from != self.life.node
+                        && let Message::State { state, .. } = &mut answer
+                        && !state.held.object.is_shown(now.wall.middle_ms())
+                    {
+                        **state = Default::default();
+                    }
                     self.say(from, answer, out);
                 }
             }
@@ -488,7 +499,7 @@ impl Replica {
                 return Message::Refused { request, why: Why::Unfit(Unfit::Linearizable) };
             }
             self.step(Step::Delta { key, delta }, out);
-            if !self.durable.is_ready {
+            if !self.durable.is_ready && !plant::is(Bug::CountsAcrossRings) {
                 // Nobody may count on it before the others know that it is one of them.
                 return Message::Refused { request, why: Why::Rebuilding };
             }
@@ -508,7 +519,7 @@ impl Replica {
         Message::Applied { request, stands_for: Some(target), lives: self.lives() }
     }
     fn read(&self, request: RequestId, key: &[u8]) -> Option<Message> {
-        match self.refusal() {
+        match self.refusal().filter(|why| *why != Why::Rebuilding || !plant::is(Bug::CountsAcrossRings)) {
             None => {
                 let state = Box::new(self.durable.copy.state(key));
                 Some(Message::State { request, state, stand_in: false })

@@ -29,6 +29,9 @@ fn mixed() -> impl Iterator<Item = &'static spec::Spec> {
     spec::all().filter(|spec| !LEFT_OUT.contains(&spec.name) && !STATEFUL.contains(&spec.name))
 }
 
+/// Few, so that commands meet.
+const KEYS: u64 = 12;
+
 /// Words that mean something to some command.
 const WORDS: [&str; 24] = [
     "NX",
@@ -93,10 +96,15 @@ pub fn draw(random: &mut Random) -> Command {
     words
 }
 
+/// All keys that it uses.
+pub fn keys() -> impl Iterator<Item = String> {
+    (0..KEYS).map(|at| format!("any{at}"))
+}
+
 fn word(key: bool, random: &mut Random) -> Vec<u8> {
     match random.below(10) {
-        _ if key => format!("any{}", random.below(12)).into_bytes(),
-        0..=3 => format!("any{}", random.below(12)).into_bytes(),
+        _ if key => format!("any{}", random.below(KEYS)).into_bytes(),
+        0..=3 => format!("any{}", random.below(KEYS)).into_bytes(),
         4..=6 => random.below(20).to_string().into_bytes(),
         7 => format!("member{}", random.below(6)).into_bytes(),
         _ => WORDS[random.below(WORDS.len() as u64) as usize].as_bytes().to_vec(),

@@ -60,6 +60,7 @@ fn main() {
         seed: 1,
         snapshot_log_bytes: usize::MAX,
         transfer_bytes_per_second: 32 << 20,
+        site_bytes_per_second: None,
         merge_engine: &merging::Lua,
         engine_format: data::log_format::ENGINE_FORMAT,
         audit: Default::default(),

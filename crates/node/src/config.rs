@@ -38,6 +38,8 @@ pub struct Config {
     pub snapshot_log_bytes: usize,
     /// A copy that is far behind gets snapshot and log at this rate; the log faster when it does not gain on it.
     pub transfer_bytes_per_second: u32,
+    /// What leaders on this node send to each other site, at most; no limit without.
+    pub site_bytes_per_second: Option<u32>,
     /// How often copies are compared.
     pub audit: crate::audit::Pace,
     /// Runs the functions of keyspaces whose conflicts are merged by one.

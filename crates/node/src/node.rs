@@ -233,6 +233,7 @@ impl Node {
         self.control(control::Input::Tick);
         self.send_heartbeats();
         self.tell_clock();
+        self.divide_site_rate();
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
             self.feed(group, single_leader::Input::Tick);

@@ -32,6 +32,7 @@ pub(crate) mod shard;
 pub mod sheet;
 mod show;
 
+use crate::group::Group;
 use crate::io::{Event, Output};
 use crate::message::PeerMessage;
 use crate::node::Node;
@@ -211,6 +212,16 @@ impl Node {
         let mut out = core::mem::take(&mut site.late);
         site.tell_committed(now, &mut out);
         self.carry_out_site(group, out);
+    }
+
+    /// What this node may send to each other site is for those of its shards that have something to send, in equal parts.
+    pub(crate) fn divide_site_rate(&mut self) {
+        let Some(rate) = self.config.site_bytes_per_second else { return };
+        let of = |it: &Group| it.site.as_ref()?.exchange.as_ref().map(|it| it.has_to_send());
+        let busy = self.groups.values().filter(|it| of(it) == Some(true)).count() as u64;
+        let part = (u64::from(rate) / busy.max(1)).max(1);
+        let sites = self.groups.values_mut().filter_map(|it| it.site.as_mut()?.exchange.as_mut());
+        sites.for_each(|exchange| exchange.set_bandwidth(Some(part)));
     }
 
     /// Once a tick.

@@ -26,6 +26,8 @@ pub struct Settings {
     pub snapshot_log_bytes: usize,
     /// A copy that is far behind gets snapshot and log at this rate, bytes per second.
     pub transfer_rate: u32,
+    /// What leaders on this node send to each other site of a multi-leader keyspace, bytes per second at most.
+    pub site_rate: Option<u32>,
     /// The newest message version to speak with peers. Less than this program can is for an upgrade that may have to be taken back.
     pub message_version: u8,
 }
@@ -46,6 +48,9 @@ impl StartError {
         StartError(what.into())
     }
 }
+
+/// A guess.
+const SITE_RATE_MIN: u32 = 4096;
 
 impl Settings {
     /// Refuses what would be unsafe or cannot work, before anything is opened.
@@ -73,6 +78,11 @@ impl Settings {
         first.check().map_err(|_| StartError::new("--shards must be between 1 and 256"))?;
         if self.transfer_rate == 0 {
             return Err(StartError::new("--transfer-rate must be above 0: nothing would ever catch up"));
+        }
+        if self.site_rate.is_some_and(|rate| rate < SITE_RATE_MIN) {
+            return Err(StartError::new(format!(
+                "--site-rate must be at least {SITE_RATE_MIN} bytes per second: less carries hardly more than the sites' words of where they stand"
+            )));
         }
         if !(VERSION_MIN..=VERSION_MAX).contains(&self.message_version) {
             return Err(StartError::new(format!(

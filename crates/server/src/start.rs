@@ -134,6 +134,7 @@ pub fn run(settings: Settings, handle: Handle) -> Result<(), StartError> {
         // Without a disk there is no log to shorten: a snapshot is taken when a follower needs one.
         snapshot_log_bytes: if disk.is_some() { settings.snapshot_log_bytes } else { usize::MAX },
         transfer_bytes_per_second: settings.transfer_rate,
+        site_bytes_per_second: settings.site_rate,
         merge_engine: &merging::Lua,
         engine_format: data::log_format::ENGINE_FORMAT,
         audit: Default::default(),

@@ -49,6 +49,9 @@ pub struct NodeCommand {
     /// Bytes per second at which this node pulls a snapshot, or sends the log to a copy that is far behind. [default: 8388608]
     #[arg(long, env = "TERCET_TRANSFER_RATE")]
     transfer_rate: Option<u32>,
+    /// Bytes per second that this node's leaders send to each other site of a multi-leader keyspace, at most. [default: no limit]
+    #[arg(long, env = "TERCET_SITE_RATE")]
+    site_rate: Option<u32>,
     /// The newest message version to speak with the other nodes, while an upgrade may have to be taken back. [default: the newest that this program speaks]
     #[arg(long, env = "TERCET_MESSAGE_VERSION")]
     message_version: Option<u8>,
@@ -77,6 +80,8 @@ struct File {
     maxclients: Option<usize>,
     #[serde(rename = "transfer-rate")]
     transfer_rate: Option<u32>,
+    #[serde(rename = "site-rate")]
+    site_rate: Option<u32>,
     #[serde(rename = "message-version")]
     message_version: Option<u8>,
 }
@@ -135,6 +140,7 @@ impl NodeCommand {
             connections_max: self.maxclients.or(file.maxclients).unwrap_or(10_000),
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             transfer_rate: self.transfer_rate.or(file.transfer_rate).unwrap_or(TRANSFER_RATE),
+            site_rate: self.site_rate.or(file.site_rate),
             message_version: self.message_version.or(file.message_version).unwrap_or(MESSAGE_VERSION_MAX),
         })
     }

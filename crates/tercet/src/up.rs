@@ -145,6 +145,7 @@ impl Up {
             connections_max: 10_000,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             transfer_rate: TRANSFER_RATE,
+            site_rate: None,
             message_version: MESSAGE_VERSION_MAX,
             shards: self.shards,
         })

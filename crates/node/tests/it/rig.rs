@@ -176,6 +176,7 @@ impl Cluster {
             seed: 99 * u64::from(id.0) + process.0,
             snapshot_log_bytes: self.snapshot_log_bytes,
             transfer_bytes_per_second: 32 << 20,
+            site_bytes_per_second: None,
             merge_engine: &merging::Lua,
             engine_format: self.engines.get(&id).copied().unwrap_or(ENGINE_FORMAT),
             audit: self.audit,

@@ -7,6 +7,7 @@
 // bugs: ML-04, ML-22
 
 use super::exchange::{Exchange, Output, Report};
+use super::link::Link;
 use super::message::Message;
 use super::record::{Change, Record, Staged};
 use super::state::Staging;
@@ -59,6 +60,8 @@ pub(super) struct Serving {
     before: BTreeMap<(u64, Blob), Option<Held>>,
     before_bytes: u64,
     last: Option<Staged>,
+    /// That part was asked for, and waits for bandwidth.
+    is_due: bool,
 }
 
 /// What a key takes in a message.
@@ -80,7 +83,13 @@ impl Exchange {
             return;
         }
         copying.tries += 1;
-        if copying.tries > TRIES_MAX {
+        // A giver that hears this site has the next part under way, or says that the copy is gone.
+        let is_given = copying.copy.is_some()
+            && self.links.get(&copying.peer).is_some_and(|link| {
+                link.is_up(now.instant, self.limits.dead_after)
+                    && link.hears().is_some_and(|hears| hears.contains(&self.me.site))
+            });
+        if copying.tries > TRIES_MAX && !is_given {
             return self.abandon_copy(out);
         }
         self.ask_copy(now.instant, out);
@@ -110,13 +119,13 @@ impl Exchange {
     }
     fn begin_copy(&mut self, now: Instant, out: &mut Vec<Output>) {
         let (dead_after, copy_after) = (self.limits.dead_after, self.limits.copy_after);
-        let wanted = |link: &super::link::Link| {
+        let wanted = |link: &Link| {
             let is_lacking =
                 link.status.as_ref().is_some_and(|it| it.is_ready && !self.state.vector.covers(&it.vector));
             let is_beyond = link.beyond_since.is_some_and(|since| now.since(since) >= copy_after);
             !self.state.is_ready || (is_lacking && (link.has_overflowed || is_beyond))
         };
-        let can = |link: &super::link::Link| {
+        let can = |link: &Link| {
             let is_ready = link.status.as_ref().is_some_and(|status| status.is_ready);
             link.is_up(now, dead_after) && is_ready && link.copy_ahead.is_none()
         };
@@ -238,6 +247,7 @@ impl Exchange {
                 before: BTreeMap::new(),
                 before_bytes: 0,
                 last: None,
+                is_due: false,
             };
             self.serving.insert(to, serving);
         } else if let Some(serving) = self.serving.get_mut(&to) {
@@ -261,7 +271,10 @@ impl Exchange {
         }
     }
     pub(super) fn serve_part(&mut self, to: SiteId, copy: u64, first: u64, out: &mut Vec<Output>) {
-        let part_bytes_max = self.limits.part_bytes_max;
+        // The taker must not wait longer for one than it has patience.
+        let rate = self.limits.bandwidth_bytes_per_s.unwrap_or(u64::MAX);
+        let patience_ms = self.limits.resend_after.as_millis() as u64;
+        let part_bytes_max = self.limits.part_bytes_max.min(rate.saturating_mul(patience_ms) / 1_000);
         let gone = Output::Send { to, message: Message::CopyGone { copy } };
         let Some(serving) = self.serving.get_mut(&to).filter(|serving| serving.copy == copy) else {
             return out.push(gone);
@@ -272,12 +285,33 @@ impl Exchange {
             }
             let part = serving.part(&self.state.copy, first, part_bytes_max);
             serving.last = Some(part);
+        } else if !self.links.get(&to).is_some_and(Link::may_send)
+            && self.limits.bandwidth_bytes_per_s.is_some()
+        {
+            // Asked for again: it is on its way, or waits to be.
+            return;
         }
-        let Some(part) = serving.last.clone() else { return };
-        if let Some(link) = self.links.get_mut(&to) {
-            link.spend(part.bytes);
+        serving.is_due = true;
+        self.send_parts(out);
+    }
+    /// What was asked for, as far as bandwidth allows. Before writes of the same link, which would else take all of it.
+    pub(super) fn send_parts(&mut self, out: &mut Vec<Output>) {
+        for (to, serving) in self.serving.iter_mut().filter(|(_, serving)| serving.is_due) {
+            let Some(part) = &serving.last else { continue };
+            if let Some(link) = self.links.get_mut(to) {
+                if self.limits.bandwidth_bytes_per_s.is_some() && !link.may_send() {
+                    continue;
+                }
+                link.spend(part.bytes);
+            }
+            serving.is_due = false;
+            let message = Message::CopyPart { copy: serving.copy, part: Box::new(part.clone()) };
+            out.push(Output::Send { to: *to, message });
         }
-        out.push(Output::Send { to, message: Message::CopyPart { copy, part: Box::new(part) } });
+    }
+    /// Whether a copy is not sent to its end.
+    pub(super) fn is_giving(&self) -> bool {
+        self.serving.values().any(|serving| serving.is_due || serving.next.is_some())
     }
     /// Keeps what a record is about to overwrite for the copies that are being given.
     pub(super) fn keep_before(&mut self, record: &Record) {

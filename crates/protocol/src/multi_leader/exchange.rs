@@ -244,6 +244,14 @@ impl Exchange {
             must_acknowledge: true,
         }
     }
+    /// How much may be sent to each site.
+    pub fn set_bandwidth(&mut self, bytes_per_s: Option<u64>) {
+        self.limits.bandwidth_bytes_per_s = bytes_per_s;
+    }
+    /// Whether a site lacks something of what is committed here, as far as it has told.
+    pub fn has_to_send(&self) -> bool {
+        self.is_giving() || self.links.values().any(|link| !link.acknowledged.covers(self.marks.vector()))
+    }
     /// The functions that say what readers are shown of concurrent strings: increments add to that.
     pub fn set_resolvers(&mut self, resolvers: Resolvers) {
         self.resolvers = resolvers;
@@ -477,6 +485,7 @@ impl Exchange {
         self.tick_clock(now, out);
         self.reroute(now.instant, out);
         self.tick_links(now.instant, out);
+        self.send_parts(out);
         self.tick_waiting(now.instant);
         self.tick_copy(now, out);
         self.tick_inbox(now, out);

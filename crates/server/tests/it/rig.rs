@@ -60,6 +60,7 @@ pub fn settings(name: &str) -> Settings {
         connections_max: 1000,
         snapshot_log_bytes: 256 << 20,
         transfer_rate: 32 << 20,
+        site_rate: None,
         message_version: node::message::VERSION_MAX,
     }
 }

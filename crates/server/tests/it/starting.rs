@@ -19,6 +19,7 @@ fn an_open_address_needs_a_password() {
 #[test]
 fn a_transfer_rate_of_nothing_is_refused() {
     assert!(refusal(Settings { transfer_rate: 0, ..settings("n1") }).contains("--transfer-rate"));
+    assert!(refusal(Settings { site_rate: Some(100), ..settings("n1") }).contains("--site-rate"));
     assert!(refusal(Settings { shards: 0, ..settings("n1") }).contains("--shards"));
 }
 

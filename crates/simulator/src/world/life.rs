@@ -115,6 +115,7 @@ impl World {
             seed,
             snapshot_log_bytes: self.snapshot_log_bytes,
             transfer_bytes_per_second: 32 << 20,
+            site_bytes_per_second: None,
             merge_engine: &merging::Lua,
             engine_format: data::log_format::ENGINE_FORMAT,
             audit: AUDITS,

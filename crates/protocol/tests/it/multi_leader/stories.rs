@@ -406,6 +406,31 @@ fn a_link_is_bounded() {
     well(&mut sites);
 }
 
+/// A copy of the state takes no more per second than writes may, and nobody loses patience with it.
+#[test]
+fn a_copy_is_bounded() {
+    let bounds = Limits { bandwidth_bytes_per_s: Some(5_000), ..limits() };
+    let mut sites = with_limits(2, Topology::AllToAll, bounds);
+    sites.run(100);
+    sites.cut(1, 2, 300);
+    for number in 0..600 {
+        sites.write(1, "s", Act::Add(format!("a member of some length, number {number}")));
+        sites.write(1, &format!("key {}", number % 200), set("a value of some length"));
+        sites.run(1);
+    }
+    sites.trim(SiteId(1));
+    sites.run(300);
+    let begin = sites.now;
+    while sites.converged().is_err() && sites.now - begin < 120_000_000_000 {
+        sites.run(20);
+    }
+    let ms = (sites.now - begin) / 1_000_000;
+    assert!((5_000..40_000).contains(&ms), "more than 25 kB took {ms} ms");
+    assert_eq!(reports(&sites, |it| matches!(it, Report::CopyAbandoned { .. })), 0);
+    assert_eq!(reports(&sites, |it| matches!(it, Report::CopyDone { from: SiteId(1) })), 1);
+    well(&mut sites);
+}
+
 /// Topologies change under load, again and again.
 #[test]
 fn topologies_change_live() {

@@ -10,6 +10,7 @@ use data::{Epoch, Incarnation, KeyspaceId, NodeId, Process, ViewNumber};
 use hmac::{Hmac, KeyInit, Mac};
 use mio::net::TcpStream;
 use node::PeerMessage;
+use node::message::PACKED_KIND;
 use sha2::Sha256;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -24,6 +25,7 @@ use wire::peer::Part;
 use wire::{PeerFrame, PeerHeader, PeerLimits};
 
 mod distance;
+mod packing;
 
 use distance::Distance;
 
@@ -201,8 +203,9 @@ impl Outgoing {
             return true;
         };
         self.next_id += 1;
-        let header = PeerHeader {
-            version: agreed.version,
+        let version = agreed.version;
+        let mut header = PeerHeader {
+            version,
             kind: message.kind(),
             part: Part::WHOLE,
             hops: 0,
@@ -218,13 +221,25 @@ impl Outgoing {
         };
         let before = self.urgent.len();
         PeerFrame::write(&mut self.urgent, &header, |w| message.encode(w));
+        let packed = match packing::is_for(message, version) {
+            true => packing::pack(header.kind, &self.urgent[before + wire::peer::HEADER_LEN..]),
+            false => None,
+        };
+        if let Some(packed) = &packed {
+            header.kind = PACKED_KIND;
+            self.urgent.truncate(before);
+            PeerFrame::write(&mut self.urgent, &header, |w| w.buffer.extend_from_slice(packed));
+        }
         let len = self.urgent.len() - before;
         // Messages of a group keep their order: behind a large one they wait in the same queue.
         let ordered = matches!(message, PeerMessage::Replication { .. }) && !self.bulk.is_empty();
         if len > PART_LEN_MAX || ordered {
             self.urgent.truncate(before);
-            let mut body = Vec::with_capacity(len);
-            message.encode(&mut Writer::new(&mut body));
+            let body = packed.unwrap_or_else(|| {
+                let mut body = Vec::with_capacity(len);
+                message.encode(&mut Writer::new(&mut body));
+                body
+            });
             let Some(parts) = wire::parts::split(&body, PART_LEN_MAX) else { return false };
             for (part, bytes) in parts {
                 let mut frame = Vec::with_capacity(bytes.len() + 128);
@@ -476,7 +491,7 @@ impl Incoming {
                 return Err(invalid("a frame of another sender".into()));
             }
             if let Ok(Some(body)) = self.assembler.accept(&header, body)
-                && let Ok(message) = PeerMessage::decode(header.kind, &body)
+                && let Some(message) = decode(header.kind, &body)
             {
                 each(Received::Message { from, incarnation, process, version, message });
             }
@@ -513,6 +528,16 @@ impl Incoming {
         }
         Ok(())
     }
+}
+
+/// The message of a frame, or of its parts put together. What nobody here would have sent is dropped: its sender's time-out brings
+/// what it meant again.
+fn decode(kind: u8, body: &[u8]) -> Option<PeerMessage> {
+    if kind != PACKED_KIND {
+        return PeerMessage::decode(kind, body).ok();
+    }
+    let (kind, body) = packing::unpack(body, ASSEMBLED_BYTES_MAX)?;
+    PeerMessage::decode(kind, &body).ok()
 }
 
 /// Sends one founding message to an address, on a connection of its own, from a thread of its own.

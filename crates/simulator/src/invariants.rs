@@ -170,6 +170,8 @@ pub struct Invariants {
     lossy: BTreeSet<GroupId>,
     /// Acknowledged entries may be gone by the operator's or the rule's choice: announced by the control plane.
     pub announced_losses: u64,
+    /// The groups of which one was announced, those that were dropped since among them.
+    pub announced: BTreeSet<GroupId>,
     pub damaged: u64,
     /// Copies that were rebuilt because their disk was harmed.
     pub rebuilt: u64,
@@ -199,7 +201,7 @@ impl Invariants {
             if node.group_states().any(|state| state.replica.role() == RoleName::Leader) {
                 self.fail("a disk that went back in time is noticed", format!("{} leads with it", host.id));
             }
-            if let Some(violation) = self.dots.check_restored(host) {
+            if let Some(violation) = self.dots.check_restored(now, host) {
                 self.fail(violation.property, violation.text);
             }
             return;
@@ -285,6 +287,7 @@ impl Invariants {
             && text.contains("loss_possible: true")
         {
             self.announced_losses += 1;
+            self.announced.extend(elected_in(text));
         }
     }
 
@@ -308,4 +311,11 @@ impl Invariants {
         self.damaged += 1;
         self.fail("recovery understands its own log", format!("{id}: {text}"));
     }
+}
+
+/// The group of an election, as its event names it.
+fn elected_in(text: &str) -> Option<GroupId> {
+    let (_, rest) = text.split_once("Elected { group: g")?;
+    let digits = rest.split(|it: char| !it.is_ascii_digit()).next()?;
+    digits.parse().ok().map(GroupId)
 }

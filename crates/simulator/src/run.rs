@@ -12,7 +12,7 @@ use crate::verdict::{Copies, judge};
 use crate::workload::{self, Kind};
 use crate::world::{Quorums, Space, World};
 use data::leaderless::ConflictPolicy;
-use data::{Epoch, LogFormat, NodeId};
+use data::{Epoch, GroupId, LogFormat, NodeId};
 
 /// What a run is given.
 #[derive(Clone, Debug)]
@@ -73,7 +73,9 @@ fn keeps(world: &World, space: &Space) -> bool {
     let newest = maps.max_by_key(|map| map.version);
     let announced = newest.is_none_or(|map| {
         let id = map.keyspace_named(&space.name).map(|keyspace| keyspace.id);
+        let of_space = |group: &GroupId| id.is_some() && map.keyspace_of(*group) == id;
         map.views().any(|view| Some(view.keyspace) == id && view.last_loss != Epoch(0))
+            || world.invariants.announced.iter().any(of_space)
     });
     space.durable || (!announced && !world.mix.has(Fault::WildClocks))
 }

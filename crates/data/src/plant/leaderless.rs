@@ -22,7 +22,7 @@ pub const LEADERLESS: [Planted; 20] = [
         Bug::ReusesActor,
         "LL-09",
         "a copy that lost its disk goes on as the actor that it was",
-        "protocol/src/leaderless/replica.rs",
+        "control/src/map/apply.rs",
     ),
     row(
         Bug::CountsStandIns,
@@ -125,8 +125,8 @@ pub const LEADERLESS: [Planted; 20] = [
 
 /// Bugs that whole clusters show: the simulator's general run hunts them in leaderless keyspaces. Some are listed elsewhere under
 /// another name, as what they break has several.
-// bugs: LL-02, LL-06, LL-10, LL-11, LL-12, LL-13, LL-14, LL-18, LL-21, LL-25, ML-11, ML-14, ML-15, ML-16
-pub const CLUSTERS: [Planted; 14] = [
+// bugs: LL-02, LL-06, LL-08, LL-10, LL-11, LL-12, LL-13, LL-14, LL-18, LL-21, LL-25, ML-11, ML-14, ML-15, ML-16
+pub const CLUSTERS: [Planted; 15] = [
     row(
         Bug::StampsByClock,
         "LL-02",
@@ -138,6 +138,12 @@ pub const CLUSTERS: [Planted; 14] = [
         "LL-06",
         "what has expired is absent to who reads from another node",
         "protocol/src/leaderless/replica.rs",
+    ),
+    row(
+        Bug::RollbackUnnoticed,
+        "LL-08",
+        "an old backup of a log is replayed, and what was deleted since comes with it",
+        "node/src/rollback.rs",
     ),
     row(
         Bug::CountsAcrossRings,

@@ -14,17 +14,22 @@ pub const NAME: &str = "a dot is given out once";
 #[derive(Default)]
 pub struct Dots {
     known: BTreeMap<Actor, u64>,
-    /// Where actors of nodes stood that were given back an old disk.
-    restored: BTreeMap<Actor, u64>,
+    /// Where actors of nodes stood that were given back an old disk, and since when they went on from there.
+    restored: BTreeMap<Actor, (u64, Option<u64>)>,
 }
+
+/// How long a node with an old disk may go on: until it has been told. Nobody listens to it meanwhile, but a peer that does not know
+/// yet may ask it for something, and through a link that is cut in one direction for as long as that lasts.
+const UNTOLD_NS: u64 = 8_000_000_000;
 
 impl Dots {
     /// After a turn of a node that was given back an old disk: it is behind what it gave out, and may not go on from there.
-    pub fn check_restored(&mut self, host: &Host) -> Option<Violation> {
+    pub fn check_restored(&mut self, now: u64, host: &Host) -> Option<Violation> {
         for (own, last) in host.node.as_ref()?.shard_states().map(|state| state.minted) {
             let known = self.known.get(&own).copied().unwrap_or_default();
-            let begin = *self.restored.entry(own).or_insert(last);
-            if begin < known && last > begin {
+            let (begin, since) = self.restored.entry(own).or_insert((last, None));
+            let (begin, goes_on) = (*begin, last > *begin);
+            if begin < known && goes_on && now - *since.get_or_insert(now) > UNTOLD_NS {
                 let text =
                     format!("{own} goes on from {begin} with an old disk, and another copy knows {known}");
                 return Some(Violation { property: NAME, text });

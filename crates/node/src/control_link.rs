@@ -3,7 +3,7 @@
 use crate::config::RestoredGroup;
 use crate::group::{Group, Pause};
 use crate::io::{ConnectionId, Event, Output};
-use crate::message::PeerMessage;
+use crate::message::{LEVEL_SINCE, PeerMessage};
 use crate::node::Node;
 use crate::replies::SlotId;
 use crate::route::Routes;
@@ -13,6 +13,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use control::map::LEVEL;
 use control::{Applied, ClusterMap, Command, Refusal};
 use core::time::Duration;
 use data::keyspace::CommitRule;
@@ -188,6 +189,21 @@ impl Node {
     pub(crate) fn ask_control(&mut self, client: Option<(ConnectionId, SlotId)>, command: Command) {
         let ticket = self.new_ticket(client);
         self.control(control::Input::Propose { ticket, command });
+    }
+
+    /// The control leader raises the map's level once every member has said that it knows the newest one.
+    pub(crate) fn raise_level(&mut self) {
+        let me = self.config.node;
+        if self.map.level >= LEVEL || !self.map.founded() || self.plane.control_leader() != Some(me) {
+            return;
+        }
+        let now = self.now.instant;
+        let knows = |id: &NodeId| *id == me || self.versions.get(id).is_some_and(|it| *it >= LEVEL_SINCE);
+        let is_asked = self.level_asked.is_some_and(|at| now < at + TICKET_PATIENCE);
+        if !is_asked && self.map.nodes.keys().all(knows) {
+            self.level_asked = Some(now);
+            self.ask_control(None, Command::RaiseLevel { level: LEVEL });
+        }
     }
 
     pub(crate) fn new_ticket(&mut self, client: Option<(ConnectionId, SlotId)>) -> u64 {

@@ -21,7 +21,7 @@ use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 10;
+pub const VERSION_MAX: u8 = 11;
 /// What is given with a command, and questions for a write's fate, travel since this version.
 pub const OPTIONS_SINCE: u8 = 3;
 /// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.
@@ -30,6 +30,9 @@ pub const LINKS_SINCE: u8 = 4;
 /// Messages between sites may come compressed since this version: in frames of a kind of their own, which the driver unpacks.
 pub const PACKED_SINCE: u8 = 10;
 pub const PACKED_KIND: u8 = 62;
+
+/// Members know [`control::LEVEL`] since this version.
+pub const LEVEL_SINCE: u8 = 11;
 
 /// Members read rules in the map since this version.
 pub const RULES_SINCE: u8 = 9;

@@ -74,6 +74,8 @@ pub struct Node {
     pub(crate) peers: BTreeMap<NodeId, u8>,
     /// The message version of the last connection to each node, of those that are away too.
     pub(crate) versions: BTreeMap<NodeId, u8>,
+    /// When the map was last asked to rise to the newest level.
+    pub(crate) level_asked: Option<data::Instant>,
     /// The number of each node's engine format, as it last said.
     pub(crate) engines: BTreeMap<NodeId, u16>,
     /// Copies that cannot follow their group's log.
@@ -154,6 +156,7 @@ impl Node {
             control_lease: (Instant::ZERO, NodeId(0)),
             peers: BTreeMap::new(),
             versions: BTreeMap::new(),
+            level_asked: None,
             engines: BTreeMap::new(),
             refused: BTreeSet::new(),
             lives: Lives::new(Life {
@@ -233,6 +236,7 @@ impl Node {
         self.control(control::Input::Tick);
         self.send_heartbeats();
         self.tell_clock();
+        self.raise_level();
         self.divide_site_rate();
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {

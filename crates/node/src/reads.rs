@@ -223,7 +223,7 @@ impl Node {
         for (group, it) in taken_in {
             let is_of = |group: GroupId| self.map.keyspace_of(group) == Some(it.view.keyspace);
             for session in self.sessions.iter_mut().filter(|session| session.seen.groups().any(is_of)) {
-                session.seen.note(*group, it.complete_from);
+                session.seen.follow(*group, it.complete_from);
             }
         }
     }
@@ -238,8 +238,10 @@ impl Node {
         }
         let keyspaces: Vec<KeyspaceId> = seen.groups().filter_map(|it| self.map.keyspace_of(it)).collect();
         for (group, it) in &self.map.groups {
-            if it.complete_from != Position::default() && keyspaces.contains(&it.view.keyspace) {
-                seen.note(*group, it.complete_from);
+            // Of what came in before it knew the session was told when it saw something of the group.
+            let is_new = it.completed_at == 0 || it.completed_at > moved_at;
+            if is_new && it.complete_from != Position::default() && keyspaces.contains(&it.view.keyspace) {
+                seen.follow(*group, it.complete_from);
             }
         }
     }
@@ -252,9 +254,18 @@ impl Node {
         )
     }
 
+    /// The same of the keyspace's other groups: what the session saw in one of them may be in this one by now, or gone.
+    // bugs: SL-05
+    fn lost_beside(&self, connection: ConnectionId, group: GroupId) -> Option<String> {
+        let seen = &self.sessions.get(connection)?.seen;
+        let keyspace = self.map.keyspace_of(group)?;
+        let is_beside = |other: &GroupId| *other != group && self.map.keyspace_of(*other) == Some(keyspace);
+        seen.groups().filter(is_beside).find_map(|other| self.lost_to(connection, other))
+    }
+
     /// The same, counted, for a session that must hear of it. What is not lost, as far as this node has heard, is settled.
     pub(crate) fn refuse_lost(&mut self, connection: ConnectionId, group: GroupId) -> Option<String> {
-        let text = self.lost_to(connection, group);
+        let text = self.lost_to(connection, group).or_else(|| self.lost_beside(connection, group));
         if text.is_some() {
             self.statistics.sessions_lost += 1;
         } else if let Some(session) = self.sessions.get_mut(connection)

@@ -110,6 +110,14 @@ impl Positions {
     }
     fn note_other(&mut self, new: Seen) -> bool {
         self.unplaced.retain(|group| *group != new.group);
+        self.insert(new);
+        self.of(new.group).len() > 1
+    }
+    /// What the session saw elsewhere stands here too. What it saw of this group at a place that nobody told may stand behind it.
+    pub fn follow(&mut self, group: GroupId, position: Position) {
+        self.insert(Seen { group, position });
+    }
+    fn insert(&mut self, new: Seen) {
         match self.seen.binary_search_by_key(&new.key(), Seen::key) {
             Ok(at) => {
                 let index = &mut self.seen[at].position.index;
@@ -122,7 +130,6 @@ impl Positions {
             }
             Err(_) => debug_assert!(false, "more groups than any cluster has"),
         }
-        self.of(new.group).len() > 1
     }
     /// The session saw something of the group, and was not told where it stands.
     pub fn note_unplaced(&mut self, group: GroupId) {

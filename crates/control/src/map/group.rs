@@ -77,8 +77,16 @@ impl ClusterMap {
     pub(super) fn insert_group(&mut self, view: View, slots: SlotSet) {
         let (group, keyspace) = (view.group, view.keyspace);
         self.next_group = group.next();
-        self.groups
-            .insert(group, Group { last_epoch: view.epoch, slots, complete_from: Position::default(), view });
+        self.groups.insert(
+            group,
+            Group {
+                last_epoch: view.epoch,
+                slots,
+                complete_from: Position::default(),
+                completed_at: 0,
+                view,
+            },
+        );
         self.remember(Change::GroupCreated { group, keyspace });
     }
 

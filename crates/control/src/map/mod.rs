@@ -70,9 +70,20 @@ pub struct Group {
     pub slots: SlotSet,
     /// A copy that does not hold this entry lacks keys that moved here.
     pub complete_from: Position,
+    /// In which version of the map they did; 0 where that was not recorded.
+    pub completed_at: u64,
     /// The highest epoch ever named, by an election that nobody won too.
     pub last_epoch: Epoch,
 }
+
+/// The newest level that this program knows. The control leader raises a map to it once all members have said that they know it; a
+/// program that does not cannot read the map from then on.
+///
+/// | level | since it was raised |
+/// |---|---|
+/// | 1 | |
+/// | 2 | no slots go to a group whose election is under way; the keyspaces of groups that are gone are kept, and when slots came |
+pub const LEVEL: u32 = 2;
 
 /// Invariants: `version` grows with every entry applied; ids are below the `next_*` numbers; a group's view names known
 /// keyspaces; `control` lists the voters and learners of the consensus library as of `version`.
@@ -82,6 +93,8 @@ pub struct ClusterMap {
     pub cluster: u64,
     /// Index of the last entry of the control log that this map contains.
     pub version: u64,
+    /// What the entries of the control log mean: all members must come to the same map by them, whatever program each runs. See
+    /// [`LEVEL`].
     pub level: u32,
     pub nodes: BTreeMap<NodeId, Node>,
     pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
@@ -165,6 +178,7 @@ impl ClusterMap {
         };
         let format = if self.rules.is_empty() { format } else { 7 };
         let format = if self.dropped.is_empty() { format } else { 8 };
+        let format = if self.level < 2 { format } else { 9 };
         w.u8(format);
         w.u64(self.cluster);
         w.u64(self.version);
@@ -225,11 +239,14 @@ impl ClusterMap {
                 keyspace.encode(w);
             }
         }
+        if format > 8 {
+            self.groups.values().for_each(|group| w.u64(group.completed_at));
+        }
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Result<ClusterMap, DecodeError> {
         let format = r.u8()?;
-        if !(4..=8).contains(&format) {
+        if !(4..=9).contains(&format) {
             return Err(DecodeError::Invalid("format of the cluster map"));
         }
         let (cluster, version, level) = (r.u64()?, r.u64()?, r.u32()?);
@@ -238,10 +255,10 @@ impl ClusterMap {
         let group = |r: &mut Reader<'_>| {
             let (view, slots) = (View::decode(r)?, SlotSet::decode(r)?);
             let complete_from = Position::decode(r)?;
-            Ok(Group { view, slots, complete_from, last_epoch: Epoch::decode(r)? })
+            Ok(Group { view, slots, complete_from, completed_at: 0, last_epoch: Epoch::decode(r)? })
         };
         let groups = r.list(group)?;
-        Ok(ClusterMap {
+        let mut map = ClusterMap {
             cluster,
             version,
             level,
@@ -275,7 +292,13 @@ impl ClusterMap {
                 4..=7 => BTreeMap::new(),
                 _ => r.list(|r| Ok((GroupId::decode(r)?, KeyspaceId::decode(r)?)))?.into_iter().collect(),
             },
-        })
+        };
+        if format > 8 {
+            for group in map.groups.values_mut() {
+                group.completed_at = r.u64()?;
+            }
+        }
+        Ok(map)
     }
 }
 

@@ -44,7 +44,9 @@ impl ClusterMap {
                     return Err(Refusal::InUse);
                 }
                 self.groups.remove(&group);
-                self.dropped.insert(group, keyspace);
+                if self.level >= 2 {
+                    self.dropped.insert(group, keyspace);
+                }
                 self.remember(Change::GroupDropped { group, keyspace });
             }
             ShardChange::Begin { keyspace, slots, to } => return self.begin_move(keyspace, slots, to),
@@ -52,16 +54,17 @@ impl ClusterMap {
                 let it = *self.moves.get(&id).ok_or(Refusal::UnknownMove)?;
                 let stale = it.attempt != attempt && !plant::is(Bug::CutsOverStale);
                 // An election may have counted copies as they were before they held what moves, and drops it then.
-                let is_led = self.view(it.to).is_some_and(|to| to.election.is_none());
+                let is_led = self.level < 2 || self.view(it.to).is_some_and(|to| to.election.is_none());
                 if !it.is_copying() || stale || !is_led {
                     return Err(Refusal::Outdated);
                 }
+                let version = if self.level < 2 { 0 } else { self.version };
                 if let Some(from) = self.groups.get_mut(&it.from) {
                     from.slots.remove(it.slots);
                 }
                 if let Some(to) = self.groups.get_mut(&it.to) {
                     to.slots.add(it.slots);
-                    to.complete_from = position;
+                    (to.complete_from, to.completed_at) = (position, version);
                 }
                 self.moved_at = self.version;
                 self.clear(id, it.from);

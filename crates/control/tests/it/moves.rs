@@ -2,7 +2,7 @@
 // catalogue: H4
 // bugs: X-01
 
-use control::map::Advice;
+use control::map::{Advice, LEVEL};
 use control::{Addresses, Applied, ClusterMap, Command, Founded, Refusal, ShardChange};
 use data::codec::{Reader, Writer};
 use data::keyspace::Settings;
@@ -126,6 +126,7 @@ fn a_move_that_is_given_up_is_cleared_first() {
 #[test]
 fn slots_do_not_go_to_a_group_whose_election_is_under_way() {
     let mut map = Map::new();
+    map.done(Command::RaiseLevel { level: LEVEL });
     assert_eq!(map.change(begin(0, 99)), Ok(Applied::Done));
     map.begin_election(2);
     for attempt in [1, 2] {
@@ -139,6 +140,7 @@ fn slots_do_not_go_to_a_group_whose_election_is_under_way() {
 #[test]
 fn the_keyspace_of_a_group_that_is_gone_stays_known() {
     let mut map = Map::new();
+    map.done(Command::RaiseLevel { level: LEVEL });
     let (gone, keyspace) = (GroupId(1), KeyspaceId(16));
     assert_eq!(map.change(begin(0, 8191)), Ok(Applied::Done));
     let at = Position::new(1, 7);
@@ -152,4 +154,31 @@ fn the_keyspace_of_a_group_that_is_gone_stays_known() {
     assert_eq!((map.0.view(gone), map.0.keyspace_of(gone)), (None, Some(keyspace)));
     map.done(Command::DropKeyspace { keyspace });
     assert_eq!(map.0.keyspace_of(gone), None);
+}
+
+/// Members whose programs do not know the newest level come to the same map by the same entries, and can read it.
+#[test]
+fn a_map_of_the_first_level_changes_as_it_always_did() {
+    let mut map = Map::new();
+    let (gone, keyspace) = (GroupId(1), KeyspaceId(16));
+    assert_eq!(map.change(begin(0, 8191)), Ok(Applied::Done));
+    let settings = Settings { shards: 1, ..Settings::default() };
+    map.done(Command::AlterKeyspace { keyspace, settings });
+    map.begin_election(2);
+    let at = Position::new(1, 7);
+    let cut_over = |attempt| ShardChange::CutOver { id: 0, attempt, position: at };
+    let done = [1, 2].map(|attempt| map.change(cut_over(attempt)));
+    assert!(done.contains(&Ok(Applied::Done)), "{done:?}");
+    assert_eq!(map.0.groups[&GroupId(2)].completed_at, 0);
+    assert_eq!(map.change(ShardChange::End { id: 0 }), Ok(Applied::Done));
+    assert_eq!(map.change(ShardChange::DropGroup { group: gone }), Ok(Applied::Done));
+    assert!(map.0.dropped.is_empty());
+    let format = |map: &ClusterMap| {
+        let mut bytes = Vec::new();
+        map.encode(&mut Writer::new(&mut bytes));
+        bytes[0]
+    };
+    assert_eq!(format(&map.0), 4);
+    map.done(Command::RaiseLevel { level: LEVEL });
+    assert_eq!(format(&map.0), 9);
 }

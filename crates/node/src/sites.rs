@@ -217,7 +217,8 @@ impl Node {
     /// What this node may send to each other site is for those of its shards that have something to send, in equal parts.
     pub(crate) fn divide_site_rate(&mut self) {
         let Some(rate) = self.config.site_bytes_per_second else { return };
-        let of = |it: &Group| it.site.as_ref()?.exchange.as_ref().map(|it| it.has_to_send());
+        let now = self.now.instant;
+        let of = |it: &Group| it.site.as_ref()?.exchange.as_ref().map(|it| it.has_to_send(now));
         let busy = self.groups.values().filter(|it| of(it) == Some(true)).count() as u64;
         let part = (u64::from(rate) / busy.max(1)).max(1);
         let sites = self.groups.values_mut().filter_map(|it| it.site.as_mut()?.exchange.as_mut());

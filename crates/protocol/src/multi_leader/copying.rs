@@ -62,6 +62,8 @@ pub(super) struct Serving {
     last: Option<Staged>,
     /// That part was asked for, and waits for bandwidth.
     is_due: bool,
+    /// When a part was sent last, or the copy was asked for.
+    sent_at: Instant,
 }
 
 /// What a key takes in a message.
@@ -224,7 +226,7 @@ impl Exchange {
 
 /// Giving.
 impl Exchange {
-    pub(super) fn serve(&mut self, to: SiteId, ask: u64, out: &mut Vec<Output>) {
+    pub(super) fn serve(&mut self, now: Instant, to: SiteId, ask: u64, out: &mut Vec<Output>) {
         if !self.state.is_ready {
             return out.push(Output::Send { to, message: Message::CopyGone { copy: ask } });
         }
@@ -248,6 +250,7 @@ impl Exchange {
                 before_bytes: 0,
                 last: None,
                 is_due: false,
+                sent_at: now,
             };
             self.serving.insert(to, serving);
         } else if let Some(serving) = self.serving.get_mut(&to) {
@@ -270,7 +273,13 @@ impl Exchange {
             }
         }
     }
-    pub(super) fn serve_part(&mut self, to: SiteId, copy: u64, first: u64, out: &mut Vec<Output>) {
+    pub(super) fn serve_part(
+        &mut self,
+        now: Instant,
+        to: SiteId,
+        (copy, first): (u64, u64),
+        out: &mut Vec<Output>,
+    ) {
         // The taker must not wait longer for one than it has patience.
         let rate = self.limits.bandwidth_bytes_per_s.unwrap_or(u64::MAX);
         let patience_ms = self.limits.resend_after.as_millis() as u64;
@@ -285,17 +294,18 @@ impl Exchange {
             }
             let part = serving.part(&self.state.copy, first, part_bytes_max);
             serving.last = Some(part);
-        } else if !self.links.get(&to).is_some_and(Link::may_send)
+        } else if now.since(serving.sent_at) < self.limits.resend_after
+            && !self.links.get(&to).is_some_and(Link::may_send)
             && self.limits.bandwidth_bytes_per_s.is_some()
         {
             // Asked for again: it is on its way, or waits to be.
             return;
         }
         serving.is_due = true;
-        self.send_parts(out);
+        self.send_parts(now, out);
     }
     /// What was asked for, as far as bandwidth allows. Before writes of the same link, which would else take all of it.
-    pub(super) fn send_parts(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn send_parts(&mut self, now: Instant, out: &mut Vec<Output>) {
         for (to, serving) in self.serving.iter_mut().filter(|(_, serving)| serving.is_due) {
             let Some(part) = &serving.last else { continue };
             if let Some(link) = self.links.get_mut(to) {
@@ -304,14 +314,15 @@ impl Exchange {
                 }
                 link.spend(part.bytes);
             }
-            serving.is_due = false;
+            (serving.is_due, serving.sent_at) = (false, now);
             let message = Message::CopyPart { copy: serving.copy, part: Box::new(part.clone()) };
             out.push(Output::Send { to: *to, message });
         }
     }
-    /// Whether a copy is not sent to its end.
-    pub(super) fn is_giving(&self) -> bool {
-        self.serving.values().any(|serving| serving.is_due || serving.next.is_some())
+    /// Whether a copy is not sent to its end, as far as anybody still asks for it.
+    pub(super) fn is_giving(&self, now: Instant) -> bool {
+        let is_asked = |serving: &Serving| now.since(serving.sent_at) < self.limits.dead_after;
+        self.serving.values().any(|serving| serving.is_due || serving.next.is_some() && is_asked(serving))
     }
     /// Keeps what a record is about to overwrite for the copies that are being given.
     pub(super) fn keep_before(&mut self, record: &Record) {

@@ -248,9 +248,10 @@ impl Exchange {
     pub fn set_bandwidth(&mut self, bytes_per_s: Option<u64>) {
         self.limits.bandwidth_bytes_per_s = bytes_per_s;
     }
-    /// Whether a site lacks something of what is committed here, as far as it has told.
-    pub fn has_to_send(&self) -> bool {
-        self.is_giving() || self.links.values().any(|link| !link.acknowledged.covers(self.marks.vector()))
+    /// Whether a site that is there lacks something of what is committed here, as far as it has told, or bandwidth is owed to it.
+    pub fn has_to_send(&self, now: Instant) -> bool {
+        let is_busy = |link: &Link| link.is_busy(now, self.limits.dead_after, &self.marks);
+        self.is_giving(now) || self.links.values().any(is_busy)
     }
     /// The functions that say what readers are shown of concurrent strings: increments add to that.
     pub fn set_resolvers(&mut self, resolvers: Resolvers) {
@@ -472,8 +473,8 @@ impl Exchange {
         match message {
             Message::Status(status) => self.take_status(now.instant, from, *status, out),
             Message::Writes { writes } => self.take_writes(now, from, writes, out),
-            Message::CopyAsk { ask } => self.serve(from, ask, out),
-            Message::CopyPartAsk { copy, first } => self.serve_part(from, copy, first, out),
+            Message::CopyAsk { ask } => self.serve(now.instant, from, ask, out),
+            Message::CopyPartAsk { copy, first } => self.serve_part(now.instant, from, (copy, first), out),
             Message::CopyBegun { ask, copy, context, vector } => {
                 self.copy_begun(now.instant, from, (ask, copy), context, vector, out);
             }
@@ -485,7 +486,7 @@ impl Exchange {
         self.tick_clock(now, out);
         self.reroute(now.instant, out);
         self.tick_links(now.instant, out);
-        self.send_parts(out);
+        self.send_parts(now.instant, out);
         self.tick_waiting(now.instant);
         self.tick_copy(now, out);
         self.tick_inbox(now, out);

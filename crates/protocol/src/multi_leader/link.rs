@@ -218,7 +218,10 @@ impl Link {
         let ns = now.since(self.refilled).as_nanos() as u64;
         let earned = (u128::from(rate) * u128::from(ns) / 1_000_000_000) as u64;
         if earned > 0 {
-            self.refilled = now;
+            // What is left of a byte's time counts for the next one.
+            let paid_ns = u128::from(earned) * 1_000_000_000 / u128::from(rate.max(1));
+            self.refilled =
+                self.refilled + Duration::from_nanos(u64::try_from(paid_ns).unwrap_or(ns).min(ns));
             let most = i64::try_from(rate / 2).unwrap_or(i64::MAX);
             self.budget = self.budget.saturating_add_unsigned(earned).min(most.max(1));
         }
@@ -228,6 +231,11 @@ impl Link {
     }
     pub fn may_send(&self) -> bool {
         self.budget > 0
+    }
+    /// Whether the peer could be sent something that it lacks, or was sent more than bandwidth allowed so far.
+    pub fn is_busy(&self, now: Instant, dead_after: Duration, marks: &Marks) -> bool {
+        let lacks = !self.is_blocked() && !self.acknowledged.covers(marks.vector());
+        self.is_up(now, dead_after) && (lacks || self.budget < 0)
     }
 
     /// What to ask of the log now: from where, and how many bytes.

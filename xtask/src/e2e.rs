@@ -17,6 +17,7 @@ mod sessions;
 mod site_cuts;
 mod sites;
 mod smoke;
+mod snapshots;
 mod tryout;
 
 use anyhow::Result;
@@ -52,6 +53,8 @@ pub enum Suite {
     Reshard(reshard::Options),
     /// A session that moves to a node that was held back reads what it wrote.
     Sessions,
+    /// Readers hold snapshots open on three nodes while others write: each shows one moment.
+    Snapshots,
     /// Three sites write by themselves, one is away, a leader is killed: all become equal, nothing is lost or counted twice.
     Sites,
     /// Sites in networks of their own are cut off from each other under load, and become equal after each cut.
@@ -83,6 +86,7 @@ impl Suite {
             Suite::Requests(requests::Options::kills(3)),
             Suite::Reshard(reshard::Options::default()),
             Suite::Sessions,
+            Suite::Snapshots,
             Suite::Ledger,
             Suite::Leaderless(leaderless::Options::slice()),
             Suite::Drill,
@@ -105,6 +109,7 @@ impl Suite {
             Suite::Requests(_) => "requests",
             Suite::Reshard(_) => "reshard",
             Suite::Sessions => "sessions",
+            Suite::Snapshots => "snapshots",
             Suite::Ledger => "ledger",
             Suite::Drill => "drill",
             Suite::Sites => "sites",
@@ -133,6 +138,7 @@ pub fn run(suite: Suite) -> Result<()> {
         Suite::Requests(options) => requests::run(&options),
         Suite::Reshard(options) => reshard::run(&options),
         Suite::Sessions => sessions::run(),
+        Suite::Snapshots => snapshots::run(),
         Suite::Ledger => ledger::run(),
         Suite::Drill => drill::run(),
         Suite::Sites => sites::run(),

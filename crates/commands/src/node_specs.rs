@@ -229,6 +229,11 @@ pub const SPECS: &[Spec] = &[
     node("session", -2, READS.and(Flags::FAST), "tercet")
         .subcommands(&["help", "reset", "resume", "token"])
         .docs("0.1.0", "O(N), N groups", "Takes what this connection has written and seen to another one."),
+    node("snapshot", -2, READS.and(Flags::FAST), "tercet").subcommands(&["close", "help", "info", "open"]).docs(
+        "0.1.0",
+        "O(1)",
+        "Lets this connection read its keyspace as it is now until it says otherwise.",
+    ),
     node("lolwut", -1, Flags::READONLY.and(Flags::FAST), "server").docs(
         "5.0.0",
         "O(1)",

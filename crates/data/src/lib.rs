@@ -18,6 +18,7 @@ pub mod keyspace;
 pub mod leaderless;
 pub mod ledger;
 pub mod log_format;
+pub mod moments;
 pub mod multi_leader;
 pub mod operation;
 pub mod origin;

@@ -65,6 +65,7 @@ pub enum Bug {
     GapsUnderAnyRule,
     CountsGapped,
     GapsUncounted,
+    ShowsLater,
     // Of leaderless shards.
     AnswersBeforeRepair = 100,
     RepairsByUnion,

@@ -15,6 +15,7 @@
 //! | `undo` | taking operations back |
 //! | `collections` | the part of both that works on hashes, lists, sets and sorted sets |
 //! | `snapshot` | the walk that writes the state of one moment while writers go on |
+//! | `moment` | the state of a moment that a reader holds open |
 //! | `before` | images of what an operation is about to change, for the row log |
 //! | `image` | whole values for the physical log, and their digests |
 //! | `range` | sums over ranges of keys, by which copies are compared |
@@ -26,6 +27,7 @@ mod entry;
 mod image;
 mod index;
 mod memory;
+mod moment;
 mod outside;
 mod range;
 mod seeded;
@@ -34,11 +36,13 @@ mod store;
 mod undo;
 
 use crate::codec::{DecodeError, Reader};
+use crate::moments::Moments;
 use crate::operation::{Expiry, Operation};
 use crate::value::{Value, ValueRef};
 use siphasher::sip::SipHasher13;
 
 pub use image::digest;
+pub use moment::TableMoment;
 pub use range::{HashRange, RangeSum};
 pub use seeded::{Seeded, set_collection_seed};
 pub use undo::Undo;
@@ -72,11 +76,12 @@ pub struct Table {
     seed: Seed,
     store: Store,
     walk: Option<Walk>,
+    moments: Moments<moment::Kept, Store>,
 }
 
 impl Table {
     pub fn new(seed: Seed) -> Table {
-        Table { seed, store: Store::new(seed), walk: None }
+        Table { seed, store: Store::new(seed), walk: None, moments: Moments::default() }
     }
     pub fn seed(&self) -> Seed {
         self.seed
@@ -149,7 +154,7 @@ impl Table {
     }
     /// Bytes of memory of the whole table; collections are estimated.
     pub fn bytes(&self) -> usize {
-        self.store.bytes() + self.walk.as_ref().map_or(0, Walk::bytes)
+        self.store.bytes() + self.walk.as_ref().map_or(0, Walk::bytes) + self.moments.bytes()
     }
     /// Notes that a key was read.
     pub fn touch(&self, key: &[u8], now_seconds: u32) {

@@ -22,6 +22,7 @@ mod request_options;
 mod rules;
 mod server;
 mod session_command;
+mod snapshot_command;
 mod status;
 pub(crate) mod wait;
 mod with;
@@ -44,6 +45,9 @@ impl Node {
         spec: &'static Spec,
         args: &[&[u8]],
     ) -> Flow {
+        if self.is_kept_from(connection, spec) {
+            return self.reply_error(connection, crate::snapshot_reads::READS_ONLY);
+        }
         match spec.name {
             "ping" => self.ping(connection, args),
             "echo" => self.reply(connection, |w| w.bulk(args[1])),
@@ -94,6 +98,7 @@ impl Node {
             "readonly" => self.read_mode(connection, ReadFrom::Follower),
             "readwrite" => self.read_mode(connection, ReadFrom::Leader),
             "session" => self.session(connection, args),
+            "snapshot" => self.snapshot(connection, spec, args),
             "lolwut" => self.lolwut(connection),
             other => {
                 debug_assert!(false, "{other} is listed and not executed");

@@ -241,6 +241,7 @@ impl Group {
     /// committed is applied from the log, not kept from the execution.
     pub fn undo_uncommitted(&mut self) {
         let through = self.undo.front().map_or(self.applied, |(index, _)| index.previous());
+        self.table.end_moments(through);
         while let Some((_, steps)) = self.undo.pop_back() {
             for undo in steps.into_iter().rev() {
                 self.table.undo(undo);

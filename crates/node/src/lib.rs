@@ -57,6 +57,7 @@ pub mod sheet;
 pub mod shortfall;
 pub mod sites;
 mod snapshot;
+mod snapshot_reads;
 mod statistics;
 mod transaction;
 mod waiting;

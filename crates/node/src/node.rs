@@ -50,6 +50,8 @@ pub struct Node {
     pub(crate) sites: crate::sites::Counts,
     pub(crate) served: crate::sites::Served,
     pub(crate) sessions: Sessions,
+    /// How many snapshots were opened: the number of the last one.
+    pub(crate) snapshots_opened: u64,
     pub(crate) forwards: Forwards,
     pub(crate) settled: crate::settled::Settled,
     pub(crate) ledger: crate::ledger::Ledger,
@@ -139,6 +141,7 @@ impl Node {
             sites: Default::default(),
             served: Default::default(),
             sessions: Sessions::default(),
+            snapshots_opened: 0,
             forwards: Forwards::default(),
             settled: Default::default(),
             ledger: restored.ledger,
@@ -337,6 +340,7 @@ impl Node {
             self.end_watch(group, watch);
         }
         self.cancel_blocked(connection);
+        self.forget_snapshot(session.snapshot);
     }
 
     pub(crate) fn on_disk_failed(&mut self, reason: String) {

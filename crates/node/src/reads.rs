@@ -36,6 +36,9 @@ pub(crate) const FOLLOWED: &str =
 /// no more than a round trip between far ones.
 const COPY_PATIENCE: Duration = Duration::from_millis(50);
 
+/// The command that waits here beside reads: an opening is done where the copy is.
+const SNAPSHOT: &str = "snapshot";
+
 /// Who may answer reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReadFrom {
@@ -189,6 +192,38 @@ impl Node {
                 Some(self.park(connection, group, spec, args, need))
             }
             Fit::Soon | Fit::No => None,
+        }
+    }
+
+    /// Opens a snapshot on this node's copy, as soon as that has what the session needs.
+    // catalogue: J16
+    pub(crate) fn read_snapshot_near(
+        &mut self,
+        connection: ConnectionId,
+        group: GroupId,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        since: Option<Instant>,
+    ) -> Flow {
+        let Some(session) = self.sessions.get(connection) else { return Flow::Continue };
+        let (options, guarded) = (session.reads, session.guards());
+        if guarded && let Some(text) = self.refuse_lost(connection, group) {
+            return self.reply_error(connection, &text);
+        }
+        let need = Need { session: options.session, guarded, since };
+        match self.fit(connection, group, need) {
+            Fit::Now => {
+                let mut bytes = Vec::new();
+                self.open_on_copy(connection, group, &mut bytes);
+                self.reply(connection, |w| w.buffer.extend_from_slice(&bytes))
+            }
+            Fit::Soon => {
+                if let Some(since) = need.since {
+                    self.prove_freshness(group, since);
+                }
+                self.park(connection, group, spec, args, need)
+            }
+            Fit::No => self.reply_error(connection, crate::snapshot_reads::NO_COPY),
         }
     }
 
@@ -360,7 +395,9 @@ impl Node {
         need: Need,
     ) -> Flow {
         let deadline = self.patience_of(connection);
-        let until = deadline.min(self.now.instant + COPY_PATIENCE);
+        // Nobody else opens it.
+        let patience = if spec.name == SNAPSHOT { deadline } else { self.now.instant + COPY_PATIENCE };
+        let until = deadline.min(patience);
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let Some(it) = self.groups.get_mut(&group) else { return Flow::Continue };
         session.replies.begin();
@@ -423,10 +460,14 @@ impl Node {
     fn read_parked(&mut self, group: GroupId, parked: &Parked) {
         let args: SmallVec<[&[u8]; 8]> = parked.args.iter().map(|arg| &arg[..]).collect();
         let mut bytes = Vec::new();
-        if let Some(it) = self.groups.get_mut(&group) {
-            it.read_copy(&mut self.random, parked.spec, &args, parked.protocol, &mut bytes);
+        if parked.spec.name == SNAPSHOT {
+            self.open_on_copy(parked.connection, group, &mut bytes);
+        } else {
+            if let Some(it) = self.groups.get_mut(&group) {
+                it.read_copy(&mut self.random, parked.spec, &args, parked.protocol, &mut bytes);
+            }
+            self.note_copy_read(parked.connection, group, parked.need);
         }
-        self.note_copy_read(parked.connection, group, parked.need);
         self.fill(parked.connection, parked.slot, &bytes);
         self.resume(parked.connection);
     }
@@ -440,6 +481,11 @@ impl Node {
 
     /// The copy did not come so far in time: the leader answers.
     pub(crate) fn send_on(&mut self, parked: Parked) {
+        if parked.spec.name == SNAPSHOT {
+            return self.answer_parked(&parked, |bytes| {
+                ReplyWriter::new(bytes, parked.protocol).error(crate::snapshot_reads::NOTHING_HERE);
+            });
+        }
         let Parked { connection, slot, args, deadline, need, .. } = parked;
         let Some(session) = self.sessions.get_mut(connection) else { return };
         self.statistics.reads_sent_on += 1;

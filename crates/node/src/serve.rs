@@ -29,6 +29,9 @@ impl Node {
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let keyspace = session.keyspace;
         let (in_order, plain) = (session.forwarded == 0, session.plain);
+        if !plain && session.snapshot.is_some() {
+            return self.serve_snapshot(connection, spec, args);
+        }
         let only = self.routes.get(&keyspace).and_then(Routes::only);
         let mut slot = None;
         if only.is_none() && self.is_leaderless(keyspace) {
@@ -330,6 +333,7 @@ impl Node {
             }
         } else {
             writer.error(&format!("TRYAGAIN {why}: nothing was read"));
+            self.abandon_opening(connection, slot);
         }
         self.fill(connection, slot, &bytes);
     }

@@ -4,6 +4,7 @@ use crate::io::ConnectionId;
 use crate::options::{ClientRequest, Options};
 use crate::reads::{ReadFrom, ReadOptions};
 use crate::replies::Replies;
+use crate::snapshot_reads::OpenSnapshot;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -94,7 +95,9 @@ pub struct Session {
     pub reads: ReadOptions,
     /// Goes on from a token: from then on it hears of what is lost, whoever answers.
     pub resumed: bool,
-    /// The leader answers reads, and nothing else is asked for: neither of the two above says otherwise.
+    /// Reads show this in place of the state of now.
+    pub snapshot: Option<Box<OpenSnapshot>>,
+    /// The leader answers reads, and nothing else is asked for: none of the three above says otherwise.
     pub plain: bool,
     /// What it wrote and saw.
     pub seen: Positions,
@@ -132,7 +135,16 @@ impl Session {
     /// Reads are answered so from now on; the options until now.
     pub fn read_as(&mut self, options: ReadOptions) -> ReadOptions {
         let before = core::mem::replace(&mut self.reads, options);
-        self.plain = options.from == ReadFrom::Leader && !self.resumed;
+        self.settle_plain();
+        before
+    }
+    fn settle_plain(&mut self) {
+        self.plain = self.reads.from == ReadFrom::Leader && !self.resumed && self.snapshot.is_none();
+    }
+    /// Reads show a snapshot from now on, or the state of now again; the snapshot until now.
+    pub(crate) fn read_snapshot(&mut self, snapshot: Option<Box<OpenSnapshot>>) -> Option<Box<OpenSnapshot>> {
+        let before = core::mem::replace(&mut self.snapshot, snapshot);
+        self.settle_plain();
         before
     }
     /// What another session saw was seen by this one.
@@ -145,7 +157,7 @@ impl Session {
     pub fn restart(&mut self) {
         self.seen.clear();
         self.resumed = false;
-        self.plain = self.reads.from == ReadFrom::Leader;
+        self.settle_plain();
     }
     /// Whether reads must show what the session has seen, or say that it is lost. A leader's readers see the newest of its history,
     /// and ask for no more unless they came with a token.
@@ -182,6 +194,7 @@ impl Session {
             receipt_due: false,
             reads: ReadOptions::default(),
             resumed: false,
+            snapshot: None,
             plain: true,
             seen: Positions::default(),
             forwarded: 0,

@@ -32,6 +32,7 @@ pub struct Statistics {
     pub reads_from_copies: u64,
     pub reads_parked: u64,
     pub reads_sent_on: u64,
+    pub reads_from_snapshots: u64,
     /// Reads refused because what their session had seen is lost.
     pub sessions_lost: u64,
     /// Reads from copies by the age that was proved: at most [`AGES_MS`], older, or of no proved age.

@@ -201,6 +201,11 @@ fn node_metrics(page: &mut Page, node: &Node) {
         ("tercet_refused_writes_total", "Writes refused before they were appended.", s.refused_writes),
         ("tercet_reads_leased_total", "Reads answered under a lease.", s.reads_leased),
         ("tercet_reads_confirmed_total", "Reads answered after a confirmation round.", s.reads_confirmed),
+        (
+            "tercet_reads_from_snapshots_total",
+            "Reads of snapshots that connections hold open.",
+            s.reads_from_snapshots,
+        ),
         ("tercet_reads_from_copies_total", "Reads answered by this node's own copies.", s.reads_from_copies),
         ("tercet_reads_parked_total", "Reads that waited for this node's copy.", s.reads_parked),
         ("tercet_reads_sent_on_total", "Those of them that a leader answered.", s.reads_sent_on),

@@ -69,7 +69,7 @@ impl Kind {
         (Kind::Counter, "counter", "INCR and GET of counters"),
         (Kind::Set, "set", "SADD and SMEMBERS"),
         (Kind::List, "list", "RPUSH and LRANGE"),
-        (Kind::Bank, "bank", "transfers in MULTI between accounts, and their sum"),
+        (Kind::Bank, "bank", "transfers in MULTI between accounts, and their sum, in MULTI or in a SNAPSHOT"),
         (Kind::Expiry, "expiry", "SET with PX, and GET around its end"),
         (Kind::Anything, "anything", "every command with arguments that often fit; no reply is judged"),
         (Kind::Watch, "watch", "GET of one hot register, on one node"),
@@ -120,13 +120,18 @@ pub struct Task {
 }
 
 enum Second {
-    Swap { new: i64 },
+    Swap {
+        new: i64,
+    },
     Answer,
     Question,
     AnswerSigned,
     QuestionSigned,
     SiteAnswer,
     SiteQuestion,
+    /// The other half of the accounts, in the same snapshot.
+    Snapshot,
+    SnapshotEnd,
 }
 
 /// What happens after all replies are there.
@@ -380,15 +385,29 @@ fn with_receipt((task, mut commands): (Task, Vec<Command>)) -> (Task, Vec<Comman
 
 fn totals() -> (Task, Vec<Command>) {
     let mut commands = vec![command(&["MULTI"])];
-    commands.extend((0..ACCOUNTS).map(|n| command(&["GET", &format!("{{account}}{n}")])));
+    commands.extend((0..ACCOUNTS).map(account));
     commands.push(command(&["EXEC"]));
     let replies = commands.len();
     (Task::new("bank".into(), Did::Total { seen: 0 }, replies), commands)
 }
 
+/// Half of the accounts, and a while later the others: their sum is right if both are of one moment.
+fn totals_in_snapshot() -> (Task, Vec<Command>) {
+    let mut commands = vec![command(&["SNAPSHOT", "OPEN"])];
+    commands.extend((0..ACCOUNTS / 2).map(account));
+    let task = Task::new("bank".into(), Did::Total { seen: 0 }, commands.len());
+    (Task { second: Some(Second::Snapshot), ..task }, commands)
+}
+
+fn account(n: u64) -> Command {
+    command(&["GET", &format!("{{account}}{n}")])
+}
+
 fn bank(random: &mut Random) -> (Task, Vec<Command>) {
-    if random.chance(400) {
-        return totals();
+    match random.below(10) {
+        0..=1 => return totals(),
+        2..=3 => return totals_in_snapshot(),
+        _ => {}
     }
     let (from, to) = (random.below(ACCOUNTS), random.below(ACCOUNTS));
     let amount = random.between(1, 9).to_string();
@@ -422,8 +441,13 @@ impl Task {
     pub fn replied(&mut self, replies: &[Reply]) -> Next {
         match self.second.take() {
             Some(Second::Swap { new }) => return self.swap(new, replies),
+            Some(Second::Snapshot) => return self.go_on_in_snapshot(replies),
             Some(_) if replies.iter().any(|reply| reply.error().is_some()) => {
                 return Next::Done(Outcome::Fail);
+            }
+            Some(Second::SnapshotEnd) => {
+                self.add_accounts(replies);
+                return Next::Done(Outcome::Ok);
             }
             Some(Second::Answer) => {
                 let newest = replies.last().and_then(Reply::number).unwrap_or(0).to_string();
@@ -483,6 +507,29 @@ impl Task {
         self.place.was_there = matches!(self.did, Did::Add { .. }) && last.number() == Some(0);
         let outcome = self.understand(last);
         Next::Done(if self.early { Outcome::Info } else { outcome })
+    }
+
+    fn add_accounts(&mut self, replies: &[Reply]) {
+        if let Did::Total { seen } = &mut self.did {
+            *seen += replies.iter().filter_map(Reply::number).sum::<i64>();
+        }
+    }
+
+    fn go_on_in_snapshot(&mut self, replies: &[Reply]) -> Next {
+        if replies.first().is_none_or(|opened| opened.error().is_some()) {
+            return Next::Done(Outcome::Fail);
+        }
+        let mut commands = vec![command(&["SNAPSHOT", "CLOSE"])];
+        if replies.iter().any(|reply| reply.error().is_some()) {
+            // It has ended: what the sum would have been nobody knows.
+            self.early = true;
+        } else {
+            self.add_accounts(&replies[1..]);
+            (ACCOUNTS / 2..ACCOUNTS).rev().for_each(|n| commands.insert(0, account(n)));
+            self.second = Some(Second::SnapshotEnd);
+        }
+        self.replies = commands.len();
+        Next::Send(commands)
     }
 
     fn swap(&mut self, new: i64, replies: &[Reply]) -> Next {

@@ -9,7 +9,7 @@ use crate::keys::KeyScan;
 use crate::spec::Spec;
 use alloc::format;
 use alloc::vec::Vec;
-use data::causal::{LEAVES, Range, ShardCopy, Span};
+use data::causal::{CausalView, LEAVES, Range, Span};
 use data::value::Blob;
 use wire::ReplyWriter;
 
@@ -28,7 +28,7 @@ pub const RANDOM_NAMES: usize = 16;
 pub fn answer_names(
     spec: &Spec,
     args: &[&[u8]],
-    copy: &ShardCopy,
+    copy: &impl CausalView,
     now_ms: i64,
     draw: u64,
     w: &mut ReplyWriter<'_>,
@@ -51,12 +51,17 @@ pub fn too_many_names() -> CommandError {
     ))
 }
 
-fn shown(copy: &ShardCopy, span: Span, now_ms: i64) -> impl Iterator<Item = &Blob> {
+fn shown(copy: &impl CausalView, span: Span, now_ms: i64) -> impl Iterator<Item = &Blob> {
     let seen = copy.entries(span).filter(move |(.., held)| held.object.is_shown(now_ms));
     seen.map(|(_, key, _)| key)
 }
 
-fn keys(pattern: &[u8], copy: &ShardCopy, now_ms: i64, w: &mut ReplyWriter<'_>) -> Result<(), CommandError> {
+fn keys(
+    pattern: &[u8],
+    copy: &impl CausalView,
+    now_ms: i64,
+    w: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
     let (mut found, mut bytes) = (Vec::new(), 0);
     for key in shown(copy, Span::WHOLE, now_ms).filter(|key| glob::matches(pattern, key)) {
         bytes += key.len();
@@ -70,7 +75,7 @@ fn keys(pattern: &[u8], copy: &ShardCopy, now_ms: i64, w: &mut ReplyWriter<'_>) 
     Ok(())
 }
 
-fn scan(scan: &KeyScan<'_>, copy: &ShardCopy, now_ms: i64, w: &mut ReplyWriter<'_>) {
+fn scan(scan: &KeyScan<'_>, copy: &impl CausalView, now_ms: i64, w: &mut ReplyWriter<'_>) {
     let (mut found, mut next) = (Vec::new(), 0);
     let first = u32::try_from(scan.cursor).ok().and_then(Range::leaf);
     let span = first.map(|leaf| Span { first: leaf.span().first, last: u64::MAX });
@@ -97,7 +102,7 @@ fn scan(scan: &KeyScan<'_>, copy: &ShardCopy, now_ms: i64, w: &mut ReplyWriter<'
     found.into_iter().for_each(|key| w.bulk(key));
 }
 
-fn random_key(copy: &ShardCopy, now_ms: i64, draw: u64, w: &mut ReplyWriter<'_>) {
+fn random_key(copy: &impl CausalView, now_ms: i64, draw: u64, w: &mut ReplyWriter<'_>) {
     let from = Range::leaf((draw % u64::from(LEAVES)) as u32).map_or(0, |leaf| leaf.span().first);
     let behind = shown(copy, Span { first: from, last: u64::MAX }, now_ms);
     let found: Vec<&Blob> = behind.chain(shown(copy, Span::WHOLE, now_ms)).take(RANDOM_NAMES).collect();

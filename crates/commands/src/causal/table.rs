@@ -181,6 +181,7 @@ pub const TABLE: &[(&str, Kind)] = &[
     ("smembers", Read),
     ("smismember", Read),
     ("smove", Exclusive("use SADD, then SREM")),
+    ("snapshot", Node),
     ("sort", Read),
     ("sort_ro", Read),
     ("spop", POP),

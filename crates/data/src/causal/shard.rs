@@ -22,13 +22,16 @@
 use super::conflict::Decisions;
 use super::context::Context;
 use super::disputes::{Disputes, Look};
+use super::moment::CopyMoment;
 use super::object::Object;
 use super::settling::Settling;
 use super::stamp::Stamp;
 use super::step::Step;
 use super::store::{Causal, Losers, Lost, Store};
 use super::tree::{HashTree, Span};
+use crate::Index;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::moments::Moments;
 use crate::plant::{self, Bug};
 use crate::table::Seed;
 use crate::value::Blob;
@@ -130,6 +133,7 @@ pub struct ShardCopy {
     taking: Option<Taking>,
     disputes: Disputes,
     alive: u64,
+    moments: Moments<Held>,
 }
 
 impl ShardCopy {
@@ -147,7 +151,33 @@ impl ShardCopy {
             taking: None,
             disputes: Disputes::default(),
             alive: 0,
+            moments: Moments::default(),
         }
+    }
+    /// Begins to keep the state of now for readers, under an id that was never used before; `index` is that of the newest log
+    /// entry in it.
+    pub fn open_moment(&mut self, id: u64, index: Index) {
+        self.moments.open(id, index, self.alive as usize);
+    }
+    pub fn close_moment(&mut self, id: u64) {
+        self.moments.close(id);
+    }
+    /// `None`: it was closed; or it ended, as too much was changed since.
+    pub fn moment(&self, id: u64) -> Option<CopyMoment<'_>> {
+        self.moments.get(id).map(|moment| CopyMoment::new(self, moment))
+    }
+    /// Bytes that are kept for moments, about.
+    pub fn moment_bytes(&self) -> usize {
+        self.moments.bytes()
+    }
+    /// What readers see at a place is about to change.
+    fn before_change(&mut self, place: u64) {
+        if self.moments.is_empty() {
+            return;
+        }
+        let bucket = self.keys.get(&place).map_or(&[][..], |bucket| bucket);
+        let bytes = |(key, held): &(Blob, Held)| key.len() + super::store::encoded_len(&held.object);
+        self.moments.before_change(place, || bucket.iter().map(bytes).sum(), || bucket.to_vec());
     }
     /// Every dot that this copy ever held.
     pub fn context(&self) -> &Context {
@@ -285,6 +315,7 @@ impl ShardCopy {
     fn collect(&mut self, dots: &Context) {
         let places: Vec<u64> = self.residue.keys().copied().collect();
         for place in places {
+            self.before_change(place);
             let Some(bucket) = self.keys.get_mut(&place) else { continue };
             for (key, held) in bucket.iter_mut() {
                 let minus = hash_of(self.seed, key, &held.object);
@@ -383,6 +414,7 @@ impl ShardCopy {
     }
     /// Whoever calls it has the recent dots of what came [learned](ShardCopy::learn) afterwards.
     fn join(&mut self, place: u64, key: &[u8], incoming: &Held, theirs: &Context, losers: &mut Losers) {
+        self.before_change(place);
         let forgotten = Context::new();
         let own = match &self.taking {
             _ if plant::is(Bug::TakesLateForNew) => &forgotten,
@@ -466,6 +498,7 @@ impl ShardCopy {
     pub fn replace(&mut self, span: Span, entries: &[Entry]) {
         let places: Vec<u64> = self.keys.range(span.first..=span.last).map(|(place, _)| *place).collect();
         for place in places {
+            self.before_change(place);
             for (key, held) in self.keys.remove(&place).unwrap_or_default() {
                 self.tree.change(place, hash_of(self.seed, &key, &held.object), None);
                 self.alive -= u64::from(held.object.is_alive());
@@ -480,6 +513,7 @@ impl ShardCopy {
             if !span.contains(place) || is_nothing(held) {
                 continue;
             }
+            self.before_change(place);
             self.newest = self.newest.max(held.object.newest_write().map_or(Stamp(0), |mark| mark.stamp));
             self.tree.change(place, None, hash_of(self.seed, key, &held.object));
             self.alive += u64::from(held.object.is_alive());

@@ -2,7 +2,7 @@
 
 use super::{Bug, Planted, row};
 
-pub const ALL: [Planted; 50] = [
+pub const ALL: [Planted; 51] = [
     row(
         Bug::ElectsTooFew,
         "SL-01",
@@ -271,6 +271,12 @@ pub const ALL: [Planted; 50] = [
         "TC-82",
         "what a new leader was told to go on without is in no ledger",
         "node/src/shortfall.rs",
+    ),
+    row(
+        Bug::ShowsLater,
+        "TC-83",
+        "a snapshot shows what was written after it was opened",
+        "data/src/moments.rs",
     ),
     row(
         Bug::MintsAhead,

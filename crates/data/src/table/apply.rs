@@ -194,6 +194,7 @@ impl Table {
         if let Some(walk) = &mut self.walk {
             walk.flushed(&contents);
         }
+        self.moments.flushed(&contents, contents.bytes());
         if KEEP { Step::Flushed(contents) } else { Step::Nothing }
     }
 }

@@ -129,5 +129,8 @@ impl Table {
         if let Some(walk) = &mut self.walk {
             walk.before_change(&self.store, hash);
         }
+        if !self.moments.is_empty() {
+            self.keep_for_moments(hash);
+        }
     }
 }

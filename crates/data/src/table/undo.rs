@@ -116,7 +116,8 @@ impl Table {
         if let Some(walk) = &mut self.walk {
             walk.flush_undone(&contents);
         }
-        // Only a walk shares flushed contents, and it has just let go of these.
+        self.moments.flush_undone(&contents, contents.bytes());
+        // Only a walk and moments share flushed contents, and they have just let go of these.
         if let Some(contents) = Arc::into_inner(contents) {
             self.store = contents;
         }

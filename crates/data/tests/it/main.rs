@@ -7,6 +7,7 @@ mod record_bytes;
 mod speed;
 mod table_basics;
 mod table_model;
+mod table_moments;
 mod table_ranges;
 mod table_scan;
 mod table_snapshot;

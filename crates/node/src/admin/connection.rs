@@ -181,6 +181,7 @@ impl Node {
 
     pub(super) fn reset(&mut self, connection: ConnectionId) -> Flow {
         self.drop_watch(connection);
+        self.close_snapshot(connection);
         let authenticated = self.config.password.is_none();
         if let Some(session) = self.sessions.get_mut(connection) {
             self.pubsub.forget(connection, session);

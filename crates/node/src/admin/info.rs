@@ -175,6 +175,9 @@ impl Node {
                 field("refused_writes", format!("{}", s.refused_writes));
                 field("reads_leased", format!("{}", s.reads_leased));
                 field("reads_confirmed", format!("{}", s.reads_confirmed));
+                let (open, kept) = self.snapshots_open();
+                field("snapshots_open", format!("{open}"));
+                field("snapshots_bytes_kept", format!("{kept}"));
                 let doubted = self.groups.values().filter(|it| !it.audit.is_sound()).count();
                 field("doubted_copies", format!("{doubted}"));
                 for it in self.groups.values() {

@@ -11,7 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use commands::causal::{self, OnSiblings, Plan, Setting};
 use commands::{Flags, Spec};
-use data::causal::{Object, Wish};
+use data::causal::{CausalView, Object, Wish};
 use data::record::Kind;
 use data::value::Blob;
 use data::{Index, Position, RequestId, WriteStamp};
@@ -241,12 +241,27 @@ impl Group {
         reply: &mut Vec<u8>,
     ) {
         let Some(site) = &self.site else { return };
+        self.look_up_in(site.state.copy(), random, spec, args, now_ms, protocol, reply);
+    }
+
+    /// The same on the copy as it was at some moment.
+    #[expect(clippy::too_many_arguments, reason = "those of a look-up, and where")]
+    pub(crate) fn look_up_in(
+        &self,
+        copy: &impl CausalView,
+        random: &mut commands::Random,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        now_ms: i64,
+        protocol: wire::Protocol,
+        reply: &mut Vec<u8>,
+    ) {
+        let Some(site) = &self.site else { return };
         let start = reply.len();
         let setting = Setting { now_ms, seed: self.keyspace.seed };
         let refused = match causal::plan(spec, args, &setting) {
             Ok(_) if !site.state.is_ready() => Some(JOINING.into()),
             Ok(Plan::Read(keys)) => {
-                let copy = site.state.copy();
                 let found: Vec<(&[u8], Option<&Object>)> =
                     keys.iter().map(|key| (*key, copy.object(key))).collect();
                 let shown = site.shown(spec, &found);
@@ -258,7 +273,6 @@ impl Group {
             }
             Ok(Plan::Names) => {
                 let mut writer = ReplyWriter::new(reply, protocol);
-                let copy = site.state.copy();
                 let answered = causal::answer_names(spec, args, copy, now_ms, random.draw(), &mut writer);
                 answered.err().map(|error| String::from(error.text()))
             }

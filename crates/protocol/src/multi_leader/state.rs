@@ -7,7 +7,7 @@ use data::causal::{Context, Lost, ShardCopy, Step};
 use data::codec::{DecodeError, Reader, Writer};
 use data::table::Seed;
 use data::value::Blob;
-use data::{OriginVector, SiteId};
+use data::{Index, OriginVector, SiteId};
 
 /// A copy of another site that is not complete.
 #[derive(Clone, PartialEq, Debug)]
@@ -63,6 +63,13 @@ impl SiteState {
     }
     pub fn copy(&self) -> &ShardCopy {
         &self.copy
+    }
+    /// As [`ShardCopy::open_moment`].
+    pub fn open_moment(&mut self, id: u64, index: Index) {
+        self.copy.open_moment(id, index);
+    }
+    pub fn close_moment(&mut self, id: u64) {
+        self.copy.close_moment(id);
     }
     /// Keys of which the inbox has something new to tell.
     pub fn take_news(&mut self) -> Vec<Blob> {

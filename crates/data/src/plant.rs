@@ -9,7 +9,7 @@ mod multi_leader;
 mod single_leader;
 
 pub use leaderless::{AGREEMENT, CLUSTERS, LEADERLESS, LISTINGS, POLICIES};
-pub use multi_leader::MULTI_LEADER;
+pub use multi_leader::{MULTI_LEADER, TRANSACTIONS};
 pub use single_leader::ALL;
 
 /// The bugs that can be planted, named by what goes wrong.
@@ -122,6 +122,7 @@ pub enum Bug {
     LastArrivalWins,
     WritesAwayFromHome,
     MintsAhead,
+    ForgetsDraft,
 }
 
 /// A row of the list.

@@ -69,10 +69,6 @@ impl Node {
                 connection,
                 "EXCLUSIVE MULTI and WATCH need somebody who orders writes, and a leaderless keyspace has nobody: send single commands, which merge",
             ),
-            "multi" | "watch" if self.in_multi_leader(connection) => self.reply_error(
-                connection,
-                "EXCLUSIVE MULTI and WATCH are not available in a multi-leader keyspace in this version: a command with several keys of one shard is one write",
-            ),
             "multi" => self.multi(connection),
             "exec" => self.exec(connection),
             "discard" => self.discard(connection),

@@ -89,9 +89,11 @@ impl Group {
         commands: impl ExactSizeIterator<Item = (&'static Spec, Vec<&'a [u8]>)>,
         reply: &mut Vec<u8>,
     ) -> Executed {
-        // Of a site's group no client gets so far.
-        if !self.is_serving() || self.site.is_some() {
+        if !self.is_serving() {
             return Executed::NotLeading;
+        }
+        if self.site.is_some() {
+            return self.execute_all_site(context, commands, reply);
         }
         let start = reply.len();
         let mut draft = self.draft("exec");

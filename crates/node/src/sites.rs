@@ -8,6 +8,7 @@
 //! | `shard` | the state that a group's log makes, on each of its copies |
 //! | `entry` | the payload of a `site` entry |
 //! | `execute` | commands on a causal shard |
+//! | `transaction` | EXEC: several of them as one write |
 //! | `show` | KEYSPACE CREATE, ALTER and INFO, counters, looks for metrics and judges |
 //! | `home` | commands go where their key is at home; homes move |
 //! | `inbox` | conflicts between sites, and words on them |
@@ -31,6 +32,7 @@ mod receipt;
 pub(crate) mod shard;
 pub mod sheet;
 mod show;
+mod transaction;
 
 use crate::group::Group;
 use crate::io::{Event, Output};
@@ -98,9 +100,6 @@ fn config_of(it: &MultiLeader) -> Config {
 impl Node {
     pub(crate) fn is_multi_leader(&self, keyspace: KeyspaceId) -> bool {
         self.map.multi_leader.contains_key(&keyspace)
-    }
-    pub(crate) fn in_multi_leader(&self, connection: crate::io::ConnectionId) -> bool {
-        self.sessions.get(connection).is_some_and(|session| self.is_multi_leader(session.keyspace))
     }
 
     /// Which site serves this node's clients: its own; from elsewhere the first whose leaders can be reached, each node beginning

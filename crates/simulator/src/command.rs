@@ -251,7 +251,7 @@ fn json(outcome: &Outcome) -> String {
 
 /// Every bug that can be planted.
 fn planted() -> impl Iterator<Item = &'static data::plant::Planted> {
-    use data::plant::{AGREEMENT, ALL, CLUSTERS, LEADERLESS, LISTINGS, MULTI_LEADER, POLICIES};
+    use data::plant::{AGREEMENT, ALL, CLUSTERS, LEADERLESS, LISTINGS, MULTI_LEADER, POLICIES, TRANSACTIONS};
     ALL.iter()
         .chain(&LEADERLESS)
         .chain(&POLICIES)
@@ -259,6 +259,7 @@ fn planted() -> impl Iterator<Item = &'static data::plant::Planted> {
         .chain(&CLUSTERS)
         .chain(&AGREEMENT)
         .chain(&MULTI_LEADER)
+        .chain(&TRANSACTIONS)
 }
 
 fn list() {

@@ -242,9 +242,9 @@ fn site_clients(all: &[Space], spaces: std::ops::Range<usize>, random: &mut Rand
         for _ in 0..random.between(3, 6) {
             let mut kinds = match at_home {
                 true => vec![Kind::SiteRegister, Kind::Counter, Kind::Set, Kind::List],
-                false => vec![Kind::SiteRegister, Kind::QuorumCounter, Kind::QuorumSet],
+                false => vec![Kind::SiteRegister, Kind::QuorumCounter, Kind::QuorumSet, Kind::SiteBank],
             };
-            kinds.retain(|kind| counts || *kind != Kind::QuorumCounter);
+            kinds.retain(|kind| counts || !matches!(kind, Kind::QuorumCounter | Kind::SiteBank));
             random.shuffle(&mut kinds);
             kinds.truncate(random.between(1, 3) as usize);
             clients.push(Client::new(kinds, space, random.between(4, 50) * MS));

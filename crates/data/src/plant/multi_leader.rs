@@ -99,6 +99,14 @@ pub const MULTI_LEADER: [Planted; 16] = [
         Bug::WritesAwayFromHome,
         "TC-78",
         "a site goes on writing slots whose home it gave away",
-        "protocol/src/multi_leader/exchange.rs",
+        "protocol/src/multi_leader/drafting.rs",
     ),
 ];
+
+/// Bugs of what whole nodes do with them: the simulator's general run hunts them.
+pub const TRANSACTIONS: [Planted; 1] = [row(
+    Bug::ForgetsDraft,
+    "TC-84",
+    "a command of a transaction does not see what those before it do",
+    "protocol/src/multi_leader/drafting.rs",
+)];

@@ -15,10 +15,10 @@ use data::causal::{CausalView, Object, Wish};
 use data::record::Kind;
 use data::value::Blob;
 use data::{Index, Position, RequestId, WriteStamp};
-use protocol::multi_leader::{Change, Output, Record, Refusal};
+use protocol::multi_leader::{Change, Draft, Output, Record, Refusal};
 use wire::ReplyWriter;
 
-const JOINING: &str =
+pub(super) const JOINING: &str =
     "TRYAGAIN this site is being copied from another one: nothing was done; ask a node of another site";
 
 impl Group {
@@ -96,7 +96,7 @@ impl Group {
                 let depends = self.depends_on(writes.iter().map(|(key, _)| *key));
                 let changes: Vec<(Blob, _)> =
                     writes.into_iter().map(|(key, wish)| (Blob::from(key), wish)).collect();
-                let outcomes = match exchange.judge(context.now, &changes) {
+                let outcomes = match exchange.judge(context.now, &mut Draft::default(), &changes) {
                     Ok(outcomes) => outcomes,
                     Err(refusal) => {
                         let text = refusal_text(site, &refusal);
@@ -127,6 +127,18 @@ impl Group {
                 return self.refuse(context, start, reply, depends, &text);
             }
         };
+        self.append_site(context, (stamp, out), start, reply, depends)
+    }
+
+    /// Makes an entry of a write.
+    pub(super) fn append_site(
+        &mut self,
+        context: &Context<'_>,
+        (stamp, out): (WriteStamp, Vec<Output>),
+        start: usize,
+        reply: &[u8],
+        depends: Index,
+    ) -> Executed {
         // Of a forwarded command: clients' own ids are refused in multi-leader keyspaces.
         let request = context.identity.request;
         let answer = (!request.is_none()).then(|| &reply[start..]);
@@ -198,11 +210,17 @@ impl Group {
         match &record {
             Record::Write(write) => {
                 if let Change::Deltas(deltas) = &write.change {
-                    deltas.iter().for_each(|(key, _)| self.dirty.touch(self.table.hash(key), position.index));
+                    for (key, _) in deltas {
+                        self.dirty.touch(self.table.hash(key), position.index);
+                        if !self.watches.is_empty() {
+                            self.watches.written(key);
+                        }
+                    }
                 }
             }
             Record::CopyBegin { .. } | Record::CopyPart(_) | Record::CopyEnd { .. } => {
                 self.dirty.touch_all(position.index);
+                self.watches.all_written();
             }
         }
         if let Some(site) = &mut self.site {
@@ -212,12 +230,12 @@ impl Group {
     }
 
     /// The newest entry, not committed perhaps, that may have changed one of the keys.
-    fn depends_on<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Index {
+    pub(super) fn depends_on<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Index {
         let newest = keys.map(|key| self.dirty.index(self.table.hash(key))).max();
         newest.unwrap_or(Index(0)).min(self.applied)
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         context: &Context<'_>,
         start: usize,
@@ -286,12 +304,12 @@ impl Group {
     }
 }
 
-fn unavailable(spec: &Spec) -> String {
+pub(super) fn unavailable(spec: &Spec) -> String {
     format!("ERR '{}' is not available in a multi-leader keyspace", spec.name)
 }
 
 /// Why a write was not made, for a client. Nothing was done.
-fn refusal_text(site: &SiteShard, refusal: &Refusal) -> String {
+pub(super) fn refusal_text(site: &SiteShard, refusal: &Refusal) -> String {
     match refusal {
         Refusal::Joining => JOINING.into(),
         Refusal::Clock(ahead) => format!(

@@ -21,3 +21,5 @@ mod rules;
 mod sharding;
 mod sites;
 mod sites_names;
+mod sites_transactions;
+mod snapshot_reads;

@@ -95,7 +95,6 @@ fn each_site_writes_by_itself_and_all_see_it() {
         insists(&mut cluster, *client, "SCARD s", ":3");
     }
     assert!(cluster.ask(clients[0], "SETNX a 1").starts_with("-EXCLUSIVE"));
-    assert!(cluster.ask(clients[0], "MULTI").starts_with("-EXCLUSIVE"));
     assert!(cluster.ask(clients[0], "INCR s").starts_with("-WRONGTYPE"));
     is_equal(&mut cluster);
 }

@@ -15,7 +15,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use data::causal::{Actor, Causal, HybridClock, Minter, Object, Outcome, Wish, Write};
+use data::causal::{Actor, HybridClock, Minter};
 use data::plant::{self, Bug};
 use data::rules::Resolvers;
 use data::value::Blob;
@@ -174,14 +174,14 @@ pub struct Exchange {
     origin: Origin,
     pub(super) limits: Limits,
     pub(super) policy: Policy,
-    resolvers: Resolvers,
+    pub(super) resolvers: Resolvers,
     pub(super) config: Config,
     pub(super) state: SiteState,
     pub(super) marks: Marks,
     /// Records proposed, and how many of them are committed.
     pub(super) proposed: u64,
     pub(super) done: u64,
-    minter: Minter,
+    pub(super) minter: Minter,
     pub(super) clock: HybridClock,
     mint_time: MintTime,
     /// Whether the wall clock was ahead of most others when it was asked last.
@@ -343,70 +343,6 @@ impl Exchange {
         }
     }
 
-    /// What a client's write would come to, key by key, each key once. Nothing is done.
-    ///
-    /// # Errors
-    /// When it would be refused for what the keys hold.
-    pub fn judge(&self, now: Now, changes: &[(Blob, Wish)]) -> Result<Vec<Outcome>, Refusal> {
-        let nothing = Object::default();
-        let held = |key: &Blob| self.state.copy.object(key).unwrap_or(&nothing);
-        let (policy, resolvers, now_ms) = (self.policy, &self.resolvers, now.wall.middle_ms());
-        let judge =
-            |(key, wish): &(Blob, Wish)| policy::judge(policy, resolvers.of(key), wish, held(key), now_ms);
-        changes.iter().map(judge).collect()
-    }
-
-    /// A client's write: all changes or none. The reply waits until [`Exchange::committed`] tells of the stamp.
-    ///
-    /// # Errors
-    /// When nothing was done, and why.
-    pub fn write(
-        &mut self,
-        now: Now,
-        changes: &[(Blob, Wish)],
-        out: &mut Vec<Output>,
-    ) -> Result<WriteStamp, Refusal> {
-        if !self.state.is_ready {
-            return Err(Refusal::Joining);
-        }
-        let bytes_max = self.limits.write_bytes_max;
-        let asked: usize = changes.iter().map(|(key, wish)| key.len() + wish.bytes()).sum();
-        if asked as u64 > bytes_max {
-            return Err(Refusal::TooLarge { bytes_max });
-        }
-        if self.policy == Policy::Home && !plant::is(Bug::WritesAwayFromHome) {
-            let homes = changes.iter().map(|(key, _)| self.state.home(data::slot::slot(key)).0);
-            if let Some(home) = homes.into_iter().find(|home| *home != self.me.site) {
-                return Err(Refusal::Elsewhere { home });
-            }
-        }
-        let time_ms = self.time(now)?;
-        let stamp = self.clock.mint_at(time_ms, now.wall).map_err(Refusal::Clock)?;
-        let before = self.minter.clone();
-        let mut deltas: Vec<(Blob, Causal<Object>)> = Vec::with_capacity(changes.len());
-        let nothing = Object::default();
-        for (key, wish) in changes {
-            let held = self.state.copy.object(key).unwrap_or(&nothing);
-            let earlier = deltas.iter().filter(|(other, _)| other == key).map(|(_, delta)| delta);
-            let changed;
-            let object = if earlier.clone().next().is_some() {
-                changed = policy::after(held, earlier);
-                &changed
-            } else {
-                held
-            };
-            let mut write = Write::new(&mut self.minter, stamp);
-            let merging = self.resolvers.of(key);
-            match policy::mint(self.policy, merging, wish, object, &mut write, now.wall.middle_ms()) {
-                Ok(delta) => deltas.push((key.clone(), delta)),
-                Err(refusal) => {
-                    self.minter = before;
-                    return Err(refusal);
-                }
-            }
-        }
-        Ok(self.make(Change::Deltas(deltas), out))
-    }
     /// Gives a slot's home away. From now on this site takes no more writes of the slot; the other one does once it has applied
     /// this, and thereby everything that was written here.
     ///

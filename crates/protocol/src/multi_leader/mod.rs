@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | site's log | `record`, `state` | writes of all sites; the state is a function of its records |
 //! | exchange | `exchange` | run by the group's leader: mints, proposes; nothing that a failover must not lose |
+//! | writer | `drafting` | the commands of one write until it is made |
 //! | sender | `outbound`, `link`, `marks` | how far each site has the log, and where to go on |
 //! | receiver | `inbound` | writes that wait for their causes |
 //! | copier | `copying` | another site's whole state, in parts |
@@ -71,6 +72,7 @@
 
 mod codec;
 mod copying;
+mod drafting;
 mod exchange;
 mod inbound;
 mod inbox;
@@ -85,6 +87,7 @@ mod state;
 mod token;
 mod topology;
 
+pub use drafting::Draft;
 pub use exchange::{Exchange, Leadership, Limits, Output, Report};
 pub use link::Lag;
 pub use marks::Marks;

@@ -123,8 +123,8 @@ fn refusal(unfit: Unfit) -> Refusal {
 }
 
 /// The object with a delta of this very write in it.
-fn with(object: &Object, delta: &Causal<Object>) -> Object {
-    let mut base = Causal { store: object.clone(), context: Context::new() };
+pub(super) fn with(object: Object, delta: &Causal<Object>) -> Object {
+    let mut base = Causal { store: object, context: Context::new() };
     base.merge(delta);
     base.store
 }
@@ -133,9 +133,4 @@ fn with(object: &Object, delta: &Causal<Object>) -> Object {
 pub(super) fn is_conflict(object: &Object) -> bool {
     let siblings = object.as_text().map_or(0, |text| text.siblings().len());
     siblings > 1 || object.hidden().next().is_some()
-}
-
-/// What several deltas of one write make of a key, for the next one of them.
-pub(super) fn after<'a>(object: &Object, deltas: impl Iterator<Item = &'a Causal<Object>>) -> Object {
-    deltas.fold(object.clone(), |object, delta| with(&object, delta))
 }

@@ -7,8 +7,13 @@ use crate::random::Random;
 use crate::reply::Reply;
 
 /// Kinds of work in multi-leader keyspaces, their names, and what clients of them do.
-pub const ALL: [(Kind, &str, &str); 4] = [
+pub const ALL: [(Kind, &str, &str); 5] = [
     (Kind::SiteRegister, "site-register", "SET and GET of few registers, at any site"),
+    (
+        Kind::SiteBank,
+        "site-bank",
+        "transfers in MULTI between counters, and their sum, in MULTI or in a SNAPSHOT",
+    ),
     (Kind::SiteAsk, "site-ask", "INCR of a number of questions"),
     (Kind::SiteAnswer, "site-answer", "GET of that number, then SET of it as the answer"),
     (Kind::SiteObserve, "site-observe", "GET of the answer, then of the number of questions"),

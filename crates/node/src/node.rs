@@ -98,6 +98,8 @@ pub struct Node {
     pub(crate) resumed: Vec<ConnectionId>,
     /// Sessions that were answered under a lease in this turn.
     pub(crate) leased: Vec<ConnectionId>,
+    /// Connections whose snapshots were opened under them.
+    pub(crate) opened_in_turn: Vec<ConnectionId>,
     /// Groups with something for log or followers at the end of the turn.
     pub(crate) unflushed: BTreeSet<GroupId>,
     /// Groups with a measured write that is committed and not wholly known.
@@ -180,6 +182,7 @@ impl Node {
             ready: Vec::new(),
             resumed: Vec::new(),
             leased: Vec::new(),
+            opened_in_turn: Vec::new(),
             unflushed: BTreeSet::new(),
             measured: Vec::new(),
             catching_up: BTreeSet::new(),

@@ -238,6 +238,7 @@ impl Node {
     pub(crate) fn check_leases(&mut self) {
         let now = self.now.instant;
         let leased = core::mem::take(&mut self.leased);
+        let opened = core::mem::take(&mut self.opened_in_turn);
         let mut ended = None;
         let groups: Vec<GroupId> =
             self.groups.iter().filter(|(_, it)| it.read_in_turn).map(|(group, _)| *group).collect();
@@ -264,6 +265,11 @@ impl Node {
         for connection in leased {
             let Some(session) = self.sessions.get_mut(connection) else { continue };
             if let Some(slot) = session.replies.recall() {
+                if opened.contains(&connection)
+                    && let Some(snapshot) = &mut session.snapshot
+                {
+                    snapshot.opening = Some(slot);
+                }
                 let to = Target::Client { connection, slot };
                 let waiter = Waiter { index: Index(0), since: now, to, write: false, epoch: None };
                 self.wait_for_round(group, round, waiter);

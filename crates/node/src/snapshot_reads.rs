@@ -166,6 +166,9 @@ impl Node {
         self.conclude_read(connection, group, index);
         if let Some(session) = self.sessions.get_mut(connection) {
             let held = session.replies.last_held();
+            if held.is_none() {
+                self.opened_in_turn.push(connection);
+            }
             if let Some(snapshot) = &mut session.snapshot {
                 snapshot.opening = held;
             }

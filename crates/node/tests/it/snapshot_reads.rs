@@ -227,3 +227,23 @@ fn a_site_has_moments_of_its_own_log() {
         assert_ne!(&shown.map(|line| cluster.ask(*reader, line)), wanted);
     }
 }
+
+/// A leader that is held up between reading and answering, and has lost its lease by then, has opened nothing if nobody confirms it.
+#[test]
+fn a_lease_that_ends_in_the_turn_opens_nothing() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader().expect("a leader");
+    let (writer, reader) = (cluster.connect(leader), cluster.connect(leader));
+    assert_eq!(cluster.ask(writer, "SET a 1"), "+OK");
+    cluster.run(5_000);
+    let others: Vec<NodeId> = cluster.nodes.keys().copied().filter(|id| *id != leader).collect();
+    for other in &others {
+        cluster.cut.insert((leader, *other));
+        cluster.cut.insert((*other, leader));
+    }
+    let before = cluster.nodes[&leader].statistics().reads_leased;
+    let (reply, _) = cluster.time(reader, "SNAPSHOT OPEN", 2_000);
+    assert_eq!(cluster.nodes[&leader].statistics().reads_leased, before + 1, "it was opened under the lease");
+    assert!(reply.starts_with("-TRYAGAIN"), "nobody confirms the lease: {reply}");
+    assert_eq!(cluster.ask(reader, "SNAPSHOT INFO"), "*0");
+}

@@ -3,7 +3,7 @@
 //!
 //! The machine is shared: each write is applied at every site, so what two or three sites do together is bounded by its cores, not by what
 //! the sites wait for. Distances are another question: `tercet up --sites ... --rtt ...` has them.
-// catalogue: I1 I9
+// catalogue: I1 I9 J2
 
 use std::fmt;
 use std::io;
@@ -60,6 +60,9 @@ pub fn measure(plan: &Plan, progress: &mut dyn FnMut(&str)) -> io::Result<Report
         ["MULTI-LEADER SITES eu,us REPLICAS 1 COMMIT majority", "eu,us"],
         ["MULTI-LEADER SITES eu,us,ap REPLICAS 1 COMMIT majority", "eu"],
         ["MULTI-LEADER SITES eu,us,ap REPLICAS 1 COMMIT majority", "eu,us,ap"],
+        // Each write is agreed to first: on one machine this is what that costs in work; what it costs in waiting is the way between sites.
+        ["MULTI-LEADER SITES eu,us,ap REPLICAS 1 COMMIT majority CONFLICT block", "eu"],
+        ["MULTI-LEADER SITES eu,us,ap REPLICAS 1 COMMIT majority CONFLICT block", "eu,us,ap"],
     ]
     .into_iter()
     .enumerate()

@@ -13,7 +13,7 @@ use core::fmt;
 pub const SITES_MAX: usize = 16;
 
 /// What becomes of writes of one key that did not know of each other.
-// catalogue: J3 J5 J9 J13 J14
+// catalogue: J2 J3 J5 J9 J13 J14
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Conflict {
     /// Values merge by the rules of their types.
@@ -25,14 +25,16 @@ pub enum Conflict {
     LastWriteWins,
     /// Only the key's home takes writes.
     Home,
+    /// A majority of the sites agrees to a write before it is made.
+    Block,
     /// As `Crdt`; of concurrent strings readers are shown what this function gives ([`crate::causal::Merging`]).
     Merge { function: Arc<str> },
 }
 
 impl Conflict {
     /// Those that a name alone says.
-    const NAMED: [Conflict; 4] =
-        [Conflict::Crdt, Conflict::Siblings, Conflict::LastWriteWins, Conflict::Home];
+    const NAMED: [Conflict; 5] =
+        [Conflict::Crdt, Conflict::Siblings, Conflict::LastWriteWins, Conflict::Home, Conflict::Block];
     pub fn name(&self) -> &'static str {
         match self {
             Conflict::Merge { .. } => "merge",
@@ -40,6 +42,7 @@ impl Conflict {
             Conflict::Siblings => "siblings",
             Conflict::LastWriteWins => "last-write-wins",
             Conflict::Home => "home",
+            Conflict::Block => "block",
         }
     }
     /// The one of this name; nothing for the one that takes a function.
@@ -52,7 +55,7 @@ impl Conflict {
         match self {
             Conflict::Crdt | Conflict::LastWriteWins | Conflict::Merge { .. } => "converge",
             Conflict::Siblings => "resolve",
-            Conflict::Home => "avoid",
+            Conflict::Home | Conflict::Block => "avoid",
         }
     }
 }
@@ -182,7 +185,11 @@ impl Conflict {
     pub fn function(&self) -> Option<&Arc<str>> {
         match self {
             Conflict::Merge { function } => Some(function),
-            Conflict::Crdt | Conflict::Siblings | Conflict::LastWriteWins | Conflict::Home => None,
+            Conflict::Crdt
+            | Conflict::Siblings
+            | Conflict::LastWriteWins
+            | Conflict::Home
+            | Conflict::Block => None,
         }
     }
     /// # Errors
@@ -201,6 +208,8 @@ impl Conflict {
             Conflict::Home => 4,
             // Older members cannot read it: none is made while there are any.
             Conflict::Merge { .. } => 5,
+            // Nor this one before the map's level says that all of them know it.
+            Conflict::Block => 6,
         });
         self.function().into_iter().for_each(|function| w.text(function));
     }
@@ -213,6 +222,7 @@ impl Conflict {
             3 => Conflict::LastWriteWins,
             4 => Conflict::Home,
             5 => Conflict::Merge { function: r.text()?.into() },
+            6 => Conflict::Block,
             _ => return Err(DecodeError::Invalid("conflict policy")),
         })
     }

@@ -123,6 +123,9 @@ pub enum Bug {
     WritesAwayFromHome,
     MintsAhead,
     ForgetsDraft,
+    AgreesBlindly,
+    AgreesUnlogged,
+    LetsClaimsGoEarly,
 }
 
 /// A row of the list.

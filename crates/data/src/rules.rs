@@ -47,7 +47,7 @@ impl Rule {
                 Err(crate::leaderless::FUNCTION_BOUNDS)
             }
             Conflict::Merge { .. } => Ok(()),
-            Conflict::LastWriteWins | Conflict::Home => Err(NO_RULE),
+            Conflict::LastWriteWins | Conflict::Home | Conflict::Block => Err(NO_RULE),
         }
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
@@ -58,7 +58,7 @@ impl Rule {
                 w.u8(3);
                 w.text(function);
             }
-            Conflict::Crdt | Conflict::LastWriteWins | Conflict::Home => w.u8(1),
+            Conflict::Crdt | Conflict::LastWriteWins | Conflict::Home | Conflict::Block => w.u8(1),
         }
     }
     /// # Errors

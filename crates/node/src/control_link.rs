@@ -397,6 +397,7 @@ impl Node {
     }
 
     fn end_group(&mut self, group: GroupId) {
+        self.turn_parked_away(group);
         let Some(it) = self.groups.get_mut(&group) else { return };
         let waiters: Vec<_> = it.waiters.drain(..).collect();
         let asking: Vec<_> = it.asking.drain(..).map(|asking| asking.waiter).collect();

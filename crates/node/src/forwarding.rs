@@ -37,15 +37,12 @@ impl Node {
                 Err(error) => return self.reply_error(connection, error.text()),
             }
         }
+        let write = spec.flags.has(Flags::WRITE);
+        // What waits for other sites is waited for by the commands behind it.
+        let keyspace = self.sessions.get(connection).map_or(KeyspaceId(0), |session| session.keyspace);
+        let blocking = blocking || (write && self.claims_writes(keyspace));
         let work = Work::Command(args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect());
-        self.forward_work(
-            connection,
-            work,
-            Purpose::Command,
-            spec.flags.has(Flags::WRITE),
-            blocking,
-            deadline,
-        )
+        self.forward_work(connection, work, Purpose::Command, write, blocking, deadline)
     }
 
     pub(crate) fn patience_of(&self, connection: ConnectionId) -> Instant {

@@ -27,7 +27,7 @@ const FENCED: &str =
 impl Node {
     /// Another node's client (or one of this node's own that had to wait) wants something of a group led here.
     pub(crate) fn on_forward(&mut self, from: NodeId, forward: Forward) {
-        let Forward { request, group, protocol, time_left_ms, work, options, .. } = forward;
+        let Forward { request, keyspace, group, protocol, time_left_ms, work, options } = forward;
         let serving = self.stopped.is_none()
             && self.groups.get(&group).is_some_and(|it| it.is_serving() && it.paused.is_none());
         if !serving {
@@ -42,6 +42,9 @@ impl Node {
             Placed::Apart => return self.refuse_forwarded(from, request, CROSSSLOT),
             Placed::Fenced => return self.refuse_forwarded(from, request, FENCED),
         }
+        let forward = Forward { request, keyspace, group, protocol, time_left_ms, work, options };
+        let Some(forward) = self.await_claim(from, group, forward) else { return };
+        let Forward { work, options, .. } = forward;
         let outer = core::mem::replace(&mut self.options, options);
         match work {
             Work::Command(args) => self.forwarded_command(from, group, request, protocol, time_left_ms, args),

@@ -308,6 +308,7 @@ impl Node {
     /// This replica no longer leads: what was executed ahead of the commit index is undone, and nobody waits here any more.
     fn step_down(&mut self, group: GroupId) {
         self.abandon_moves(group);
+        self.turn_parked_away(group);
         let Some(it) = self.groups.get_mut(&group) else { return };
         it.undo_uncommitted();
         it.abandon_walk();

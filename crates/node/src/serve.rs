@@ -55,8 +55,10 @@ impl Node {
         let home = slot.filter(|_| at_home).and_then(|slot| self.home_route(keyspace, slot));
         let route = home.unwrap_or(route);
         let Route { group, leader, .. } = route;
+        let waits = spec.flags.has(Flags::WRITE) && self.claims_writes(keyspace);
         let here = leader == Some(self.config.node)
             && in_order
+            && !waits
             && self.groups.get(&group).is_some_and(|it| {
                 it.is_serving()
                     && it.paused.is_none()

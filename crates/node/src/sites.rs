@@ -11,6 +11,7 @@
 //! | `transaction` | EXEC: several of them as one write |
 //! | `show` | KEYSPACE CREATE, ALTER and INFO, counters, looks for metrics and judges |
 //! | `home` | commands go where their key is at home; homes move |
+//! | `claim` | under `block` a write waits until the sites have agreed |
 //! | `inbox` | conflicts between sites, and words on them |
 //! | `receipt` | which sites hold a write |
 //! | `sheet` | what a keyspace promises |
@@ -24,6 +25,7 @@
 //! id is known to one log only.
 // catalogue: I1 I2 I3
 
+mod claim;
 pub(crate) mod entry;
 mod execute;
 mod home;
@@ -78,6 +80,9 @@ pub struct Counts {
     /// Times that this node's clock was found to be ahead of most others.
     pub clock_ahead: u64,
     pub dropped: u64,
+    /// Writes for which other sites were asked, and those that were refused, by them or for want of them.
+    pub claims: u64,
+    pub claims_refused: u64,
 }
 
 /// Which site's groups this node sends its clients' commands to, by keyspace.
@@ -308,6 +313,8 @@ impl Node {
                         Err(None) => {}
                     }
                 }
+                SiteOutput::Claimed { claim } => self.claimed(group, claim),
+                SiteOutput::Unclaimed { claim, why } => self.unclaimed(group, claim, why),
                 SiteOutput::Report(report) => self.on_site_report(group, report),
             }
         }

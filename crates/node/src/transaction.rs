@@ -153,9 +153,11 @@ impl Node {
             }
             return self.reply_error(connection, &refusal);
         }
+        let waits = write && self.claims_writes(keyspace);
         let here = route.filter(|route| {
             route.leader == Some(self.config.node)
                 && in_order
+                && !waits
                 && self.groups.get(&route.group).is_some_and(|it| it.is_serving() && it.paused.is_none())
                 && !queue.commands.iter().any(|(spec, args)| {
                     let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
@@ -168,7 +170,7 @@ impl Node {
             let patience = self.options.as_ref().map(|_| self.patience_of(connection));
             let deadline = Some(patience.unwrap_or(self.now.instant + Duration::from_secs(1)));
             let slot = slot.ok().flatten().unwrap_or_else(|| slot_of_work(&work));
-            return self.forward_to(connection, slot, work, Purpose::Command, write, false, deadline);
+            return self.forward_to(connection, slot, work, Purpose::Command, write, waits, deadline);
         };
         let words = queue.commands.iter().flat_map(|(_, args)| args.iter().map(|arg| &arg[..]));
         let identity = self.identify(group, write, words, Identity::NONE);

@@ -183,7 +183,8 @@ impl Operation {
 }
 
 /// First words of replies that mean: surely not applied.
-const REFUSALS: [&str; 17] = [
+const REFUSALS: [&str; 18] = [
+    "CONFLICT",
     "LINEARIZABLE",
     "NOQUORUM",
     "EXCLUSIVE",

@@ -216,6 +216,7 @@ fn site_spaces(mix: &Mix, among: Option<&[String]>, random: &mut Random) -> Vec<
         space("quotes", "REPLICAS 3 COMMIT majority CONFLICT last-write-wins"),
         // One order for each key: judged as with a single leader.
         Space { quorums: None, ..space("homes", "REPLICAS 3 COMMIT majority CONFLICT home") },
+        space("tickets", "REPLICAS 3 COMMIT majority CONFLICT block"),
     ];
     let possible = mix.nodes >= 3 && mix.has(Fault::Sites) && !NO_SITES.iter().any(|fault| mix.has(*fault));
     random.shuffle(&mut all);
@@ -239,11 +240,15 @@ fn site_clients(all: &[Space], spaces: std::ops::Range<usize>, random: &mut Rand
         // Where the last one wins one of two increments is lost.
         let counts = !all[space].options.iter().any(|option| option == "last-write-wins");
         let at_home = all[space].quorums.is_none();
+        let blocks = all[space].options.iter().any(|option| option == "block");
         for _ in 0..random.between(3, 6) {
             let mut kinds = match at_home {
                 true => vec![Kind::SiteRegister, Kind::Counter, Kind::Set, Kind::List],
                 false => vec![Kind::SiteRegister, Kind::QuorumCounter, Kind::QuorumSet, Kind::SiteBank],
             };
+            if blocks {
+                kinds.push(Kind::SiteTicket);
+            }
             kinds.retain(|kind| counts || !matches!(kind, Kind::QuorumCounter | Kind::SiteBank));
             random.shuffle(&mut kinds);
             kinds.truncate(random.between(1, 3) as usize);

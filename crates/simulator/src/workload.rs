@@ -57,6 +57,7 @@ pub enum Kind {
     QuorumAgreed,
     /// In multi-leader keyspaces.
     SiteRegister,
+    SiteTicket,
     SiteBank,
     SiteAsk,
     SiteAnswer,
@@ -297,7 +298,7 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
         | Kind::QuorumKeys
         | Kind::QuorumAgreed => quorum::begin(kind, now, unique, random),
         Kind::SiteBank => bank(random),
-        Kind::SiteRegister | Kind::SiteAsk | Kind::SiteAnswer | Kind::SiteObserve => {
+        Kind::SiteRegister | Kind::SiteTicket | Kind::SiteAsk | Kind::SiteAnswer | Kind::SiteObserve => {
             sites::begin(kind, now, unique, random)
         }
         Kind::Anything => {

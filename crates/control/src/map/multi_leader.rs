@@ -263,6 +263,10 @@ impl ClusterMap {
         if it.conflict == Conflict::Home && !it.sites.iter().all(stays) {
             return Err(Refusal::Invalid(HOMES_STAY));
         }
+        // Majorities of the sites before and behind several changes need not meet.
+        if it.conflict == Conflict::Block && (!it.sites.iter().all(stays) || sites.len() != it.sites.len()) {
+            return Err(Refusal::Invalid(SITES_STAY));
+        }
         if self.groups_of(keyspace).any(|group| group.view.election.is_some()) {
             return Err(Refusal::InElection);
         }
@@ -321,6 +325,9 @@ fn check(
     if *conflict == Conflict::Home && loses {
         return Err(Refusal::Invalid(HOME_KEEPS));
     }
+    if *conflict == Conflict::Block && loses {
+        return Err(Refusal::Invalid(BLOCK_KEEPS));
+    }
     Ok(())
 }
 
@@ -331,4 +338,6 @@ pub(crate) const NO_FUNCTION: &str =
 pub(crate) const HOMES_STAY: &str = "a site may be the home of keys: under CONFLICT home sites stay";
 pub(crate) const SITES_NOT_SITE: &str = "a multi-leader keyspace has SITES, each with copies of its own: SITE and RECOVERY-SITE say nothing in it";
 pub(crate) const SITES_MISS_NOTHING: &str = "a multi-leader keyspace does not go with COMMIT best-effort: what a copy went on without, other sites would miss";
+pub(crate) const SITES_STAY: &str = "under CONFLICT block a majority of the sites agrees to each write: the sites are those that the keyspace was made with";
+pub(crate) const BLOCK_KEEPS: &str = "CONFLICT block needs a commit rule that loses nothing: a site that forgot what it agreed to would agree again";
 pub(crate) const HOME_KEEPS: &str = "CONFLICT home needs a commit rule that loses nothing: a home that forgot it had moved would be a second one";

@@ -18,7 +18,8 @@ impl ClusterMap {
         let leaderless = self.leaderless.get(&keyspace).map(|it| it.policy.conflict);
         let at_sites = self.multi_leader.get(&keyspace).map(|it| &it.conflict);
         leaderless.is_some_and(|it| it != ConflictPolicy::LastWriteWins)
-            || at_sites.is_some_and(|it| !matches!(it, Conflict::LastWriteWins | Conflict::Home))
+            || at_sites
+                .is_some_and(|it| !matches!(it, Conflict::LastWriteWins | Conflict::Home | Conflict::Block))
     }
     pub(super) fn change_rules(
         &mut self,

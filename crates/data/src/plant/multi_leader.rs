@@ -4,7 +4,7 @@ use super::{Bug, Planted, row};
 
 /// Bugs of the multi-leader machines: the random world of `protocol/tests/it/multi_leader` hunts them.
 // bugs: ML-01, ML-02, ML-03, ML-04, ML-12, ML-13, ML-24
-pub const MULTI_LEADER: [Planted; 16] = [
+pub const MULTI_LEADER: [Planted; 19] = [
     row(
         Bug::DropsNoDuplicates,
         "ML-01",
@@ -100,6 +100,24 @@ pub const MULTI_LEADER: [Planted; 16] = [
         "TC-78",
         "a site goes on writing slots whose home it gave away",
         "protocol/src/multi_leader/drafting.rs",
+    ),
+    row(
+        Bug::AgreesBlindly,
+        "TC-85",
+        "a site agrees to a write whose site has not heard of the one before",
+        "protocol/src/multi_leader/claiming.rs",
+    ),
+    row(
+        Bug::AgreesUnlogged,
+        "TC-86",
+        "what a site agreed to is in its leader's memory alone",
+        "protocol/src/multi_leader/claiming.rs",
+    ),
+    row(
+        Bug::LetsClaimsGoEarly,
+        "TC-87",
+        "a claim is let go before what was written under it is there",
+        "protocol/src/multi_leader/claiming.rs",
     ),
 ];
 

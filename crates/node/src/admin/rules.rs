@@ -88,7 +88,7 @@ impl Node {
     fn fit_for_rules(&self, keyspace: KeyspaceId) -> Result<(), String> {
         let merges = self.map.leaderless.contains_key(&keyspace) || self.is_multi_leader(keyspace);
         let policy = self.own_conflict(keyspace);
-        if !merges || matches!(policy, Conflict::LastWriteWins | Conflict::Home) {
+        if !merges || matches!(policy, Conflict::LastWriteWins | Conflict::Home | Conflict::Block) {
             return Err(format!("ERR {}", data::rules::NO_RULES_HERE));
         }
         let old = |node: &&control::Node| self.versions.get(&node.id).is_some_and(|it| *it < RULES_SINCE);

@@ -218,6 +218,7 @@ impl Group {
                     }
                 }
             }
+            Record::Claim { .. } | Record::Unclaim { .. } => {}
             Record::CopyBegin { .. } | Record::CopyPart(_) | Record::CopyEnd { .. } => {
                 self.dirty.touch_all(position.index);
                 self.watches.all_written();
@@ -324,6 +325,7 @@ pub(super) fn refusal_text(site: &SiteShard, refusal: &Refusal) -> String {
                 "HOME the key is at home at site {name}: nothing was written; write it at a node of that site"
             )
         }
+        Refusal::Unclaimed => "TRYAGAIN the sites have not agreed to this write: nothing was written".into(),
         Refusal::NotASite(other) => format!("ERR {other} is none of the keyspace's sites"),
         Refusal::NotANumber => "ERR value is not an integer or out of range".into(),
         Refusal::Unfit(unfit) => causal::unfit(*unfit).text().into(),

@@ -3,6 +3,7 @@
 //!
 //! A leader holds the state twice, as committed and as proposed: what it takes back when it is deposed is the second one, whole.
 
+use super::claim::Parked;
 use super::entry;
 use crate::answers::Answers;
 use alloc::borrow::Cow;
@@ -94,6 +95,8 @@ pub(crate) struct SiteShard {
     pub exchange: Option<Exchange>,
     /// What the exchange wants done and nobody has looked at.
     pub late: Vec<Output>,
+    /// Clients' writes, by the claims that they wait for.
+    pub parked: BTreeMap<u64, Parked>,
     /// Bytes of the last snapshot of the state.
     pub snapshot_bytes: usize,
     /// Who is away, and whether writes take detours, as last reported.
@@ -107,6 +110,7 @@ pub(crate) fn policy_of(conflict: &Conflict) -> Policy {
         Conflict::Siblings => Policy::Siblings,
         Conflict::LastWriteWins => Policy::LastWriteWins,
         Conflict::Home => Policy::Home,
+        Conflict::Block => Policy::Block,
     }
 }
 
@@ -149,6 +153,7 @@ impl SiteShard {
             stamps: VecDeque::new(),
             exchange: None,
             late: Vec::new(),
+            parked: BTreeMap::new(),
             snapshot_bytes: 0,
             routed: (Vec::new(), false),
         };

@@ -52,6 +52,10 @@ impl Facts {
     fn has_one_order(&self) -> bool {
         self.conflict == Conflict::Home && self.settings.forward
     }
+    /// Writes are agreed to by a majority of the sites first.
+    fn blocks(&self) -> bool {
+        self.conflict == Conflict::Block
+    }
     /// Whether what a site acknowledged may be on its leader alone: now, or once followers are late.
     fn may_lose(&self) -> bool {
         let asks_nobody = self.settings.commit.asks_nobody() || self.rule.asks_nobody();
@@ -95,11 +99,14 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
     let count = it.sites.len();
     claim(
         true,
-        match it.has_one_order() {
-            true => format!(
+        match (it.has_one_order(), it.blocks()) {
+            (_, true) => format!(
+                "Each of the {count} sites takes reads by itself, and writes as long as it hears a majority of them, itself included."
+            ),
+            (true, _) => format!(
                 "Each of the {count} sites takes reads and writes of the keys that are at home there by itself, and goes on when it hears none of the others."
             ),
-            false => format!(
+            _ => format!(
                 "Each of the {count} sites takes reads and writes by itself, and goes on when it hears none of the others."
             ),
         },
@@ -181,6 +188,7 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
             "Of concurrent writes of one string or field the highest stamp stays, and what loses lies in the inbox (CONFLICT last-write-wins, family converge): clocks that differ decide wrongly.".to_string(),
             CONVERGES,
         ),
+        Conflict::Block => {}
         Conflict::Home => {
             claim(
                 true,
@@ -193,6 +201,18 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
                 SERVES,
             );
         }
+    }
+    if it.blocks() {
+        claim(
+            true,
+            "Each write of a key saw all acknowledged writes of it before: of two that did not know of each other one is refused with CONFLICT before anything is done (CONFLICT block, family avoid).".to_string(),
+            CONVERGES,
+        );
+        claim(
+            false,
+            "A site that is cut off takes no writes; a key whose write was under way at a site that is gone takes none anywhere until that site is back.".to_string(),
+            SERVES,
+        );
     }
     if it.has_one_order() {
         claim(
@@ -251,13 +271,14 @@ pub fn text(name: &str, it: &Facts) -> String {
         (false, _) => "copies",
     };
     sheet.push_str("\nA write waits for\n");
-    sheet.push_str(&format!("- the leader of its site and {k} of its followers there; for no other site\n"));
+    let others = match it.blocks() {
+        true => "first for the word of a majority of the sites",
+        false => "for no other site",
+    };
+    sheet.push_str(&format!("- the leader of its site and {k} of its followers there; {others}\n"));
     sheet.push_str("\nTrade-off\n");
-    sheet.push_str(&format!(
-        "- availability: each site alone, with {} of its {} copies\n",
-        k + 1,
-        it.electable
-    ));
+    let alone = if it.blocks() { "a majority of the sites" } else { "each site alone" };
+    sheet.push_str(&format!("- availability: {alone}, with {} of its {} copies\n", k + 1, it.electable));
     sheet.push_str(&format!(
         "- durability: {} {} of one site before a write is acknowledged, all sites' after {} hops at most\n",
         k + 1,
@@ -265,6 +286,10 @@ pub fn text(name: &str, it: &Facts) -> String {
         it.hops()
     ));
     let (latency, consistency) = match it.has_one_order() {
+        _ if it.blocks() => (
+            "a round trip to the nearest sites that make a majority, and their commit; reads that of the site",
+            "writes of a key in one order, each behind all before it; reads of a site causal within a shard",
+        ),
         true => {
             ("that of the key's home, and of the way there", "each key linearizable; causal within a shard")
         }
@@ -314,6 +339,9 @@ mod tests {
         );
         degrades.settings.election = Election::Wait;
         assert_eq!(holds(&degrades, SURVIVES), 2, "nobody leads before the old leader's copy has reported");
+        let block = facts(Conflict::Block, Topology::AllToAll, CommitRule::Majority);
+        assert_eq!((holds(&block, CONVERGES), holds(&block, SERVES)), (2, 1));
+        assert!(text("world", &block).contains("availability: a majority of the sites"));
         let star = facts(Conflict::Crdt, Topology::Star { hub: site("eu") }, CommitRule::Majority);
         let edges = [("us", "eu"), ("ap", "us"), ("sa", "eu")].map(|(a, b)| (site(a), site(b))).to_vec();
         let tree = facts(Conflict::Home, Topology::Tree { edges }, CommitRule::Majority);

@@ -126,6 +126,10 @@ impl Node {
         if let Some(error) = conflict.function().and_then(|function| self.unfit_function(function)) {
             return self.reply_error(connection, &error);
         }
+        if conflict == Conflict::Block && self.map.level < control::map::LEVEL {
+            let text = "TRYAGAIN a node runs a version that knows no CONFLICT block: upgrade it first";
+            return self.reply_error(connection, text);
+        }
         let seed = Seed(self.random.draw(), self.random.draw());
         let change = MultiLeaderChange::Create {
             name,
@@ -320,6 +324,8 @@ impl Node {
             ("sites_inbox_bytes", inbox.1),
             ("sites_inbox_dropped", counts.inbox_dropped),
             ("sites_dropped", counts.dropped),
+            ("sites_claims", counts.claims),
+            ("sites_claims_refused", counts.claims_refused),
         ] {
             field(name, format!("{value}"));
         }
@@ -378,7 +384,7 @@ fn parse(base: Settings, options: &[&[u8]]) -> Result<Asked, String> {
             b"CONFLICT" => {
                 let conflict = Conflict::named(&text.to_ascii_lowercase()).ok_or_else(|| {
                     format!(
-                        "ERR CONFLICT does not take '{text}' in a multi-leader keyspace in this version: crdt, siblings, last-write-wins, home or merge \"<lua>\""
+                        "ERR CONFLICT does not take '{text}' in a multi-leader keyspace in this version: crdt, siblings, last-write-wins, home, block or merge \"<lua>\""
                     )
                 })?;
                 asked.conflict = Some(conflict);

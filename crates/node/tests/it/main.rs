@@ -20,6 +20,7 @@ mod rig;
 mod rules;
 mod sharding;
 mod sites;
+mod sites_block;
 mod sites_names;
 mod sites_transactions;
 mod snapshot_reads;

@@ -191,7 +191,7 @@ fn topologies_change_live_and_go_round_who_is_away() {
         ("KEYSPACE ALTER world SHARDS 2", "-ERR a multi-leader keyspace keeps"),
         ("KEYSPACE CREATE other MULTI-LEADER SITES eu,sa", "-ERR no node is at a site"),
         ("KEYSPACE CREATE other MULTI-LEADER SITES eu,eu", "-ERR SITES names a site twice"),
-        ("KEYSPACE CREATE other MULTI-LEADER CONFLICT block", "-ERR CONFLICT does not take 'block'"),
+        ("KEYSPACE CREATE other MULTI-LEADER CONFLICT ask", "-ERR CONFLICT does not take 'ask'"),
         ("KEYSPACE CREATE other MULTI-LEADER CONFLICT home COMMIT async", "-ERR CONFLICT home needs"),
         ("KEYSPACE CREATE other MULTI-LEADER SITE eu", "-ERR SITE does not go with"),
     ] {

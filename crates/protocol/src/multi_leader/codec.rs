@@ -1,5 +1,6 @@
 //! Messages between sites as bytes.
 
+use super::claims::{OpenClaims, Unclaimed};
 use super::message::{Message, Status};
 use super::record::{SiteWrite, Staged};
 use alloc::boxed::Box;
@@ -31,6 +32,7 @@ impl Status {
             is_ready: r.bool()?,
             is_beyond_log: r.bool()?,
             stopped_by_ms: r.option(|r| r.i64())?,
+            claims: None,
         })
     }
 }
@@ -38,13 +40,25 @@ impl Status {
 impl Message {
     /// Whether its receiver would propose something to its log.
     pub fn writes(&self) -> bool {
-        matches!(self, Message::Writes { .. } | Message::CopyBegun { .. } | Message::CopyPart { .. })
+        matches!(
+            self,
+            Message::Writes { .. }
+                | Message::CopyBegun { .. }
+                | Message::CopyPart { .. }
+                | Message::Claim { .. }
+        )
     }
     pub fn encode(&self, w: &mut Writer<'_>) {
         match self {
             Message::Status(status) => {
-                w.u8(1);
+                // Claims are told in keyspaces that all members know.
+                w.u8(if status.claims.is_some() { 8 } else { 1 });
                 status.encode(w);
+                if let Some(claims) = &status.claims {
+                    w.u64(claims.next);
+                    w.length(claims.open.len());
+                    claims.open.iter().for_each(|number| w.u64(*number));
+                }
             }
             Message::Writes { writes } => {
                 w.u8(2);
@@ -75,6 +89,24 @@ impl Message {
                 w.u8(7);
                 w.u64(*copy);
             }
+            Message::Claim { epoch, number, places, seen } => {
+                w.u8(9);
+                epoch.encode(w);
+                w.u64(*number);
+                w.list(places, |w, place| w.u64(*place));
+                seen.encode(w);
+            }
+            Message::Agreed { epoch, number } => {
+                w.u8(10);
+                epoch.encode(w);
+                w.u64(*number);
+            }
+            Message::Refused { epoch, number, why } => {
+                w.u8(11);
+                epoch.encode(w);
+                w.u64(*number);
+                encode_unclaimed(*why, w);
+            }
         }
     }
     /// # Errors
@@ -93,9 +125,47 @@ impl Message {
             5 => Message::CopyPartAsk { copy: r.u64()?, first: r.u64()? },
             6 => Message::CopyPart { copy: r.u64()?, part: Box::new(Staged::decode(r)?) },
             7 => Message::CopyGone { copy: r.u64()? },
+            8 => {
+                let status = Status::decode(r)?;
+                let (next, open) = (r.u64()?, r.list(|r| r.u64())?.into_iter().collect());
+                let claims = Some(OpenClaims { next, open });
+                Message::Status(Box::new(Status { claims, ..status }))
+            }
+            9 => {
+                let (epoch, number, places) = (Epoch::decode(r)?, r.u64()?, r.list(|r| r.u64())?);
+                if !places.is_sorted_by(|one, next| one < next) {
+                    return Err(DecodeError::Invalid("order of places"));
+                }
+                Message::Claim { epoch, number, places, seen: OriginVector::decode(r)? }
+            }
+            10 => Message::Agreed { epoch: Epoch::decode(r)?, number: r.u64()? },
+            11 => Message::Refused { epoch: Epoch::decode(r)?, number: r.u64()?, why: decode_unclaimed(r)? },
             _ => return Err(DecodeError::Invalid("message between sites")),
         })
     }
+}
+
+/// Only what a site says to another one.
+fn encode_unclaimed(why: Unclaimed, w: &mut Writer<'_>) {
+    match why {
+        Unclaimed::Held { by } => {
+            w.u8(1);
+            by.encode(w);
+        }
+        Unclaimed::Unseen { at } => {
+            w.u8(2);
+            at.encode(w);
+        }
+        Unclaimed::Joining | Unclaimed::TooFew { .. } | Unclaimed::Full | Unclaimed::TooLarge => w.u8(3),
+    }
+}
+fn decode_unclaimed(r: &mut Reader<'_>) -> Result<Unclaimed, DecodeError> {
+    Ok(match r.u8()? {
+        1 => Unclaimed::Held { by: SiteId::decode(r)? },
+        2 => Unclaimed::Unseen { at: SiteId::decode(r)? },
+        3 => Unclaimed::Full,
+        _ => return Err(DecodeError::Invalid("why a claim was refused")),
+    })
 }
 
 fn writes(r: &mut Reader<'_>) -> Result<Vec<Arc<SiteWrite>>, DecodeError> {
@@ -126,7 +196,12 @@ mod tests {
             is_ready: true,
             is_beyond_log: false,
             stopped_by_ms: Some(61_000),
+            claims: None,
         };
+        let claims = OpenClaims { next: 9, open: [3, 7].into() };
+        let claiming = Status { claims: Some(claims), ..status.clone() };
+        let (epoch, number, seen) = (Epoch(3), 7, vector.clone());
+        let refused = |why| Message::Refused { epoch, number, why };
         let messages = [
             Message::Status(Box::new(status)),
             Message::Writes { writes: [write].into() },
@@ -135,6 +210,11 @@ mod tests {
             Message::CopyPartAsk { copy: 4, first: 5 },
             Message::CopyPart { copy: 4, part: Box::new(part) },
             Message::CopyGone { copy: 4 },
+            Message::Status(Box::new(claiming)),
+            Message::Claim { epoch, number, places: [2, 9].into(), seen },
+            Message::Agreed { epoch, number },
+            refused(Unclaimed::Held { by: SiteId(2) }),
+            refused(Unclaimed::Unseen { at: SiteId(3) }),
         ];
         for message in messages {
             let mut bytes = Vec::new();

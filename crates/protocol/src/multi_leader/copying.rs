@@ -336,7 +336,10 @@ impl Exchange {
             },
             // All keys may change: these copies begin anew.
             Record::CopyEnd { .. } => return self.serving.clear(),
-            Record::CopyBegin { .. } | Record::CopyPart(_) => return,
+            Record::CopyBegin { .. }
+            | Record::CopyPart(_)
+            | Record::Claim { .. }
+            | Record::Unclaim { .. } => return,
         };
         let (copy, bytes_max) = (&self.state.copy, self.limits.before_bytes_max);
         self.serving.retain(|_, serving| {

@@ -99,6 +99,9 @@ impl Exchange {
                 return Err(Refusal::Elsewhere { home });
             }
         }
+        if !self.may_write(changes.iter().map(|(key, _)| &**key)) {
+            return Err(Refusal::Unclaimed);
+        }
         let stamp = match draft.stamp {
             Some(stamp) => stamp,
             None => {

@@ -1,5 +1,7 @@
 //! The machine of one shard at one site, run by the leader of the site's group.
 
+use super::claiming::Claiming;
+use super::claims::{ClaimId, Unclaimed};
 use super::copying::{Copying, Serving};
 use super::inbound::Waiting;
 use super::link::{Lag, Link};
@@ -105,6 +107,15 @@ pub enum Output {
         from: Index,
         bytes_max: u64,
     },
+    /// This claim is won: what it is for is to be written now, under it.
+    Claimed {
+        claim: u64,
+    },
+    /// This one is not, and nothing will be written under it.
+    Unclaimed {
+        claim: u64,
+        why: Unclaimed,
+    },
     Report(Report),
 }
 
@@ -202,6 +213,7 @@ pub struct Exchange {
     pub(super) status_number: u64,
     pub(super) status_at: Option<Instant>,
     pub(super) must_acknowledge: bool,
+    pub(super) claiming: Claiming,
 }
 
 impl Exchange {
@@ -213,6 +225,7 @@ impl Exchange {
         let actor = Actor { node: NodeId(me.site.0), incarnation: Incarnation(epoch.0), shard: me.shard };
         let clock = HybridClock::new(state.copy.newest(), limits.ahead_ms_max);
         let copying = state.staging.as_ref().map(Copying::resume);
+        let claiming = Claiming::new(state.vector.clone());
         Exchange {
             me,
             origin,
@@ -242,6 +255,7 @@ impl Exchange {
             status_number: 0,
             status_at: None,
             must_acknowledge: true,
+            claiming,
         }
     }
     /// How much may be sent to each site.
@@ -381,14 +395,27 @@ impl Exchange {
         self.must_acknowledge |= match record {
             Record::Write(write) => write.stamp.origin.site != self.me.site,
             Record::CopyEnd { .. } => true,
-            Record::CopyBegin { .. } | Record::CopyPart(_) => false,
+            Record::CopyBegin { .. }
+            | Record::CopyPart(_)
+            | Record::Claim { .. }
+            | Record::Unclaim { .. } => false,
         };
+        match record {
+            Record::Write(write) => self.write_committed(write.stamp),
+            Record::Claim { id, .. } => self.claim_committed(*id, out),
+            _ => {}
+        }
         self.begin_served(out);
         self.pump_all(now.instant, out);
     }
     pub(super) fn propose(&mut self, record: Record, out: &mut Vec<Output>) {
         self.keep_before(&record);
         let lost = self.state.apply(&record);
+        match &record {
+            Record::Write(write) => self.note_written(write),
+            Record::CopyEnd { .. } => self.forget_written(),
+            _ => {}
+        }
         out.extend(lost.into_iter().map(|lost| Output::Report(Report::Lost(lost))));
         if let Record::Write(write) = &record
             && write.stamp.origin.site != self.me.site
@@ -416,6 +443,11 @@ impl Exchange {
             }
             Message::CopyPart { copy, part } => self.copy_part(now, from, copy, *part, out),
             Message::CopyGone { copy } => self.copy_gone(from, copy, out),
+            Message::Claim { epoch, number, places, seen } => {
+                self.take_claim(ClaimId { site: from, epoch, number }, places, &seen, out);
+            }
+            Message::Agreed { epoch, number } => self.take_agreed(from, epoch, number, out),
+            Message::Refused { epoch, number, why } => self.take_refused(from, (epoch, number), why, out),
         }
     }
     pub fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -426,6 +458,7 @@ impl Exchange {
         self.tick_waiting(now.instant);
         self.tick_copy(now, out);
         self.tick_inbox(now, out);
+        self.tick_claims(now.instant, out);
         self.tick_status(now.instant, out);
         self.pump_all(now.instant, out);
     }

@@ -95,6 +95,7 @@ impl Exchange {
             }
         }
         self.drain(out);
+        self.let_claims_go(out);
     }
     /// Whether anything is taken of a link that a time too far ahead has stopped: only the message with the write that it
     /// stopped at, which is tried again. To leave out one write and to take the next ones would be a hole that no vector shows.

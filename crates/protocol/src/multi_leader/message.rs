@@ -1,5 +1,6 @@
 //! What the leaders of two sites' groups say to each other of one shard.
 
+use super::claims::{OpenClaims, Unclaimed};
 use super::record::{SiteWrite, Staged};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -27,6 +28,8 @@ pub struct Status {
     pub is_beyond_log: bool,
     /// It does not listen to the receiver, whose stamps lie so many ms ahead of its clock.
     pub stopped_by_ms: Option<i64>,
+    /// Under `block`: what this leader still claims.
+    pub claims: Option<OpenClaims>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -60,6 +63,22 @@ pub enum Message {
     CopyGone {
         copy: u64,
     },
+    /// The leader of this epoch wants to write keys at these places, ascending; `seen` is what it holds.
+    Claim {
+        epoch: Epoch,
+        number: u64,
+        places: Vec<u64>,
+        seen: OriginVector,
+    },
+    Agreed {
+        epoch: Epoch,
+        number: u64,
+    },
+    Refused {
+        epoch: Epoch,
+        number: u64,
+        why: Unclaimed,
+    },
 }
 
 impl Message {
@@ -68,11 +87,14 @@ impl Message {
         match self {
             Message::Writes { writes } => writes.iter().map(|write| write.bytes()).sum(),
             Message::CopyPart { part, .. } => part.bytes,
+            Message::Claim { places, .. } => 64 + 8 * places.len() as u64,
             Message::Status(_)
             | Message::CopyAsk { .. }
             | Message::CopyBegun { .. }
             | Message::CopyPartAsk { .. }
-            | Message::CopyGone { .. } => 64,
+            | Message::CopyGone { .. }
+            | Message::Agreed { .. }
+            | Message::Refused { .. } => 64,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | site's log | `record`, `state` | writes of all sites; the state is a function of its records |
 //! | exchange | `exchange` | run by the group's leader: mints, proposes; nothing that a failover must not lose |
 //! | writer | `drafting` | the commands of one write until it is made |
+//! | claimant | `claiming`, `claims` | under `block`: which sites agreed to what, and who has written what |
 //! | sender | `outbound`, `link`, `marks` | how far each site has the log, and where to go on |
 //! | receiver | `inbound` | writes that wait for their causes |
 //! | copier | `copying` | another site's whole state, in parts |
@@ -34,6 +35,8 @@
 //! | `CopyAsk`, `CopyBegun` | taker ↔ giver | your state, as of a vector |
 //! | `CopyPartAsk`, `CopyPart` | taker ↔ giver | its next part |
 //! | `CopyGone` | giver → taker | that copy is no more: begin anew |
+//! | `Claim` | writer → every site | may I write these keys, holding this? |
+//! | `Agreed`, `Refused` | site → writer | yes, and it is in my log; no, and why |
 //!
 //! # Rules
 //!
@@ -57,12 +60,14 @@
 //! 9. *Settling a conflict writes nothing.* It is a function of the values (bugs: ML-07).
 //! 10. *Only the home gives a home away*, by a write in its own log; behind that record it refuses the slot, and the new
 //!     home accepts it once it has applied that record, so after all that was written before.
+//! 11. *Agreed, then written.* Under `block` a majority of the sites agrees first, each in its log; a claim is let go where what
+//!     it was for has arrived.
 //!
 //! # What is left out here
 //!
-//! The policies `block` and `merge` do not exist. `home` needs a commit rule that loses
+//! `home` and `block` need a commit rule that loses
 //! nothing: a site that lost a hand-over it had sent would be a second home; and a slot whose home is gone for good has no
-//! home until an operator's word exists. A vector gains a pair with each failover and loses none. A write goes in one piece,
+//! home until an operator's word exists, nor can anybody write a key that a lost site was writing under `block`. A vector gains a pair with each failover and loses none. A write goes in one piece,
 //! however large. Collecting residue takes the barrier that leaderless shards lack too.
 //!
 //! Sources: Terry et al., "Managing Update Conflicts in Bayou" (1995) for logs that are exchanged by vectors and for sessions;
@@ -70,6 +75,8 @@
 //! Freedman, Kaminsky, Andersen, "Don't Settle for Eventual" (2011) for causes as dependencies between sites; MySQL's circular
 //! replication and its WL#10963 for what goes wrong without vectors.
 
+mod claiming;
+mod claims;
 mod codec;
 mod copying;
 mod drafting;
@@ -87,6 +94,7 @@ mod state;
 mod token;
 mod topology;
 
+pub use claims::{ClaimId, OpenClaims, Unclaimed};
 pub use drafting::Draft;
 pub use exchange::{Exchange, Leadership, Limits, Output, Report};
 pub use link::Lag;

@@ -67,6 +67,7 @@ impl Exchange {
         let proposed = plant::is(Bug::AcknowledgesProposed);
         let vector = if proposed { self.state.vector.clone() } else { self.marks.vector().clone() };
         let hears = self.heard(now);
+        let claims = self.blocks().then(|| self.claiming.left());
         for (site, link) in &self.links {
             let status = Status {
                 epoch: self.me.epoch,
@@ -77,6 +78,7 @@ impl Exchange {
                 is_ready: self.state.is_ready,
                 is_beyond_log: link.is_blocked(),
                 stopped_by_ms: link.stopped.map(|(_, by_ms)| by_ms),
+                claims: claims.clone(),
             };
             out.push(Output::Send { to: *site, message: Message::Status(Box::new(status)) });
         }
@@ -96,6 +98,7 @@ impl Exchange {
         if let Some(by_ms) = stopped.filter(|_| !was_stopped) {
             out.push(Output::Report(Report::Unheard { peer: from, by_ms }));
         }
+        self.let_claims_go(out);
         self.reroute(now, out);
         self.pump(now, from, out);
     }
@@ -164,7 +167,10 @@ impl Exchange {
                         break;
                     }
                 }
-                Record::CopyBegin { .. } | Record::CopyPart(_) => {}
+                Record::CopyBegin { .. }
+                | Record::CopyPart(_)
+                | Record::Claim { .. }
+                | Record::Unclaim { .. } => {}
             }
             link.pass(index);
         }

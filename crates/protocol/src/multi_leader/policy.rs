@@ -1,5 +1,5 @@
 //! What becomes of writes that did not know of each other.
-// catalogue: J3 J5 J8 J9 J14 J18
+// catalogue: J2 J3 J5 J8 J9 J14 J18
 
 use core::fmt;
 use data::SiteId;
@@ -17,6 +17,8 @@ pub enum Policy {
     LastWriteWins,
     /// A key is written at its home site only.
     Home,
+    /// A write is made once a majority of the sites has agreed to it: see `claiming`.
+    Block,
 }
 
 /// Which of the three ways to deal with conflicts a policy takes.
@@ -35,7 +37,7 @@ impl Policy {
         match self {
             Policy::Crdt | Policy::LastWriteWins => Family::Converge,
             Policy::Siblings => Family::Resolve,
-            Policy::Home => Family::Avoid,
+            Policy::Home | Policy::Block => Family::Avoid,
         }
     }
 }
@@ -51,6 +53,8 @@ pub enum Refusal {
     Ahead { by_ms: i64 },
     /// The key is at home elsewhere: to be forwarded there.
     Elsewhere { home: SiteId },
+    /// Under `block`: the sites have not agreed to a write of this key.
+    Unclaimed,
     /// The target of a move is none of the sites.
     NotASite(SiteId),
     /// The value is no whole number, or the sum would be none.
@@ -68,6 +72,7 @@ impl fmt::Display for Refusal {
             Refusal::Clock(ahead) => write!(f, "the clock is behind: {ahead}"),
             Refusal::Ahead { by_ms } => write!(f, "the clock is {by_ms} ms ahead of most others"),
             Refusal::Elsewhere { home } => write!(f, "the key is at home at {home}"),
+            Refusal::Unclaimed => f.write_str("the sites have not agreed to a write of this key"),
             Refusal::NotASite(site) => write!(f, "{site} is none of the keyspace's sites"),
             Refusal::NotANumber => f.write_str("value is not an integer or out of range"),
             Refusal::Unfit(unfit) => write!(f, "the key does not take it: {unfit:?}"),
@@ -93,7 +98,9 @@ pub fn mint(
     let mut under = |values| wish.mint_under(values, merging, object, write, now_ms).map(|(delta, _)| delta);
     match policy {
         Policy::LastWriteWins => under(ConflictPolicy::LastWriteWins).map_err(refusal),
-        Policy::Crdt | Policy::Siblings | Policy::Home => under(ConflictPolicy::Crdt).map_err(Refusal::Unfit),
+        Policy::Crdt | Policy::Siblings | Policy::Home | Policy::Block => {
+            under(ConflictPolicy::Crdt).map_err(Refusal::Unfit)
+        }
     }
 }
 

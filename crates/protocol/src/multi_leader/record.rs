@@ -1,5 +1,6 @@
 //! What lies in a site's log: writes of all sites, and copies of other sites' state.
 
+use super::claims::ClaimId;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -125,6 +126,15 @@ pub enum Record {
     CopyEnd {
         vector: OriginVector,
     },
+    /// This site agreed to another one's writing keys at these places.
+    Claim {
+        id: ClaimId,
+        places: Vec<u64>,
+    },
+    /// These claims are over.
+    Unclaim {
+        claims: Vec<ClaimId>,
+    },
 }
 
 /// Kinds of records, as they lie in front of each.
@@ -132,6 +142,8 @@ const WRITE: u8 = 60;
 const COPY_BEGIN: u8 = 61;
 const COPY_PART: u8 = 62;
 const COPY_END: u8 = 63;
+const CLAIM: u8 = 64;
+const UNCLAIM: u8 = 65;
 
 impl Record {
     /// Includes what the log holds once this record is in it.
@@ -139,7 +151,10 @@ impl Record {
         match self {
             Record::Write(write) => vector.raise(write.stamp),
             Record::CopyEnd { vector: copied } => vector.merge(copied),
-            Record::CopyBegin { .. } | Record::CopyPart(_) => {}
+            Record::CopyBegin { .. }
+            | Record::CopyPart(_)
+            | Record::Claim { .. }
+            | Record::Unclaim { .. } => {}
         }
     }
     pub fn encode(&self, writer: &mut Writer<'_>) {
@@ -165,6 +180,15 @@ impl Record {
                 writer.u8(COPY_END);
                 vector.encode(writer);
             }
+            Record::Claim { id, places } => {
+                writer.u8(CLAIM);
+                id.encode(writer);
+                writer.list(places, |writer, place| writer.u64(*place));
+            }
+            Record::Unclaim { claims } => {
+                writer.u8(UNCLAIM);
+                writer.list(claims, |writer, id| id.encode(writer));
+            }
         }
     }
     /// Reads all of the input.
@@ -183,6 +207,10 @@ impl Record {
             },
             COPY_PART => Record::CopyPart(Box::new(Staged::decode(reader)?)),
             COPY_END => Record::CopyEnd { vector: OriginVector::decode(reader)? },
+            CLAIM => {
+                Record::Claim { id: ClaimId::decode(reader)?, places: reader.list(|reader| reader.u64())? }
+            }
+            UNCLAIM => Record::Unclaim { claims: reader.list(ClaimId::decode)? },
             _ => return Err(DecodeError::Invalid("record of a multi-leader shard")),
         };
         reader.end()?;

@@ -1,5 +1,6 @@
 //! What a site holds of one shard, as a function of the records in its log.
 
+use super::claims::Claims;
 use super::record::{Change, Record, Staged};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -8,6 +9,9 @@ use data::codec::{DecodeError, Reader, Writer};
 use data::table::Seed;
 use data::value::Blob;
 use data::{Index, OriginVector, SiteId};
+
+/// In front of a state: whether it is ready, and this if claims follow. States of other policies are as they always were.
+const HAS_CLAIMS: u8 = 2;
 
 /// A copy of another site that is not complete.
 #[derive(Clone, PartialEq, Debug)]
@@ -44,6 +48,8 @@ pub struct SiteState {
     /// Slots that were given away, and how often.
     pub(super) homes: BTreeMap<u16, (SiteId, u64)>,
     pub(super) staging: Option<Staging>,
+    /// What this site agreed to.
+    pub(super) claims: Claims,
     pub(super) is_ready: bool,
     founders: Vec<SiteId>,
 }
@@ -57,6 +63,7 @@ impl SiteState {
             vector: OriginVector::new(),
             homes: BTreeMap::new(),
             staging: None,
+            claims: Claims::default(),
             is_ready: founders.contains(&site),
             founders: founders.to_vec(),
         }
@@ -130,6 +137,8 @@ impl SiteState {
                     self.take_over(staging, &mut lost);
                 }
             }
+            Record::Claim { id, places } => self.claims.add(*id, places),
+            Record::Unclaim { claims } => claims.iter().for_each(|id| self.claims.remove(*id)),
         }
         // Nobody puts sites together key by key.
         self.copy.settle_all();
@@ -164,7 +173,11 @@ impl SiteState {
 
     /// For a snapshot, behind which the log may go. With what is staged: records that follow may complete it.
     pub fn encode(&self, writer: &mut Writer<'_>) {
-        writer.bool(self.is_ready);
+        let claims = u8::from(!self.claims.is_empty()) * HAS_CLAIMS;
+        writer.u8(u8::from(self.is_ready) | claims);
+        if claims > 0 {
+            self.claims.encode(writer);
+        }
         writer.list(&self.founders, |writer, site| site.encode(writer));
         self.vector.encode(writer);
         writer.length(self.homes.len());
@@ -190,7 +203,12 @@ impl SiteState {
     /// When it is something else.
     pub fn decode(seed: Seed, input: &[u8]) -> Result<SiteState, DecodeError> {
         let reader = &mut Reader::new(input);
-        let is_ready = reader.bool()?;
+        let head = reader.u8()?;
+        if head > (1 | HAS_CLAIMS) {
+            return Err(DecodeError::Invalid("head of a site's state"));
+        }
+        let is_ready = head & 1 == 1;
+        let claims = if head & HAS_CLAIMS > 0 { Claims::decode(reader)? } else { Claims::default() };
         let founders = reader.list(SiteId::decode)?;
         let vector = OriginVector::decode(reader)?;
         let homes = reader.list(|reader| Ok((reader.u16()?, (SiteId::decode(reader)?, reader.u64()?))))?;
@@ -206,6 +224,14 @@ impl SiteState {
         let rest = reader.remaining();
         let mut copy = ShardCopy::decode(seed, reader.take(rest)?)?;
         copy.settle_all();
-        Ok(SiteState { copy, vector, homes: homes.into_iter().collect(), staging, is_ready, founders })
+        Ok(SiteState {
+            copy,
+            vector,
+            homes: homes.into_iter().collect(),
+            staging,
+            claims,
+            is_ready,
+            founders,
+        })
     }
 }

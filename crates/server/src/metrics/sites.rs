@@ -41,6 +41,8 @@ pub(super) fn metrics(page: &mut Page, node: &Node) {
             "Decisions on conflicts that the inbox let go.",
             c.inbox_dropped,
         ),
+        ("tercet_sites_claims_total", "Writes for which other sites were asked (CONFLICT block).", c.claims),
+        ("tercet_sites_claims_refused_total", "Of them those that were refused.", c.claims_refused),
         (
             "tercet_sites_clock_ahead_total",
             "Times that this node's clock was found to be ahead of most others.",

@@ -70,8 +70,25 @@ impl Guests {
 
 pub const TIMES: &str = "no site writes ahead of its time";
 
-/// After a turn: the newest stamp of a copy lies within what receivers take.
+pub const AGREED: &str = "no two writes of a key that sites agreed to are concurrent";
+
+/// After a turn: where sites agree to each write no copy holds two that did not know of each other.
+// catalogue: J2
+fn concurrent(host: &Host, state: &node::GroupState<'_>) -> Option<Violation> {
+    let it = host.node.as_ref()?.map().multi_leader_of(state.group)?;
+    if it.conflict != data::multi_leader::Conflict::Block {
+        return None;
+    }
+    let (key, _) = state.site?.copy().disputed().next()?;
+    let text = format!("{} holds concurrent values of {} in {}", host.id, key.escape_ascii(), state.group);
+    Some(Violation { property: AGREED, text })
+}
+
+/// The same for the newest stamp of a copy: it lies within what receivers take.
 pub fn check(now: u64, host: &Host, state: &node::GroupState<'_>) -> Option<Violation> {
+    if let Some(violation) = concurrent(host, state) {
+        return Some(violation);
+    }
     let newest_ms = state.site?.copy().newest().ms();
     let ahead_ms_max = protocol::multi_leader::Limits::default().ahead_ms_max;
     let by_ms = newest_ms - true_ms(now);

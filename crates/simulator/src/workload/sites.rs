@@ -7,20 +7,33 @@ use crate::random::Random;
 use crate::reply::Reply;
 
 /// Kinds of work in multi-leader keyspaces, their names, and what clients of them do.
-pub const ALL: [(Kind, &str, &str); 5] = [
+pub const ALL: [(Kind, &str, &str); 6] = [
     (Kind::SiteRegister, "site-register", "SET and GET of few registers, at any site"),
     (
         Kind::SiteBank,
         "site-bank",
         "transfers in MULTI between counters, and their sum, in MULTI or in a SNAPSHOT",
     ),
+    (Kind::SiteTicket, "site-ticket", "INCR of few numbers, of which no two clients may be given the same"),
     (Kind::SiteAsk, "site-ask", "INCR of a number of questions"),
     (Kind::SiteAnswer, "site-answer", "GET of that number, then SET of it as the answer"),
     (Kind::SiteObserve, "site-observe", "GET of the answer, then of the number of questions"),
 ];
 
+/// How such numbers are called.
+const TICKET: &str = "sticket";
+
+/// Whether the answers to INCR of this key must all differ.
+pub fn is_ticket(key: &str) -> bool {
+    key.starts_with(TICKET)
+}
+
 pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, Vec<Command>) {
     match kind {
+        Kind::SiteTicket => {
+            let key = format!("{TICKET}{}-{}", now / KEYS_LIVE, random.below(3));
+            single(key.clone(), Did::Increment { seen: 0 }, &["INCR", &key])
+        }
         Kind::SiteAsk => single(String::new(), Did::Anything, &["INCR", "{dialogue}question"]),
         Kind::SiteAnswer => {
             let task = Task::new(String::new(), Did::Anything, 1);

@@ -1,6 +1,7 @@
 //! Multi-leader shards: a random world, stories, other stores' failures, and the hunt for planted bugs.
 
 #[cfg(not(feature = "plant"))]
+mod claims;
 mod clocks;
 #[cfg(not(feature = "plant"))]
 mod examples;

@@ -65,7 +65,7 @@ pub struct Oracle {
     lost: BTreeSet<String>,
     is_last_write_wins: bool,
     /// Writes of a key must follow one another.
-    is_home: bool,
+    is_in_order: bool,
     pub applied: u64,
     pub copied: u64,
 }
@@ -74,7 +74,7 @@ impl Oracle {
     pub fn new(policy: Policy) -> Oracle {
         Oracle {
             is_last_write_wins: policy == Policy::LastWriteWins,
-            is_home: policy == Policy::Home,
+            is_in_order: matches!(policy, Policy::Home | Policy::Block),
             ..Oracle::default()
         }
     }
@@ -94,7 +94,7 @@ impl Oracle {
         for (key, _) in &acts {
             let before = self.by_key.entry(key.clone()).or_default();
             let unseen = before.iter().find(|at| !seen.has(**at) && self.written[**at].is_acknowledged);
-            if self.is_home
+            if self.is_in_order
                 && let Some(unseen) = unseen
             {
                 let other = self.written[*unseen].stamp;
@@ -143,7 +143,10 @@ impl Oracle {
                 new.iter().for_each(|number| self.take(site, *number));
                 self.by_key.keys().cloned().collect()
             }
-            Record::CopyBegin { .. } | Record::CopyPart(_) => BTreeSet::new(),
+            Record::CopyBegin { .. }
+            | Record::CopyPart(_)
+            | Record::Claim { .. }
+            | Record::Unclaim { .. } => BTreeSet::new(),
         }
     }
     fn take(&mut self, site: SiteId, number: usize) {
@@ -168,7 +171,10 @@ impl Oracle {
                     committed.insert(*number);
                 }
             }
-            Record::CopyBegin { .. } | Record::CopyPart(_) => {}
+            Record::CopyBegin { .. }
+            | Record::CopyPart(_)
+            | Record::Claim { .. }
+            | Record::Unclaim { .. } => {}
         }
     }
     pub fn acknowledge(&mut self, stamp: WriteStamp) {
@@ -295,6 +301,25 @@ impl Oracle {
         }
         if self.is_last_write_wins {
             self.all_losers_reported(&held);
+        }
+        if self.is_in_order {
+            self.none_concurrent(&held);
+        }
+    }
+    /// Of two writes of a key one had seen the other, acknowledged or not.
+    fn none_concurrent(&mut self, held: &Bits) {
+        for (key, numbers) in &self.by_key {
+            let numbers: Vec<usize> = numbers.iter().copied().filter(|number| held.has(*number)).collect();
+            for (at, one) in numbers.iter().enumerate() {
+                let knows = |a: usize, b: usize| self.written[a].seen.has(b);
+                let other =
+                    numbers[at + 1..].iter().find(|other| !knows(*one, **other) && !knows(**other, *one));
+                if let Some(other) = other {
+                    let (one, other) = (self.written[*one].stamp, self.written[*other].stamp);
+                    self.violation
+                        .get_or_insert(format!("{one} and {other} of {key} did not see each other"));
+                }
+            }
         }
     }
     /// A value is replaced by a write that had it before its eyes, or it is in the inbox.

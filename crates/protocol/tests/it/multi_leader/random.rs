@@ -1,6 +1,6 @@
 //! Random worlds: whatever happens to sites, leaders, links, logs and clocks, no site shows an effect before its cause or a
 //! write twice, and calm makes all of them equal.
-// catalogue: I1 I2 I3 I6 I7 I8 J1 J5 J6 J7 J17
+// catalogue: J2 I1 I2 I3 I6 I7 I8 J1 J5 J6 J7 J17
 // bugs: ML-01, ML-02, ML-03, ML-04, ML-06, ML-08, ML-11, ML-12, ML-13, ML-15, ML-18, ML-24
 
 use super::world::{PLANS, Plan, Tally, World};
@@ -43,6 +43,11 @@ fn failovers_that_lose_what_was_committed() {
 #[test]
 fn home() {
     run(PLANS[3]);
+}
+
+#[test]
+fn block() {
+    run(PLANS[4]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use data::value::Blob;
 use data::{Epoch, Expiry, GroupId, Index, Instant, Now, OriginVector, SiteId, WallInterval, WriteStamp};
 use protocol::multi_leader::{
     Config, Exchange, Fetched, Leadership, Limits, Marks, Message, Output, Policy, Record, Refusal, Report,
-    SiteState, Topology,
+    SiteState, Topology, Unclaimed,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,6 +25,9 @@ enum Event {
     Tick { site: SiteId, epoch: Epoch },
     Start { site: SiteId },
 }
+
+/// What a client of a leader wants to write once its claim is won.
+type Wanted = Vec<(String, Act)>;
 
 /// One site's group: a log that outlives its leaders.
 pub struct Site {
@@ -78,6 +81,10 @@ pub struct Sites {
     pub failovers: u64,
     pub shrunk: u64,
     pub trace: u64,
+    /// By leader and claim.
+    wanted: BTreeMap<(SiteId, Epoch, u64), Wanted>,
+    pub claims_won: u64,
+    pub claims_lost: Vec<(SiteId, Unclaimed)>,
 }
 
 pub fn limits() -> Limits {
@@ -136,6 +143,9 @@ impl Sites {
             failovers: 0,
             shrunk: 0,
             trace: 0,
+            wanted: BTreeMap::new(),
+            claims_won: 0,
+            claims_lost: Vec::new(),
         };
         for site in world.founders.clone() {
             world.found(site);
@@ -257,6 +267,11 @@ impl Sites {
                 Output::Fetch { peer, from, bytes_max } => {
                     let delay = self.rng.between(10, 3_000) * 1000;
                     self.schedule(delay, Event::Fetch { site, epoch, peer, from, bytes_max });
+                }
+                Output::Claimed { claim } => self.claimed(site, epoch, claim),
+                Output::Unclaimed { claim, why } => {
+                    self.wanted.remove(&(site, epoch, claim));
+                    self.claims_lost.push((site, why));
                 }
                 Output::Report(report) => {
                     self.oracle.report(&report);
@@ -444,6 +459,34 @@ impl Sites {
         self.oracle.wrote(site, stamp, acts);
         self.carry_out(site, out);
         Ok(stamp)
+    }
+    /// One client's write under `block`: made once the sites have agreed.
+    pub fn claim(&mut self, site: u32, acts: &[(&str, Act)]) -> Result<u64, Unclaimed> {
+        let site = SiteId(site);
+        let now = self.clock(site).instant;
+        let mut out = Vec::new();
+        let epoch = self.sites[&site].epoch;
+        let exchange = self.at(site).exchange.as_mut().ok_or(Unclaimed::Joining)?;
+        let keys = acts.iter().map(|(key, _)| key.as_bytes());
+        let claim = exchange.claim(now, keys, Duration::from_millis(700), &mut out)?;
+        let wanted = acts.iter().map(|(key, act)| ((*key).into(), act.clone())).collect();
+        self.wanted.insert((site, epoch, claim), wanted);
+        self.carry_out(site, out);
+        Ok(claim)
+    }
+    fn claimed(&mut self, site: SiteId, epoch: Epoch, claim: u64) {
+        self.claims_won += 1;
+        let under = |it: &mut Sites, claim| {
+            if let Some(exchange) = &mut it.at(site).exchange {
+                exchange.under(claim);
+            }
+        };
+        let Some(wanted) = self.wanted.remove(&(site, epoch, claim)) else { return };
+        under(self, Some(claim));
+        let acts: Vec<(&str, Act)> = wanted.iter().map(|(key, act)| (&**key, act.clone())).collect();
+        // Refused where its clock is behind.
+        let _ = self.write_all(site.0, &acts);
+        under(self, None);
     }
     pub fn write(&mut self, site: u32, key: &str, act: Act) -> WriteStamp {
         self.write_all(site, &[(key, act)]).expect("accepted")

@@ -14,11 +14,12 @@ pub struct Plan {
     pub is_lossy: bool,
 }
 
-pub const PLANS: [Plan; 4] = [
+pub const PLANS: [Plan; 5] = [
     Plan { policy: Policy::Crdt, is_lossy: false },
     Plan { policy: Policy::LastWriteWins, is_lossy: false },
     Plan { policy: Policy::Siblings, is_lossy: true },
     Plan { policy: Policy::Home, is_lossy: false },
+    Plan { policy: Policy::Block, is_lossy: false },
 ];
 
 /// Slots of the keys of a home keyspace.
@@ -93,6 +94,10 @@ impl World {
             let _ = self.sites.hand_over(site.0, slot, to.0);
             return;
         }
+        if self.plan.policy == Policy::Block {
+            let _ = self.sites.claim(site.0, &acts);
+            return;
+        }
         // Refused where a site joins, its clock is behind, or the key is at home elsewhere.
         let _ = self.sites.write_all(site.0, &acts);
     }
@@ -139,7 +144,7 @@ impl World {
                 self.lost += 1;
             }
             10 => self.reshape(),
-            11 if self.joined < 2 && self.rng.chance(50) => self.join(),
+            11 if self.joined < 2 && self.plan.policy != Policy::Block && self.rng.chance(50) => self.join(),
             _ => {}
         }
     }
@@ -147,7 +152,7 @@ impl World {
     fn reshape(&mut self) {
         let mut ids = self.sites.config.sites.clone();
         // Its homes would be nobody's.
-        let may_remove = self.plan.policy != Policy::Home;
+        let may_remove = !matches!(self.plan.policy, Policy::Home | Policy::Block);
         if may_remove && self.rng.chance(70) {
             let before = ids.len();
             ids.retain(|id| !self.sites.sites[id].is_lost);
@@ -204,6 +209,8 @@ pub struct Tally {
     pub losers: u64,
     pub conflicts: u64,
     pub moves: u64,
+    pub claims_won: u64,
+    pub claims_lost: u64,
 }
 
 impl Tally {
@@ -229,6 +236,8 @@ impl Tally {
         let moves =
             sites.oracle.written.iter().filter(|write| write.acts.iter().any(|act| act.1 == Act::HandOver));
         self.moves += moves.count() as u64;
+        self.claims_won += sites.claims_won;
+        self.claims_lost += sites.claims_lost.len() as u64;
     }
     pub fn is_telling(&self, plan: Plan) -> bool {
         let always = [
@@ -236,7 +245,6 @@ impl Tally {
             self.failovers,
             self.copies,
             u64::from(self.lost_sites),
-            u64::from(self.joined),
             u64::from(self.reshaped),
             self.stopped,
             self.overdue,
@@ -246,5 +254,7 @@ impl Tally {
             && (self.shrunk > 0) == plan.is_lossy
             && (self.losers > 0) == (plan.policy == Policy::LastWriteWins)
             && (self.moves > 0) == (plan.policy == Policy::Home)
+            && (self.joined > 0) != (plan.policy == Policy::Block)
+            && (self.claims_won.min(self.claims_lost) > 0) == (plan.policy == Policy::Block)
     }
 }

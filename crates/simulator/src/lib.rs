@@ -33,6 +33,7 @@ pub mod settle;
 pub mod shrink;
 pub mod sites;
 pub mod staleness;
+pub mod topologies;
 pub mod trace;
 pub mod verdict;
 pub mod workload;

@@ -88,6 +88,8 @@ pub enum Told {
     ThousandFollowers,
     /// [`crate::staleness`]: the leaderless machines alone, with known delays.
     StaleReads,
+    /// [`crate::topologies`]: the multi-leader machines alone, with known distances.
+    Topologies,
 }
 
 /// Its name, and what `--list` says of it.
@@ -98,9 +100,16 @@ pub const THOUSAND_FOLLOWERS: (&str, &str) =
 pub const STALE_READS: (&str, &str) =
     ("stale-reads", "K7: how often reads miss an acknowledged write at each W and R, beside the prediction");
 
+/// And of the third.
+pub const TOPOLOGIES: (&str, &str) =
+    ("topologies", "I9: hops, propagation and tolerated losses of each topology, predicted and measured");
+
 fn parse_scenario(name: &str) -> Result<Told, String> {
     if name == STALE_READS.0 {
         return Ok(Told::StaleReads);
+    }
+    if name == TOPOLOGIES.0 {
+        return Ok(Told::Topologies);
     }
     if name == THOUSAND_FOLLOWERS.0 {
         return Ok(Told::ThousandFollowers);

@@ -23,6 +23,11 @@ const ROUND_TRIPS: [[u64; 6]; 6] = [
     [180, 115, 175, 260, 320, 1],
 ];
 
+/// One way between two sites, in ns.
+pub fn one_way(from: Site, to: Site) -> u64 {
+    ROUND_TRIPS[from][to] * MS / 2
+}
+
 /// The longest round trip, in milliseconds, that a group may span: a leader without followers that confirm it reads under a
 /// control lease, and two round trips (to the control leader, and from there to a majority) must fit into that.
 const ROUND_TRIP_MAX: u64 = 100;

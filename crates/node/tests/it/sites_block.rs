@@ -148,6 +148,10 @@ fn a_watched_transaction_compares_and_sets_across_sites() {
     cluster.pipeline(clients[2], &["SET p 1", "GET p", "INCR p", "GET p"]);
     cluster.run(2_000);
     assert_eq!(cluster.received(clients[2]), "+OK $1 1 :2 $1 2");
+    cluster.pipeline(clients[1], &["WITH RECEIPT DO SET r 1", "GET r", "MULTI", "INCR r", "EXEC", "GET r"]);
+    cluster.run(2_000);
+    let replies = cluster.received(clients[1]);
+    assert!(replies.starts_with("*2 +OK") && replies.ends_with("$1 1 +OK +QUEUED *1 :2 $1 2"), "{replies}");
 }
 
 #[test]

@@ -59,12 +59,13 @@ impl Node {
         let session = self.sessions.get(connection)?;
         let keyspace = session.keyspace;
         let mut slot = slot_of_arguments(spec, args);
-        if self.is_sharded(keyspace) {
+        let is_sharded = self.is_sharded(keyspace);
+        if is_sharded || self.forwards_home(keyspace) {
             slot = match self.slot_of_command(spec, args) {
                 Ok(slot) => slot,
                 Err(error) => return Some(error),
             };
-            if slot.is_none() && spec.class != Class::Node {
+            if slot.is_none() && spec.class != Class::Node && is_sharded {
                 return Some(format!(
                     "ERR {} is not possible inside MULTI in a keyspace with SHARDS: it speaks of all of them",
                     spec.name.to_ascii_uppercase()
@@ -132,16 +133,23 @@ impl Node {
         let keyspace = session.keyspace;
         let write = queue.commands.iter().any(|(spec, _)| spec.flags.has(Flags::WRITE));
         let guarded = session.guards();
+        let at_home = self.forwards_home(keyspace);
         let slot = match self.is_sharded(keyspace) {
+            _ if at_home => self.slot_of_queue(&queue, None),
             true => self.slot_of_queue(&queue, watch),
             false => Ok(None),
         };
+        let keys = slot.as_ref().ok().copied().flatten();
+        let home = keys.filter(|_| at_home).and_then(|slot| self.home_route(keyspace, slot));
         let route = slot.as_ref().ok().and_then(|slot| self.route(keyspace, slot.unwrap_or(0)));
+        let route = home.or(route);
         let elsewhere = |route: Route| watch.is_some_and(|(watched, _)| watched != route.group);
         let refusal = match (&slot, route) {
             (Err(error), _) => Some(error.clone()),
             // What was watched may have moved since.
-            (Ok(Some(_)), Some(route)) if elsewhere(route) && self.map.moved_at > 0 => Some(String::new()),
+            (Ok(Some(_)), Some(route)) if elsewhere(route) && (self.map.moved_at > 0 || at_home) => {
+                Some(String::new())
+            }
             (Ok(Some(_)), Some(route)) if elsewhere(route) => Some(CROSSSLOT.into()),
             (_, Some(route)) if guarded => self.refuse_lost(connection, route.group),
             _ => None,
@@ -277,12 +285,14 @@ impl Node {
         let keyspace = session.keyspace;
         let in_order = session.forwarded == 0;
         let known = session.watch;
-        let slot = match self.is_sharded(keyspace).then(|| self.common_slot(keys.iter().copied())).transpose()
-        {
+        let at_home = self.forwards_home(keyspace);
+        let is_one = at_home || self.is_sharded(keyspace);
+        let slot = match is_one.then(|| self.common_slot(keys.iter().copied())).transpose() {
             Ok(slot) => slot.flatten(),
             Err(error) => return self.reply_error(connection, &error),
         };
-        let route = self.route(keyspace, slot.unwrap_or(0));
+        let home = slot.filter(|_| at_home).and_then(|slot| self.home_route(keyspace, slot));
+        let route = home.or_else(|| self.route(keyspace, slot.unwrap_or(0)));
         if slot.is_some() && known.zip(route).is_some_and(|((watched, _), route)| watched != route.group) {
             return self.reply_error(connection, CROSSSLOT);
         }

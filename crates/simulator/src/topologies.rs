@@ -20,6 +20,7 @@ use protocol::multi_leader::{
     Config, Exchange, Fetched, Leadership, Limits, Marks, Message, Output, Policy, Record, SiteState,
     Topology,
 };
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const COMMIT: u64 = MS;
@@ -79,8 +80,8 @@ pub fn ways(topology: &Topology, gone: &BTreeSet<SiteId>) -> BTreeMap<(SiteId, S
             let is_relay = from == origin || !matches!(topology, Topology::AllToAll);
             let on = neighbours(topology, from).into_iter().filter(|to| is_relay && !gone.contains(to));
             for to in on.collect::<Vec<_>>() {
-                if !reached.contains_key(&to) {
-                    reached.insert(to, Way { hops: hops + 1, time: time + distance(from, to) + COMMIT });
+                if let Entry::Vacant(it) = reached.entry(to) {
+                    it.insert(Way { hops: hops + 1, time: time + distance(from, to) + COMMIT });
                     next.push_back(to);
                 }
             }

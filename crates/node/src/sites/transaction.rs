@@ -14,9 +14,9 @@ use alloc::vec::Vec;
 use commands::causal::{self, OnSiblings, Plan, Setting};
 use commands::table_view::TableView;
 use commands::{Call, Class, Ops, Spec};
-use data::Index;
 use data::causal::{Object, Wish};
 use data::value::Blob;
+use data::{Index, SiteId};
 use protocol::multi_leader::{Draft, Refusal};
 use wire::ReplyWriter;
 
@@ -26,6 +26,8 @@ enum Failed {
     One(String),
     /// Nor are the others.
     All(String),
+    /// A key is at home at this other site, and all of them go there.
+    Home(SiteId),
 }
 
 impl Group {
@@ -46,6 +48,13 @@ impl Group {
                 Err(Failed::One(text)) => {
                     reply.truncate(before);
                     ReplyWriter::new(reply, context.protocol).error(&text);
+                }
+                Err(Failed::Home(home)) => {
+                    if let Some(exchange) = self.site.as_mut().and_then(|site| site.exchange.as_mut()) {
+                        exchange.take_back(draft);
+                    }
+                    reply.truncate(start);
+                    return Executed::AtHome(home);
                 }
                 Err(Failed::All(text)) => {
                     if let Some(exchange) = self.site.as_mut().and_then(|site| site.exchange.as_mut()) {
@@ -92,7 +101,7 @@ impl Group {
         *depends = self.depends_on(keys.iter().copied()).max(*depends);
         let Some(site) = &mut self.site else { return Err(Failed::All(JOINING.into())) };
         if let Some(home) = home {
-            return Err(Failed::All(refusal_text(site, &Refusal::Elsewhere { home })));
+            return Err(Failed::Home(home));
         }
         let Some(exchange) = site.exchange.as_mut().filter(|it| it.state().is_ready()) else {
             return Err(Failed::All(JOINING.into()));

@@ -73,6 +73,8 @@ fn a_site_that_is_cut_off_takes_no_writes() {
     let (mut cluster, clients) = with(9, "REPLICAS 3 COMMIT majority CONFLICT block");
     assert_eq!(cluster.ask(clients[0], "SET a 1"), "+OK");
     insists(&mut cluster, clients[1], "GET a", "$1 1");
+    // What was agreed is let go a moment after the write is there.
+    cluster.run(500);
     cut(&mut cluster, "us", true);
     // At first for want of answers, then because nobody is there; never in doubt.
     for _ in 0..6 {

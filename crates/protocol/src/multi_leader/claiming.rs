@@ -336,7 +336,8 @@ impl Exchange {
         }
         self.let_claims_go(out);
     }
-    /// Claims of other sites that are over, once what they were for is here.
+    /// Claims of other sites that are over, once what they were for is here. With ticks and writes, which rest while nothing may be
+    /// proposed.
     pub(super) fn let_claims_go(&mut self, out: &mut Vec<Output>) {
         if self.state.claims.is_empty() {
             return;

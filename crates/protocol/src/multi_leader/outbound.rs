@@ -98,7 +98,6 @@ impl Exchange {
         if let Some(by_ms) = stopped.filter(|_| !was_stopped) {
             out.push(Output::Report(Report::Unheard { peer: from, by_ms }));
         }
-        self.let_claims_go(out);
         self.reroute(now, out);
         self.pump(now, from, out);
     }

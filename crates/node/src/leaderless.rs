@@ -13,6 +13,7 @@
 //! | `receipt` | what a command achieved |
 //! | `show` | KEYSPACE INFO, counters |
 //! | `sheet` | what a keyspace promises |
+//! | `anomalies` | what its settings leave, by name |
 //!
 //! *One ring at a time.* A message names the ring version that its sender knows, and one that names another version than this
 //! node knows is dropped: it is sent again, and the map comes to everybody. Nothing is counted across a change of the ring
@@ -24,6 +25,7 @@
 //! promised. A machine that lost its disk comes back as another node and takes the old one's place in the ring; a
 //! directory that went back in time is noticed by the node's peers ([`crate::rollback`]) before anything that it says counts.
 
+pub mod anomalies;
 mod barrier;
 pub(crate) mod levels;
 mod linearizable;

@@ -4,7 +4,7 @@ use crate::faults::{Choice, Fault, Strike};
 use crate::invariants;
 use crate::invariants::ledger::Count;
 use crate::network::MS;
-use crate::options::{Args, STALE_READS, THOUSAND_FOLLOWERS, TOPOLOGIES, Told};
+use crate::options::{ANOMALIES, Args, STALE_READS, THOUSAND_FOLLOWERS, TOPOLOGIES, Told};
 use crate::run::{Outcome, Plan, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
@@ -28,6 +28,10 @@ pub fn run_command(args: &Args) -> ExitCode {
     if args.scenario == Some(Told::Topologies) {
         let agree = crate::topologies::tell(&mut |line| println!("{line}"));
         return if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if args.scenario == Some(Told::Anomalies) {
+        let is_clean = crate::anomalies::tell(args.seed, args.seeds, &mut |line| println!("{line}"));
+        return if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if args.scenario == Some(Told::ThousandFollowers) {
         crate::followers::tell(args.seed, 1_000, &mut |line| println!("{line}"));
@@ -92,7 +96,9 @@ fn plan(args: &Args, seed: u64) -> Plan {
         clients: args.clients,
         scenario: match args.scenario {
             Some(Told::Story(scenario)) => Some(scenario),
-            Some(Told::ThousandFollowers | Told::StaleReads | Told::Topologies) | None => None,
+            Some(Told::ThousandFollowers | Told::StaleReads | Told::Topologies | Told::Anomalies) | None => {
+                None
+            }
         },
         keyspaces: args.keyspaces.clone(),
         readable: args.trace.is_some() && args.seeds == 1,
@@ -268,7 +274,7 @@ fn planted() -> impl Iterator<Item = &'static data::plant::Planted> {
 
 fn list() {
     println!("scenarios:");
-    for (name, text) in [THOUSAND_FOLLOWERS, STALE_READS, TOPOLOGIES] {
+    for (name, text) in [THOUSAND_FOLLOWERS, STALE_READS, TOPOLOGIES, ANOMALIES] {
         println!("  {name:<20} {text}");
     }
     for (_, name, text) in Scenario::ALL {

@@ -14,6 +14,7 @@
 //!
 //! *Invariant:* a run is a function of its plan: no clock, no thread, no randomness from outside, no order of a hash map.
 
+pub mod anomalies;
 pub mod client;
 pub mod clocks;
 pub mod command;
@@ -25,6 +26,7 @@ pub mod host;
 pub mod invariants;
 pub mod network;
 pub mod options;
+mod quorum_rig;
 pub mod random;
 pub mod reply;
 pub mod run;

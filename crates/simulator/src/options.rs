@@ -90,6 +90,8 @@ pub enum Told {
     StaleReads,
     /// [`crate::topologies`]: the multi-leader machines alone, with known distances.
     Topologies,
+    /// [`crate::anomalies`]: the leaderless machines alone, with clients that watch each other.
+    Anomalies,
 }
 
 /// Its name, and what `--list` says of it.
@@ -104,12 +106,19 @@ pub const STALE_READS: (&str, &str) =
 pub const TOPOLOGIES: (&str, &str) =
     ("topologies", "I9: hops, propagation and tolerated losses of each topology, predicted and measured");
 
+/// And of the fourth.
+pub const ANOMALIES: (&str, &str) =
+    ("anomalies", "K23: what quorums do not rule out, each shown at its seed, and nothing of what they do");
+
 fn parse_scenario(name: &str) -> Result<Told, String> {
     if name == STALE_READS.0 {
         return Ok(Told::StaleReads);
     }
     if name == TOPOLOGIES.0 {
         return Ok(Told::Topologies);
+    }
+    if name == ANOMALIES.0 {
+        return Ok(Told::Anomalies);
     }
     if name == THOUSAND_FOLLOWERS.0 {
         return Ok(Told::ThousandFollowers);

@@ -1,5 +1,5 @@
 //! The guarantee sheet of a leaderless keyspace: what quorums of these sizes promise, and what they do not.
-// catalogue: A3 A5 K3 K4 K19
+// catalogue: A3 A5 K3 K4 K19 K23
 // bugs: LL-03, LL-15
 
 use crate::sheet::Claim;
@@ -149,6 +149,7 @@ pub fn text(name: &str, it: &Policy, nodes: usize) -> String {
             sheet.push_str(&format!("- {} [{}]\n", claim.text, claim.checker));
         }
     }
+    sheet.push_str(&super::anomalies::section(it));
     sheet.push_str("\nA write waits for\n");
     sheet.push_str(&format!("- the disk of the copy that gives it its dot, then those of {} more\n", w - 1));
     sheet

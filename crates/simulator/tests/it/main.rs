@@ -2,6 +2,8 @@
 //! planted bug shares its process with nothing else, so the feature `plant` replaces the other tests of this binary.
 
 #[cfg(not(feature = "plant"))]
+mod anomalies;
+#[cfg(not(feature = "plant"))]
 mod core;
 #[cfg(not(feature = "plant"))]
 mod followers;

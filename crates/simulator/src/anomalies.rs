@@ -256,13 +256,13 @@ impl History {
             Anomaly::LostWithDisks => {
                 let write =
                     writes().find(|write| write.key == PAIR[0] && write.outcome == Outcome::Acknowledged)?;
-                let last = reads().filter(|read| read.key == write.key && behind(read, write)).next_back()?;
+                let last = reads().rfind(|read| read.key == write.key && behind(read, write))?;
                 is(last, "old").then(|| vec![write, last])
             }
             Anomaly::LostIncrement => {
                 let increments: Vec<&Call> = writes().filter(|write| write.key == COUNTER).collect();
                 let both = increments.iter().all(|write| write.outcome == Outcome::Acknowledged);
-                let last = reads().filter(|read| read.key == COUNTER).next_back()?;
+                let last = reads().rfind(|read| read.key == COUNTER)?;
                 let is_behind = increments.iter().all(|write| behind(last, write));
                 (both && is_behind && is(last, "1")).then(|| [increments, vec![last]].concat())
             }
@@ -307,8 +307,11 @@ pub fn tell(seed: u64, seeds: u64, say: &mut dyn FnMut(String)) -> bool {
         let setting = Setting::that_allows(anomaly);
         let Setting { w, r, repair, conflict, .. } = setting;
         let quorums = if setting.sloppy { "sloppy" } else { "strict" };
-        let settings =
-            format!("n {COPIES} w {w} r {r} {quorums}, repair {repair:?}, conflict {}", conflict.name());
+        let settings = format!(
+            "n {COPIES} w {w} r {r} {quorums}, repair {}, conflict {}",
+            format!("{repair:?}").to_lowercase(),
+            conflict.name()
+        );
         let shown: Vec<u64> = all().filter(|seed| trial(setting, *seed).story(anomaly).is_some()).collect();
         say(format!("{}: {} ({settings})", anomaly.name(), anomaly.text()));
         let Some(first) = shown.first() else {

@@ -249,6 +249,9 @@ fn site_clients(all: &[Space], spaces: std::ops::Range<usize>, random: &mut Rand
             if blocks {
                 kinds.push(Kind::SiteTicket);
             }
+            if blocks || at_home {
+                kinds.push(Kind::SiteSwap);
+            }
             kinds.retain(|kind| counts || !matches!(kind, Kind::QuorumCounter | Kind::SiteBank));
             random.shuffle(&mut kinds);
             kinds.truncate(random.between(1, 3) as usize);

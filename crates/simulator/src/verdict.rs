@@ -7,6 +7,7 @@ pub mod site;
 use crate::history::{Did, Operation, Outcome};
 use crate::invariants::Violation;
 use crate::workload::quorum::{is_agreed, is_strict};
+use crate::workload::sites::is_swapped;
 use checker::{Action, Kind, Model};
 use std::collections::BTreeMap;
 
@@ -64,8 +65,9 @@ pub fn judge(
     }
     for ((keyspace, key), operations) in keys {
         let keeps = durable.get(keyspace).copied().unwrap_or(false);
-        // What copies agreed on has one order, as with a leader.
-        let promise = quorums.get(keyspace).copied().flatten().filter(|_| !is_agreed(key));
+        // What copies or sites agreed on has one order, as with a leader.
+        let is_in_order = is_agreed(key) || is_swapped(key);
+        let promise = quorums.get(keyspace).copied().flatten().filter(|_| !is_in_order);
         // What was asked for without stand-ins is promised without them, whatever the keyspace takes.
         let promise = promise.map(|it| crate::world::Quorums { strict: it.strict || is_strict(key), ..it });
         let lost = match operations.first().map(|operation| &operation.did) {

@@ -58,6 +58,7 @@ pub enum Kind {
     /// In multi-leader keyspaces.
     SiteRegister,
     SiteTicket,
+    SiteSwap,
     SiteBank,
     SiteAsk,
     SiteAnswer,
@@ -298,9 +299,12 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
         | Kind::QuorumKeys
         | Kind::QuorumAgreed => quorum::begin(kind, now, unique, random),
         Kind::SiteBank => bank(random),
-        Kind::SiteRegister | Kind::SiteTicket | Kind::SiteAsk | Kind::SiteAnswer | Kind::SiteObserve => {
-            sites::begin(kind, now, unique, random)
-        }
+        Kind::SiteRegister
+        | Kind::SiteTicket
+        | Kind::SiteSwap
+        | Kind::SiteAsk
+        | Kind::SiteAnswer
+        | Kind::SiteObserve => sites::begin(kind, now, unique, random),
         Kind::Anything => {
             let words = anything::draw(random);
             let replies = usize::from(anything::answers(&words));
@@ -551,7 +555,7 @@ impl Task {
         let number = reply.number();
         // Who sets and gets is told what was there before.
         if let Did::Write { value } = self.did
-            && quorum::is_agreed(&self.key)
+            && (quorum::is_agreed(&self.key) || sites::is_swapped(&self.key))
             && !reply.is_ok()
         {
             self.did = Did::Swap { old: number, new: value };

@@ -3,7 +3,7 @@
 //! A command is one of three kinds here. One that *reads* is run unchanged, over plain values made of what was read
 //! ([`answer`]). One that is *mergeable* becomes a [`Wish`] per key, which the key's minter turns into a delta; the reply
 //! follows from what it says that it came to ([`written`]). One that is *exclusive* only means something if nobody else writes
-//! meanwhile, and is refused with a word on what to use instead. [`table`] has a row for each command.
+//! meanwhile: where that is so it is the plain command ([`Plan::Exclusive`]), elsewhere it is refused with a word on what to use instead. [`table`] has a row for each command.
 //!
 //! # How a node uses it
 //!
@@ -17,6 +17,7 @@
 //! Replies are as one replica saw it: two clients may both be told that they added one member.
 // catalogue: K10 K12
 
+mod exclusive;
 mod names;
 mod read;
 mod specs;
@@ -26,7 +27,7 @@ mod write;
 
 use crate::call::CommandError;
 use crate::docs::{KeyList, keys_of};
-use crate::spec::Spec;
+use crate::spec::{Class, Spec};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -37,6 +38,7 @@ use data::value::Value;
 use table::Kind;
 use wire::ReplyWriter;
 
+pub use exclusive::execute as execute_exclusive;
 pub use names::{KEYS_BYTES_MAX, RANDOM_NAMES, answer_names, too_many_names};
 pub use read::{OnSiblings, Seen, answer, seen, shows_versions};
 pub(crate) use specs::SPECS;
@@ -48,6 +50,8 @@ pub struct Setting {
     pub now_ms: i64,
     /// The keyspace's: contexts in the hands of clients are sealed with it.
     pub seed: Seed,
+    /// Nobody else writes the command's keys until it is done, and whoever executes it holds all of them.
+    pub is_alone: bool,
 }
 
 /// What to do for a command.
@@ -59,6 +63,8 @@ pub enum Plan<'a> {
     Write { writes: Vec<(&'a [u8], Wish)>, form: Form },
     /// Read the keys of `from`, each once; what they come to together ([`merged`]) is one write of `into`, answered OK.
     Merge { from: KeyList<'a>, into: &'a [u8] },
+    /// Read these keys, each once; what [`execute_exclusive`] makes of them is one write. Only where [`Setting::is_alone`].
+    Exclusive(KeyList<'a>),
     /// About all keys. Where one copy can answer that, [`answer_names`] does.
     Names,
     /// The node's own command: nothing here knows it.
@@ -86,6 +92,17 @@ pub enum Form {
 /// A line to be answered as it is, with nothing done: wrong arguments in the words of the plain command, or `EXCLUSIVE` and what
 /// to use instead. The arity has been checked against the spec.
 pub fn plan<'a>(spec: &Spec, args: &[&'a [u8]], setting: &Setting) -> Result<Plan<'a>, CommandError> {
+    let can_be_alone = setting.is_alone && spec.class == Class::Write && spec.run.is_some();
+    match plan_shared(spec, args, setting) {
+        Err(error) if can_be_alone && error.text().starts_with(EXCLUSIVE) => {
+            keys_once(spec, args).map(Plan::Exclusive)
+        }
+        planned => planned,
+    }
+}
+
+/// As if others wrote.
+fn plan_shared<'a>(spec: &Spec, args: &[&'a [u8]], setting: &Setting) -> Result<Plan<'a>, CommandError> {
     let Some(kind) = table::kind_of(spec.name) else {
         return Err(CommandError::new(format!(
             "ERR '{}' is not known where several replicas write",
@@ -121,9 +138,12 @@ fn keys_once<'a>(spec: &Spec, args: &[&'a [u8]]) -> Result<KeyList<'a>, CommandE
     Ok(keys)
 }
 
+/// How the refusal of an exclusive command begins.
+const EXCLUSIVE: &str = "EXCLUSIVE ";
+
 fn exclusive(what: &str, instead: &str) -> CommandError {
     CommandError::new(format!(
-        "EXCLUSIVE '{what}' only means something if nobody else writes meanwhile, and here several replicas write: {instead}"
+        "{EXCLUSIVE}'{what}' only means something if nobody else writes meanwhile, and here several replicas write: {instead}"
     ))
 }
 

@@ -117,7 +117,7 @@ impl Node {
 
     fn setting(&self, keyspace: KeyspaceId) -> Setting {
         let seed = self.map.keyspaces.get(&keyspace).map_or(data::table::Seed(0, 0), |it| it.seed);
-        Setting { now_ms: self.now.wall.middle_ms(), seed }
+        Setting { now_ms: self.now.wall.middle_ms(), seed, is_alone: false }
     }
 
     /// W and R of a request, or why it cannot be served here.
@@ -158,7 +158,7 @@ impl Node {
         let keys = match &plan {
             Plan::Read(keys) | Plan::Merge { from: keys, .. } => keys.len(),
             Plan::Write { writes, .. } => writes.len(),
-            Plan::Names | Plan::Node => {
+            Plan::Names | Plan::Node | Plan::Exclusive(_) => {
                 return Err(format!("ERR '{}' is not available in a leaderless keyspace", spec.name));
             }
         };
@@ -238,7 +238,7 @@ impl Node {
                 let keys = from.into_iter().map(Blob::from).collect();
                 (Work::Merge { into: into.into(), w, r }, keys, Vec::new())
             }
-            Plan::Names | Plan::Node => return Flow::Continue,
+            Plan::Names | Plan::Node | Plan::Exclusive(_) => return Flow::Continue,
         };
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         session.replies.begin();

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use commands::causal::{self, OnSiblings, Plan, Setting};
 use commands::{Flags, Spec};
 use data::causal::{CausalView, Object, Wish};
+use data::multi_leader::Conflict;
 use data::record::Kind;
 use data::value::Blob;
 use data::{Index, Position, RequestId, WriteStamp};
@@ -33,7 +34,7 @@ impl Group {
         let Some(site) = &self.site else { return Executed::NotLeading };
         let Some(exchange) = &site.exchange else { return Executed::NotLeading };
         let start = reply.len();
-        let setting = Setting { now_ms: context.now.wall.middle_ms(), seed: self.keyspace.seed };
+        let setting = self.setting(context.now.wall.middle_ms());
         let plan = match causal::plan(spec, args, &setting) {
             Ok(plan) => plan,
             Err(error) => return self.refuse(context, start, reply, Index(0), error.text()),
@@ -66,6 +67,25 @@ impl Group {
                 match causal::answer_names(spec, args, copy, setting.now_ms, draw, &mut writer) {
                     Ok(()) => Executed::Read(self.applied),
                     Err(error) => self.refuse(context, start, reply, Index(0), error.text()),
+                }
+            }
+            Plan::Exclusive(keys) => {
+                if let Some(home) = self.home_elsewhere(keys.iter().copied()) {
+                    return Executed::AtHome(home);
+                }
+                let depends = self.depends_on(keys.iter().copied());
+                if let Some(refusal) = site.refusal_here(keys.iter().copied()) {
+                    return self.refuse(context, start, reply, depends, &refusal_text(site, &refusal));
+                }
+                let copy = exchange.state().copy();
+                let found: Vec<(&[u8], Option<&Object>)> =
+                    keys.iter().map(|key| (*key, copy.object(key))).collect();
+                let writer = ReplyWriter::new(reply, context.protocol);
+                let made = causal::execute_exclusive(spec, args, &setting, &found, context.random, writer);
+                match made {
+                    Ok(changes) if changes.is_empty() => Executed::Read(depends),
+                    Ok(changes) => self.write_site(context, &changes, start, reply, depends),
+                    Err(error) => self.refuse(context, start, reply, depends, error.text()),
                 }
             }
             // It became a write.
@@ -107,6 +127,13 @@ impl Group {
                 self.write_site(context, &changes, start, reply, depends)
             }
         }
+    }
+
+    /// What command lines are read with: where keys have a home, or the sites agreed to this write, nobody else writes meanwhile.
+    pub(super) fn setting(&self, now_ms: i64) -> Setting {
+        let conflict = self.site.as_ref().map(|site| &site.conflict);
+        let is_alone = matches!(conflict, Some(Conflict::Home | Conflict::Block));
+        Setting { now_ms, seed: self.keyspace.seed, is_alone }
     }
 
     pub(super) fn write_site(
@@ -277,7 +304,8 @@ impl Group {
     ) {
         let Some(site) = &self.site else { return };
         let start = reply.len();
-        let setting = Setting { now_ms, seed: self.keyspace.seed };
+        // What exclusive commands ask for their site's leader does.
+        let setting = Setting { is_alone: false, ..self.setting(now_ms) };
         let refused = match causal::plan(spec, args, &setting) {
             Ok(_) if !site.state.is_ready() => Some(JOINING.into()),
             Ok(Plan::Read(keys)) => {

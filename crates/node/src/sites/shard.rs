@@ -20,7 +20,7 @@ use data::table::Seed;
 use data::{Index, Instant, RequestId, Site, SiteId, WriteStamp};
 use protocol::clocks::ClockBounds;
 use protocol::multi_leader::{
-    Config, Exchange, Fetched, Leadership, Limits, Marks, Output, Policy, Record, SiteState,
+    Config, Exchange, Fetched, Leadership, Limits, Marks, Output, Policy, Record, Refusal, SiteState,
 };
 use protocol::single_leader::LogWindow;
 
@@ -255,6 +255,12 @@ impl SiteShard {
         if let Some(exchange) = &mut self.exchange {
             exchange.set_resolvers(self.resolvers.clone());
         }
+    }
+    /// Why a command that is about what nobody else writes cannot be executed here, whatever it would write.
+    pub fn refusal_here<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> Option<Refusal> {
+        let home = |key| Some(self.home(data::slot::slot(key))).filter(|home| *home != self.me);
+        let home = keys.find_map(home).filter(|_| self.conflict == Conflict::Home)?;
+        Some(Refusal::Elsewhere { home })
     }
     /// What readers of a command are shown of its keys.
     pub fn shown<'o>(&self, spec: &Spec, found: &[(&'o [u8], Option<&'o Object>)]) -> ShownKeys<'o> {

@@ -11,7 +11,7 @@ use crate::group::Group;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use commands::causal::{self, OnSiblings, Plan, Setting};
+use commands::causal::{self, OnSiblings, Plan};
 use commands::table_view::TableView;
 use commands::{Call, Class, Ops, Spec};
 use data::causal::{Object, Wish};
@@ -86,11 +86,11 @@ impl Group {
         if spec.class == Class::Node {
             return self.run_on_node(context, spec, args, reply);
         }
-        let setting = Setting { now_ms: context.now.wall.middle_ms(), seed: self.keyspace.seed };
+        let setting = self.setting(context.now.wall.middle_ms());
         let one = |error: commands::call::CommandError| Failed::One(error.text().into());
         let plan = causal::plan(spec, args, &setting).map_err(one)?;
         let keys: Vec<&[u8]> = match &plan {
-            Plan::Read(keys) => keys.iter().copied().collect(),
+            Plan::Read(keys) | Plan::Exclusive(keys) => keys.iter().copied().collect(),
             Plan::Write { writes, .. } => writes.iter().map(|(key, _)| *key).collect(),
             Plan::Merge { from, into } => from.iter().copied().chain([*into]).collect(),
             Plan::Names | Plan::Node => {
@@ -103,12 +103,13 @@ impl Group {
         if let Some(home) = home {
             return Err(Failed::Home(home));
         }
+        let refusal = site.refusal_here(keys.iter().copied());
         let Some(exchange) = site.exchange.as_mut().filter(|it| it.state().is_ready()) else {
             return Err(Failed::All(JOINING.into()));
         };
         // What the command reads, as the transaction has made it so far.
         let objects: Vec<(&[u8], Option<Object>)> = match &plan {
-            Plan::Read(_) | Plan::Merge { .. } => {
+            Plan::Read(_) | Plan::Merge { .. } | Plan::Exclusive(_) => {
                 keys.iter().map(|key| (*key, exchange.drafted(draft, key).cloned())).collect()
             }
             _ => Vec::new(),
@@ -124,6 +125,16 @@ impl Group {
                 let random = &mut *context.random;
                 let answered = causal::answer(spec, args, &setting, OnSiblings::Show, &found, random, writer);
                 return answered.map(|_| ()).map_err(one);
+            }
+            Plan::Exclusive(_) => {
+                if let Some(refusal) = refusal {
+                    return Err(Failed::One(refusal_text(site, &refusal)));
+                }
+                let writer = ReplyWriter::new(reply, context.protocol);
+                let random = &mut *context.random;
+                let changes = causal::execute_exclusive(spec, args, &setting, &found, random, writer);
+                let added = exchange.add(context.now, draft, &changes.map_err(one)?);
+                return added.map_err(|refusal| Failed::All(refusal_text(site, &refusal)));
             }
             Plan::Merge { from, into } => {
                 let wish = causal::merged(&found[..from.len()], setting.now_ms).map_err(one)?;

@@ -21,6 +21,7 @@ mod rules;
 mod sharding;
 mod sites;
 mod sites_block;
+mod sites_exclusive;
 mod sites_names;
 mod sites_transactions;
 mod snapshot_reads;

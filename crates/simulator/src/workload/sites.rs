@@ -7,7 +7,7 @@ use crate::random::Random;
 use crate::reply::Reply;
 
 /// Kinds of work in multi-leader keyspaces, their names, and what clients of them do.
-pub const ALL: [(Kind, &str, &str); 6] = [
+pub const ALL: [(Kind, &str, &str); 7] = [
     (Kind::SiteRegister, "site-register", "SET and GET of few registers, at any site"),
     (
         Kind::SiteBank,
@@ -15,10 +15,23 @@ pub const ALL: [(Kind, &str, &str); 6] = [
         "transfers in MULTI between counters, and their sum, in MULTI or in a SNAPSHOT",
     ),
     (Kind::SiteTicket, "site-ticket", "INCR of few numbers, of which no two clients may be given the same"),
+    (
+        Kind::SiteSwap,
+        "site-swap",
+        "SET with GET of few registers, where a command finds what the one before it left",
+    ),
     (Kind::SiteAsk, "site-ask", "INCR of a number of questions"),
     (Kind::SiteAnswer, "site-answer", "GET of that number, then SET of it as the answer"),
     (Kind::SiteObserve, "site-observe", "GET of the answer, then of the number of questions"),
 ];
+
+/// How registers are called whose every write finds the one before it.
+const SWAPPED: &str = "sswapped";
+
+/// Whether writes of this key have one order: where keys have a home, or sites agree to each write.
+pub fn is_swapped(key: &str) -> bool {
+    key.starts_with(SWAPPED)
+}
 
 /// How such numbers are called.
 const TICKET: &str = "sticket";
@@ -33,6 +46,11 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
         Kind::SiteTicket => {
             let key = format!("{TICKET}{}-{}", now / KEYS_LIVE, random.below(3));
             single(key.clone(), Did::Increment { seen: 0 }, &["INCR", &key])
+        }
+        Kind::SiteSwap => {
+            let key = format!("{SWAPPED}{}-{}", now / KEYS_LIVE, random.below(2));
+            let words = ["SET", &key, &unique.to_string(), "GET"];
+            single(key.clone(), Did::Write { value: unique }, &words)
         }
         Kind::SiteAsk => single(String::new(), Did::Anything, &["INCR", "{dialogue}question"]),
         Kind::SiteAnswer => {

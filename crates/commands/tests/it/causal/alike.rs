@@ -74,6 +74,52 @@ fn write() -> BoxedStrategy<String> {
     .boxed()
 }
 
+/// What only means something if nobody else writes meanwhile.
+fn exclusive() -> BoxedStrategy<String> {
+    let of_key = &["GETDEL", "LPOP", "RPOP", "ZPOPMIN", "ZPOPMAX", "GETEX"][..];
+    let end = || prop::sample::select(&["LEFT", "RIGHT"][..]);
+    let condition = || prop::sample::select(&["NX", "XX"][..]);
+    let store = prop::sample::select(&["SUNIONSTORE", "SINTERSTORE", "SDIFFSTORE"][..]);
+    prop_oneof![
+        (prop::sample::select(of_key), key()).prop_map(|(name, k)| format!("{name} {k}")),
+        (key(), word()).prop_map(|(k, v)| format!("SETNX {k} {v}")),
+        (key(), word(), condition()).prop_map(|(k, v, c)| format!("SET {k} {v} {c} GET")),
+        (key(), word(), condition()).prop_map(|(k, v, c)| format!("SET {k} {v} {c} PX 700")),
+        (key(), word()).prop_map(|(k, v)| format!("GETSET {k} {v}")),
+        (key(), key(), word()).prop_map(|(k, l, v)| format!("MSETNX {k} {v} {l} x")),
+        (key(), word()).prop_map(|(k, v)| format!("APPEND {k} {v}")),
+        (key(), 0u32..12, word()).prop_map(|(k, at, v)| format!("SETRANGE {k} {at} {v}")),
+        (key(), 0u32..20).prop_map(|(k, at)| format!("SETBIT {k} {at} 1")),
+        (key(), key(), key()).prop_map(|(k, l, m)| format!("BITOP OR {k} {l} {m}")),
+        (key(), 500i64..1500).prop_map(|(k, ms)| format!("GETEX {k} PX {ms}")),
+        key().prop_map(|k| format!("GETEX {k} PERSIST")),
+        (key(), word()).prop_map(|(k, a)| format!("HSETNX {k} {a} 3")),
+        (key(), word()).prop_map(|(k, a)| format!("LPUSHX {k} {a} b")),
+        (key(), word()).prop_map(|(k, a)| format!("RPUSHX {k} {a} b")),
+        (key(), -3i64..3, word()).prop_map(|(k, at, a)| format!("LSET {k} {at} {a}")),
+        (key(), -4i64..3, -3i64..4).prop_map(|(k, from, to)| format!("LTRIM {k} {from} {to}")),
+        (key(), 1u32..4).prop_map(|(k, count)| format!("RPOP {k} {count}")),
+        (key(), key(), end(), end()).prop_map(|(k, l, a, b)| format!("LMOVE {k} {l} {a} {b}")),
+        (key(), key()).prop_map(|(k, l)| format!("RPOPLPUSH {k} {l}")),
+        (key(), key(), end()).prop_map(|(k, l, a)| format!("LMPOP 2 {k} {l} {a} COUNT 2")),
+        (key(), key(), word()).prop_map(|(k, l, a)| format!("SMOVE {k} {l} {a}")),
+        key().prop_map(|k| format!("SPOP {k} 99")),
+        (store, key(), key(), key()).prop_map(|(name, k, l, m)| format!("{name} {k} {l} {m}")),
+        (key(), word(), half(), condition()).prop_map(|(k, a, n, c)| format!("ZADD {k} {c} CH {n} {a}")),
+        (key(), word(), half()).prop_map(|(k, a, n)| format!("ZADD {k} GT {n} {a}")),
+        (key(), key()).prop_map(|(k, l)| format!("ZUNIONSTORE {k} 2 {k} {l}")),
+        (key(), key()).prop_map(|(k, l)| format!("ZRANGESTORE {k} {l} 0 1")),
+        key().prop_map(|k| format!("ZREMRANGEBYSCORE {k} -1 1")),
+        key().prop_map(|k| format!("ZREMRANGEBYRANK {k} 0 0")),
+        (key(), condition()).prop_map(|(k, c)| format!("EXPIRE {k} 2 {c}")),
+        (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
+        (key(), key()).prop_map(|(k, l)| format!("RENAMENX {k} {l}")),
+        (key(), key()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
+        (key(), key()).prop_map(|(k, l)| format!("SORT {k} ALPHA STORE {l}")),
+    ]
+    .boxed()
+}
+
 /// What tells of a key.
 fn read() -> BoxedStrategy<String> {
     let of_key = prop::sample::select(
@@ -136,7 +182,8 @@ fn read() -> BoxedStrategy<String> {
 /// The items of a flat array in one order, for commands that promise none.
 fn in_one_order(line: &str, reply: &str) -> String {
     let name = line.split(' ').next().unwrap_or_default();
-    let is_unordered = ["SMEMBERS", "HGETALL", "HKEYS", "HVALS", "SINTER", "SUNION", "SDIFF"].contains(&name);
+    let is_unordered =
+        ["SMEMBERS", "HGETALL", "HKEYS", "HVALS", "SINTER", "SUNION", "SDIFF", "SPOP"].contains(&name);
     match reply.strip_prefix('[').and_then(|items| items.strip_suffix(']')) {
         Some(items) if is_unordered => {
             let mut items: Vec<&str> = items.split(", ").collect();
@@ -147,27 +194,67 @@ fn in_one_order(line: &str, reply: &str) -> String {
     }
 }
 
+/// What happens to a few lists, and what they hold then.
+fn of_lists() -> BoxedStrategy<String> {
+    let end = || prop::sample::select(&["LEFT", "RIGHT"][..]);
+    let list = || prop::sample::select(&["k", "l"][..]);
+    prop_oneof![
+        (list(), word(), word()).prop_map(|(k, a, b)| format!("RPUSH {k} {a} {b} {a}")),
+        (list(), word(), word()).prop_map(|(k, a, b)| format!("LPUSH {k} {a} {b}")),
+        (list(), 1u32..4).prop_map(|(k, count)| format!("LPOP {k} {count}")),
+        (list(), 1u32..4).prop_map(|(k, count)| format!("RPOP {k} {count}")),
+        (list(), -3i64..3, word()).prop_map(|(k, at, a)| format!("LSET {k} {at} {a}")),
+        (list(), -4i64..3, -3i64..4).prop_map(|(k, from, to)| format!("LTRIM {k} {from} {to}")),
+        (list(), list(), end(), end()).prop_map(|(k, l, a, b)| format!("LMOVE {k} {l} {a} {b}")),
+        list().prop_map(|k| format!("PEXPIRE {k} 900")),
+        list().prop_map(|k| format!("LRANGE {k} 0 -1")),
+        list().prop_map(|k| format!("LRANGE {k} 0 -1")),
+        list().prop_map(|k| format!("PTTL {k}")),
+    ]
+    .boxed()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
+    #[test]
+    fn who_writes_alone_has_every_command(
+        lines in proptest::collection::vec((prop_oneof![2 => write(), 4 => exclusive(), 2 => read()], 0i64..400), 1..60)
+    ) {
+        let mut replica = Replica::new(1);
+        replica.is_alone = true;
+        answers_as_plain(replica, lines)?;
+    }
+    #[test]
+    fn who_writes_alone_takes_elements_from_where_they_are(
+        lines in proptest::collection::vec((of_lists(), 0i64..200), 1..60)
+    ) {
+        let mut replica = Replica::new(1);
+        replica.is_alone = true;
+        answers_as_plain(replica, lines)?;
+    }
     #[test]
     fn a_replica_alone_answers_as_a_plain_keyspace(
         lines in proptest::collection::vec((prop_oneof![3 => write(), 2 => read()], 0i64..400), 1..60)
     ) {
-        let (mut plain, mut replica) = (Store::default(), Replica::new(1));
-        let mut before: Vec<String> = Vec::new();
-        for (line, later_ms) in lines {
-            plain.now_ms += later_ms;
-            replica.now_ms = plain.now_ms;
-            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            let expected = plain.execute(&words).reply;
-            let reply = replica.execute(&words);
-            before.push(format!("{line} -> {expected}"));
-            prop_assert_eq!(
-                in_one_order(&line, &reply),
-                in_one_order(&line, &expected),
-                "after\n{}",
-                before.join("\n")
-            );
-        }
+        answers_as_plain(Replica::new(1), lines)?;
     }
+}
+
+fn answers_as_plain(mut replica: Replica, lines: Vec<(String, i64)>) -> Result<(), TestCaseError> {
+    let (mut plain, mut before) = (Store::default(), Vec::new());
+    for (line, later_ms) in lines {
+        plain.now_ms += later_ms;
+        replica.now_ms = plain.now_ms;
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let expected = plain.execute(&words).reply;
+        let reply = replica.execute(&words);
+        before.push(format!("{line} -> {expected}"));
+        prop_assert_eq!(
+            in_one_order(&line, &reply),
+            in_one_order(&line, &expected),
+            "after\n{}",
+            before.join("\n")
+        );
+    }
+    Ok(())
 }

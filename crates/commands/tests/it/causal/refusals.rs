@@ -7,7 +7,7 @@ use data::causal::sealed::{NotGivenOut, seal, unseal};
 use data::table::Seed;
 use proptest::prelude::*;
 
-const SETTING: Setting = Setting { now_ms: 1_000_000, seed: SEED };
+const SETTING: Setting = Setting { now_ms: 1_000_000, seed: SEED, is_alone: false };
 
 fn refused(line: &str) -> String {
     let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();

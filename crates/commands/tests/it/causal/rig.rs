@@ -1,9 +1,11 @@
 //! A replica that plans, mints and answers as nodes do, without a network: its deltas are handed over by hand.
 
 use crate::harness::{START_MS, shown};
-use commands::causal::{Form, OnSiblings, Plan, Setting, answer, merged, plan, unfit, written};
+use commands::causal::{
+    Form, OnSiblings, Plan, Setting, answer, execute_exclusive, merged, plan, unfit, written,
+};
 use commands::{CommandError, Random, spec};
-use data::causal::{Actor, Causal, Minter, Object, ShardCopy, Stamp, Step, Write};
+use data::causal::{Actor, Causal, Minter, Object, Outcome, ShardCopy, Stamp, Step, Wish, Write};
 use data::table::Seed;
 use data::value::Blob;
 use data::{GroupId, Incarnation, NodeId};
@@ -20,6 +22,8 @@ pub struct Replica {
     pub stamp: u64,
     pub now_ms: i64,
     pub on_siblings: OnSiblings,
+    /// Nobody writes beside it.
+    pub is_alone: bool,
     /// Minted here since they were last taken.
     pub deltas: Vec<Delta>,
 }
@@ -33,11 +37,12 @@ impl Replica {
             stamp: 1,
             now_ms: START_MS,
             on_siblings: OnSiblings::Show,
+            is_alone: false,
             deltas: Vec::new(),
         }
     }
     pub fn setting(&self) -> Setting {
-        Setting { now_ms: self.now_ms, seed: SEED }
+        Setting { now_ms: self.now_ms, seed: SEED, is_alone: self.is_alone }
     }
     /// The reply as text, in RESP2.
     pub fn line(&mut self, line: &str) -> String {
@@ -71,26 +76,35 @@ impl Replica {
             Plan::Write { writes, form } => {
                 let mut outcomes = Vec::new();
                 for (key, wish) in writes {
-                    self.stamp += 1;
-                    let nothing = Object::default();
-                    let object = self.copy.object(key).unwrap_or(&nothing);
-                    let last = self.minter.last();
-                    let mut write = Write::new(&mut self.minter, Stamp(self.stamp));
-                    let minted = wish.mint(object, &mut write, self.now_ms);
-                    let (delta, outcome) = minted.map_err(|why| {
-                        assert_eq!(self.minter.last(), last, "a dot was minted for nothing");
-                        unfit(why)
-                    })?;
-                    self.take(&[(key.into(), delta.clone())]);
-                    self.deltas.push((key.into(), delta));
-                    outcomes.push(outcome);
+                    outcomes.push(self.mint(key, &wish)?);
                 }
                 written(form, &outcomes, &mut reply);
+            }
+            Plan::Exclusive(keys) => {
+                let found: Vec<_> = keys.iter().map(|key| (*key, self.copy.object(key))).collect();
+                for (key, wish) in execute_exclusive(spec, args, &setting, &found, &mut Random(1), reply)? {
+                    self.mint(&key, &wish)?;
+                }
             }
             Plan::Merge { .. } => unreachable!("it became a write"),
             Plan::Names | Plan::Node => panic!("{} is the node's", spec.name),
         }
         Ok(())
+    }
+    fn mint(&mut self, key: &[u8], wish: &Wish) -> Result<Outcome, CommandError> {
+        self.stamp += 1;
+        let nothing = Object::default();
+        let object = self.copy.object(key).unwrap_or(&nothing);
+        let last = self.minter.last();
+        let mut write = Write::new(&mut self.minter, Stamp(self.stamp));
+        let minted = wish.mint(object, &mut write, self.now_ms);
+        let (delta, outcome) = minted.map_err(|why| {
+            assert_eq!(self.minter.last(), last, "a dot was minted for nothing");
+            unfit(why)
+        })?;
+        self.take(&[(key.into(), delta.clone())]);
+        self.deltas.push((key.into(), delta));
+        Ok(outcome)
     }
     pub fn take(&mut self, deltas: &[Delta]) {
         for (key, delta) in deltas {

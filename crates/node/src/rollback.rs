@@ -9,7 +9,7 @@
 //!
 //! Peers remember in memory. So a directory that went back is noticed when one of them ran since, and is reached; when all of them
 //! were restarted too, nobody can know; and what a leaderless copy acknowledged by itself alone (W 1) before it was told goes with its
-//! directory. Peers of message version 1 neither tell nor remember.
+//! directory, as what it answered by itself alone (R 1) was old. Peers of message version 1 neither tell nor remember.
 //!
 //! bugs: LL-11, SL-02
 

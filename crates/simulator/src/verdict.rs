@@ -110,7 +110,7 @@ fn shows_nothing(operation: &Operation) -> Option<Violation> {
     empty.then_some(Violation { property: "an empty copy is not shown", text })
 }
 
-fn is_read(did: &Did) -> bool {
+pub fn is_read(did: &Did) -> bool {
     matches!(
         did,
         Did::Read { .. }

@@ -141,6 +141,21 @@ pub struct Quorums {
     pub conflict: ConflictPolicy,
 }
 
+/// A machine that has an old disk: from when until when.
+#[derive(Clone, Copy, Debug)]
+pub struct OldDisk {
+    pub node: NodeId,
+    pub from: u64,
+    pub until: u64,
+}
+
+impl OldDisk {
+    /// Whether it was there for a part of this time.
+    pub fn has(&self, node: NodeId, start: u64, end: u64) -> bool {
+        self.node == node && end >= self.from && start <= self.until
+    }
+}
+
 impl Quorums {
     /// What comes later may have the lower stamp, and lose, where its minter has not heard of what was before.
     pub fn is_by_stamps(&self) -> bool {
@@ -187,6 +202,8 @@ pub struct World {
     pub events: u64,
     /// Since when everything is in order and only read back; never before that.
     pub calm_at: u64,
+    /// Lives of machines with old disks.
+    pub restored: Vec<OldDisk>,
     /// The newest life of each node that there ever was.
     pub lives: BTreeMap<NodeId, Incarnation>,
     /// Faults have ended: nothing new is broken.
@@ -237,6 +254,7 @@ impl World {
             operator: members::Operator::new(count),
             events: 0,
             calm_at: u64::MAX,
+            restored: Vec::new(),
             lives: BTreeMap::new(),
             healing: false,
             flushed_only,

@@ -63,6 +63,14 @@ pub fn claims(it: &Policy) -> Vec<Claim> {
             READS_MEET,
         );
     }
+    if it.r == 1 {
+        claim(
+            false,
+            "A read may be answered by one copy alone: one whose disk went back in time, restored from a backup, shows what it has until another node tells it."
+                .to_string(),
+            READS_MEET,
+        );
+    }
     claim(
         it.is_monotonic(),
         match (it.is_monotonic(), it.repair) {

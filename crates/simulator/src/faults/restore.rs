@@ -9,7 +9,7 @@ use super::{Fault, Undo};
 use crate::host::{Backup, Harm};
 use crate::network::MS;
 use crate::random::Random;
-use crate::world::World;
+use crate::world::{OldDisk, World};
 use data::NodeId;
 use node::message::{VERSION_MAX, VERSION_MIN};
 
@@ -25,6 +25,7 @@ impl World {
             host.disk.medium = backup.medium;
             host.harm = Some(Harm::Restored);
             host.held_down = true;
+            self.restored.push(OldDisk { node: id, from: self.now, until: u64::MAX });
             self.trace.note(self.now, || format!("{id} gets an old backup of its disk"));
             return self.after(length.min(2_000 * MS), crate::world::Event::Undo(Undo::Restart(id)));
         }
@@ -75,6 +76,9 @@ impl World {
     fn set_up_anew(&mut self, id: NodeId) {
         if let Some(host) = self.hosts.get_mut(&id) {
             host.harm = None;
+        }
+        for life in self.restored.iter_mut().filter(|life| life.node == id) {
+            life.until = life.until.min(self.now);
         }
         self.invariants.rebuilt += 1;
         self.wipe(id, 500 * MS, 0);

@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use data::{GroupId, Instant, KeyspaceId, NodeId, Position};
+use data::{GroupId, Instant, KeyspaceId, NodeId, OriginVector, Position};
 use wire::Protocol;
 
 /// Who waits for the answer.
@@ -73,6 +73,8 @@ pub struct Outgoing {
     pub group: GroupId,
     /// Where its key was said to be at home, in which group.
     pub home: Option<GroupId>,
+    /// It was sent to be done once that site holds this.
+    pub held: Option<Box<OriginVector>>,
     /// It was sent to more than one: who answers does not say of which the position is.
     pub scattered: bool,
     /// To whom it was sent; `None` while no leader is known.
@@ -123,6 +125,7 @@ impl Outgoing {
             blocking: false,
             group: GroupId(0),
             home: None,
+            held: None,
             scattered: false,
             sent_to: None,
             turned_away: None,
@@ -226,6 +229,8 @@ fn size(work: &Work) -> usize {
         | Work::Holders { .. }
         | Work::Fate { .. }
         | Work::Position
-        | Work::MoveHome { .. } => 0,
+        | Work::MoveHome { .. }
+        | Work::Held
+        | Work::Behind { .. } => 0,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::forward::{EarlyAnswer, Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
-use crate::message::{Forward, ForwardOutcome, OPTIONS_SINCE, PeerMessage, Work};
+use crate::message::{Forward, ForwardOutcome, HELD_SINCE, OPTIONS_SINCE, PeerMessage, Work};
 use crate::node::{Flow, Node};
 use crate::reads::{FOLLOWED, POSITION_SINCE_VERSION};
 use crate::replies::SlotId;
@@ -228,6 +228,26 @@ impl Node {
                 }
                 continue;
             }
+            let session = match outgoing.origin {
+                Origin::Client { connection, .. } if has_sites => Some(connection),
+                _ => None,
+            };
+            let is_told = matches!(outgoing.work, Work::Held);
+            let session = session.filter(|connection| !is_told && self.waits_for_site(*connection, group));
+            let held = session.and_then(|connection| self.wanted_of_site(connection, group)).cloned();
+            let knows = |version: &u8| *version >= HELD_SINCE;
+            let is_known = leader == me || self.peers.get(&leader).is_some_and(knows);
+            let Some(outgoing) = self.forwards.get_mut(sequence) else { continue };
+            if (is_told || held.is_some()) && !is_known {
+                if outgoing.copies == 0
+                    && let Some(outgoing) = self.forwards.remove(sequence)
+                {
+                    let text = b"-TRYAGAIN the leader's node runs an older version, which knows no sessions of other sites: nothing was done\r\n";
+                    self.settle_forwarded(outgoing, text, Position::default(), None, false);
+                }
+                continue;
+            }
+            outgoing.held = held.clone().map(Box::new);
             outgoing.scattered |= outgoing.copies > 0 && outgoing.group != group;
             outgoing.group = group;
             outgoing.sent_to = Some(leader);
@@ -239,7 +259,10 @@ impl Node {
                 group,
                 protocol: outgoing.protocol,
                 time_left_ms: left.unwrap_or(0) as u32,
-                work: outgoing.work.clone(),
+                work: match held {
+                    Some(held) => Work::Behind { held, work: Box::new(outgoing.work.clone()) },
+                    None => outgoing.work.clone(),
+                },
                 options: outgoing.options.clone(),
             };
             if leader == me {
@@ -413,7 +436,12 @@ impl Node {
         let old = |version: &u8| *version < POSITION_SINCE_VERSION;
         let untold = told.is_none() && (outgoing.scattered || self.peers.get(&leader).is_some_and(old));
         match told {
-            Some(position) => self.note_seen(connection, group, position),
+            Some(position) => {
+                self.note_seen(connection, group, position);
+                if let Some(held) = &outgoing.held {
+                    self.met_site(connection, group, held);
+                }
+            }
             // A leader of an older version does not tell what a read showed.
             None if untold => {
                 if let Some(session) = self.sessions.get_mut(connection) {

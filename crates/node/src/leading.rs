@@ -34,6 +34,9 @@ impl Node {
             self.not_leader(from, request);
             return;
         }
+        let forward = Forward { request, keyspace, group, protocol, time_left_ms, work, options };
+        let Some(forward) = self.await_held(from, group, forward) else { return };
+        let Forward { work, options, .. } = forward;
         // What this node's own client asked for, in whose turn this may be, is put aside.
         match self.placed(group, &work) {
             Placed::Here => {}
@@ -67,6 +70,12 @@ impl Node {
                 let moved_at = Bytes::copy_from_slice(&self.map.moved_at.to_le_bytes());
                 self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), moved_at);
             }
+            Work::Held => {
+                let held = self.held_here(group);
+                self.conclude_forwarded(from, group, request, Executed::Read(Index(0)), held);
+            }
+            // It was unpacked above.
+            Work::Behind { .. } => {}
             Work::Reapply { item, force } => self.reapply_here(from, group, request, protocol, &item, force),
             Work::Settle { key, wish } => self.settle_here(from, group, request, protocol, (&key, &wish)),
             Work::MoveHome { slot, to } => self.move_home_here(from, group, request, protocol, slot, to),

@@ -3,25 +3,26 @@
 //! A connection speaks the newest message version that both ends know ([`VERSION_MAX`]): a cluster is upgraded node by node. A new kind
 //! of message raises the version and is sent only where [`PeerMessage::since_version`] allows.
 
+mod work;
+
+pub use work::{Forward, Work};
+
 use crate::admin::ledger::{self, Ask, Listed};
 use crate::audit;
 use crate::inbox;
 use crate::latency;
 use crate::moving::{self, Piece};
-use crate::options::{ClientRequest, Options};
 use crate::rollback::{self, Life};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use data::codec::{DecodeError, Reader, Writer};
-use data::{GroupId, KeyspaceId, Position, Process, RequestId, SiteId};
+use data::{GroupId, Position, Process, RequestId};
 use protocol::single_leader::Mark;
 use protocol::{lease, single_leader};
-use wire::Protocol;
 
 /// Message versions that this program speaks.
 pub const VERSION_MIN: u8 = 1;
-pub const VERSION_MAX: u8 = 11;
+pub const VERSION_MAX: u8 = 12;
 /// What is given with a command, and questions for a write's fate, travel since this version.
 pub const OPTIONS_SINCE: u8 = 3;
 /// Followers feed each other since this version. To an older node nothing comes through a link: its leader feeds it itself.
@@ -33,6 +34,9 @@ pub const PACKED_KIND: u8 = 62;
 
 /// Members know [`control::LEVEL`] since this version.
 pub const LEVEL_SINCE: u8 = 11;
+
+/// What a session saw goes with it to another site since this version.
+pub const HELD_SINCE: u8 = 12;
 
 /// Members read rules in the map since this version.
 pub const RULES_SINCE: u8 = 9;
@@ -92,65 +96,6 @@ pub enum PeerMessage {
     InboxAnswer { question: u64, answer: inbox::Answer },
 }
 
-/// What a leader is asked to do for a client of another node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Forward {
-    pub request: RequestId,
-    pub keyspace: KeyspaceId,
-    pub group: GroupId,
-    pub protocol: Protocol,
-    /// Milliseconds that the client is willing to wait; 0 means for ever (a blocking command).
-    pub time_left_ms: u32,
-    pub work: Work,
-    /// What was given with the command (since version 3).
-    pub options: Option<Box<Options>>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Work {
-    Command(Vec<Bytes>),
-    /// Commands of one EXEC and the watch that must still hold.
-    Transaction {
-        commands: Vec<Vec<Bytes>>,
-        watch: Option<u64>,
-    },
-    /// Watch these keys; the answer is the watch's number as a RESP integer. `watch` extends an earlier one.
-    Watch {
-        keys: Vec<Bytes>,
-        watch: Option<u64>,
-    },
-    Unwatch {
-        watch: u64,
-    },
-    /// Apply an entry of the ledger again, unless a key was changed since; `force`: even then (since version 3).
-    Reapply {
-        item: ledger::Entry,
-        force: bool,
-    },
-    /// A word on a conflict between sites, an encoded wish (since version 6).
-    Settle {
-        key: Bytes,
-        wish: Bytes,
-    },
-    /// Gives a slot's home to another site (since version 6).
-    MoveHome {
-        slot: u16,
-        to: SiteId,
-    },
-    /// Which followers hold everything up to this position, as the keyspace asks: their numbers as a RESP array.
-    Holders {
-        position: Position,
-    },
-    /// What became of a write (since version 3): the one of this client's id, or of this id, or at this position.
-    Fate {
-        position: Position,
-        of: RequestId,
-        client: Option<ClientRequest>,
-    },
-    /// How far the log is committed, told like the answer to a read (since version 3).
-    Position,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ForwardOutcome {
     /// The reply in the protocol that was asked for, and where the write stands (zero for reads). `seen`: what a read showed was
@@ -197,6 +142,7 @@ impl PeerMessage {
         match self {
             PeerMessage::Life(_) | PeerMessage::Forgotten { .. } => rollback::SINCE_VERSION,
             PeerMessage::LedgerAsk { .. } | PeerMessage::LedgerAnswer { .. } => ledger::SINCE_VERSION,
+            PeerMessage::Forward(forward) if forward.work.is_about_sites() => HELD_SINCE,
             PeerMessage::Forward(forward) if forward.is_new() => OPTIONS_SINCE,
             PeerMessage::Replication { message, .. } if message.is_linked() => LINKS_SINCE,
             PeerMessage::Replication { message, .. } if message.is_of_gaps() => GAPS_SINCE,
@@ -435,112 +381,4 @@ impl PeerMessage {
 
 fn owned(r: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
     Ok(Bytes::copy_from_slice(r.bytes()?))
-}
-
-impl Work {
-    /// Whether nodes before version 3 do not read it. Those of version 6 are sent to members of a multi-leader keyspace only, which
-    /// are no older.
-    pub fn is_new(&self) -> bool {
-        matches!(
-            self,
-            Work::Fate { .. }
-                | Work::Position
-                | Work::Reapply { .. }
-                | Work::Settle { .. }
-                | Work::MoveHome { .. }
-        )
-    }
-}
-
-impl Forward {
-    /// Whether it says what nodes before version 3 do not read.
-    fn is_new(&self) -> bool {
-        self.options.is_some() || self.work.is_new()
-    }
-    fn encode(&self, w: &mut Writer<'_>) {
-        self.request.encode(w);
-        self.keyspace.encode(w);
-        self.group.encode(w);
-        w.bool(self.protocol == Protocol::Resp3);
-        w.u32(self.time_left_ms);
-        let item = |w: &mut Writer<'_>, bytes: &Bytes| w.bytes(bytes);
-        match &self.work {
-            Work::Command(args) => {
-                w.u8(1);
-                w.list(args, item);
-            }
-            Work::Transaction { commands, watch } => {
-                w.u8(2);
-                w.list(commands, |w, args| w.list(args, item));
-                w.option(*watch, |w, watch| w.u64(watch));
-            }
-            Work::Watch { keys, watch } => {
-                w.u8(3);
-                w.list(keys, item);
-                w.option(*watch, |w, watch| w.u64(watch));
-            }
-            Work::Unwatch { watch } => {
-                w.u8(4);
-                w.u64(*watch);
-            }
-            Work::Holders { position } => {
-                w.u8(5);
-                position.encode(w);
-            }
-            Work::Fate { position, of, client } => {
-                w.u8(6);
-                position.encode(w);
-                of.encode(w);
-                w.option(client.as_ref(), |w, client| client.encode(w));
-            }
-            Work::Position => w.u8(7),
-            Work::Settle { key, wish } => {
-                w.u8(9);
-                w.bytes(key);
-                w.bytes(wish);
-            }
-            Work::MoveHome { slot, to } => {
-                w.u8(10);
-                w.u16(*slot);
-                to.encode(w);
-            }
-            Work::Reapply { item, force } => {
-                w.u8(8);
-                item.encode(w);
-                w.bool(*force);
-            }
-        }
-        if self.is_new() {
-            w.option(self.options.as_ref(), |w, options| options.encode(w));
-        }
-    }
-    fn decode(r: &mut Reader<'_>, new: bool) -> Result<Forward, DecodeError> {
-        Ok(Forward {
-            request: RequestId::decode(r)?,
-            keyspace: KeyspaceId::decode(r)?,
-            group: GroupId::decode(r)?,
-            protocol: if r.bool()? { Protocol::Resp3 } else { Protocol::Resp2 },
-            time_left_ms: r.u32()?,
-            work: match r.u8()? {
-                1 => Work::Command(r.list(owned)?),
-                2 => {
-                    Work::Transaction { commands: r.list(|r| r.list(owned))?, watch: r.option(|r| r.u64())? }
-                }
-                3 => Work::Watch { keys: r.list(owned)?, watch: r.option(|r| r.u64())? },
-                4 => Work::Unwatch { watch: r.u64()? },
-                5 => Work::Holders { position: Position::decode(r)? },
-                6 if new => Work::Fate {
-                    position: Position::decode(r)?,
-                    of: RequestId::decode(r)?,
-                    client: r.option(ClientRequest::decode)?,
-                },
-                7 if new => Work::Position,
-                9 if new => Work::Settle { key: owned(r)?, wish: owned(r)? },
-                10 if new => Work::MoveHome { slot: r.u16()?, to: SiteId::decode(r)? },
-                8 if new => Work::Reapply { item: ledger::Entry::decode(r)?, force: r.bool()? },
-                _ => return Err(DecodeError::Invalid("forwarded work")),
-            },
-            options: if new { r.option(Options::decode)?.map(Box::new) } else { None },
-        })
-    }
 }

@@ -170,7 +170,7 @@ impl Node {
             return None;
         }
         // What the session's commands on their way see or write has no place yet: behind them, in order, the leader answers.
-        if options.session && !in_order {
+        if options.session && (!in_order || self.lacks_of_site(connection, group)) {
             return None;
         }
         let now = self.now.instant;
@@ -209,6 +209,9 @@ impl Node {
         let (options, guarded) = (session.reads, session.guards());
         if guarded && let Some(text) = self.refuse_lost(connection, group) {
             return self.reply_error(connection, &text);
+        }
+        if options.session && self.lacks_of_site(connection, group) {
+            return self.reply_error(connection, crate::sites::session::NOT_YET);
         }
         let need = Need { session: options.session, guarded, since };
         match self.fit(connection, group, need) {

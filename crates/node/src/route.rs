@@ -98,7 +98,8 @@ pub(crate) fn slot_of_work(work: &Work) -> u16 {
         Work::Reapply { item, .. } => payload::first_slot(&item.payload),
         Work::Settle { key, .. } => Some(slot(key)),
         Work::MoveHome { slot, .. } => Some(*slot),
-        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => None,
+        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position | Work::Held => None,
+        Work::Behind { work, .. } => Some(slot_of_work(work)),
     };
     slot.unwrap_or(0)
 }
@@ -130,7 +131,10 @@ fn slots_of(work: &Work) -> Vec<u16> {
         Work::Reapply { item, .. } => payload::slots(&item.payload),
         Work::Settle { key, .. } => [slot(key)].into(),
         Work::MoveHome { slot, .. } => [*slot].into(),
-        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position => Vec::new(),
+        Work::Unwatch { .. } | Work::Holders { .. } | Work::Fate { .. } | Work::Position | Work::Held => {
+            Vec::new()
+        }
+        Work::Behind { work, .. } => slots_of(work),
     }
 }
 

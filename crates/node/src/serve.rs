@@ -59,6 +59,7 @@ impl Node {
         let here = leader == Some(self.config.node)
             && in_order
             && !waits
+            && (plain || !self.waits_for_site(connection, group))
             && self.groups.get(&group).is_some_and(|it| {
                 it.is_serving()
                     && it.paused.is_none()

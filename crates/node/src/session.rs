@@ -6,13 +6,14 @@ use crate::reads::{ReadFrom, ReadOptions};
 use crate::replies::Replies;
 use crate::snapshot_reads::OpenSnapshot;
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::Spec;
 use core::time::Duration;
 use data::{GroupId, Instant, KeyspaceId, NodeId, Position, RequestId};
+use protocol::multi_leader::SiteToken;
 use protocol::session::Positions;
 use protocol::single_leader::Asked;
 use wire::Protocol;
@@ -101,6 +102,10 @@ pub struct Session {
     pub plain: bool,
     /// What it wrote and saw.
     pub seen: Positions,
+    /// What it wrote and saw at other sites: no site answers it before it holds that.
+    pub sites: SiteToken,
+    /// Of groups of sites what came with a token that says what their sites held: nobody need ask them again.
+    pub carried: BTreeMap<GroupId, Position>,
     /// Commands sent to (or waiting for) a leader elsewhere: later ones must not overtake them.
     pub forwarded: usize,
     /// The command being answered may wait: nothing behind it is executed.
@@ -148,14 +153,25 @@ impl Session {
         before
     }
     /// What another session saw was seen by this one.
-    pub fn resume(&mut self, positions: &Positions) {
+    ///
+    /// # Errors
+    /// When it is more than a session can keep: nothing was taken over.
+    pub fn resume(&mut self, positions: &Positions, sites: &SiteToken) -> Result<(), ()> {
+        let mut all = self.sites.clone();
+        if !all.join(sites) {
+            return Err(());
+        }
+        self.sites = all;
         self.seen.join(positions);
         self.resumed = true;
         self.plain = false;
+        Ok(())
     }
     /// What was seen is forgotten.
     pub fn restart(&mut self) {
         self.seen.clear();
+        self.sites = SiteToken::default();
+        self.carried.clear();
         self.resumed = false;
         self.settle_plain();
     }
@@ -197,6 +213,8 @@ impl Session {
             snapshot: None,
             plain: true,
             seen: Positions::default(),
+            sites: SiteToken::default(),
+            carried: BTreeMap::new(),
             forwarded: 0,
             paused: false,
             listed: false,

@@ -12,6 +12,7 @@
 //! | `show` | KEYSPACE CREATE, ALTER and INFO, counters, looks for metrics and judges |
 //! | `home` | commands go where their key is at home; homes move |
 //! | `claim` | under `block` a write waits until the sites have agreed |
+//! | `session` | a session that goes to another site |
 //! | `inbox` | conflicts between sites, and words on them |
 //! | `receipt` | which sites hold a write |
 //! | `sheet` | what a keyspace promises |
@@ -31,6 +32,7 @@ mod execute;
 mod home;
 mod inbox;
 mod receipt;
+pub(crate) mod session;
 pub(crate) mod shard;
 pub mod sheet;
 mod show;
@@ -216,6 +218,7 @@ impl Node {
         let mut out = core::mem::take(&mut site.late);
         site.tell_committed(now, &mut out);
         self.carry_out_site(group, out);
+        self.tend_behind(group);
     }
 
     /// What this node may send to each other site is for those of its shards that have something to send, in equal parts.
@@ -244,6 +247,7 @@ impl Node {
             exchange.tick(now, &mut out);
         }
         self.carry_out_site(group, out);
+        self.tend_behind(group);
     }
 
     /// What the leader of another site's group says.

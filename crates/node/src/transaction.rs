@@ -166,6 +166,7 @@ impl Node {
             route.leader == Some(self.config.node)
                 && in_order
                 && !waits
+                && !self.waits_for_site(connection, route.group)
                 && self.groups.get(&route.group).is_some_and(|it| it.is_serving() && it.paused.is_none())
                 && !queue.commands.iter().any(|(spec, args)| {
                     let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
@@ -303,6 +304,7 @@ impl Node {
         if let Some(Route { group, leader, .. }) = route
             && leader == Some(self.config.node)
             && in_order
+            && !self.waits_for_site(connection, group)
             && self.groups.get(&group).is_some_and(|it| it.is_serving())
         {
             let number = known.filter(|(watched, _)| *watched == group).map(|(_, number)| number);

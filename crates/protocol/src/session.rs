@@ -14,6 +14,7 @@
 //! place of their version vectors: a group has one log. KIP-320 for the epoch.
 // catalogue: G2 G3 G4
 
+use crate::multi_leader::SiteToken;
 use crate::single_leader::LogWindow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,12 +27,14 @@ use data::{Epoch, GroupId, Index, Position};
 
 /// Positions that one session keeps, and one token carries. A guess: more than groups that a cluster has.
 pub const PLACES_MAX: usize = 4096;
-/// Format of the token's content.
+/// Format of a token's content that names positions alone, and of one that names what sites must hold too.
 const FORMAT: u8 = 1;
+const FORMAT_OF_SITES: u8 = 2;
 /// In front of the coded content: what a person or a log filter recognizes a token by.
 const PREFIX: &[u8] = b"ts1_";
-/// A coded token is never longer.
-pub const TOKEN_BYTES_MAX: usize = 4 + (PLACES_MAX * 30 + 32) * 4 / 3;
+/// A coded token is never longer: [`PLACES_MAX`] places, and half a megabyte of what sites must hold.
+pub const TOKEN_BYTES_MAX: usize = 4 + (PLACES_MAX * 30 + SITE_BYTES_MAX + 32) * 4 / 3;
+const SITE_BYTES_MAX: usize = 512 << 10;
 
 /// The newest position of one epoch of one group that a session wrote or saw.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,11 +207,11 @@ impl Positions {
         *self = Positions::default();
     }
 
-    /// As a text of letters, digits, `-` and `_` that only this cluster understands.
-    pub fn token(&self, cluster: u64) -> String {
+    /// As a text of letters, digits, `-` and `_` that only this cluster understands; nothing where it would be too long.
+    pub fn token(&self, cluster: u64, sites: &SiteToken) -> Option<String> {
         let mut bytes = Vec::new();
         let mut w = Writer::new(&mut bytes);
-        w.u8(FORMAT);
+        w.u8(if sites.is_empty() { FORMAT } else { FORMAT_OF_SITES });
         w.u64(cluster);
         w.length(self.seen.len());
         for seen in &self.seen {
@@ -216,15 +219,21 @@ impl Positions {
             w.u64(seen.position.epoch.0);
             w.u64(seen.position.index.0);
         }
+        if !sites.is_empty() {
+            sites.encode(&mut w);
+        }
         let sum = checksum(&bytes);
         Writer::new(&mut bytes).u32(sum);
         let mut text = String::from_utf8_lossy(PREFIX).into_owned();
         encode_text(&bytes, &mut text);
-        text
+        (text.len() <= TOKEN_BYTES_MAX).then_some(text)
     }
 
-    /// The positions that a token of this cluster carries.
-    pub fn from_token(token: &[u8], cluster: u64) -> Result<Positions, TokenError> {
+    /// The positions that a token of this cluster carries, and what sites must hold.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn from_token(token: &[u8], cluster: u64) -> Result<(Positions, SiteToken), TokenError> {
         let coded = token.strip_prefix(PREFIX).filter(|_| token.len() <= TOKEN_BYTES_MAX);
         let bytes = coded.and_then(decode_text).ok_or(TokenError::Damaged)?;
         let (content, sum) = bytes.split_last_chunk::<4>().ok_or(TokenError::Damaged)?;
@@ -232,18 +241,23 @@ impl Positions {
             return Err(TokenError::Damaged);
         }
         let r = &mut Reader::new(content);
-        match r.u8() {
-            Ok(FORMAT) => {}
+        let has_sites = match r.u8() {
+            Ok(FORMAT) => false,
+            Ok(FORMAT_OF_SITES) => true,
             Ok(version) => return Err(TokenError::Version(version)),
             Err(_) => return Err(TokenError::Damaged),
-        }
-        let seen = read(r, cluster).map_err(|_| TokenError::Damaged)?;
+        };
+        let seen = read(r, cluster, has_sites).map_err(|_| TokenError::Damaged)?;
         seen.ok_or(TokenError::OtherCluster)
     }
 }
 
 /// Behind the format number; nothing when it is of another cluster.
-fn read(r: &mut Reader<'_>, cluster: u64) -> Result<Option<Positions>, DecodeError> {
+fn read(
+    r: &mut Reader<'_>,
+    cluster: u64,
+    has_sites: bool,
+) -> Result<Option<(Positions, SiteToken)>, DecodeError> {
     if r.u64()? != cluster {
         return Ok(None);
     }
@@ -253,13 +267,14 @@ fn read(r: &mut Reader<'_>, cluster: u64) -> Result<Option<Positions>, DecodeErr
         let position = Position { epoch: Epoch(r.u64()?), index: Index(r.u64()?) };
         Ok(Seen { group: GroupId(group), position })
     })?;
+    let sites = if has_sites { SiteToken::decode(r)? } else { SiteToken::default() };
     r.end()?;
     let ascends = seen.is_sorted_by(|a, b| a.key() < b.key());
     if !ascends || seen.len() > PLACES_MAX {
         return Err(DecodeError::Invalid("positions"));
     }
     positions.seen = seen;
-    Ok(Some(positions))
+    Ok(Some((positions, sites)))
 }
 
 /// Whether an election dropped what the session saw at the position. Under `best-effort` one that announced a loss may have dropped
@@ -330,7 +345,7 @@ mod tests {
     use crate::single_leader::Mark;
     use alloc::vec;
     use data::keyspace::Settings;
-    use data::{KeyspaceId, ViewNumber};
+    use data::{KeyspaceId, ViewNumber, WriteStamp};
 
     fn positions(known: &[(u32, u64, u64)]) -> Positions {
         let mut positions = Positions::default();
@@ -340,23 +355,34 @@ mod tests {
         positions
     }
 
+    fn sites() -> SiteToken {
+        let (mut sites, vector) = (SiteToken::default(), [WriteStamp::new(3, 2, 900)]);
+        assert!(sites.note((KeyspaceId(5), 1), &vector.into_iter().collect()));
+        sites
+    }
+
     #[test]
     fn a_token_comes_back_as_it_was_and_only_to_its_cluster() {
         for known in
             [&[][..], &[(1, 2, 3)], &[(7, 1, 9), (7, 2, 12), (2, 5, u64::MAX), (900, 3, 1), (1, 0, 0)]]
         {
             let known = positions(known);
-            let token = known.token(99);
-            assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{token}");
-            let read = Positions::from_token(token.as_bytes(), 99).expect("its own");
-            assert!(read.iter().eq(known.iter()));
-            assert_eq!(Positions::from_token(token.as_bytes(), 98), Err(TokenError::OtherCluster));
+            for sites in [SiteToken::default(), sites()] {
+                let token = known.token(99, &sites).expect("short");
+                assert!(
+                    token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
+                    "{token}"
+                );
+                let (read, held) = Positions::from_token(token.as_bytes(), 99).expect("its own");
+                assert!(read.iter().eq(known.iter()) && held == sites);
+                assert_eq!(Positions::from_token(token.as_bytes(), 98), Err(TokenError::OtherCluster));
+            }
         }
     }
 
     #[test]
     fn a_damaged_token_is_refused_whatever_the_damage() {
-        let token = positions(&[(1, 2, 3), (4, 5, 6)]).token(99).into_bytes();
+        let token = positions(&[(1, 2, 3), (4, 5, 6)]).token(99, &sites()).expect("short").into_bytes();
         for at in 0..token.len() {
             assert!(Positions::from_token(&token[..at], 99).is_err(), "cut at {at}");
             for byte in 0..=255 {
@@ -420,8 +446,8 @@ mod tests {
     fn a_newer_write_does_not_hide_that_something_older_was_lost() {
         let mut session = positions(&[(1, 7, 36)]);
         assert!(session.note(GroupId(1), Position::new(8, 28)), "an older epoch is to be settled");
-        let token = session.token(9);
-        for mut session in [session, Positions::from_token(token.as_bytes(), 9).expect("its own")] {
+        let token = session.token(9, &SiteToken::default()).expect("short");
+        for mut session in [session, Positions::from_token(token.as_bytes(), 9).expect("its own").0] {
             assert_eq!(session.lost(&view(7, &[(1, 1), (7, 20)])), None, "this view is too old to say");
             let new = view(8, &[(1, 1), (7, 20), (8, 25)]);
             session.settle(&new);

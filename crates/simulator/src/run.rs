@@ -257,6 +257,14 @@ fn site_clients(all: &[Space], spaces: std::ops::Range<usize>, random: &mut Rand
             kinds.truncate(random.between(1, 3) as usize);
             clients.push(Client::new(kinds, space, random.between(4, 50) * MS));
         }
+        if counts {
+            let number = 1_000_000 + space as u64;
+            let says = random.pick(&[None, Some("CONSISTENCY READ nearest")]).flatten();
+            let roams = Some(Roams { with_token: true, session: number | 1 << 31, token: None });
+            let mut client = Client::new(vec![Kind::SiteRoam], space, random.between(4, 50) * MS);
+            (client.says, client.roams) = (says, roams);
+            clients.push(client);
+        }
         let dialogue = [Kind::SiteAsk, Kind::SiteAnswer, Kind::SiteObserve, Kind::SiteObserve];
         for kind in dialogue.into_iter().filter(|_| counts && !at_home) {
             clients.push(Client::new(vec![kind], space, random.between(4, 40) * MS));

@@ -216,6 +216,15 @@ fn roaming(operations: &[&Operation]) -> Result<u64, Violation> {
                     newest.insert(session, value);
                 }
             }
+            // These only grow.
+            Did::Increment { seen } | Did::Count { seen } => {
+                let known = newest.insert(session, seen).filter(|known| *known > seen);
+                if let Some(known) = known.filter(|_| with_token) {
+                    let text =
+                        format!("session {session} knew {known}, and counted {seen} on {}", operation.node);
+                    return always("sessions with a token do not go back", text);
+                }
+            }
             _ => {}
         }
     }

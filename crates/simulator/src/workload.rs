@@ -59,6 +59,7 @@ pub enum Kind {
     SiteRegister,
     SiteTicket,
     SiteSwap,
+    SiteRoam,
     SiteBank,
     SiteAsk,
     SiteAnswer,
@@ -259,14 +260,10 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
         }
         Kind::Roam => {
             let key = key("{roam}", 3, random);
-            let (task, mut commands) = match random.below(5) {
-                0 | 1 => {
-                    with_receipt(single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value]))
-                }
-                _ => with_receipt(single(key.clone(), Did::Read { value: None }, &["GET", &key])),
-            };
-            commands.push(command(&["SESSION", "TOKEN"]));
-            (Task { replies: task.replies + 1, asks_token: true, ..task }, commands)
+            with_token(match random.below(5) {
+                0 | 1 => single(key.clone(), Did::Write { value: unique }, &["SET", &key, &value]),
+                _ => single(key.clone(), Did::Read { value: None }, &["GET", &key]),
+            })
         }
         Kind::Fresh => {
             let key = key("{roam}", 3, random);
@@ -302,6 +299,7 @@ pub fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (Task, V
         Kind::SiteRegister
         | Kind::SiteTicket
         | Kind::SiteSwap
+        | Kind::SiteRoam
         | Kind::SiteAsk
         | Kind::SiteAnswer
         | Kind::SiteObserve => sites::begin(kind, now, unique, random),
@@ -388,6 +386,13 @@ fn single(key: String, did: Did, words: &[&str]) -> (Task, Vec<Command>) {
 fn with_receipt((task, mut commands): (Task, Vec<Command>)) -> (Task, Vec<Command>) {
     commands.push(command(&["RECEIPT"]));
     (Task { replies: task.replies + 1, receipt: true, ..task }, commands)
+}
+
+/// With its receipt, and the token for who goes on from there.
+fn with_token(task: (Task, Vec<Command>)) -> (Task, Vec<Command>) {
+    let (task, mut commands) = with_receipt(task);
+    commands.push(command(&["SESSION", "TOKEN"]));
+    (Task { replies: task.replies + 1, asks_token: true, ..task }, commands)
 }
 
 fn totals() -> (Task, Vec<Command>) {

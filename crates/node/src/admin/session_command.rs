@@ -1,5 +1,5 @@
 //! SESSION: what a connection has written and seen, as a token that takes it to another one.
-// catalogue: G2 G3 G4
+// catalogue: G2 G3 G4 I5
 
 use super::wait::Question;
 use crate::io::ConnectionId;
@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use commands::spec::{unknown_subcommand, wrong_arity};
 use data::id::CONTROL_GROUP;
 use data::{GroupId, Position};
+use protocol::multi_leader::SiteToken;
 use protocol::session::{Positions, is_lost};
 use wire::{Protocol, ReplyWriter};
 
@@ -50,7 +51,13 @@ impl Node {
     }
 
     /// The reply to SESSION TOKEN, when everything before it was answered.
-    pub(super) fn token_bytes(&mut self, connection: ConnectionId) -> Vec<u8> {
+    /// `sites`: what those sites hold that the session saw something of; `untold`: a group of one that did not tell.
+    pub(super) fn token_bytes(
+        &mut self,
+        connection: ConnectionId,
+        sites: &SiteToken,
+        untold: Option<GroupId>,
+    ) -> Vec<u8> {
         let map = &self.map;
         // A number below the next one that is not in the map is of a group that is gone for ever.
         // What was heard of the map elsewhere is kept: this node may know an older one, after a restart.
@@ -65,21 +72,32 @@ impl Node {
             session.seen.note(CONTROL_GROUP, Position::new(1, map.moved_at));
         }
         map.views().for_each(|view| session.seen.settle(view));
+        session.sites.retain(|(keyspace, _)| map.keyspaces.contains_key(&keyspace));
+        let mut held = session.sites.clone();
+        let has_room = held.join(sites);
+        let token = session.seen.token(map.cluster, &held).filter(|_| has_room);
         match session.seen.unplaced() {
+            _ if untold.is_some() => w.error(&format!(
+                "TRYAGAIN the leader of group {} did not say what its site holds: no token can carry what was seen there now",
+                untold.unwrap_or_default().0
+            )),
             Some(group) => w.error(&format!(
                 "TRYAGAIN group {} is led by a node of an older version, which does not tell where what was read stands: no token can carry it",
                 group.0
             )),
-            None => w.bulk(session.seen.token(map.cluster).as_bytes()),
+            None => match token {
+                Some(token) => w.bulk(token.as_bytes()),
+                None => w.error("ERR this session saw more shards than a token can carry: SESSION RESET begins anew"),
+            },
         }
         bytes
     }
 
     fn resume_session(&mut self, connection: ConnectionId, token: &[u8]) -> Flow {
-        let positions = match Positions::from_token(token, self.map.cluster) {
-            Ok(mut positions) => {
+        let (positions, sites) = match Positions::from_token(token, self.map.cluster) {
+            Ok((mut positions, sites)) => {
                 self.follow_moves_since(&mut positions);
-                positions
+                (positions, sites)
             }
             Err(error) => return self.reply_error(connection, &format!("TOKENINVALID {error}")),
         };
@@ -91,8 +109,15 @@ impl Node {
             self.statistics.sessions_lost += 1;
             return self.reply_error(connection, &text);
         }
+        let session = self.sessions.get_mut(connection);
+        if session.is_some_and(|session| session.resume(&positions, &sites).is_err()) {
+            let text = "ERR a session cannot keep all that this token and those before it name: SESSION RESET begins anew";
+            return self.reply_error(connection, text);
+        }
+        let told = |group: &GroupId| self.shard_of_site(*group).is_some_and(|it| sites.wanted(it).is_some());
+        let carried: Vec<(GroupId, Position)> = positions.iter().filter(|(group, _)| told(group)).collect();
         if let Some(session) = self.sessions.get_mut(connection) {
-            session.resume(&positions);
+            session.carried.extend(carried);
         }
         self.reply(connection, |w| w.ok())
     }

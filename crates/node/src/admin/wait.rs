@@ -13,10 +13,13 @@ use crate::options::ClientRequest;
 use crate::replies::SlotId;
 use crate::serve::PATIENCE;
 use crate::session::{Receipt, WriteName};
+use crate::sites::session::decode_held;
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::{GroupId, Instant, KeyspaceId, NodeId, Position, RequestId};
+use protocol::multi_leader::{Shard, SiteToken};
+use protocol::session::Wanted;
 use wire::number::parse_integer;
 use wire::{Protocol, ReplyWriter};
 
@@ -56,6 +59,10 @@ pub(crate) struct Waiting {
     asked_at: Instant,
     asked: bool,
     asks_fate: bool,
+    /// SESSION TOKEN: what sites hold whose groups the session saw, of which groups that is known, and which is asked.
+    sites: SiteToken,
+    told: Vec<GroupId>,
+    asks_site: GroupId,
 }
 
 /// What WAIT knows at a look.
@@ -120,6 +127,9 @@ impl Node {
             asked_at: Instant::ZERO,
             asked: false,
             asks_fate: false,
+            sites: SiteToken::default(),
+            told: Vec::new(),
+            asks_site: GroupId(0),
         });
         self.tend_waits();
         if self.is_paused(connection) { Flow::Pause } else { Flow::Continue }
@@ -154,10 +164,9 @@ impl Node {
                 continue;
             }
             if wait.question == Question::Token {
-                if self.is_settled(&wait) {
-                    self.end_wait(&wait)
-                } else {
-                    kept.push(wait)
+                match self.is_settled(&wait) && self.has_token(&mut wait) {
+                    true => self.end_wait(&wait),
+                    false => kept.push(wait),
                 }
                 continue;
             }
@@ -234,7 +243,48 @@ impl Node {
     /// Whether every command before it on its connection was answered.
     fn is_settled(&self, wait: &Waiting) -> bool {
         let session = self.sessions.get(wait.connection);
-        session.is_some_and(|session| session.forwarded == 0 && session.replies.is_first(wait.slot))
+        let asked = usize::from(wait.asked);
+        session.is_some_and(|session| session.forwarded == asked && session.replies.is_first(wait.slot))
+    }
+
+    /// The next group of a site that the session saw and that is still to tell what its site holds.
+    fn next_untold(&self, wait: &Waiting) -> Option<(GroupId, Shard)> {
+        let session = self.sessions.get(wait.connection)?;
+        let is_carried = |group: &GroupId| {
+            let carried = session.carried.get(group).map(|at| Wanted::Position(*at));
+            carried.is_some_and(|at| session.seen.wanted(*group) == at)
+        };
+        let groups = session.seen.groups().filter(|group| !wait.told.contains(group) && !is_carried(group));
+        groups.into_iter().find_map(|group| Some((group, self.shard_of_site(group)?)))
+    }
+    /// Whether all is known that a token must tell, or will not be in time. Asks the leader who is to tell next.
+    fn has_token(&mut self, wait: &mut Waiting) -> bool {
+        while let Some((group, (keyspace, _))) = self.next_untold(wait) {
+            let now = self.now.instant;
+            let deadline = *wait.deadline.get_or_insert(now + PATIENCE);
+            if self.groups.get(&group).is_some_and(|it| it.is_serving()) {
+                let held = self.held_here(group);
+                self.take_held(wait, group, &held);
+                if wait.told.last() == Some(&group) {
+                    continue;
+                }
+            }
+            if now >= deadline {
+                return true;
+            }
+            wait.asks_site = group;
+            let slot = self.map.groups.get(&group).and_then(|it| it.slots.first()).unwrap_or(0);
+            self.ask_leader(wait, (keyspace, slot, Some(group)), Work::Held);
+            return false;
+        }
+        true
+    }
+    fn take_held(&self, wait: &mut Waiting, group: GroupId, reply: &[u8]) {
+        if let (Some(shard), Some(held)) = (self.shard_of_site(group), decode_held(reply))
+            && wait.sites.note(shard, &held)
+        {
+            wait.told.push(group);
+        }
     }
 
     fn look(&self, wait: &Waiting) -> Look {
@@ -324,6 +374,19 @@ impl Node {
         let its = |wait: &&mut Waiting| wait.connection == connection && wait.slot == slot;
         let Some(wait) = self.waits.iter_mut().find(its) else { return };
         wait.asked = false;
+        if wait.question == Question::Token {
+            // An error tells nothing: asked again, a moment later.
+            let (group, mut waits) = (wait.asks_site, core::mem::take(&mut self.waits));
+            let its = |wait: &&mut Waiting| wait.connection == connection && wait.slot == slot;
+            if let Some(wait) = waits.iter_mut().find(its) {
+                self.take_held(wait, group, reply);
+                if wait.told.last() == Some(&group) {
+                    wait.asked_at = Instant::ZERO;
+                }
+            }
+            self.waits = waits;
+            return self.tend_waits();
+        }
         match (
             decode_holders(reply).filter(|_| !wait.asks_fate),
             Fate::decode(reply).filter(|_| wait.asks_fate),
@@ -345,7 +408,10 @@ impl Node {
                 let told = Told { holders: &wait.known, fate: wait.fate.as_ref(), of: wait.of.as_ref() };
                 self.receipt_bytes(wait.connection, &told)
             }
-            Question::Token => self.token_bytes(wait.connection),
+            Question::Token => {
+                let untold = self.next_untold(wait).map(|(group, _)| group);
+                self.token_bytes(wait.connection, &wait.sites, untold)
+            }
         };
         if let Some(session) = self.sessions.get_mut(wait.connection) {
             session.receipt_due = false;

@@ -98,6 +98,7 @@ impl Node {
 
     /// This node leads no more: whoever waits here asks the next leader.
     pub(crate) fn turn_parked_away(&mut self, group: GroupId) {
+        self.turn_behind_away(group);
         let site = self.groups.get_mut(&group).and_then(|it| it.site.as_mut());
         let parked = site.map(|site| core::mem::take(&mut site.parked)).unwrap_or_default();
         for Parked { from, forward } in parked.into_values() {

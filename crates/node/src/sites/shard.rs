@@ -5,6 +5,7 @@
 
 use super::claim::Parked;
 use super::entry;
+use super::session::Behind;
 use crate::answers::Answers;
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -97,6 +98,8 @@ pub(crate) struct SiteShard {
     pub late: Vec<Output>,
     /// Clients' writes, by the claims that they wait for.
     pub parked: BTreeMap<u64, Parked>,
+    /// Commands of sessions that saw at other sites what is not here yet.
+    pub behind: Vec<Behind>,
     /// Bytes of the last snapshot of the state.
     pub snapshot_bytes: usize,
     /// Who is away, and whether writes take detours, as last reported.
@@ -154,6 +157,7 @@ impl SiteShard {
             exchange: None,
             late: Vec::new(),
             parked: BTreeMap::new(),
+            behind: Vec::new(),
             snapshot_bytes: 0,
             routed: (Vec::new(), false),
         };

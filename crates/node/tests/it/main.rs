@@ -23,5 +23,6 @@ mod sites;
 mod sites_block;
 mod sites_exclusive;
 mod sites_names;
+mod sites_sessions;
 mod sites_transactions;
 mod snapshot_reads;

@@ -214,7 +214,7 @@ fn what_is_no_token_of_this_cluster_changes_nothing() {
     let client = cluster.connect(NodeId(1));
     assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
     let good = token(&mut cluster, client);
-    let foreign = protocol::session::Positions::default().token(7);
+    let foreign = protocol::session::Positions::default().token(7, &Default::default()).expect("short");
     for bad in ["x", "ts1_", &good[..good.len() - 1], &foreign, &good.replace("ts1_", "ts2_")] {
         let refused = cluster.ask(client, &format!("SESSION RESUME {bad}"));
         assert!(refused.starts_with("-TOKENINVALID "), "{bad}: {refused}");
@@ -235,10 +235,14 @@ fn a_token_keeps_what_its_session_knew_of_the_map() {
     let id = cluster.nodes[&NodeId(1)].map().cluster;
     let mut known = protocol::session::Positions::default();
     known.note(data::id::CONTROL_GROUP, data::Position::new(1, 1_000_000));
-    assert_eq!(cluster.ask(client, &format!("SESSION RESUME {}", known.token(id))), "+OK");
+    assert_eq!(
+        cluster
+            .ask(client, &format!("SESSION RESUME {}", known.token(id, &Default::default()).expect("short"))),
+        "+OK"
+    );
     assert_eq!(cluster.ask(client, "CONSISTENCY READ follower"), "+OK");
     let handed_on = token(&mut cluster, client);
-    let handed_on = protocol::session::Positions::from_token(handed_on.as_bytes(), id).expect("a token");
+    let (handed_on, _) = protocol::session::Positions::from_token(handed_on.as_bytes(), id).expect("a token");
     assert_eq!(handed_on.newest_epoch(data::id::CONTROL_GROUP), data::Epoch(1));
 }
 

@@ -104,5 +104,5 @@ pub use outbound::Fetched;
 pub use policy::{Family, Policy, Refusal};
 pub use record::{Change, Record, SiteWrite, Staged};
 pub use state::{LostWrite, SiteState, Staging};
-pub use token::SiteToken;
+pub use token::{Shard, SiteToken};
 pub use topology::{Config, ConfigError, Topology};

@@ -1,13 +1,13 @@
 //! What clients of multi-leader keyspaces do beside the counters and sets of leaderless ones: registers, and answers whose
 //! causes must be seen wherever they are.
 
-use super::{Command, KEYS_LIVE, Kind, Second, Task, command, single};
+use super::{Command, KEYS_LIVE, Kind, Second, Task, command, single, with_token};
 use crate::history::Did;
 use crate::random::Random;
 use crate::reply::Reply;
 
 /// Kinds of work in multi-leader keyspaces, their names, and what clients of them do.
-pub const ALL: [(Kind, &str, &str); 7] = [
+pub const ALL: [(Kind, &str, &str); 8] = [
     (Kind::SiteRegister, "site-register", "SET and GET of few registers, at any site"),
     (
         Kind::SiteBank,
@@ -19,6 +19,11 @@ pub const ALL: [(Kind, &str, &str); 7] = [
         Kind::SiteSwap,
         "site-swap",
         "SET with GET of few registers, where a command finds what the one before it left",
+    ),
+    (
+        Kind::SiteRoam,
+        "site-roam",
+        "INCR and GET of few counters, from site to site, each with its SESSION TOKEN for the next",
     ),
     (Kind::SiteAsk, "site-ask", "INCR of a number of questions"),
     (Kind::SiteAnswer, "site-answer", "GET of that number, then SET of it as the answer"),
@@ -51,6 +56,13 @@ pub(super) fn begin(kind: Kind, now: u64, unique: i64, random: &mut Random) -> (
             let key = format!("{SWAPPED}{}-{}", now / KEYS_LIVE, random.below(2));
             let words = ["SET", &key, &unique.to_string(), "GET"];
             single(key.clone(), Did::Write { value: unique }, &words)
+        }
+        Kind::SiteRoam => {
+            let key = format!("sroam{}-{}", now / KEYS_LIVE, random.below(2));
+            with_token(match random.below(5) {
+                0 | 1 => single(key.clone(), Did::Increment { seen: 0 }, &["INCR", &key]),
+                _ => single(key.clone(), Did::Count { seen: 0 }, &["GET", &key]),
+            })
         }
         Kind::SiteAsk => single(String::new(), Did::Anything, &["INCR", "{dialogue}question"]),
         Kind::SiteAnswer => {

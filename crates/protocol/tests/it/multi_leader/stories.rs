@@ -460,7 +460,7 @@ fn a_session_goes_to_another_site() {
     sites.cut(1, 2, 300);
     sites.write(1, "r", set("mine"));
     sites.run(50);
-    let shard = data::GroupId(1);
+    let shard = (data::KeyspaceId(4), 0);
     let mut token = SiteToken::default();
     assert!(token.note(shard, sites.exchange(1).vector()));
     let mut bytes = Vec::new();

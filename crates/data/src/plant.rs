@@ -126,6 +126,8 @@ pub enum Bug {
     AgreesBlindly,
     AgreesUnlogged,
     LetsClaimsGoEarly,
+    /// A site answers a session whatever that saw at another one.
+    AnswersAnySession,
 }
 
 /// A row of the list.

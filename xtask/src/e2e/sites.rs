@@ -1,7 +1,7 @@
 //! A multi-leader keyspace over three sites of real processes: each site writes by itself, one is stopped while the others go on and
 //! comes back, the leader of another is killed under load. In the end all sites hold the same, nothing acknowledged is lost, and
 //! nothing counts twice.
-// catalogue: I1 I2 I3 J9 J17
+// catalogue: I1 I2 I3 I5 J2 J3 J9 J17
 
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_secs(60);
 const SITES: [&str; 6] = ["eu", "us", "ap", "eu", "us", "eu"];
 const WRITES: usize = 200;
+const HOPS: usize = 60;
+const LOCKS: usize = 30;
 const SIGSTOP: i32 = 19;
 const SIGCONT: i32 = 18;
 
@@ -35,6 +37,10 @@ pub fn run() -> Result<()> {
     }
     agree(&cluster, &[0, 1, 2, 3, 4, 5], written)?;
     check(true, "each site writes by itself, and all see it", written.members)?;
+
+    go_round(&cluster)?;
+    lock(&cluster, "home")?;
+    lock(&cluster, "block")?;
 
     // A site is away; the control plane keeps its majority.
     let away: Vec<usize> = (0..SITES.len()).filter(|node| SITES[*node] == "ap").collect();
@@ -60,6 +66,60 @@ pub fn run() -> Result<()> {
     cluster.nodes[leader].wait_until_listening()?;
     agree(&cluster, &[0, 1, 2, 3, 4, 5], written)?;
     check(true, "a failover within a site loses nothing and counts nothing twice", written.members)
+}
+
+/// A session goes from site to site with its token, and finds there what it left.
+// catalogue: I5
+fn go_round(cluster: &Cluster) -> Result<()> {
+    let mut token: Option<String> = None;
+    for turn in 0..HOPS {
+        let mut client = open(cluster, turn % SITES.len())?;
+        if let Some(token) = &token {
+            let resumed = client.call(&["SESSION", "RESUME", token])?;
+            ensure!(resumed == ok(), "SESSION RESUME: {resumed:?}");
+        }
+        let reply = client.call(&["INCR", "hops"])?;
+        ensure!(reply == Value::Integer(turn as i64 + 1), "hop {turn}: {reply:?}");
+        let reply = client.call(&["SESSION", "TOKEN"])?;
+        token = Some(reply.text().with_context(|| format!("SESSION TOKEN: {reply:?}"))?.to_owned());
+    }
+    check(true, "a session that goes from site to site finds what it left", ())
+}
+
+/// Of clients at three sites that try at once one takes a lock, where nobody else writes meanwhile.
+// catalogue: J2 J3
+fn lock(cluster: &Cluster, policy: &str) -> Result<()> {
+    let mut first = open(cluster, 0)?;
+    let line = format!(
+        "KEYSPACE CREATE {policy} MULTI-LEADER SITES eu,us,ap REPLICAS 3 COMMIT majority CONFLICT {policy}"
+    );
+    let made = first.call(&line.split(' ').collect::<Vec<_>>())?;
+    ensure!(made == ok(), "{line}: {made:?}");
+    let open = |node: usize| {
+        wait_for("the keyspace", LONG, || {
+            let mut client = Client::connect(cluster.nodes[node].resp, TIMEOUT).ok()?;
+            let served = client.call(&["SELECT", policy]).ok()? == ok()
+                && client.call(&["GET", "lock"]).ok()? == Value::Null;
+            served.then_some(client)
+        })
+    };
+    let mut clients = (0..3).map(open).collect::<Result<Vec<Client>, _>>()?;
+    for round in 0..LOCKS {
+        let key = format!("lock{round}");
+        let mut holders = 0;
+        // Where all refuse each other they come again.
+        wait_for("a holder", LONG, || {
+            for (site, client) in SITES.iter().zip(&mut clients) {
+                client.send(&["SET", &key, site, "NX"]).ok()?;
+            }
+            for client in &mut clients {
+                holders += usize::from(client.receive().ok()? == ok());
+            }
+            (holders > 0).then_some(())
+        })?;
+        ensure!(holders == 1, "{holders} hold {key} under {policy}");
+    }
+    check(true, &format!("under {policy} one of all takes a lock, {LOCKS} times"), ())
 }
 
 fn ok() -> Value {

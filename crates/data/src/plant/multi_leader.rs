@@ -122,9 +122,17 @@ pub const MULTI_LEADER: [Planted; 19] = [
 ];
 
 /// Bugs of what whole nodes do with them: the simulator's general run hunts them.
-pub const TRANSACTIONS: [Planted; 1] = [row(
-    Bug::ForgetsDraft,
-    "TC-84",
-    "a command of a transaction does not see what those before it do",
-    "protocol/src/multi_leader/drafting.rs",
-)];
+pub const TRANSACTIONS: [Planted; 2] = [
+    row(
+        Bug::ForgetsDraft,
+        "TC-84",
+        "a command of a transaction does not see what those before it do",
+        "protocol/src/multi_leader/drafting.rs",
+    ),
+    row(
+        Bug::AnswersAnySession,
+        "TC-88",
+        "a site answers a session with less than that saw at another one",
+        "node/src/sites/session.rs",
+    ),
+];

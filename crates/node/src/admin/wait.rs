@@ -7,7 +7,7 @@ use super::receipt::Told;
 use crate::fate::Fate;
 use crate::forward::{Origin, Outgoing, Purpose};
 use crate::io::ConnectionId;
-use crate::message::Work;
+use crate::message::{HELD_SINCE, Work};
 use crate::node::{Flow, Node};
 use crate::options::ClientRequest;
 use crate::replies::SlotId;
@@ -271,6 +271,12 @@ impl Node {
             }
             if now >= deadline {
                 return true;
+            }
+            let leader = self.map.leader_of(group).and_then(|leader| self.peers.get(&leader));
+            if leader.is_some_and(|version| *version < HELD_SINCE) {
+                // It cannot tell: the token counts at its site, as before.
+                wait.told.push(group);
+                continue;
             }
             wait.asks_site = group;
             let slot = self.map.groups.get(&group).and_then(|it| it.slots.first()).unwrap_or(0);

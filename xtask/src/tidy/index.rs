@@ -23,7 +23,7 @@ const CATALOGUE: &[(&str, u32)] = &[
     ("N", 16),
 ];
 /// How many rows each series of the list of bugs has; those of ours (TC) were given out in ranges.
-const BUGS: &[(&str, u32)] = &[("SL", 26), ("LL", 25), ("ML", 24), ("X", 14), ("TC", 87)];
+const BUGS: &[(&str, u32)] = &[("SL", 26), ("LL", 25), ("ML", 24), ("X", 14), ("TC", 88)];
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -243,8 +243,10 @@ impl Node {
             return self.tell_site(group);
         }
         let mut out = core::mem::take(&mut site.late);
-        if let Some(exchange) = site.exchange.as_mut().filter(|_| !rests) {
-            exchange.tick(now, &mut out);
+        match &mut site.exchange {
+            Some(exchange) if rests => exchange.rest(now, &mut out),
+            Some(exchange) => exchange.tick(now, &mut out),
+            None => {}
         }
         self.carry_out_site(group, out);
         self.tend_behind(group);

@@ -194,6 +194,7 @@ impl Node {
 
     /// The same for a client of another node.
     pub(crate) fn on_cancel(&mut self, from: NodeId, request: RequestId) {
+        self.cancel_parked(from, request);
         for it in self.groups.values_mut() {
             let its = |entry: &Entry| {
                 entry.request == request && matches!(entry.to, Target::Peer { node, .. } if node == from)

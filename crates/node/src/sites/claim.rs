@@ -15,7 +15,7 @@ use bytes::Bytes;
 use commands::Flags;
 use core::time::Duration;
 use data::multi_leader::Conflict;
-use data::{GroupId, KeyspaceId, NodeId, SiteId};
+use data::{GroupId, KeyspaceId, NodeId, RequestId, SiteId};
 use protocol::multi_leader::Unclaimed;
 
 /// How long the sites are asked where a client waits for ever.
@@ -36,14 +36,15 @@ impl Node {
 
     /// Parks a write that has no claim yet. Gives back what need not wait.
     pub(crate) fn await_claim(&mut self, from: NodeId, group: GroupId, forward: Forward) -> Option<Forward> {
-        let now = self.now.instant;
+        let (now, is_full) = (self.now.instant, self.disk_full);
         let Some(site) = self.groups.get_mut(&group).and_then(|it| it.site.as_mut()) else {
             return Some(forward);
         };
         let Some(exchange) = site.exchange.as_mut().filter(|it| !it.is_claimed()) else {
             return Some(forward);
         };
-        if site.conflict != Conflict::Block {
+        // bugs: X-05. A full disk is told of before anybody is asked.
+        if site.conflict != Conflict::Block || is_full {
             return Some(forward);
         }
         let Some(keys) = keys_written(&forward.work) else { return Some(forward) };
@@ -91,9 +92,22 @@ impl Node {
 
     fn refuse_claim(&mut self, group: GroupId, parked: &Parked, why: Unclaimed) {
         self.sites.claims_refused += 1;
+        // What was watched for an EXEC is watched no more.
+        if let Work::Transaction { watch: Some(watch), .. } = &parked.forward.work
+            && let Some(it) = self.groups.get_mut(&group)
+        {
+            it.watches.end(*watch);
+        }
         let Some(site) = self.groups.get(&group).and_then(|it| it.site.as_ref()) else { return };
         let text = refusal_text(site, why);
         self.refuse_forwarded(parked.from, parked.forward.request, &text);
+    }
+
+    /// A client is gone: its write is not made. The claim, should it be won, is let go.
+    pub(crate) fn cancel_parked(&mut self, from: NodeId, request: RequestId) {
+        for site in self.groups.values_mut().filter_map(|it| it.site.as_mut()) {
+            site.parked.retain(|_, it| it.from != from || it.forward.request != request);
+        }
     }
 
     /// This node leads no more: whoever waits here asks the next leader.

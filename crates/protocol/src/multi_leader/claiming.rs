@@ -22,6 +22,7 @@ use super::exchange::{Exchange, Output, Report};
 use super::message::Message;
 use super::record::{Change, Record, SiteWrite};
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use data::plant::{self, Bug};
@@ -31,6 +32,8 @@ use data::{Epoch, Instant, OriginVector, SiteId, WriteStamp};
 const OPEN_MAX: usize = 4096;
 /// Claims of all sites on a copy, in keys. A guess: 40 MB. Beyond it nobody is answered until there is room.
 const HELD_MAX: usize = 1 << 20;
+/// Claims that one record lets go.
+const UNCLAIM_MAX: usize = 4096;
 /// Keys of which a leader remembers the newest write while some site may lack it. Beyond it an asker must hold all that is there.
 const WRITTEN_MAX: usize = 1 << 16;
 /// Who does not answer is asked again. A guess: above most round trips between sites.
@@ -65,6 +68,8 @@ pub(super) struct Claiming {
     using: Option<u64>,
     /// Agreed to, and not committed in the log yet.
     granting: BTreeSet<ClaimId>,
+    /// Claims of other sites that their leaders have no more, and what those sites had written by the first word of that.
+    over: BTreeMap<ClaimId, Arc<OriginVector>>,
     /// The newest write of each place, but for those that all sites hold.
     written: BTreeMap<u64, WriteStamp>,
     /// All writes that are not in `written`, as far as some site may lack them.
@@ -320,6 +325,11 @@ impl Exchange {
     }
     /// Asks again, gives up, and lets go of what is over.
     pub(super) fn tick_claims(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.tend_own_claims(now, out);
+        self.let_claims_go(out);
+    }
+    /// The first two of these, which propose nothing.
+    pub(super) fn tend_own_claims(&mut self, now: Instant, out: &mut Vec<Output>) {
         let asking = |(number, own): (&u64, &Own)| (own.stage == Stage::Asking).then_some(*number);
         let asking: Vec<u64> = self.claiming.own.iter().filter_map(asking).collect();
         let needed = self.needed();
@@ -334,26 +344,34 @@ impl Exchange {
                 self.ask(number, out);
             }
         }
-        self.let_claims_go(out);
+    }
+    /// A site tells which claims it has left: what the others were for is in what it has written by now. Later words tell of more,
+    /// which may be on its way as long as that site writes.
+    pub(super) fn note_claims_over(&mut self, site: SiteId) {
+        let Some(status) = self.links.get(&site).and_then(|link| link.status.as_ref()) else { return };
+        let Some(left) = &status.claims else { return };
+        let mut written: Option<Arc<OriginVector>> = None;
+        for id in self.state.claims.over(site, status.epoch, left) {
+            let its = || Arc::new(status.vector.iter().filter(|stamp| stamp.origin.site == site).collect());
+            let written = written.get_or_insert_with(its);
+            self.claiming.over.entry(id).or_insert_with(|| Arc::clone(written));
+        }
     }
     /// Claims of other sites that are over, once what they were for is here. With ticks and writes, which rest while nothing may be
     /// proposed.
     pub(super) fn let_claims_go(&mut self, out: &mut Vec<Output>) {
-        if self.state.claims.is_empty() {
+        if self.claiming.over.is_empty() {
             return;
         }
-        let mut over: Vec<ClaimId> = Vec::new();
-        for (site, link) in &self.links {
-            let Some(status) = &link.status else { continue };
-            let Some(left) = &status.claims else { continue };
-            let its = status.vector.iter().filter(|stamp| stamp.origin.site == *site);
-            let is_here = its.into_iter().all(|stamp| self.state.vector.contains(stamp));
-            if is_here || plant::is(Bug::LetsClaimsGoEarly) {
-                over.extend(self.state.claims.over(*site, status.epoch, left));
-            }
+        let held = &self.state.vector;
+        let is_here = |written: &OriginVector| held.covers(written) || plant::is(Bug::LetsClaimsGoEarly);
+        let over = self.claiming.over.iter().filter(|(_, written)| is_here(written));
+        let over: Vec<ClaimId> = over.map(|(id, _)| *id).collect();
+        for id in &over {
+            self.claiming.over.remove(id);
         }
-        if !over.is_empty() {
-            self.propose(Record::Unclaim { claims: over }, out);
+        for part in over.chunks(UNCLAIM_MAX) {
+            self.propose(Record::Unclaim { claims: part.to_vec() }, out);
         }
     }
 }

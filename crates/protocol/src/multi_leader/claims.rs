@@ -76,6 +76,8 @@ impl core::error::Error for Unclaimed {}
 pub(super) struct Claims {
     claims: BTreeMap<ClaimId, Vec<u64>>,
     by_place: BTreeMap<u64, (SiteId, u32)>,
+    /// Places of all claims.
+    places: usize,
 }
 
 impl Claims {
@@ -85,9 +87,9 @@ impl Claims {
     pub fn has(&self, id: ClaimId) -> bool {
         self.claims.contains_key(&id)
     }
-    /// Places with a claim.
+    /// Places of all claims: one that several of them name counts as often.
     pub fn len(&self) -> usize {
-        self.by_place.len()
+        self.places
     }
     /// The site that has a claim on a place, if it is another one.
     pub fn held_by_other(&self, place: u64, me: SiteId) -> Option<SiteId> {
@@ -100,10 +102,13 @@ impl Claims {
         for place in places {
             self.by_place.entry(*place).or_insert((id.site, 0)).1 += 1;
         }
+        self.places += places.len();
         self.claims.insert(id, places.to_vec());
     }
     pub fn remove(&mut self, id: ClaimId) {
-        for place in self.claims.remove(&id).unwrap_or_default() {
+        let places = self.claims.remove(&id).unwrap_or_default();
+        self.places -= places.len();
+        for place in places {
             if let Some((_, count)) = self.by_place.get_mut(&place) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {

@@ -450,6 +450,11 @@ impl Exchange {
             Message::Refused { epoch, number, why } => self.take_refused(from, (epoch, number), why, out),
         }
     }
+    /// In place of [`Exchange::tick`] while nothing may be proposed: others hear what is left of this one's claims.
+    pub fn rest(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.tend_own_claims(now.instant, out);
+        self.tick_status(now.instant, out);
+    }
     pub fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.tick_clock(now, out);
         self.reroute(now.instant, out);

@@ -91,6 +91,8 @@ impl Exchange {
         if !link.take_status(now, status, &self.marks) {
             return out.push(Output::Report(Report::Dropped("an old status")));
         }
+        self.note_claims_over(from);
+        let Some(link) = self.links.get_mut(&from) else { return };
         link.beyond_since = link.beyond_since.filter(|_| is_beyond_log && lacks);
         if is_beyond_log && lacks && link.beyond_since.is_none() {
             link.beyond_since = Some(now);

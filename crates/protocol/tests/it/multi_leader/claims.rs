@@ -83,6 +83,25 @@ fn a_claim_ends_with_its_leader() {
     assert_eq!(sites.oracle.violation, None);
 }
 
+/// What it writes now is always on its way; what it wrote long ago is there.
+#[test]
+fn a_site_that_never_rests_lets_go_of_what_it_wrote() {
+    let mut sites = Sites::new(1, 3, Topology::Circular, Policy::Block);
+    sites.weather = CALM;
+    // Its writes go by way of site 2, its word does not.
+    sites.delays.insert((SiteId(1), SiteId(2)), 60);
+    sites.run(100);
+    sites.claim(1, &[("r0", set("a"))]).expect("asked");
+    for n in 0..200 {
+        sites.claim(1, &[(&format!("b{n}"), set("x"))]).expect("asked");
+        sites.run(5);
+    }
+    sites.claim(3, &[("r0", set("b"))]).expect("nobody has a claim on it");
+    sites.settle(5_000);
+    assert_eq!(sites.get(1, "r0"), "b");
+    assert_eq!(sites.oracle.violation, None);
+}
+
 #[test]
 fn alone_a_site_is_refused_at_once_and_an_answer_too_late_is_none() {
     let mut sites = three();

@@ -17,6 +17,8 @@ struct Sight {
     seen: i64,
     /// How much the seeing operation itself added.
     own: i64,
+    /// Of a copy that may lag: there may be more.
+    may_lag: bool,
 }
 
 /// Sums of increments by a time, for many times.
@@ -79,7 +81,8 @@ fn sights(key: &Key<'_>) -> Vec<Sight> {
             Action::Increment { by, result } => (result?, by),
             _ => return None,
         };
-        it.is_ok().then_some(Sight { at, start: it.start, end: it.end, seen, own })
+        let may_lag = it.is_stale_read;
+        it.is_ok().then_some(Sight { at, start: it.start, end: it.end, seen, own, may_lag })
     };
     key.operations().filter_map(sight).collect()
 }
@@ -107,7 +110,7 @@ fn bounds(key: &Key<'_>, increments: &[(usize, &Operation, i64)], sights: &[Sigh
         let lowest = lowest.saturating_add(possible_down.until(sight.end));
         let highest = certain_down.before(sight.start).saturating_add(own_down);
         let highest = highest.saturating_add(possible_up.until(sight.end));
-        if sight.seen < lowest {
+        if sight.seen < lowest && !sight.may_lag {
             let text = format!("{} was seen, at least {lowest} had been acknowledged", sight.seen);
             verdict.found(Kind::TooLow, key.name, &[sight.at], text);
         } else if sight.seen > highest {
@@ -129,7 +132,7 @@ fn forward(key: &Key<'_>, sights: &[Sight], verdict: &mut Verdict) {
                 highest = Some(past);
             }
         }
-        if let Some(known) = highest
+        if let Some(known) = highest.filter(|_| !sight.may_lag)
             && sight.seen.saturating_sub(sight.own) < known.seen
         {
             let text = format!("{} was seen after {} had been seen", sight.seen, known.seen);

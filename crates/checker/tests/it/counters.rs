@@ -42,6 +42,17 @@ fn each_way_to_miscount_has_its_name() {
 }
 
 #[test]
+fn a_copy_that_may_lag_shows_less_and_never_more() {
+    let stale = |operation| Operation { is_stale_read: true, ..operation };
+    let both = [ok(1, increment(1), 0, 1), ok(1, increment(2), 2, 3)];
+    let seen = |count_of: i64| [both[0].clone(), both[1].clone(), stale(ok(2, count(count_of), 4, 5))];
+    good(C, &seen(1));
+    bad(C, &seen(3), Kind::TooHigh, &[2]);
+    let behind = [unknown(1, by(1), 0), stale(ok(2, count(1), 1, 2)), ok(2, count(0), 3, 4)];
+    bad(C, &behind, Kind::Stale, &[1, 2]);
+}
+
+#[test]
 fn numbers_at_the_edge_do_not_overflow() {
     let history = [ok(1, by(i64::MAX), 0, 1), ok(1, by(i64::MAX), 2, 3), ok(1, count(i64::MIN), 4, 5)];
     assert!(kinds(C, &history).contains(&Kind::TooLow));

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use commands::{Class, Flags, Spec};
 use core::time::Duration;
-use data::{GroupId, NodeId, RequestId};
+use data::{GroupId, KeyspaceId, NodeId, RequestId};
 use wire::Protocol;
 
 /// Bytes queued by one MULTI at most.
@@ -94,6 +94,16 @@ impl Node {
         Ok(self.common_slot(keys.into_iter())?.or(watched))
     }
 
+    /// Where keys have homes: a slot that is at home where something was watched, for an EXEC without keys to go there.
+    fn slot_watched(&self, keyspace: KeyspaceId, watch: Option<(GroupId, u64)>) -> Option<u16> {
+        let (watched, _) = watch?;
+        let mut slots =
+            self.map.groups.get(&watched)?.slots.ranges().iter().flat_map(|it| it.first..=it.last);
+        let goes =
+            |slot: u16| self.home_route(keyspace, slot).or_else(|| self.routes.get(&keyspace)?.at(slot));
+        slots.find(|slot| goes(*slot).is_some_and(|route| route.group == watched))
+    }
+
     pub(crate) fn fail_queue(&mut self, connection: ConnectionId) {
         if let Some(queue) = self.sessions.get_mut(connection).and_then(|s| s.queue.as_mut()) {
             queue.failed = true;
@@ -135,7 +145,9 @@ impl Node {
         let guarded = session.guards();
         let at_home = self.forwards_home(keyspace);
         let slot = match self.is_sharded(keyspace) {
-            _ if at_home => self.slot_of_queue(&queue, None),
+            _ if at_home => self
+                .slot_of_queue(&queue, None)
+                .map(|slot| slot.or_else(|| self.slot_watched(keyspace, watch))),
             true => self.slot_of_queue(&queue, watch),
             false => Ok(None),
         };
@@ -147,9 +159,8 @@ impl Node {
         let refusal = match (&slot, route) {
             (Err(error), _) => Some(error.clone()),
             // What was watched may have moved since.
-            (Ok(Some(_)), Some(route)) if elsewhere(route) && (self.map.moved_at > 0 || at_home) => {
-                Some(String::new())
-            }
+            (Ok(_), Some(route)) if elsewhere(route) && at_home => Some(String::new()),
+            (Ok(Some(_)), Some(route)) if elsewhere(route) && self.map.moved_at > 0 => Some(String::new()),
             (Ok(Some(_)), Some(route)) if elsewhere(route) => Some(CROSSSLOT.into()),
             (_, Some(route)) if guarded => self.refuse_lost(connection, route.group),
             _ => None,

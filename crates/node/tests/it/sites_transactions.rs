@@ -127,6 +127,12 @@ fn with_homes_a_transaction_goes_to_the_home_of_its_keys() {
         assert!(reply == "*-1" || reply == "*2 :8 $1 8", "{reply}");
         let wanted = if reply == "*-1" { "$1 7" } else { "$1 8" };
         assert_eq!(cluster.ask(other, &format!("GET {key}")), wanted);
+        // One without keys is asked where it was watched, and nowhere else.
+        assert_eq!(cluster.ask(client, &format!("WATCH {key}")), "+OK");
+        assert_eq!(exec(&mut cluster, client, &["PING"]), "*1 +PONG");
+        assert_eq!(cluster.ask(client, &format!("WATCH {key}")), "+OK");
+        assert_eq!(cluster.ask(other, &format!("SET {key} 9")), "+OK");
+        assert_eq!(exec(&mut cluster, client, &["PING"]), "*-1");
         assert_eq!(cluster.ask(client, "MULTI"), "+OK");
         assert_eq!(cluster.ask(client, &format!("INCR {key}")), "+QUEUED");
         assert!(cluster.ask(client, "INCR other").starts_with("-CROSSSLOT"));

@@ -6,6 +6,7 @@
 
 use super::execute::JOINING;
 use super::shard::SiteShard;
+use crate::execute::Identity;
 use crate::message::{Forward, Work};
 use crate::node::Node;
 use alloc::format;
@@ -40,9 +41,9 @@ impl Node {
         let Some(site) = self.groups.get_mut(&group).and_then(|it| it.site.as_mut()) else {
             return Some(forward);
         };
-        let Some(exchange) = site.exchange.as_mut().filter(|it| !it.is_claimed()) else {
+        if site.exchange.as_ref().is_none_or(|it| it.is_claimed()) {
             return Some(forward);
-        };
+        }
         // bugs: X-05. A full disk is told of before anybody is asked.
         if site.conflict != Conflict::Block || is_full {
             return Some(forward);
@@ -53,6 +54,12 @@ impl Node {
         if site.parked.values().any(is_known) {
             return None;
         }
+        // It was executed before, by this leader or another one: nobody needs to agree again.
+        if self.is_answered(from, group, &forward) {
+            return None;
+        }
+        let site = self.groups.get_mut(&group).and_then(|it| it.site.as_mut())?;
+        let exchange = site.exchange.as_mut()?;
         // Its client shall hear a refusal before it gives the answer up.
         let left = Duration::from_millis(u64::from(forward.time_left_ms)) * 3 / 4;
         let patience = if left.is_zero() { PATIENCE } else { left };
@@ -67,6 +74,20 @@ impl Node {
         }
         self.carry_out_site(group, out);
         None
+    }
+
+    /// Answers a write that the log holds already.
+    fn is_answered(&mut self, from: NodeId, group: GroupId, forward: &Forward) -> bool {
+        let words: Vec<&[u8]> = match &forward.work {
+            Work::Command(args) => args.iter().map(|arg| &arg[..]).collect(),
+            Work::Transaction { commands, .. } => commands.iter().flatten().map(|arg| &arg[..]).collect(),
+            _ => return false,
+        };
+        let outer = core::mem::replace(&mut self.options, forward.options.clone());
+        let identity = self.identify(group, true, words.into_iter(), Identity::forwarded(forward.request));
+        let is_answered = self.answered_before(from, group, forward.request, identity, forward.protocol);
+        self.options = outer;
+        is_answered
     }
 
     /// The sites have agreed: what waited is executed in this very turn.

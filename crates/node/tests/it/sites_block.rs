@@ -5,6 +5,9 @@
 
 use crate::rig::{Client, Cluster};
 use crate::sites::{cut, insists, with};
+use data::RequestId;
+use node::PeerMessage;
+use node::message::ForwardOutcome;
 
 fn exec(cluster: &mut Cluster, client: Client, lines: &[&str]) -> String {
     assert_eq!(cluster.ask(client, "MULTI"), "+OK");
@@ -133,6 +136,41 @@ fn agreements_outlive_leaders_and_claims_do_not() {
         cluster.run(200);
     }
     panic!("{reply}");
+}
+
+/// A write that its leader has executed is answered when it is sent again, whatever the sites agree to by then.
+#[test]
+fn what_was_executed_needs_no_second_claim() {
+    let (mut cluster, clients) = with(6, "REPLICAS 2 COMMIT majority CONFLICT block");
+    assert_eq!(cluster.ask(clients[0], "INCR n"), ":1");
+    let claims = |cluster: &mut Cluster, client: Client| {
+        let info = cluster.ask(client, "INFO sites");
+        let count = info.split("sites_claims:").nth(1).expect("counted").split_whitespace().next();
+        count.and_then(|it| it.parse::<u64>().ok()).expect("a number")
+    };
+    let asked = [clients[0], clients[3]].map(|client| claims(&mut cluster, client));
+    let (leader, follower) = if asked[0] > 0 { (clients[0], clients[3]) } else { (clients[3], clients[0]) };
+    let before = claims(&mut cluster, leader);
+    let (process, mut again) = (cluster.process_of(follower.node), 0);
+    for round in 0..40 {
+        cluster.send(follower, "INCR n");
+        cluster.run(1 + round);
+        let reply = cluster.received(follower);
+        if reply.is_empty() {
+            again += 1;
+            for sequence in 0..200 {
+                let request = RequestId { origin: follower.node, process, sequence };
+                let outcome = ForwardOutcome::NotLeader;
+                cluster.deliver(leader.node, follower.node, PeerMessage::Answer { request, outcome });
+            }
+            cluster.run(1_000);
+            assert_eq!(cluster.received(follower), format!(":{}", round + 2));
+        } else {
+            assert_eq!(reply, format!(":{}", round + 2));
+        }
+    }
+    assert!(again > 3, "{again}");
+    assert_eq!(claims(&mut cluster, leader), before + 40, "one for each");
 }
 
 /// What a transaction watched, read and wrote has one order at all sites: compare and set.

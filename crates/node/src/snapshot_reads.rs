@@ -110,6 +110,7 @@ impl Group {
 const NO_ONE_LOG: &str =
     "EXCLUSIVE a snapshot is one moment of one log, and a leaderless keyspace has none: read single keys";
 const SHARDED: &str = "ERR a snapshot is one moment of one log, and a keyspace with SHARDS has one for each of them: no moment is that of all";
+const TOO_MANY: &str = "TRYAGAIN too many snapshots are open on this node: close some, or use another node";
 const IN_ORDER: &str =
     "TRYAGAIN commands before this one are not answered yet: open the snapshot when they are";
 
@@ -133,9 +134,7 @@ impl Node {
             () if self.is_leaderless(keyspace) => Some(NO_ONE_LOG),
             () if self.is_sharded(keyspace) => Some(SHARDED),
             () if session.forwarded > 0 => Some(IN_ORDER),
-            () if self.sessions.iter().filter(|it| it.snapshot.is_some()).count() >= SNAPSHOTS_MAX => {
-                Some("TRYAGAIN too many snapshots are open on this node: close some, or use another node")
-            }
+            () if self.snapshots_are_many() => Some(TOO_MANY),
             () => None,
         };
         if let Some(refusal) = refusal {
@@ -155,7 +154,20 @@ impl Node {
         self.read_snapshot_near(connection, group, spec, args, since)
     }
 
+    fn snapshots_are_many(&self) -> bool {
+        self.sessions.iter().filter(|it| it.snapshot.is_some()).count() >= SNAPSHOTS_MAX
+    }
+
     fn open_on_leader(&mut self, connection: ConnectionId, group: GroupId) -> Flow {
+        let Some(session) = self.sessions.get(connection) else { return Flow::Continue };
+        let (is_session, guarded) = (session.reads.session, session.guards());
+        // bugs: SL-05
+        if guarded && let Some(text) = self.refuse_lost(connection, group) {
+            return self.reply_error(connection, &text);
+        }
+        if is_session && self.lacks_of_site(connection, group) {
+            return self.reply_error(connection, crate::sites::session::NOT_YET);
+        }
         let Some(index) = self.begin_snapshot(connection, group) else {
             return self.reply_error(connection, NOTHING_HERE);
         };
@@ -178,9 +190,19 @@ impl Node {
 
     /// Appends the reply to an opening on this node's copy, which has what was needed.
     pub(crate) fn open_on_copy(&mut self, connection: ConnectionId, group: GroupId, reply: &mut Vec<u8>) {
+        let Some(session) = self.sessions.get(connection) else { return };
+        let (protocol, keyspace) = (session.protocol, session.keyspace);
+        // It may have waited: others opened theirs, or the keyspace was divided.
+        let refusal = match () {
+            () if self.snapshots_are_many() => Some(TOO_MANY),
+            () if self.is_sharded(keyspace) => Some(SHARDED),
+            () => None,
+        };
+        if let Some(refusal) = refusal {
+            return ReplyWriter::new(reply, protocol).error(refusal);
+        }
         let opened = self.begin_snapshot(connection, group);
         let Some(session) = self.sessions.get(connection) else { return };
-        let protocol = session.protocol;
         match opened {
             Some(_) => {
                 let opened = session.snapshot.as_ref().map(|it| (it.group, it.position));

@@ -172,6 +172,24 @@ fn a_reader_is_told_of_the_end() {
     assert_eq!(cluster.ask(reader, "GET a"), "$1 1");
 }
 
+/// Readers that wait together do not get past the bound together.
+#[test]
+fn no_more_are_open_at_once_than_a_node_keeps() {
+    let mut cluster = serving(3);
+    let leader = cluster.leader().expect("a leader");
+    for node in [leader, NodeId(leader.0 % 3 + 1)] {
+        let readers: Vec<Client> = (0..40).map(|_| cluster.connect(node)).collect();
+        readers.iter().for_each(|reader| cluster.send(*reader, "SNAPSHOT OPEN"));
+        cluster.run(100);
+        let replies: Vec<String> = readers.iter().map(|reader| cluster.received(*reader)).collect();
+        let opened = replies.iter().filter(|reply| reply.contains("position")).count();
+        assert_eq!(opened, 32, "{replies:?}");
+        let refused =
+            replies.iter().filter(|reply| reply.starts_with("-TRYAGAIN too many snapshots")).count();
+        assert_eq!(refused, 8, "{replies:?}");
+    }
+}
+
 #[test]
 fn what_has_no_one_log_has_no_moment() {
     let mut cluster = serving(3);

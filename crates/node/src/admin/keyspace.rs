@@ -41,6 +41,8 @@ const HELP: &[&str] = &[
     "MOVE-SLOTS <name> <first>-<last> TO <group>",
     "    Gives slots to another group of the keyspace, while both serve.",
     "CANCEL-MOVE <move>",
+    "HOME <name> <key>",
+    "    Under CONFLICT home: the site where this key's slot is at home, as this node knows it, and who leads there.",
     "MOVE-HOME <name> <key> TO <site>",
     "    Under CONFLICT home: the keys of this one's slot are at home there from now on, while both sites serve.",
     "RULE LIST <name> | SET <name> <pattern> crdt|siblings|merge <lua> [BEFORE <pattern>] | DROP <name> <pattern>",
@@ -78,6 +80,7 @@ impl Node {
             }
             (b"rule", args) => self.keyspace_rule(connection, spec, args),
             (b"move-slots", args) => self.move_slots(connection, args),
+            (b"home", [name, key]) => self.show_home(connection, name, key),
             (b"move-home", args) => self.move_home(connection, args),
             (b"cancel-move", [id]) => self.cancel_move(connection, id),
             (b"switchover", [group, node]) => self.switchover(connection, group, node),

@@ -17,6 +17,7 @@ use crate::io::ConnectionId;
 use crate::message::{ForwardOutcome, Work};
 use crate::node::{Flow, Node};
 use crate::route::Route;
+use alloc::format;
 use alloc::vec::Vec;
 use data::multi_leader::Conflict;
 use data::{GroupId, Index, KeyspaceId, NodeId, RequestId, SiteId};
@@ -102,6 +103,39 @@ impl Node {
         outgoing.home = Some(group);
     }
 
+    fn keyspace_with_homes(&self, name: &[u8]) -> Result<KeyspaceId, &'static str> {
+        let known = core::str::from_utf8(name).ok().and_then(|name| self.map.keyspace_named(name));
+        match known.map(|it| it.id) {
+            Some(keyspace) if self.has_homes(keyspace) => Ok(keyspace),
+            Some(_) => Err("ERR keys have a home in multi-leader keyspaces with CONFLICT home only"),
+            None => Err("ERR no such keyspace"),
+        }
+    }
+
+    /// KEYSPACE HOME <name> <key>: as this node's own copy knows it, which may not have heard of the last move yet.
+    pub(crate) fn show_home(&mut self, connection: ConnectionId, name: &[u8], key: &[u8]) -> Flow {
+        let keyspace = match self.keyspace_with_homes(name) {
+            Ok(keyspace) => keyspace,
+            Err(text) => return self.reply_error(connection, text),
+        };
+        let slot = data::slot::slot(key);
+        let Some((site, group)) = self.home_of(keyspace, slot) else {
+            let text = "CLUSTERDOWN the site at which the key is at home is none of the keyspace's any more";
+            return self.reply_error(connection, text);
+        };
+        let it = self.map.multi_leader.get(&keyspace);
+        let name = it.and_then(|it| it.site(site)).map(|site| format!("{}", site.name)).unwrap_or_default();
+        let leader = self.map.leader_of(group).map(|node| format!("{node}"));
+        self.reply(connection, |w| {
+            w.fields(|w| {
+                w.integer("slot", slot);
+                w.text("site", &name);
+                w.integer("group", group.0);
+                w.text("leader", leader.as_deref().unwrap_or("none"));
+            });
+        })
+    }
+
     /// KEYSPACE MOVE-HOME <name> <key> TO <site>: of the slot of this key.
     pub(crate) fn move_home(&mut self, connection: ConnectionId, args: &[&[u8]]) -> Flow {
         let &[name, key, to, site] = args else {
@@ -110,14 +144,10 @@ impl Node {
         if !to.eq_ignore_ascii_case(b"to") {
             return self.reply_error(connection, "ERR KEYSPACE MOVE-HOME <name> <key> TO <site>");
         }
-        let name = core::str::from_utf8(name).ok().and_then(|name| self.map.keyspace_named(name));
-        let Some(keyspace) = name.map(|it| it.id) else {
-            return self.reply_error(connection, "ERR no such keyspace");
+        let keyspace = match self.keyspace_with_homes(name) {
+            Ok(keyspace) => keyspace,
+            Err(text) => return self.reply_error(connection, text),
         };
-        if !self.has_homes(keyspace) {
-            let text = "ERR keys have a home in multi-leader keyspaces with CONFLICT home only";
-            return self.reply_error(connection, text);
-        }
         let site = core::str::from_utf8(site).ok();
         let it = self.map.multi_leader.get(&keyspace);
         let Some(to) = it.zip(site).and_then(|(it, site)| it.site_named(site)).map(|site| site.id) else {

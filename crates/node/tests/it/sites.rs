@@ -492,12 +492,23 @@ fn commands_go_to_the_home_of_their_key_and_homes_move_live() {
     assert_eq!(cluster.received(admin), "+OK");
     assert_eq!(home_of(&mut cluster, clients[0], "price"), *to);
     is_equal(&mut cluster);
+    for (key, client) in clients.iter().enumerate().map(|(at, client)| (format!("k{at}"), *client)) {
+        let home = home_of(&mut cluster, client, &key);
+        let shown = cluster.ask(client, &format!("KEYSPACE HOME world {key}"));
+        assert!(shown.contains(&format!("site ${} {home} ", home.len())), "{home}: {shown}");
+        assert!(shown.contains("leader $2 n"), "{shown}");
+    }
+    let shown = cluster.ask(clients[1], "KEYSPACE HOME world price");
+    assert!(shown.contains(&format!("site $2 {to} ")), "{to}: {shown}");
     for (line, error) in [
         ("KEYSPACE MOVE-HOME world price", "-ERR KEYSPACE MOVE-HOME"),
         ("KEYSPACE MOVE-HOME world price INTO eu", "-ERR KEYSPACE MOVE-HOME"),
         ("KEYSPACE MOVE-HOME world price TO sa", "-ERR no such site"),
         ("KEYSPACE MOVE-HOME none price TO eu", "-ERR no such keyspace"),
         ("KEYSPACE MOVE-HOME 0 price TO eu", "-ERR keys have a home in"),
+        ("KEYSPACE HOME none price", "-ERR no such keyspace"),
+        ("KEYSPACE HOME 0 price", "-ERR keys have a home in"),
+        ("KEYSPACE HOME world", "-ERR"),
         ("MSET a 1 b 2", "-CROSSSLOT"),
     ] {
         let reply = cluster.ask(clients[0], line);

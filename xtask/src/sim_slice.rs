@@ -30,6 +30,16 @@ impl Default for Options {
 
 /// Seeds that every run begins with.
 const FIXED: u64 = 600;
+/// Seeds with all three families of replication at three sites that are cut apart; few of the others draw that.
+const AT_SITES: u64 = 60;
+const SITES: [&str; 6] = [
+    "--nodes",
+    "6",
+    "--faults",
+    "sites,site-cut,crash,power-cut,pause,isolate,one-way,clog,slow-link,reset,loss,duplicate,reorder,drift,clock-jump,switchover,restore",
+    "--keyspaces",
+    "strong,quick,sharded,carts,visits,prices,world,ring,hubbed,spread,quotes,homes,tickets",
+];
 /// Apart from the seeds of the nightly run, which begin at multiples of a million.
 const STRIDE: u64 = 1_000_000;
 const OFFSET: u64 = 500_000;
@@ -44,13 +54,17 @@ pub fn run(options: &Options) -> Result<()> {
         "--example",
         "sim",
     ]))?;
-    seeds(1, FIXED, options.jobs)?;
+    seeds(1, FIXED, options.jobs, &[])?;
     let first = match options.seed {
         Some(seed) => seed,
         None => drawn(&Tree::read(&shell::root())?),
     };
-    seeds(first, options.fresh, options.jobs)?;
-    println!("sim-slice: {FIXED} fixed and {} fresh seeds from {first} on are clean", options.fresh);
+    seeds(first, options.fresh, options.jobs, &[])?;
+    seeds(first, AT_SITES, options.jobs, &SITES)?;
+    println!(
+        "sim-slice: {FIXED} fixed and {} fresh seeds from {first} on are clean, and {AT_SITES} at sites",
+        options.fresh
+    );
     Ok(())
 }
 
@@ -64,10 +78,11 @@ fn drawn(tree: &Tree) -> u64 {
     hasher.finish() % (1 << 31) * STRIDE + OFFSET
 }
 
-fn seeds(first: u64, count: u64, jobs: usize) -> Result<()> {
+fn seeds(first: u64, count: u64, jobs: usize, with: &[&str]) -> Result<()> {
     let (seed, seeds, jobs) = (first.to_string(), count.to_string(), jobs.to_string());
     // Short runs: many mixes of faults say more in few minutes than many hours of each.
     let args = ["--seed", &seed, "--seeds", &seeds, "--time", "60s", "--jobs", &jobs];
+    let args = [&args[..], with].concat();
     let sim = shell::target().join("release/examples/sim");
     let mut command = shell::command(&sim.to_string_lossy(), &args);
     let output = command.output().with_context(|| format!("cannot start {}", sim.display()))?;

@@ -6,6 +6,8 @@ mod anomalies;
 #[cfg(not(feature = "plant"))]
 mod core;
 #[cfg(not(feature = "plant"))]
+mod families;
+#[cfg(not(feature = "plant"))]
 mod followers;
 #[cfg(not(feature = "plant"))]
 mod kept_seeds;

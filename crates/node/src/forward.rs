@@ -39,6 +39,8 @@ pub enum Purpose {
     /// One of several whose answers become one (FLUSHALL, DBSIZE of several groups).
     Part {
         batch: u64,
+        /// The part's keyspace, and a slot of its group.
+        at: (KeyspaceId, u16),
     },
     /// A step of SCAN in one of several groups: one of its slots, and where the walk goes on behind the group.
     Scan {

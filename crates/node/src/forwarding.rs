@@ -413,7 +413,7 @@ impl Node {
         match purpose {
             Purpose::Command => self.fill(connection, slot, bytes),
             Purpose::Watch => self.watched(connection, slot, group, bytes),
-            Purpose::Part { batch } => self.settle_part(batch, bytes),
+            Purpose::Part { batch, at } => self.settle_part(batch, at, bytes),
             Purpose::Scan { slot: at, next } => self.settle_scan(connection, slot, (at, next), bytes),
             Purpose::Holders => self.on_holders(connection, slot, bytes),
         }

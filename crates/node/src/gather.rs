@@ -86,6 +86,8 @@ pub(crate) struct Batch {
     slot: SlotId,
     protocol: Protocol,
     left: usize,
+    /// Something was done already that an error of another part or page does not take back.
+    began: bool,
     error: Option<Bytes>,
     gather: Gather,
     /// When slots had last moved as the parts were sent.
@@ -223,6 +225,7 @@ impl Node {
             slot,
             protocol,
             left: parts.len(),
+            began: false,
             error: None,
             gather,
             moved_at: self.map.moved_at,
@@ -231,16 +234,23 @@ impl Node {
         let deadline = Some(self.now.instant + PATIENCE);
         for (keyspace, slot) in parts {
             let work = Work::Command(command.to_vec());
-            let purpose = Purpose::Part { batch: number };
-            self.forward_part(connection, (*keyspace, *slot), protocol, work, purpose, write, deadline);
+            let at = (*keyspace, *slot);
+            let purpose = Purpose::Part { batch: number, at };
+            self.forward_part(connection, at, protocol, work, purpose, write, deadline);
         }
         Flow::Continue
     }
 
     /// One part has its answer.
-    pub(crate) fn settle_part(&mut self, number: u64, bytes: &[u8]) {
+    pub(crate) fn settle_part(&mut self, number: u64, at: (KeyspaceId, u16), bytes: &[u8]) {
         let draw = self.random.draw();
         let Some(batch) = self.batches.get_mut(&number) else { return };
+        if matches!(batch.gather, Gather::Done)
+            && let Some((leaf, _)) = headed(bytes, b':')
+        {
+            batch.began = true;
+            return self.flush_on(number, at, leaf);
+        }
         batch.left -= 1;
         if bytes.first() == Some(&b'-') {
             batch.error = Some(Bytes::copy_from_slice(bytes));
@@ -257,9 +267,24 @@ impl Node {
                 true => Bytes::from(gather.finish(batch.protocol)),
                 false => Bytes::from_static(text),
             };
-            let bytes = batch.error.unwrap_or_else(|| gathered(batch.gather));
+            let bytes = match batch.error {
+                Some(error) if batch.began => half_flushed(&error),
+                Some(error) => error,
+                None => gathered(batch.gather),
+            };
             self.fill(batch.connection, batch.slot, &bytes);
         }
+    }
+
+    /// FLUSHDB at a site: the next page of a shard.
+    fn flush_on(&mut self, number: u64, at: (KeyspaceId, u16), leaf: i64) {
+        let Some(batch) = self.batches.get(&number) else { return };
+        let (connection, protocol) = (batch.connection, batch.protocol);
+        let leaf = Bytes::from(alloc::format!("{leaf}"));
+        let work = Work::Command([Bytes::from_static(b"FLUSHDB"), Bytes::from_static(b"FROM"), leaf].into());
+        let deadline = Some(self.now.instant + PATIENCE);
+        let purpose = Purpose::Part { batch: number, at };
+        self.forward_part(connection, at, protocol, work, purpose, true, deadline);
     }
 
     /// A step of SCAN in the group that its cursor names.
@@ -309,6 +334,13 @@ impl Node {
         let Some(bytes_out) = keyspace_cursor(at, bytes) else { return self.fill(connection, reply, bytes) };
         self.fill(connection, reply, &bytes_out);
     }
+}
+
+/// The answer of a FLUSHDB that ended on the way.
+fn half_flushed(error: &[u8]) -> Bytes {
+    let why = error.trim_ascii().strip_prefix(b"-").unwrap_or(error);
+    let text = b"-INDETERMINATE keys were deleted, not all of them: send it again (";
+    Bytes::from([text, why, b")\r\n"].concat())
 }
 
 /// `at`: a slot of the group, and where the walk goes on behind it.

@@ -37,6 +37,10 @@ impl Node {
         if only.is_none() && self.is_leaderless(keyspace) {
             return self.serve_leaderless(connection, keyspace, spec, args);
         }
+        // A site's shard is emptied page by page, be it the only one.
+        if spec.name == "flushdb" && self.map.multi_leader.contains_key(&keyspace) {
+            return self.serve_all(connection, keyspace, spec, args);
+        }
         let at_home = !self.map.multi_leader.is_empty() && self.forwards_home(keyspace);
         if (only.is_none() && self.is_sharded(keyspace)) || at_home {
             slot = match self.slot_of_command(spec, args) {

@@ -18,6 +18,7 @@
 // catalogue: K10 K12
 
 mod exclusive;
+mod flush;
 mod names;
 mod read;
 mod specs;
@@ -39,6 +40,7 @@ use table::Kind;
 use wire::ReplyWriter;
 
 pub use exclusive::execute as execute_exclusive;
+pub use flush::{flush_from, flush_page};
 pub use names::{KEYS_BYTES_MAX, RANDOM_NAMES, answer_names, too_many_names};
 pub use read::{OnSiblings, Seen, answer, seen, shows_versions};
 pub(crate) use specs::SPECS;

@@ -17,7 +17,7 @@ use wire::ReplyWriter;
 pub const KEYS_BYTES_MAX: usize = 64 << 20;
 /// Keys that one SCAN looks at beyond its count, those without a value too; its last leaf may go beyond. A guess: a fraction of a
 /// millisecond.
-const LOOKS_MORE: usize = 4_096;
+pub(super) const LOOKS_MORE: usize = 4_096;
 /// Keys among which RANDOMKEY chooses. A guess: enough that a key behind a wide gap is not chosen much more often.
 pub const RANDOM_NAMES: usize = 16;
 

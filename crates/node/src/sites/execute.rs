@@ -22,6 +22,8 @@ use wire::ReplyWriter;
 pub(super) const JOINING: &str =
     "TRYAGAIN this site is being copied from another one: nothing was done; ask a node of another site";
 
+const NO_FLUSH: &str = "ERR 'flushdb' is not available under CONFLICT home or block, for a site cannot write all keys by itself: DEL what SCAN shows, or drop the keyspace";
+
 impl Group {
     /// As [`Group::execute`], in a multi-leader keyspace.
     pub(crate) fn execute_site(
@@ -57,10 +59,7 @@ impl Group {
         match plan {
             _ if !exchange.state().is_ready() => self.refuse(context, start, reply, Index(0), JOINING),
             Plan::Node => self.refuse(context, start, reply, Index(0), &unavailable(spec)),
-            Plan::Names if spec.flags.has(Flags::WRITE) => {
-                let text = format!("{}: DEL what SCAN shows, or drop the keyspace", unavailable(spec));
-                self.refuse(context, start, reply, Index(0), &text)
-            }
+            Plan::Names if spec.flags.has(Flags::WRITE) => self.flush_site(context, args, start, reply),
             Plan::Names => {
                 let (copy, draw) = (exchange.state().copy(), context.random.draw());
                 let mut writer = ReplyWriter::new(reply, context.protocol);
@@ -127,6 +126,38 @@ impl Group {
                 self.write_site(context, &changes, start, reply, depends)
             }
         }
+    }
+
+    /// A page of FLUSHDB, answered with the leaf where the next one begins, or OK at the end.
+    fn flush_site(
+        &mut self,
+        context: &mut Context<'_>,
+        args: &[&[u8]],
+        start: usize,
+        reply: &mut Vec<u8>,
+    ) -> Executed {
+        let Some(site) = &self.site else { return Executed::NotLeading };
+        let Some(exchange) = &site.exchange else { return Executed::NotLeading };
+        // Of a key that is at home elsewhere, or that another site is asked about first, this leader cannot write by itself.
+        if matches!(site.conflict, Conflict::Home | Conflict::Block) {
+            return self.refuse(context, start, reply, Index(0), NO_FLUSH);
+        }
+        let leaf = match causal::flush_from(args) {
+            Ok(leaf) => leaf,
+            Err(error) => return self.refuse(context, start, reply, Index(0), error.text()),
+        };
+        let (keys, next) = causal::flush_page(exchange.state().copy(), leaf);
+        let mut writer = ReplyWriter::new(reply, context.protocol);
+        match next {
+            Some(leaf) => writer.integer(i64::from(leaf)),
+            None => writer.ok(),
+        }
+        if keys.is_empty() {
+            return Executed::Read(self.applied);
+        }
+        let depends = self.depends_on(keys.iter().map(|key| &**key));
+        let changes: Vec<(Blob, Wish)> = keys.into_iter().map(|key| (key, Wish::Delete)).collect();
+        self.write_site(context, &changes, start, reply, depends)
     }
 
     /// What command lines are read with: where keys have a home, or the sites agreed to this write, nobody else writes meanwhile.

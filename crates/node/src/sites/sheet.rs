@@ -159,7 +159,7 @@ pub fn claims(it: &Facts) -> Vec<Claim> {
     claim(true, "No site shows an effect without its cause, within a shard.".to_string(), CAUSES);
     claim(
         false,
-        "Between shards, and for a client that goes to another site, nothing of the kind holds: session tokens count within a site.".to_string(),
+        "Between shards, and for a client that goes to another site, it holds for who carries a session token along (SESSION TOKEN, SESSION RESUME), and for nobody else.".to_string(),
         CAUSES,
     );
     claim(

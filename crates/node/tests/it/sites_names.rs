@@ -50,7 +50,54 @@ fn a_site_lists_counts_and_walks_what_it_sees() {
     }
 }
 
-/// A follower asks the leader of its own site, wherever keys are at home; and FLUSHDB, which would not be one write, is refused by everybody.
+/// FLUSHDB deletes what its site sees, page by page, everywhere; what it has not seen survives.
+#[test]
+fn flushdb_deletes_what_its_site_sees() {
+    for options in
+        ["", "SHARDS 3", "CONFLICT last-write-wins", "REPLICAS 2 COMMIT majority CONFLICT siblings"]
+    {
+        let (mut cluster, clients) = with(6, options);
+        let field = "x".repeat(200);
+        for number in 0..3_000 {
+            cluster.send(clients[number % 6], &format!("SET {field}{number} v"));
+            if number % 50 == 0 {
+                cluster.run(5);
+            }
+        }
+        cluster.run(2_000);
+        clients.iter().for_each(|client| drop(cluster.received(*client)));
+        for words in ["SADD s m", "HSET h f v", "RPUSH l e", "ZADD z 1 m", "SET brief v PX 100000"] {
+            let reply = cluster.ask(clients[1], words);
+            assert!(reply == ":1" || reply == "+OK", "{reply}");
+        }
+        for client in &clients {
+            insists(&mut cluster, *client, "DBSIZE", ":3005");
+        }
+        cut(&mut cluster, "ap", true);
+        cluster.run(100);
+        assert_eq!(cluster.ask(clients[2], "SET unseen v"), "+OK");
+        assert_eq!(cluster.ask(clients[2], "SADD s other"), ":1");
+        assert_eq!(cluster.ask(clients[3], "FLUSHDB ASYNC"), "+OK", "{options}");
+        for at in [0, 1, 3, 4] {
+            insists(&mut cluster, clients[at], "DBSIZE", ":0");
+        }
+        assert_eq!(cluster.ask(clients[0], "SET later v"), "+OK");
+        cut(&mut cluster, "ap", false);
+        for client in &clients {
+            insists(&mut cluster, *client, "DBSIZE", ":3");
+            assert_eq!(cluster.ask(*client, "SMEMBERS s"), "*1 $5 other");
+        }
+        assert!(cluster.ask(clients[0], "FLUSHDB now").starts_with("-ERR syntax"));
+        assert!(cluster.ask(clients[0], "FLUSHDB FROM 99999999").starts_with("-ERR syntax"));
+        assert!(cluster.ask(clients[0], "WITH COMMIT async DO FLUSHDB").starts_with("-ERR"));
+        assert_eq!(cluster.ask(clients[0], "FLUSHDB"), "+OK");
+        assert_eq!(cluster.ask(clients[0], "FLUSHDB"), "+OK");
+        assert_eq!(cluster.ask(clients[0], "DBSIZE"), ":0");
+    }
+}
+
+/// A follower asks the leader of its own site, wherever keys are at home; and FLUSHDB, which no site could do by itself there, is
+/// refused by everybody.
 #[test]
 fn every_node_tells_of_its_own_site() {
     for options in ["CONFLICT home", "CONFLICT home SHARDS 2", "SHARDS 2"] {
@@ -60,8 +107,10 @@ fn every_node_tells_of_its_own_site() {
         }
         for client in &clients {
             insists(&mut cluster, *client, "DBSIZE", ":30");
-            let reply = cluster.ask(*client, "FLUSHDB");
-            assert!(reply.starts_with("-ERR 'flushdb' is not available in a multi-leader"), "{reply}");
+            if options.contains("home") {
+                let reply = cluster.ask(*client, "FLUSHDB");
+                assert!(reply.starts_with("-ERR 'flushdb' is not available under CONFLICT home"), "{reply}");
+            }
         }
         for (alone, site) in [("eu", [0, 3]), ("us", [1, 4]), ("ap", [2, 5])] {
             cut(&mut cluster, alone, true);

@@ -333,6 +333,7 @@ impl Node {
         self.meet_programs();
         self.meet_moves();
         if map.founded() {
+            self.let_restored_go();
             self.close_groups(&map);
             // Of a keyspace that was dropped nothing is left to wait for.
             for session in self.sessions.iter_mut() {
@@ -374,6 +375,41 @@ impl Node {
         // Nobody waits for word of it yet.
         group.apply_through(commit, &mut Vec::new());
         self.groups.insert(view.group, group);
+    }
+
+    /// What the disk has of groups that this node was taken out of while it was down: nobody would ever open them, and the log, which
+    /// all groups share, would be kept for their sake.
+    pub(crate) fn let_restored_go(&mut self) {
+        if self.restored.is_empty() || !self.map.founded() {
+            return;
+        }
+        let map: Arc<ClusterMap> = self.map.clone();
+        // A map that is older than a group does not know its number yet.
+        let is_dropped = |group: &GroupId| *group < map.next_group && map.view(*group).is_none();
+        let dropped: Vec<GroupId> = self.restored.keys().filter(|group| is_dropped(group)).copied().collect();
+        for group in dropped {
+            self.restored.remove(&group);
+            self.outputs.push(Output::DropGroup { group });
+        }
+        // Of a group that goes on elsewhere the map that this node began with may be older than its own part in it. A lease counts
+        // with the newest map only.
+        if self.control_lease.0 == Instant::ZERO {
+            return;
+        }
+        let is_left =
+            |view: &&View| self.restored.contains_key(&view.group) && !view.holds_copy(self.config.node);
+        let left: Vec<&View> = map.views().filter(is_left).collect();
+        for view in left {
+            let is_broken = self.restored.get(&view.group).is_some_and(|it| it.site.broken.is_some());
+            if is_broken {
+                self.restored.remove(&view.group);
+                self.outputs.push(Output::DropGroup { group: view.group });
+                continue;
+            }
+            // As one that it leaves while it runs: what only this copy has goes to the ledger.
+            self.open_group(&map, view);
+        }
+        self.close_groups(&map);
     }
 
     /// Groups that the map no longer places here: their copies go. One that is still counted stays until its leader has

@@ -251,6 +251,7 @@ impl Node {
             self.flush_group(group);
             self.tend_group(group);
         }
+        self.let_restored_go();
         self.tend_leaderless();
         self.tend_forwards();
         self.tend_tickets();

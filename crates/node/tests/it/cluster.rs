@@ -356,6 +356,45 @@ fn an_idle_keyspace_lets_go_of_the_log() {
     }
 }
 
+/// What a node holds no more when it comes back keeps no log: neither a keyspace that was dropped meanwhile nor a copy that is
+/// wanted no more. What it still holds stays, also where the map that it begins with is older.
+#[test]
+fn a_node_lets_go_of_what_it_was_taken_out_of_while_it_was_down() {
+    let mut cluster = serving(5);
+    let client = cluster.connect(NodeId(1));
+    for line in [
+        "KEYSPACE CREATE gone SINGLE-LEADER REPLICAS 5",
+        "KEYSPACE CREATE fewer SINGLE-LEADER REPLICAS 3 READ-REPLICAS 2",
+        "KEYSPACE CREATE kept SINGLE-LEADER REPLICAS 5",
+    ] {
+        assert_eq!(cluster.ask(client, line), "+OK");
+    }
+    for name in ["gone", "fewer", "kept"] {
+        assert_eq!(cluster.ask(client, &format!("SELECT {name}")), "+OK");
+        assert_eq!(cluster.ask(client, "SET a 1"), "+OK");
+    }
+    cluster.run(1_000);
+    let copies = cluster.read_replicas_of("fewer");
+    let down = *copies.iter().find(|id| **id != client.node).expect("two of them");
+    let [gone, fewer, kept] = ["gone", "fewer", "kept"].map(|name| cluster.group_of(name).expect("founded"));
+    cluster.kill(down);
+    assert_eq!(cluster.ask(client, "KEYSPACE DROP gone"), "+OK");
+    assert_eq!(cluster.ask(client, "KEYSPACE ALTER fewer READ-REPLICAS 0"), "+OK");
+    cluster.run(3_000);
+    assert!(cluster.read_replicas_of("fewer").is_empty());
+    cluster.start(down);
+    cluster.run(3_000);
+    for group in [gone, fewer] {
+        assert!(cluster.dropped.contains(&(down, group)), "{group:?} {:?}", cluster.dropped);
+    }
+    assert!(!cluster.dropped.contains(&(down, kept)));
+    let reader = cluster.connect(down);
+    for line in ["SELECT kept", "READONLY"] {
+        assert_eq!(cluster.ask(reader, line), "+OK");
+    }
+    assert_eq!(cluster.ask(reader, "GET a"), "$1 1");
+}
+
 /// Its peers remember what it called durable: it ends before anything that it says counts.
 // bugs: LL-11
 #[test]

@@ -59,6 +59,8 @@ pub struct Cluster {
     pub engines: BTreeMap<NodeId, u16>,
     /// Pieces of its own log that a node read for itself.
     pub own_reads: usize,
+    /// Groups whose files nodes let go.
+    pub dropped: BTreeSet<(NodeId, GroupId)>,
     /// Where nodes are; two sites without.
     sites: Vec<&'static str>,
     /// What the nodes reported, for a failing test to print.
@@ -119,6 +121,7 @@ impl Cluster {
             version,
             engines: BTreeMap::new(),
             own_reads: 0,
+            dropped: BTreeSet::new(),
             sites: sites.to_vec(),
             story: Vec::new(),
         };
@@ -358,9 +361,11 @@ impl Cluster {
             }
             Output::JoinAnswer { .. }
             | Output::ReleaseLog { .. }
-            | Output::DropGroup { .. }
             | Output::Close { .. }
             | Output::Shutdown => {}
+            Output::DropGroup { group } => {
+                self.dropped.insert((id, group));
+            }
             Output::Abandon { reason } => {
                 self.story.push(format!("{:>8} n{} gives up: {reason}", self.now_ms, id.0))
             }

@@ -90,6 +90,8 @@ pub(crate) struct Batch {
     began: bool,
     error: Option<Bytes>,
     gather: Gather,
+    /// What its connection has sent behind it waits: parts may take several turns, one after the other.
+    pauses: bool,
     /// When slots had last moved as the parts were sent.
     moved_at: u64,
 }
@@ -209,6 +211,7 @@ impl Node {
         gather: Gather,
         write: bool,
     ) -> Flow {
+        let pauses = write && parts.iter().any(|(keyspace, _)| self.map.multi_leader.contains_key(keyspace));
         let Some(session) = self.sessions.get_mut(connection) else { return Flow::Continue };
         let protocol = session.protocol;
         if parts.is_empty() {
@@ -228,6 +231,7 @@ impl Node {
             began: false,
             error: None,
             gather,
+            pauses,
             moved_at: self.map.moved_at,
         };
         self.batches.insert(number, batch);
@@ -237,6 +241,14 @@ impl Node {
             let at = (*keyspace, *slot);
             let purpose = Purpose::Part { batch: number, at };
             self.forward_part(connection, at, protocol, work, purpose, write, deadline);
+        }
+        // Where there was no room to send anything it is answered already.
+        if pauses
+            && self.batches.contains_key(&number)
+            && let Some(session) = self.sessions.get_mut(connection)
+        {
+            session.paused = true;
+            return Flow::Pause;
         }
         Flow::Continue
     }
@@ -273,6 +285,9 @@ impl Node {
                 None => gathered(batch.gather),
             };
             self.fill(batch.connection, batch.slot, &bytes);
+            if batch.pauses {
+                self.resume(batch.connection);
+            }
         }
     }
 

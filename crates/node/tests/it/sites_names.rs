@@ -87,6 +87,19 @@ fn flushdb_deletes_what_its_site_sees() {
             insists(&mut cluster, *client, "DBSIZE", ":3");
             assert_eq!(cluster.ask(*client, "SMEMBERS s"), "*1 $5 other");
         }
+        // What is sent behind it is executed behind all of its pages, at the leader and elsewhere.
+        for client in [clients[0], clients[3]] {
+            for number in 0..3_000 {
+                cluster.send(clients[number % 2 * 3], &format!("SET {field}{number} v"));
+            }
+            cluster.run(2_000);
+            clients.iter().for_each(|client| drop(cluster.received(*client)));
+            let behind = ["FLUSHDB", "SET behind v", "SET {behind}2 v", "SET {behind}3 v", "SET other v"];
+            cluster.pipeline(client, &behind);
+            cluster.run(2_000);
+            assert_eq!(cluster.received(client), "+OK +OK +OK +OK +OK");
+            assert_eq!(cluster.ask(client, "DBSIZE"), ":4", "{options}");
+        }
         assert!(cluster.ask(clients[0], "FLUSHDB now").starts_with("-ERR syntax"));
         assert!(cluster.ask(clients[0], "FLUSHDB FROM 99999999").starts_with("-ERR syntax"));
         assert!(cluster.ask(clients[0], "WITH COMMIT async DO FLUSHDB").starts_with("-ERR"));
